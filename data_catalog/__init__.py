@@ -1,0 +1,71 @@
+"""What is known of each dataset, how it is read raw, and what ingestion makes of it.
+
+Adding a dataset is one file in `datasets/` with a `CARD`, and one line in `CATALOG`.
+"""
+
+from pathlib import Path
+
+from data_catalog.card import DatasetCard
+from data_catalog.dataset import Dataset, current
+from data_catalog.datasets import digits, textiles
+from data_catalog.ingestion import IngestionError, ingest
+from data_catalog.registry import read_cards, write_card
+from data_catalog.sources import (
+    SOURCES,
+    Archive,
+    Example,
+    HuggingFace,
+    ImageFolder,
+    Manifest,
+    ParquetImages,
+    Source,
+    SourceError,
+    SourceUnavailable,
+    source_for,
+)
+
+CATALOG: dict[str, DatasetCard] = {
+    "digits": digits.CARD,
+    "textiles": textiles.CARD,
+}
+
+
+def registered_cards(folder: Path) -> dict[str, DatasetCard]:
+    """Cards that users registered in `folder`, `<store>/datasets`, by name.
+
+    Raises:
+        ValueError: A file there is no card, or takes an embedded name; the message names it.
+    """
+    return read_cards(folder, CATALOG)
+
+
+def register(card: DatasetCard, folder: Path, *, replace: bool = False) -> Path:
+    """Keeps a user's card in `folder`, `<store>/datasets`, and returns its file.
+
+    Raises:
+        ValueError: The name is embedded, or registered with another card and `replace` is off.
+    """
+    return write_card(card, folder, CATALOG, replace=replace)
+
+
+__all__ = [
+    "CATALOG",
+    "SOURCES",
+    "Archive",
+    "Dataset",
+    "DatasetCard",
+    "Example",
+    "HuggingFace",
+    "ImageFolder",
+    "IngestionError",
+    "Manifest",
+    "ParquetImages",
+    "Source",
+    "SourceError",
+    "SourceUnavailable",
+    "current",
+    "ingest",
+    "register",
+    "registered_cards",
+    "source_for",
+]

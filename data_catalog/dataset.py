@@ -1,0 +1,226 @@
+"""The read side of an ingested dataset: labels and splits at once, images by row on demand."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_catalog.splits import SPLITS
+from data_catalog.wording import plural, some
+
+DATA, CARD, QUARANTINE, CURRENT = "data.parquet", "card.json", "quarantine.parquet", "current.json"
+
+
+class Dataset:
+    """An ingested dataset. It never changes: another content is another fingerprint.
+
+    Opening reads labels, splits and domains, and no image. An object may be shared by threads
+    and sent to another process, which opens the files again.
+
+    Attributes:
+        folder: Where it lies, `<store>/data/<name>/<fingerprint>`.
+        name: Name in the catalog or of the registered card.
+        fingerprint: 16 hex digits of class names, images, labels, splits, domains and paths.
+        card: Content of `card.json`: the card, counts, quarantine, duplicates, rules.
+        classes: The k names in label order, as the card or the source writes them.
+        template: Prompt with `{}` in the place of the class name.
+        templates: The ensemble, at least one; `template` alone if the card has no other.
+        labels: Class of each row, int32 of shape (rows,).
+        splits: train, val or test for each row, texts of shape (rows,).
+        domains: Domain of each row, empty where there is none, texts of shape (rows,).
+        rows: Number of rows n; row ids are 0..n-1, in the order of the source.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import pyarrow.parquet as pq
+
+        try:
+            self.card: dict[str, Any] = json.loads((folder / CARD).read_text("utf-8"))
+            table = pq.read_table(
+                folder / DATA, columns=["label", "split", "domain"], memory_map=True
+            )
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(
+                f"{folder} holds no ingested dataset. Ingest it; the folder is written then."
+            ) from error
+        except (ValueError, OSError) as error:  # pyarrow's errors and JSON's are ValueErrors
+            raise ValueError(
+                f"{folder} is damaged ({error}). Delete the folder and ingest again."
+            ) from error
+        self.folder = folder
+        self.name: str = self.card["name"]
+        self.fingerprint: str = self.card["fingerprint"]
+        self.classes: tuple[str, ...] = tuple(self.card["classes"])
+        self.template: str = self.card["template"]
+        self.templates: tuple[str, ...] = tuple(self.card["templates"]) or (self.template,)
+        self.labels: np.ndarray = np.array(table["label"].to_numpy(), dtype=np.int32)
+        self.splits: np.ndarray = np.array(table["split"].to_pylist(), dtype=np.str_)
+        self.domains: np.ndarray = np.array(table["domain"].to_pylist(), dtype=np.str_)
+        self.rows: int = len(self.labels)
+        self._lock = threading.Lock()
+        self._file: Any = None
+        self._starts: np.ndarray = np.empty(0, np.int64)  # first row of each row group, then n
+        self._held: tuple[int, Any] | None = None  # row group read last, and its images
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Dataset":
+        """Opens `<store>/data/<name>/<fingerprint>`.
+
+        Raises:
+            FileNotFoundError: Nothing was ingested there.
+            ValueError: The files are damaged.
+        """
+        return cls(Path(folder))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels to another process as its path."""
+        return Dataset, (self.folder,)
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.name!r}, {self.fingerprint}, {self.rows} rows)"
+
+    def rows_of(self, split: str) -> np.ndarray:
+        """Row ids of one split, int64 and ascending: the order that a few-shot draw needs.
+
+        Raises:
+            ValueError: `split` is not train, val or test.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}.")
+        return np.flatnonzero(self.splits == split)
+
+    def images(self, row_ids: Sequence[int] | np.ndarray) -> list[bytes]:
+        """Encoded images of some rows, in the order asked for.
+
+        One row group, about 256 images, is read at a time and the last one is kept, so
+        ascending ids over many calls read the file once.
+
+        Raises:
+            IndexError: An id is below 0 or not below `rows`.
+        """
+        wanted = np.asarray(row_ids, dtype=np.int64).reshape(-1)
+        if len(wanted) and (wanted.min() < 0 or wanted.max() >= self.rows):
+            odd = wanted[(wanted < 0) | (wanted >= self.rows)]
+            raise IndexError(
+                f"{self.name} has no row {some(odd)}: its {self.rows} rows count from 0."
+            )
+        found: list[bytes] = [b""] * len(wanted)
+        with self._lock:
+            self._open_images()
+            groups = np.searchsorted(self._starts, wanted, side="right") - 1
+            for position in np.argsort(groups, kind="stable"):
+                group = int(groups[position])
+                images = self._group(group)
+                found[position] = images[int(wanted[position] - self._starts[group])].as_py()
+        return found
+
+    def column(self, name: str) -> np.ndarray:
+        """One column other than the images, such as `path`, `sha256` or an extra, shape (rows,).
+
+        Raises:
+            KeyError: There is no such column.
+        """
+        import pyarrow.parquet as pq
+
+        known = [column for column in pq.read_schema(self.folder / DATA).names if column != "image"]
+        if name not in known:
+            raise KeyError(f"{self.name} has no column {name!r}; it has {', '.join(known)}.")
+        table = pq.read_table(self.folder / DATA, columns=[name], memory_map=True)
+        return table[name].to_numpy()
+
+    def quarantined(self) -> list[dict[str, Any]]:
+        """What could not be decoded: path, error, label, class_name, split, size_bytes."""
+        import pyarrow.parquet as pq
+
+        return pq.read_table(self.folder / QUARANTINE).to_pylist()
+
+    def verify(self) -> list[str]:
+        """Reads everything and recomputes every digest.
+
+        Returns:
+            One sentence for each thing that differs; empty if the dataset is whole.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        wrong: list[str] = []
+        digest = start_fingerprint(self.classes)
+        columns = ["row_id", "image", *FINGERPRINTED]
+        count = 0
+        try:
+            with pq.ParquetFile(self.folder / DATA, memory_map=True) as file:
+                for batch in file.iter_batches(64, columns=columns):
+                    for row in batch.to_pylist():
+                        found = hashlib.sha256(row["image"]).hexdigest()
+                        if found != row["sha256"]:
+                            wrong.append(
+                                f"row {row['row_id']} ({row['path']}): the image has sha256 "
+                                f"{found}, recorded is {row['sha256']}."
+                            )
+                        digest.update(fingerprint_line(row[name] for name in FINGERPRINTED))
+                        count += 1
+        except (pa.ArrowException, OSError) as error:
+            return [*wrong, f"{DATA} cannot be read after row {count}: {error}."]
+        if count != self.card["rows"]:
+            wrong.append(f"{plural(count, 'row')} found, recorded are {self.card['rows']}.")
+        found = digest.hexdigest()[:16]
+        if not found == self.fingerprint == self.folder.name:
+            wrong.append(
+                f"the content has fingerprint {found}, the card says {self.fingerprint} and the "
+                f"folder is called {self.folder.name}."
+            )
+        return wrong
+
+    def _open_images(self) -> None:
+        """Maps the file into memory on first use."""
+        if self._file is None:
+            import pyarrow.parquet as pq
+
+            self._file = pq.ParquetFile(self.folder / DATA, memory_map=True)
+            meta = self._file.metadata
+            sizes = [meta.row_group(group).num_rows for group in range(meta.num_row_groups)]
+            self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+    def _group(self, group: int) -> Any:
+        """Images of one row group, a `pyarrow.ChunkedArray`."""
+        if self._held is None or self._held[0] != group:
+            self._held = (group, self._file.read_row_group(group, columns=["image"])["image"])
+        return self._held[1]
+
+
+def current(folder: Path) -> Dataset | None:
+    """The dataset that `<store>/data/<name>` stands for now, None before any ingestion."""
+    found = read_receipt(folder)
+    return Dataset.open(folder / found["fingerprint"]) if found else None
+
+
+def read_receipt(folder: Path) -> dict[str, Any] | None:
+    """Content of `current.json`, None where it or the dataset it names is missing."""
+    try:
+        receipt = json.loads((folder / CURRENT).read_text("utf-8"))
+        place = folder / receipt["fingerprint"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{folder / CURRENT} is damaged ({error}). Delete it and ingest again."
+        ) from error
+    whole = all((place / name).is_file() for name in (DATA, CARD))
+    return receipt if whole else None
+
+
+FINGERPRINTED = ("sha256", "label", "split", "domain", "path")
+
+
+def start_fingerprint(classes: Iterable[str]) -> Any:
+    """A SHA-256 that has taken in the class names; each row's `fingerprint_line` follows."""
+    return hashlib.sha256(fingerprint_line(classes))
+
+
+def fingerprint_line(values: Iterable[object]) -> bytes:
+    """Values as one line of JSON, so that no two lists of values look alike."""
+    return (json.dumps(list(values), ensure_ascii=True) + "\n").encode()

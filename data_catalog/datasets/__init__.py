@@ -1,0 +1,1 @@
+"""The embedded datasets, one file each: a filled form and a parser of a few lines."""

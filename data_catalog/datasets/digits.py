@@ -1,0 +1,87 @@
+"""Digits: 1,797 handwritten digits of 8 x 8 pixels, about 180 of each, inside scikit-learn.
+
+Splits: none official in this copy (it is the test set of the UCI collection); 50/20/30 of
+each class in SHA-256 order (`splits.py`), so train 898, val 359, test 540.
+Known trouble: 8 x 8 pixels are far below what any backbone was trained on, and the writer of
+a digit is not recorded, so one writer may be in train and test.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from data_catalog.card import DatasetCard
+from data_catalog.packages import find_package, installed_version
+from data_catalog.sources import Example
+
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+@dataclass(frozen=True)
+class Digits:
+    """The digits of scikit-learn, dark ink on white paper, in the order of the package."""
+
+    def examples(self) -> Iterator[Example]:
+        """Yields each digit as an 8 x 8 grey PNG; ink of 0..16 becomes 255..0."""
+        find_package("sklearn", "scikit-learn")
+        from sklearn.datasets import load_digits
+
+        digits: Any = load_digits()
+        for row, (ink, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+            grey = (255 - ink * 255 / 16).round().astype("uint8")
+            yield Example(grey_png(grey), f"load_digits#{row}", int(label), NAMES[label])
+
+    def total(self) -> int:
+        """Digits in the package."""
+        return 1797
+
+    def signature(self) -> str:
+        """The file is the same in every release: what is drawn from it is named instead."""
+        find_package("sklearn", "scikit-learn")
+        return "load_digits, grey PNG, dark on white"
+
+    def describe(self) -> str:
+        """The package and its version."""
+        return f"load_digits of scikit-learn {installed_version('scikit-learn')}"
+
+
+def grey_png(pixels: Any) -> bytes:
+    """Encodes uint8 pixels of shape (h, w) as PNG, without compression.
+
+    Compressors differ between machines, and with them the bytes, their digest, and the
+    splits that follow from it; stored bytes do not.
+    """
+    height, width = pixels.shape
+    lines = b"".join(b"\0" + line.tobytes() for line in pixels)  # each begins with filter 0
+    stored = struct.pack("<BHH", 1, len(lines), len(lines) ^ 0xFFFF) + lines
+    stream = b"\x78\x01" + stored + struct.pack(">I", zlib.adler32(lines))
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", stream), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+CARD = DatasetCard(
+    name="digits",
+    title="Optical recognition of handwritten digits",
+    description="Handwritten digits of 43 writers, scanned from forms and reduced to 8 x 8 pixels.",
+    source=Digits(),
+    classes=NAMES,
+    template="a photo of the digit {}.",
+    templates=(
+        "a photo of the digit {}.",
+        "a handwritten {}.",
+        "the number {} written by hand.",
+        "a small blurry image of the digit {}.",
+    ),
+    split_sizes={"train": 898, "val": 359, "test": 540},
+    license="CC BY 4.0",
+    citation="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998",
+    homepage="https://archive.ics.uci.edu/dataset/80",
+    trouble="8 x 8 pixels; writers are not recorded, so one may be in train and test.",
+    provider_package="scikit-learn",
+)

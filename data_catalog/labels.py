@@ -1,0 +1,156 @@
+"""From the labels and class names of a source to one label a row and one name a label."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from data_catalog.card import DatasetCard, check_class_names
+from data_catalog.wording import did_you_mean, some
+
+_WORDNET_ID = re.compile(r"n\d{8}")
+
+
+class Labelling(NamedTuple):
+    """Labels as the dataset keeps them.
+
+    Attributes:
+        labels: Class of each row, 0..k-1.
+        classes: The k names in label order.
+        rule: One sentence on how they came about.
+    """
+
+    labels: list[int]
+    classes: tuple[str, ...]
+    rule: str
+
+
+def resolve_labels(
+    card: DatasetCard,
+    labels: Sequence[int | None],
+    names: Sequence[str | None],
+    paths: Sequence[str],
+) -> Labelling:
+    """Joins what the source says of classes with what the card says.
+
+    A source that numbers its classes is taken at its numbers; gaps are closed in ascending
+    order when the card names no classes. A source that only names them is matched to the
+    card's names, else sorted. Folders called by number or by WordNet id stand for the card's
+    names in sorted order, as they do for ImageNet and its variants.
+
+    Args:
+        card: Gives `classes`, if it does.
+        labels: Label of each row, or None.
+        names: Class name of each row, or None.
+        paths: Path of each row, for errors.
+
+    Raises:
+        ValueError: A row has neither label nor name, one label has two names, a label has
+            none, or labels and names do not fit the card.
+    """
+    bare = [
+        path
+        for label, name, path in zip(labels, names, paths, strict=True)
+        if (label is None or label < 0) and (label is not None or not (name or "").strip())
+    ]
+    if bare:
+        raise ValueError(
+            f"{len(bare):,} of {len(paths):,} rows have no label: {some(bare, 3)}. Label them, or "
+            "leave them out of the source."
+        )
+    if any(label is None for label in labels):
+        if any(name is None for name in names):
+            raise ValueError("some rows have only a label and others only a class name. Give one.")
+        return _by_name(card, [name for name in names if name is not None])
+    return _by_label(card, [label for label in labels if label is not None], names)
+
+
+def _by_label(card: DatasetCard, labels: Sequence[int], names: Sequence[str | None]) -> Labelling:
+    """Labels as the source numbers them."""
+    named: dict[int, str] = {}
+    for label, name in zip(labels, names, strict=True):
+        if name is not None and named.setdefault(label, name) != name:
+            raise ValueError(
+                f"label {label} has two class names, {named[label]!r} and {name!r}. Correct the "
+                "source: a label stands for one class."
+            )
+    present = sorted(set(labels))
+    if card.classes is None:
+        nameless = [label for label in present if label not in named]
+        if nameless:
+            raise ValueError(
+                f"labels {some(nameless)} have no class name, and a prompt needs one. Give "
+                "`classes` in the card, in label order, or a class_name column."
+            )
+        classes = tuple(named[label] for label in present)
+        check_class_names(card.name, classes, duplicates=card.duplicate_class_names)
+        if present == list(range(len(present))):
+            return Labelling(list(labels), classes, "labels and names of the source")
+        place = {label: position for position, label in enumerate(present)}
+        rule = f"labels {some(present)} of the source renumbered from 0 in ascending order"
+        return Labelling([place[label] for label in labels], classes, rule)
+    if present[-1] >= len(card.classes):
+        raise ValueError(
+            f"label {present[-1]} is found, while the card names {len(card.classes)} classes, 0 to "
+            f"{len(card.classes) - 1}. Name them all, or correct the labels."
+        )
+    positions = _positions(card.classes)
+    for label, name in named.items():
+        expected = positions.get(_key(name))
+        if expected is not None and label not in expected:
+            raise ValueError(
+                f"the source calls label {label} {name!r}, which the card has at {expected[0]}. "
+                "Give the card's `classes` in label order."
+            )
+    return Labelling(list(labels), card.classes, "labels of the source, names of the card")
+
+
+def _by_name(card: DatasetCard, names: Sequence[str]) -> Labelling:
+    """Labels from the names alone."""
+    found = _in_order(set(names))
+    if card.classes is None:
+        check_class_names(card.name, found, duplicates=card.duplicate_class_names)
+        place = {name: label for label, name in enumerate(found)}
+        return Labelling([place[name] for name in names], found, "class names in sorted order")
+    positions = _positions(card.classes)
+    unknown = [name for name in found if _key(name) not in positions]
+    if not unknown:
+        ambiguous = [name for name in found if len(positions[_key(name)]) > 1]
+        if ambiguous:
+            raise ValueError(
+                f"class name {ambiguous[0]!r} stands for two labels of the card, and the source "
+                "gives no labels. Give a label column."
+            )
+        place = {name: positions[_key(name)][0] for name in found}
+        return Labelling([place[name] for name in names], card.classes, "names of the card")
+    if len(unknown) == len(found) == len(card.classes) and _are_codes(found):
+        place = {name: label for label, name in enumerate(found)}
+        rule = f"names of the card for {found[0]} .. {found[-1]} in sorted order"
+        return Labelling([place[name] for name in names], card.classes, rule)
+    raise ValueError(
+        f"the card of {card.name} has no class {unknown[0]!r} ({len(unknown)} of {len(found)} "
+        f"names are unknown). {did_you_mean(unknown[0], card.classes)} Correct one of the two."
+    )
+
+
+def _positions(classes: Sequence[str]) -> dict[str, list[int]]:
+    """Labels of each name, compared as they stand in a prompt."""
+    positions: dict[str, list[int]] = {}
+    for label, name in enumerate(classes):
+        positions.setdefault(_key(name), []).append(label)
+    return positions
+
+
+def _key(name: str) -> str:
+    return DatasetCard.prompt_names([name])[0].strip().casefold()
+
+
+def _are_codes(names: Iterable[str]) -> bool:
+    """Whether names are numbers or WordNet ids, which nobody would write in a prompt."""
+    names = list(names)
+    return all(map(str.isdecimal, names)) or all(map(_WORDNET_ID.fullmatch, names))
+
+
+def _in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Sorted, and by value where all are numbers: 2 before 10."""
+    listed = sorted(names)
+    return tuple(sorted(listed, key=int) if all(map(str.isdecimal, listed)) else listed)

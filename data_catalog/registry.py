@@ -1,0 +1,52 @@
+"""Cards that users registered: one YAML file each, `<store>/datasets/<name>.yaml`."""
+
+from collections.abc import Container
+from pathlib import Path
+
+from data_catalog.card import DatasetCard
+from data_catalog.writing import write_text
+
+
+def read_cards(folder: Path, embedded: Container[str]) -> dict[str, DatasetCard]:
+    """Reads every card in `folder`, by name and in order of name.
+
+    Raises:
+        ValueError: A file is no card, is not called like its card, or takes an embedded name.
+    """
+    cards: dict[str, DatasetCard] = {}
+    for file in sorted(folder.glob("*.yaml")):
+        try:
+            card = DatasetCard.from_yaml(file.read_text("utf-8"))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{file}: {error}") from error
+        if card.name != file.stem:
+            raise ValueError(
+                f"{file}: the card inside is called {card.name!r}. Name file and card alike."
+            )
+        if card.name in embedded:
+            raise ValueError(
+                f"{file}: {card.name!r} is an embedded dataset. Rename file and card, or delete it."
+            )
+        cards[card.name] = card
+    return cards
+
+
+def write_card(
+    card: DatasetCard, folder: Path, embedded: Container[str], *, replace: bool = False
+) -> Path:
+    """Writes a card, so that it is found from now on; the same card again changes nothing.
+
+    Raises:
+        ValueError: The name is taken, or the card cannot be written to a file.
+    """
+    if card.name in embedded:
+        raise ValueError(f"{card.name!r} is an embedded dataset. Choose another name.")
+    text = card.to_yaml()
+    file = folder / f"{card.name}.yaml"
+    if file.exists() and not replace and file.read_text("utf-8") != text:
+        raise ValueError(
+            f"{card.name!r} is registered already, with another card: {file}. Choose another name, "
+            "or replace it."
+        )
+    write_text(file, text)
+    return file

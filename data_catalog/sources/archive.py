@@ -1,0 +1,191 @@
+"""A zip or tar archive, fetched once, checked, unpacked, and read as what it holds."""
+
+import hashlib
+import shutil
+import stat
+import tarfile
+import uuid
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from data_catalog.sources.base import (
+    Example,
+    Source,
+    SourceError,
+    digest_of,
+    is_remote,
+    open_place,
+    reaching,
+    stamp,
+)
+from data_catalog.splits import known_split
+from data_catalog.wording import some
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive at a path or URL. What it holds is recognised as `source_for` does.
+
+    The archive is unpacked once into a folder of `cache` named by its digest. Members that
+    would land outside of that folder, devices and links that leave it are refused.
+
+    Attributes:
+        url: Place of the archive.
+        sha256: Digest that the archive must have, in hex; None takes it as it comes.
+        inner: Folder or table inside the archive to read; empty for all of it.
+        cache: Folder for the unpacked archive; empty for `~/.cache/shotboard`.
+    """
+
+    url: str
+    sha256: str | None = None
+    inner: str = ""
+    cache: str = ""
+
+    def __post_init__(self) -> None:
+        digest = self.sha256
+        if digest is not None and (len(digest) != 64 or set(digest) - set("0123456789abcdef")):
+            raise ValueError(
+                f"sha256 {digest!r} is not 64 hexadecimal digits in lower case. Take it from "
+                "`sha256sum FILE`."
+            )
+        if PurePosixPath(self.inner).is_absolute() or ".." in PurePosixPath(self.inner).parts:
+            raise ValueError(f"inner {self.inner!r} leaves the archive. Give a path inside it.")
+
+    def examples(self) -> Iterator[Example]:
+        """Yields the images of what the archive holds; see `Source.examples`."""
+        yield from self._content().examples()
+
+    def total(self) -> int | None:
+        """What the source inside counts; fetches and unpacks the archive if need be."""
+        return self._content().total()
+
+    def signature(self) -> str:
+        """Digest of the pinned SHA-256, else of the archive's size and time of change."""
+        return digest_of([self._key(), self.inner])
+
+    def describe(self) -> str:
+        """What is read, from which archive, and whether its digest is pinned."""
+        pinned = f"sha256 {self.sha256}" if self.sha256 else "no pinned sha256"
+        content = self._content().describe().replace(str(self.unpacked()), "", 1)
+        return f"archive {self.url} ({pinned}): {content}"
+
+    def unpacked(self) -> Path:
+        """Folder of the unpacked archive, fetched and unpacked now if it is not there.
+
+        Raises:
+            SourceError: The digest differs, or the archive is damaged or unsafe.
+            SourceUnavailable: The archive cannot be reached.
+        """
+        root = Path(self.cache).expanduser() if self.cache else Path.home() / ".cache/shotboard"
+        target = root / self._key()
+        if target.is_dir():
+            return target
+        draft = root / f".{target.name}.{uuid.uuid4().hex}"
+        (draft / "content").mkdir(parents=True)
+        try:
+            _unpack(self._fetch(draft), draft / "content", self.url)
+            try:
+                (draft / "content").rename(target)
+            except OSError:
+                if not target.is_dir():  # else another process was faster
+                    raise
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return target
+
+    def _key(self) -> str:
+        if self.sha256 is not None:
+            return self.sha256[:16]
+        fs, path = open_place(self.url)
+        with reaching(self.url):
+            return digest_of([self.url, stamp(fs.info(path))])
+
+    def _fetch(self, draft: Path) -> Path:
+        """The archive as a local file with the right digest."""
+        fs, path = open_place(self.url)
+        target = Path(path) if not is_remote(self.url) else draft / Path(path).name
+        digest = hashlib.sha256()
+        with reaching(self.url), fs.open(path, "rb") as source:
+            if target.parent == draft:
+                with target.open("wb") as copy:
+                    while chunk := source.read(CHUNK_BYTES):
+                        digest.update(chunk)
+                        copy.write(chunk)
+            elif self.sha256 is not None:
+                while chunk := source.read(CHUNK_BYTES):
+                    digest.update(chunk)
+        if self.sha256 is not None and digest.hexdigest() != self.sha256:
+            raise SourceError(
+                f"{self.url} has sha256 {digest.hexdigest()}, expected was {self.sha256}. It was "
+                "changed or cut short: fetch it again, or correct the digest if you trust it."
+            )
+        return target
+
+    def _content(self) -> Source:
+        from data_catalog.sources.recognise import source_for
+
+        unpacked = self.unpacked()
+        place = unpacked / self.inner
+        if not place.exists():
+            raise SourceError(
+                f"{self.url} holds no {self.inner!r}; at its top are "
+                f"{some(sorted(path.name for path in unpacked.iterdir()))}."
+            )
+        return source_for(place if self.inner else _beneath(place))
+
+
+def is_archive(place: str) -> bool:
+    """Whether the suffix of `place` is that of an archive."""
+    return place.lower().endswith(SUFFIXES)
+
+
+def _beneath(folder: Path) -> Path:
+    """Goes down the single folders that archives wrap around their content."""
+    while True:
+        entries = [path for path in folder.iterdir() if not path.name.startswith((".", "__MAC"))]
+        if len(entries) != 1 or known_split(entries[0].name):
+            return folder
+        if entries[0].is_file():
+            return entries[0]
+        folder = entries[0]
+
+
+def _unpack(archive: Path, target: Path, url: str) -> None:
+    try:
+        if url.lower().endswith(".zip"):
+            with zipfile.ZipFile(archive) as file:
+                for member in file.infolist():
+                    _check_member(member, url)
+                file.extractall(target)
+        else:
+            with tarfile.open(archive) as file:
+                file.extractall(target, filter="data")
+    except tarfile.FilterError as error:
+        raise SourceError(
+            f"{url} is unsafe to unpack: {error}. Nothing of it was used; unpack it by hand if "
+            "you trust it, and give the folder."
+        ) from error
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError) as error:
+        raise SourceError(
+            f"{url} is damaged, encrypted or no archive ({error}). Fetch it again."
+        ) from error
+
+
+def _check_member(member: zipfile.ZipInfo, url: str) -> None:
+    """Refuses a member that names a place outside of the archive, or is a link."""
+    path = PurePosixPath(member.filename.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        reason = f"member {member.filename!r} would land outside of its folder"
+    elif stat.S_ISLNK(member.external_attr >> 16):
+        reason = f"member {member.filename!r} is a link"
+    else:
+        return
+    raise SourceError(
+        f"{url} is unsafe to unpack: {reason}. Nothing of it was used; unpack it by hand if you "
+        "trust it, and give the folder."
+    )

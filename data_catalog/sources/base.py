@@ -1,0 +1,231 @@
+"""What every source of raw images offers, and how a place is opened through fsspec.
+
+A place is a local path or any URL that fsspec knows: `s3://`, `https://`, `hf://`,
+`memory://`. Remote file systems are imported on first use.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+READ_AHEAD = 16  # images fetched at once; a remote store answers them in parallel
+_STAMPS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created")
+_JUNK = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+
+
+class SourceError(ValueError):
+    """The source is not there or not what it should be; the message gives the way out."""
+
+
+class SourceUnavailable(SourceError):
+    """The source cannot be reached now; the same request may succeed later."""
+
+
+class Example(NamedTuple):
+    """One labelled image, as its source gives it.
+
+    Attributes:
+        image: Encoded bytes, untouched; empty where `error` says why.
+        path: Where in the source it lies, relative to the source's root.
+        label: Class index, or None where the source only names classes.
+        class_name: Name of the class, or None where the source only numbers classes.
+        split: Split as the source calls it, or None.
+        domain: Domain as the source calls it, or None.
+        extras: Further scalar columns: numbers, texts, booleans or None.
+        error: Why the image could not be read; empty when it was.
+    """
+
+    image: bytes
+    path: str
+    label: int | None = None
+    class_name: str | None = None
+    split: str | None = None
+    domain: str | None = None
+    extras: Mapping[str, Any] = MappingProxyType({})
+    error: str = ""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A way to read raw labelled images. Creating one touches nothing."""
+
+    def examples(self) -> Iterator[Example]:
+        """Yields every image, in an order that only the source's content decides.
+
+        Raises:
+            SourceError: The source is missing or malformed.
+        """
+        ...
+
+    def total(self) -> int | None:
+        """How many examples there are, or None where counting means reading all."""
+        ...
+
+    def signature(self) -> str:
+        """A cheap digest that moves when the source does; reads no image."""
+        ...
+
+    def describe(self) -> str:
+        """One phrase for people: what is read, and from where."""
+        ...
+
+
+def is_remote(place: str) -> bool:
+    """Whether `place` is a URL that leaves this machine's file system."""
+    return "://" in place and not place.startswith(("file://", "local://"))
+
+
+def absolute(place: str | os.PathLike[str]) -> str:
+    """The place as every working directory finds it: local paths made absolute."""
+    text = os.fspath(place)
+    return text if "://" in text else str(Path(text).expanduser().absolute())
+
+
+@contextmanager
+def reaching(place: str) -> Iterator[None]:
+    """Turns what file systems raise into one sentence that names the place.
+
+    Raises:
+        SourceError: Nothing is at `place`.
+        SourceUnavailable: It may be there, but cannot be reached from here now.
+    """
+    try:
+        yield
+    except SourceError:
+        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
+            raise _unreached(place, cause) from error  # how fsspec reports a dead web server
+        raise SourceError(
+            f"no file or folder at {place}. Check the spelling; relative paths start at "
+            f"the working directory."
+        ) from error
+    except ImportError as error:
+        scheme = place.partition("://")[0]
+        raise SourceUnavailable(
+            f"{place} could not be opened: reading {scheme}:// needs a package that is not "
+            f"installed ({error}). Install it, or copy the data and give the local path."
+        ) from error
+    except PermissionError as error:
+        raise SourceUnavailable(f"{place} may not be read by this user: {error}.") from error
+    except Exception as error:  # each file system raises its own kinds, not all OSError
+        if not is_remote(place):
+            raise
+        raise _unreached(place, error) from error
+
+
+def open_place(place: str) -> tuple[Any, str]:
+    """Returns the file system of `place` and the path that this file system uses for it.
+
+    Raises:
+        SourceUnavailable: The file system's package is not installed, or it does not answer.
+    """
+    from fsspec.core import url_to_fs
+
+    with reaching(place):
+        if "://" in place and not _known_scheme(place):
+            raise SourceError(
+                f"{place}: no file system is called {place.partition('://')[0]!r}. "
+                "Use a local path, or a URL that fsspec knows, such as s3:// or https://."
+            )
+        fs, root = url_to_fs(absolute(place))
+    return fs, root.rstrip("/") or "/"
+
+
+def list_files(place: str) -> tuple[Any, dict[str, dict[str, Any]]]:
+    """Lists the files at or below `place`, without hidden ones.
+
+    Returns:
+        The file system, and its information on each file by path relative to `place`,
+        sorted by that path. Where `place` is a file, its own name is the only key.
+
+    Raises:
+        SourceError: Nothing is at `place`.
+    """
+    fs, root = open_place(place)
+    with reaching(place):
+        info = fs.info(root)
+        if info["type"] == "file":
+            return fs, {root.rpartition("/")[2]: info}
+        found = fs.find(root, detail=True)
+    files = {_text(name[len(root) :].lstrip("/")): info for name, info in found.items()}
+    return fs, {name: files[name] for name in sorted(files) if not _hidden(name)}
+
+
+def digest_files(files: Mapping[str, Mapping[str, Any]]) -> str:
+    """Digest of the names, sizes and times of change of `files`, 16 hex digits."""
+    return digest_of((name, *stamp(info)) for name, info in files.items())
+
+
+def stamp(info: Mapping[str, Any]) -> tuple[Any, str]:
+    """Size in bytes and time of change (or entity tag) of one file, as far as it is known."""
+    changed = next((info[key] for key in _STAMPS if info.get(key) is not None), "")
+    return info.get("size"), str(changed)
+
+
+def digest_of(parts: Iterable[object]) -> str:
+    """Returns 16 hex digits of the SHA-256 over the `repr` of each part."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(repr(part).encode())
+        digest.update(b"\n")
+    return digest.hexdigest()[:16]
+
+
+def read_images(fs: Any, place: str, paths: Iterable[str]) -> Iterator[tuple[bytes, str]]:
+    """Reads files in order, a few at a time.
+
+    Args:
+        fs: File system of the paths.
+        place: What to call the source if it cannot be reached.
+        paths: Paths as `fs` uses them; never expanded as patterns.
+
+    Yields:
+        The bytes and an empty text, or no bytes and the reason: a file that is missing or
+        may not be read is one bad image, while a network that fails ends the reading.
+    """
+    remaining = iter(paths)
+    while batch := list(islice(remaining, READ_AHEAD)):
+        with reaching(place):
+            nothing = [None] * len(batch)
+            contents = fs.cat_ranges(batch, nothing, nothing, on_error="return")
+        for content in contents:
+            if isinstance(content, (FileNotFoundError, IsADirectoryError, PermissionError)):
+                yield b"", f"{type(content).__name__}: the file is missing or may not be read"
+            elif isinstance(content, BaseException):
+                with reaching(place):
+                    raise content
+            else:
+                yield bytes(content), ""
+
+
+def _unreached(place: str, error: Exception) -> SourceUnavailable:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return SourceUnavailable(
+        f"{place} could not be reached ({reason}). Check the network and the credentials, "
+        "or copy the data here and give its path."
+    )
+
+
+def _text(name: str) -> str:
+    """A file name that Parquet can hold: bytes that are no UTF-8 are spelled out."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _hidden(name: str) -> bool:
+    """Whether a file belongs to a system's bookkeeping and not to the data."""
+    return any(part.startswith(".") or part in _JUNK for part in name.split("/"))
+
+
+def _known_scheme(place: str) -> bool:
+    """Whether fsspec knows the scheme, in any link of a chain such as `zip://a::s3://b`."""
+    from fsspec.registry import known_implementations, registry
+
+    schemes = [link.partition("://")[0] for link in place.split("::") if "://" in link]
+    return all(scheme in registry or scheme in known_implementations for scheme in schemes)

@@ -1,0 +1,210 @@
+"""Which column of a table plays which part: found by its usual names and by its type."""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from data_catalog.sources.base import SourceError
+from data_catalog.wording import did_you_mean
+
+IMAGE, TEXT, INTEGER, FLOAT, SCALAR, OTHER = "image", "text", "integer", "float", "scalar", "other"
+
+_USUAL_NAMES = {
+    "image": ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes"),
+    "file": (
+        *("image", "image_path", "image_file", "img", "img_path"),
+        *("path", "file_path", "filepath", "file_name", "filename", "file"),
+    ),
+    "label": ("label", "labels", "fine_label", "class", "target", "class_id", "label_id", "y"),
+    "class_name": ("class_name", "label_name", "class", "category", "name"),
+    "split": ("split", "subset", "partition"),
+    "domain": ("domain",),
+    "path": ("path", "file_name", "filename", "image_path", "file_path"),
+}
+_TYPES = {
+    "image": {IMAGE},
+    "file": {TEXT},
+    "label": {INTEGER, FLOAT},
+    "class_name": {TEXT},
+    "split": {TEXT},
+    "domain": {TEXT},
+    "path": {TEXT},
+}
+ROLES = frozenset(_USUAL_NAMES)
+
+
+class Columns(NamedTuple):
+    """The column that plays each part, None where none does, and what is left.
+
+    Attributes:
+        image: Encoded bytes, or a struct of bytes and path.
+        file: Path of an image file; what a manifest has in place of `image`.
+        label: Class index.
+        class_name: Class as text.
+        split: Split as text.
+        domain: Domain as text.
+        path: Where the image came from.
+        extras: Scalar columns that play no part, in table order.
+        left_out: Columns of bytes, lists or structs that cannot be kept, in table order.
+    """
+
+    image: str | None
+    file: str | None
+    label: str | None
+    class_name: str | None
+    split: str | None
+    domain: str | None
+    path: str | None
+    extras: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def check_roles(columns: Mapping[str, str] | None) -> None:
+    """Refuses a part that no column can play.
+
+    Raises:
+        ValueError: A key of `columns` is not in `ROLES`.
+    """
+    for role in columns or ():
+        if role not in ROLES:
+            raise ValueError(f"no column part is called {role!r}. {did_you_mean(role, ROLES)}")
+
+
+def find_columns(
+    kinds: Mapping[str, str], *, place: str, chosen: Mapping[str, str] | None = None
+) -> Columns:
+    """Decides the part of every column.
+
+    Args:
+        kinds: Type of each column, `IMAGE` to `OTHER`, in table order.
+        place: What to call the table in errors.
+        chosen: Column for some parts, where the usual names do not fit.
+
+    Raises:
+        SourceError: There is no image, or neither label nor class name, or a column of
+            `chosen` is not there.
+    """
+    parts: dict[str, str | None] = {}
+    for role in _USUAL_NAMES:
+        parts[role] = _chosen(role, kinds, place, chosen) or _usual(role, kinds)
+    if parts["class_name"] is None and parts["label"] is None:  # `label` holding words
+        parts["class_name"] = _usual("class_name", kinds, _USUAL_NAMES["label"])
+    elif kinds.get(parts["label"] or "") == TEXT:  # words chosen as label
+        parts["class_name"], parts["label"] = parts["label"], None
+    if parts["image"] is None and parts["file"] is None:
+        raise SourceError(
+            f"{place} has no column of images: its columns are {_listed(kinds)}. Needed is one of "
+            f"{', '.join(_USUAL_NAMES['image'])} that holds encoded bytes, or one of "
+            f"{', '.join(_USUAL_NAMES['file'])} that holds the path of an image file."
+        )
+    if parts["label"] is None and parts["class_name"] is None:
+        raise SourceError(
+            f"{place} has no labels: its columns are {_listed(kinds)}. Needed is one of "
+            f"{', '.join(_USUAL_NAMES['label'])} that holds whole numbers or words, or one of "
+            f"{', '.join(_USUAL_NAMES['class_name'])} that holds words."
+        )
+    if parts["image"] is not None:
+        parts["file"] = None
+    used = set(parts.values())
+    extras = tuple(name for name, kind in kinds.items() if name not in used and _kept(kind))
+    left_out = tuple(name for name, kind in kinds.items() if name not in used and not _kept(kind))
+    return Columns(**parts, extras=extras, left_out=left_out)
+
+
+def kinds_of(schema: Any) -> dict[str, str]:
+    """Type of each column of a `pyarrow.Schema`."""
+    return {field.name: _kind(field.type) for field in schema}
+
+
+def has_images(kinds: Mapping[str, str]) -> bool:
+    """Whether a table holds encoded images, by the name and the type of a column."""
+    return _usual("image", kinds) is not None
+
+
+def class_label_names(schema: Any, column: str | None) -> tuple[str, ...] | None:
+    """Names of the labels in `column`, from the metadata that Hugging Face writes.
+
+    Returns:
+        The names in label order, or None where `column` is no `ClassLabel`.
+    """
+    metadata = (schema.metadata or {}).get(b"huggingface")
+    if metadata is None or column is None:
+        return None
+    try:
+        feature = json.loads(metadata)["info"]["features"][column]
+        names = feature["names"] if feature["_type"] == "ClassLabel" else None
+    except (ValueError, KeyError, TypeError):
+        return None
+    return tuple(map(str, names)) if names else None
+
+
+def whole(value: object, *, place: str) -> int | None:
+    """Returns a label as an int, and None for a missing one.
+
+    Raises:
+        SourceError: `value` is not a whole number.
+    """
+    if value is None or value == "" or value != value:  # NaN is how pandas writes a gap
+        return None
+    try:
+        number = int(value)  # pyright: ignore[reportArgumentType]
+        if isinstance(value, str) or number == value:
+            return number
+    except (TypeError, ValueError):
+        pass
+    raise SourceError(f"{place}: label {value!r} is not a whole number. Write labels as 0, 1, ..")
+
+
+def _chosen(
+    role: str, kinds: Mapping[str, str], place: str, chosen: Mapping[str, str] | None
+) -> str | None:
+    name = (chosen or {}).get(role)
+    if name is not None and name not in kinds:
+        raise SourceError(
+            f"{place} has no column {name!r}, chosen as {role}. {did_you_mean(name, kinds)}"
+        )
+    if name is not None and role == "image" and kinds[name] != IMAGE:
+        raise SourceError(
+            f"{place}: column {name!r}, chosen as image, holds {kinds[name]} and no bytes. "
+            "Choose a column of encoded images, or read the table as a Manifest."
+        )
+    return name
+
+
+def _usual(role: str, kinds: Mapping[str, str], names: Collection[str] | None = None) -> str | None:
+    """The first column of a usual name that has the type of the part."""
+    lower = {name.lower(): name for name in reversed(list(kinds))}
+    for name in names or _USUAL_NAMES[role]:
+        column = lower.get(name)
+        if column is not None and kinds[column] in _TYPES[role]:
+            return column
+    return None
+
+
+def _kept(kind: str) -> bool:
+    return kind in {TEXT, INTEGER, FLOAT, SCALAR}
+
+
+def _listed(kinds: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) or "none"
+
+
+def _kind(kind: Any) -> str:
+    import pyarrow as pa
+
+    types = pa.types
+    if types.is_dictionary(kind):
+        return _kind(kind.value_type)
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return TEXT
+    if types.is_integer(kind):
+        return INTEGER
+    if types.is_floating(kind):
+        return FLOAT
+    if types.is_boolean(kind):
+        return SCALAR
+    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind):
+        return IMAGE
+    if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        return IMAGE
+    return OTHER

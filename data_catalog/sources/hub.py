@@ -1,0 +1,67 @@
+"""A dataset of the Hugging Face hub, as the Parquet files of one commit."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from data_catalog.sources import columns as cols
+from data_catalog.sources.base import Example, digest_of
+from data_catalog.sources.parquet import ParquetImages
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REPO = re.compile(r"[\w.-]+/[\w.-]+|[\w.-]+")
+
+
+@dataclass(frozen=True)
+class HuggingFace:
+    """The Parquet files of `repo` at the commit `revision`.
+
+    A branch or tag can move, and the numbers of a benchmark with it: only a commit is taken.
+    A repository without Parquet files has them in its branch `refs/convert/parquet`, whose
+    commit serves as well.
+
+    Attributes:
+        repo: `owner/name` of the dataset.
+        revision: Commit, 40 hexadecimal digits.
+        files: Pattern of the files inside the repository; empty for all.
+        columns: Column by part, as in `ParquetImages`.
+        root: Where repositories are; a mirror holds `<root>/<repo>@<revision>/`.
+    """
+
+    repo: str
+    revision: str
+    files: str = ""
+    columns: Mapping[str, str] | None = None
+    root: str = "hf://datasets"
+
+    def __post_init__(self) -> None:
+        if not _REPO.fullmatch(self.repo):
+            raise ValueError(f"dataset {self.repo!r} is not of the form owner/name.")
+        if not _COMMIT.fullmatch(self.revision or ""):
+            raise ValueError(
+                f"revision {self.revision!r} of {self.repo} is not a commit of 40 hexadecimal "
+                "digits, and a branch or tag can move. The hub shows it under Files and "
+                "versions, History; give it as revision."
+            )
+        cols.check_roles(self.columns)
+
+    def examples(self) -> Iterator[Example]:
+        """Yields every row, file by file in order of name; see `Source.examples`."""
+        yield from self._images().examples()
+
+    def total(self) -> int:
+        """Rows of all files, from their footers."""
+        return self._images().total()
+
+    def signature(self) -> str:
+        """Digest of repository, commit and pattern: a commit does not change."""
+        return digest_of([self.repo, self.revision, self.files])
+
+    def describe(self) -> str:
+        """Repository and commit."""
+        files = f", files {self.files}" if self.files else ""
+        return f"Hugging Face dataset {self.repo} at {self.revision}{files}"
+
+    def _images(self) -> ParquetImages:
+        place = f"{self.root}/{self.repo}@{self.revision}"
+        return ParquetImages(f"{place}/{self.files}" if self.files else place, self.columns)

@@ -1,0 +1,240 @@
+"""How a dataset is written: a spool of images, then Parquet, then a rename."""
+
+import contextlib
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data_catalog.dataset import DATA, QUARANTINE
+from data_catalog.decoding import Checked
+from data_catalog.labels import Labelling
+
+GROUP_ROWS = 256
+GROUP_BYTES = 64 << 20  # a row group ends here too, so that large images fit into memory
+_SPOOL = "images.spool"
+_OWN = ("row_id", "image", "label", "class_name", "split", "domain", "path")
+_OWN_MEASURES = ("width", "height", "sha256")
+
+
+class Kept(NamedTuple):
+    """What is remembered of one spooled image: all but its bytes.
+
+    Attributes:
+        size: Length of the encoded image, in bytes.
+    """
+
+    size: int
+    width: int
+    height: int
+    sha256: str
+    path: str
+    label: int | None
+    class_name: str | None
+    split: str | None
+    domain: str
+    extras: Mapping[str, Any]
+
+    def identity(self) -> dict[str, str]:
+        """The part of the fingerprint that the image itself brings."""
+        return {"sha256": self.sha256, "domain": self.domain, "path": self.path}
+
+
+class Spool:
+    """Images in order, one after the other in one file, with a record of each in memory.
+
+    Attributes:
+        kept: Record of each image, in order.
+    """
+
+    def __init__(self, draft: Path) -> None:
+        self.kept: list[Kept] = []
+        self._path = draft / _SPOOL
+        self._file = self._path.open("w+b")
+
+    def __enter__(self) -> "Spool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def add(self, checked: Checked) -> None:
+        """Appends an image that decodes."""
+        example = checked.example
+        self._file.write(example.image)
+        self.kept.append(
+            Kept(
+                size=len(example.image),
+                width=checked.width,
+                height=checked.height,
+                sha256=checked.sha256,
+                path=example.path,
+                label=example.label,
+                class_name=example.class_name,
+                split=example.split,
+                domain=example.domain or "",
+                extras=example.extras,
+            )
+        )
+
+    def groups(self) -> Iterator[tuple[int, list[Kept], list[bytes]]]:
+        """Yields the first row, the records and the images of each row group to write."""
+        self._file.seek(0)
+        rows: list[Kept] = []
+        images: list[bytes] = []
+        start = size = 0
+        for row in self.kept:
+            if rows and (len(rows) == GROUP_ROWS or size + row.size > GROUP_BYTES):
+                yield start, rows, images
+                start, size, rows, images = start + len(rows), 0, [], []
+            rows.append(row)
+            images.append(self._file.read(row.size))
+            size += row.size
+        if rows:
+            yield start, rows, images
+
+
+def write_data(spool: Spool, draft: Path, labelling: Labelling, splits: Sequence[str]) -> list[str]:
+    """Writes `data.parquet`, rows in the order of the source.
+
+    Images are stored as they are, since JPEG and PNG do not shrink further.
+
+    Returns:
+        Names of the extra columns. One that would hide a column of ours gets `source_` before it.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = _extra_types(spool.kept)
+    columns = {name: _extra_column(name, types) for name in types}
+    schema = pa.schema(
+        [
+            ("row_id", pa.int64()),
+            ("image", pa.binary()),
+            ("label", pa.int32()),
+            *((name, pa.string()) for name in ("class_name", "split", "domain", "path")),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("sha256", pa.string()),
+            *((columns[name], kind) for name, kind in types.items()),
+        ]
+    )
+    compression = {name: "NONE" if name == "image" else "ZSTD" for name in schema.names}
+    repeating = ["class_name", "split", "domain"]
+    measured = ["row_id", "label", "split", "domain"]
+    with pq.ParquetWriter(
+        draft / DATA,
+        schema,
+        compression=compression,  # pyright: ignore[reportArgumentType]  # lists and mappings
+        use_dictionary=repeating,  # pyright: ignore[reportArgumentType]  # are allowed, though
+        write_statistics=measured,  # pyright: ignore[reportArgumentType]  # the stubs lack them
+    ) as writer:
+        for start, rows, images in spool.groups():
+            end = start + len(rows)
+            labels = labelling.labels[start:end]
+            values: list[Sequence[Any]] = [
+                range(start, end),
+                images,
+                labels,
+                [labelling.classes[label] for label in labels],
+                splits[start:end],
+                [row.domain for row in rows],
+                [row.path for row in rows],
+                [row.width for row in rows],
+                [row.height for row in rows],
+                [row.sha256 for row in rows],
+                *([_extra(row, name, kind) for row in rows] for name, kind in types.items()),
+            ]
+            arrays = [pa.array(v, t) for v, t in zip(values, schema.types, strict=True)]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema), GROUP_ROWS)
+    return list(columns.values())
+
+
+def write_quarantine(draft: Path, quarantine: Sequence[Mapping[str, Any]]) -> None:
+    """Writes `quarantine.parquet`, also when nothing is in it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    texts = ("path", "error", "class_name", "split")
+    schema = pa.schema(
+        [*((n, pa.string()) for n in texts), ("label", pa.int64()), ("size_bytes", pa.int64())]
+    )
+    pq.write_table(pa.Table.from_pylist(list(quarantine), schema=schema), draft / QUARANTINE)
+
+
+def commit(draft: Path, target: Path) -> None:
+    """Makes `draft` the dataset at `target`, on disk before it is seen.
+
+    Where `target` is there already it holds the same rows: its files are replaced one by one,
+    which heals a damaged one and brings the card up to date. Who reads the old ones goes on.
+    """
+    for file in draft.iterdir():
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+    try:
+        draft.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        for file in sorted(draft.iterdir(), reverse=True):  # card.json comes last
+            file.replace(target / file.name)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes `values` so that a reader sees the old file or the new one, never a part."""
+    write_text(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` so that a reader sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def _extra_types(kept: Sequence[Kept]) -> dict[str, Any]:
+    """Arrow type of each extra column: boolean, int64, double, else text."""
+    import pyarrow as pa
+
+    seen: dict[str, set[type]] = {}
+    for row in kept:
+        for name, value in row.extras.items():
+            seen.setdefault(name, set()).add(type(value))
+    types: dict[str, Any] = {}
+    for name, kinds in seen.items():
+        kinds.discard(type(None))
+        if kinds == {bool}:
+            types[name] = pa.bool_()
+        elif kinds == {int}:
+            types[name] = pa.int64()
+        elif kinds and kinds <= {int, float}:
+            types[name] = pa.float64()
+        else:
+            types[name] = pa.string()
+    return types
+
+
+def _extra(row: Kept, name: str, kind: Any) -> Any:
+    """One value of an extra column, as text where the column mixes types."""
+    value = row.extras.get(name)
+    return str(value) if value is not None and str(kind) == "string" else value
+
+
+def _extra_column(name: str, taken: Mapping[str, Any]) -> str:
+    """A column name that hides none of ours and none of the other extras."""
+    while name in (*_OWN, *_OWN_MEASURES):
+        name = f"source_{name}"
+        while name in taken:
+            name = f"source_{name}"
+    return name

@@ -1,0 +1,1 @@
+"""Compositions: the Prefect flows, the shipped suites and the command line."""

@@ -1,0 +1,309 @@
+"""The main flow: a suite in, a board out."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import wait
+from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
+
+from data_catalog import Dataset
+from flows.suites import load_suite
+from operators.methods import METHODS
+from operators.protocols import PROTOCOLS
+from tasks import board, publish, runs
+from tasks.cards import backbone_rows, dataset_rows, method_rows
+from tasks.compute import compute
+from tasks.encode import encode, features_folder
+from tasks.ingest import ingest
+from tasks.plan import Plan, Request, check, make_plan, variant_of
+from tasks.progress import LogReporter, chosen, reporter, reporting_to, stage
+from tasks.ray_cluster import WorkerPool, ray_cluster
+from tasks.reports import publish_artifacts
+from tasks.resolve import RequestError
+from tasks.store import Store
+from tasks.suite import Overrides, Suite, override
+from tasks.worker import Context, TrialWorker
+
+if TYPE_CHECKING:
+    MethodName = ProtocolName = str
+else:  # the choices of the form in Prefect's UI
+    MethodName = Literal[tuple(METHODS)]
+    ProtocolName = Literal[tuple(PROTOCOLS)]
+BUNDLES_AT_ONCE = 2  # so that the tail of one bundle does not leave workers idle
+
+once = task(cache_policy=NO_CACHE, persist_result=False)
+publish_trials = once(publish.publish).with_options(name="publish")
+rebuild_board = once(board.rebuild).with_options(name="aggregate")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        run_id: Of its manifest.
+        plan: What was asked for and what was there already.
+        computed: Trials that were computed.
+        failed: Of those, trial id and error of each that failed.
+        board: The published file.
+    """
+
+    run_id: str
+    plan: Plan
+    computed: int
+    failed: tuple[tuple[str, str], ...]
+    board: Path
+
+    @property
+    def text(self) -> str:
+        """One sentence."""
+        there = len(self.plan.done)
+        parts = [f"{len(self.plan.specs)} trials: {self.computed - len(self.failed)} computed"]
+        parts += [f"{there} there already"] if there else []
+        parts += [f"{len(self.failed)} failed"] if self.failed else []
+        return ", ".join(parts) + "."
+
+
+class TrialsFailed(RuntimeError):
+    """Some trials failed; the board holds the others.
+
+    Attributes:
+        summary: What the run did.
+    """
+
+    def __init__(self, summary: Summary) -> None:
+        first = "; ".join(f"{trial}: {error}" for trial, error in summary.failed[:3])
+        super().__init__(f"{summary.text} {first}")
+        self.summary = summary
+
+
+@flow(  # pyright: ignore[reportCallIssue]  # the task runner's type is invariant upstream
+    name="benchmark",
+    task_runner=ThreadPoolTaskRunner(max_workers=BUNDLES_AT_ONCE),  # pyright: ignore[reportArgumentType]
+    validate_parameters=True,
+    persist_result=False,
+)
+def benchmark(
+    suite: Annotated[
+        str, Field(description="A shipped suite or the path of a YAML file")
+    ] = "quickstart",
+    methods: Annotated[
+        list[MethodName] | None, Field(description="Only these methods; default: the suite's")
+    ] = None,
+    datasets: Annotated[
+        list[str] | None, Field(description="Only these datasets; default: the suite's")
+    ] = None,
+    backbones: Annotated[
+        list[str] | None, Field(description="Names, folders or hub ids; default: the suite's")
+    ] = None,
+    protocols: Annotated[
+        list[ProtocolName] | None, Field(description="Only these; default: the suite's")
+    ] = None,
+    shots: Annotated[
+        list[Annotated[int, Field(ge=1)]] | None,
+        Field(description="Labelled images a class; default: the suite's"),
+    ] = None,
+    seeds: Annotated[
+        list[Annotated[int, Field(ge=0)]] | None,
+        Field(description="Seeds of draw and start; default: the suite's"),
+    ] = None,
+    hyperparameters: Annotated[
+        dict[str, dict[str, Any]] | None,
+        Field(description="By method, such as {coop: {epochs: 20}}"),
+    ] = None,
+    ray_address: Annotated[
+        str | None, Field(description="Address of a Ray cluster; default: start one here")
+    ] = None,
+    gpus_per_worker: Annotated[
+        float, Field(ge=0, description="GPUs, or a part of one, that each worker holds")
+    ] = 0.0,
+    workers: Annotated[
+        int | None, Field(ge=1, description="Workers; default: one a core or as GPUs allow")
+    ] = None,
+    home: Annotated[
+        str | None, Field(description="The store; default: SHOTBOARD_HOME or .shotboard")
+    ] = None,
+    fresh: Annotated[bool, Field(description="Compute again what is there already")] = False,
+) -> Summary:
+    """Does every trial of a suite that is not done yet, then brings board and MLflow up to date.
+
+    Trials are independent: one that fails costs itself alone. Killed at any point and started
+    again, the flow does what is missing and nothing else.
+
+    Raises:
+        RequestError: The request is wrong; nothing has been started.
+        TrialsFailed: Some trials failed; the board holds the others.
+    """
+    changes = Overrides(
+        methods=_tuple(methods),
+        datasets=_tuple(datasets),
+        backbones=_tuple(backbones),
+        protocols=_tuple(protocols),
+        shots=_tuple(shots),
+        seeds=_tuple(seeds),
+        hyperparameters=hyperparameters or {},
+    )
+    store = Store.at(home)
+    with reporting_to(reporter() if chosen() else LogReporter(_flow_logger())):
+        request = check(store, override(load_suite(suite), changes))
+        return run_request(
+            store,
+            request,
+            fresh=fresh,
+            ray_address=ray_address,
+            gpus_per_worker=gpus_per_worker,
+            workers=workers,
+        )
+
+
+def run_request(
+    store: Store,
+    request: Request,
+    *,
+    fresh: bool,
+    ray_address: str | None,
+    gpus_per_worker: float,
+    workers: int | None,
+) -> Summary:
+    """The steps of the flow: ingest, plan, encode, tune and evaluate, publish, aggregate."""
+    with ray_cluster(ray_address, gpus_per_worker=gpus_per_worker, workers=workers) as cluster:
+        datasets = ingest_all(store, request.suite)
+        plan = make_plan(store, request, datasets)
+        if fresh:
+            plan = discard(store, plan)
+        for text in (*plan.skipped, *plan.notices):
+            reporter().say(text)
+        flow_run_id = flow_run.get_id()
+        run = runs.begin(
+            store,
+            suite=plan.suite.name,
+            trial_ids=[spec.trial_id for spec in plan.specs],
+            flow_run_id=flow_run_id,
+        )
+        failed: list[tuple[str, str]] = []
+        if plan.missing:
+            with stage("workers") as starting:
+                pool = cluster.pool(TrialWorker, store.home)
+                starting.summary = f"{len(pool)} on {cluster.address or 'this machine'}"
+            provenance = {
+                "suite": plan.suite.name,
+                "flow_run_id": flow_run_id,
+                "git_commit": run.git_commit,
+            }
+            failed = compute_all(store, request, plan, datasets, pool, provenance)
+    trouble = publish_done(store, plan, run, flow_run_id)
+    runs.finish(store, run)
+    with stage("board") as aggregating:
+        rebuilt = rebuild_board(
+            store,
+            datasets=dataset_rows(store),
+            methods=method_rows(),
+            backbones=backbone_rows(list(request.backbones.cards.values())),
+            variant=variant_of,
+        )
+        aggregating.summary = f"{rebuilt.trials} trials"
+    summary = Summary(run.run_id, plan, len(plan.missing), tuple(failed), rebuilt.board)
+    publish_artifacts(store, plan, [f"{i}: {e}" for i, e in failed], summary.text)
+    if failed:
+        raise TrialsFailed(summary)
+    if trouble:
+        raise trouble
+    return summary
+
+
+def publish_done(
+    store: Store, plan: Plan, run: runs.Run, flow_run_id: str | None
+) -> Exception | None:
+    """Brings MLflow up to date; gives back what went wrong, for the board does not wait for it."""
+    with stage("publish") as publishing:
+        try:
+            report = publish_trials(
+                store,
+                [spec.trial_id for spec in plan.specs],
+                suite=plan.suite.name,
+                run_id=run.run_id,
+                flow_run_id=flow_run_id,
+                git_commit=run.git_commit,
+            )
+        except Exception as error:  # whatever MLflow raises
+            publishing.summary = f"failed: {error}"
+            return error
+        publishing.summary = f"{report.published} cells to MLflow, {report.skipped} there already"
+    return None
+
+
+def ingest_all(store: Store, suite: Suite) -> dict[str, Dataset]:
+    """Every dataset of the suite, ingested."""
+    futures = {name: ingest.submit(name, store.home) for name in suite.datasets}
+    wait(list(futures.values()))
+    return {name: Dataset.open(future.result()) for name, future in futures.items()}
+
+
+def compute_all(
+    store: Store,
+    request: Request,
+    plan: Plan,
+    datasets: Mapping[str, Dataset],
+    pool: WorkerPool,
+    provenance: Mapping[str, str | None],
+) -> list[tuple[str, str]]:
+    """Encodes what is needed, then computes every missing trial; returns those that failed."""
+    contexts: dict[tuple[str, str], Context] = {}
+    for bundle in plan.bundles():
+        card, dataset = request.backbones.cards[bundle.backbone], datasets[bundle.dataset]
+        contexts[bundle.backbone, bundle.dataset] = Context(
+            backbone=request.backbones.references[bundle.backbone],
+            dataset=dataset.folder,
+            features=features_folder(store, card, dataset),
+            run=provenance,
+        )
+    encoded = [
+        encode.submit(
+            f"{dataset} {backbone}",
+            [s for s in plan.missing if (s.backbone, s.dataset) == (backbone, dataset)],
+            datasets[dataset],
+            request.backbones.cards[backbone],
+            context,
+            pool,
+        )
+        for (backbone, dataset), context in contexts.items()
+    ]
+    for future in encoded:
+        future.result()
+    with stage("trials", len(plan.missing)) as progress:
+        futures = [
+            compute.submit(
+                bundle.title, bundle, contexts[bundle.backbone, bundle.dataset], pool, progress
+            )
+            for bundle in plan.bundles()
+        ]
+        wait(futures)
+        outcomes = [done for future in futures for done in future.result()]
+        return [(done.trial_id, done.error) for done in outcomes if done.error]
+
+
+def discard(store: Store, plan: Plan) -> Plan:
+    """Moves the finished trials of a plan out of the way, so that they are computed again."""
+    attic = store.home / "replaced" / uuid.uuid4().hex[:8]
+    for trial_id in plan.done:
+        attic.mkdir(parents=True, exist_ok=True)
+        store.trial(trial_id).rename(attic / trial_id)
+    return Plan(plan.suite, plan.specs, frozenset(), plan.skipped, plan.notices)
+
+
+def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:
+    return None if values is None else tuple(values)
+
+
+def _flow_logger() -> Any:
+    return get_run_logger()
+
+
+__all__ = ["RequestError", "Summary", "TrialsFailed", "benchmark"]

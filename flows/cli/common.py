@@ -1,0 +1,101 @@
+"""What the commands share: options, errors, and the shape of their answers."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+WRONG_REQUEST = 2
+TRIALS_FAILED = 1
+
+Home = Annotated[
+    str | None,
+    typer.Option("--home", help="The store.  [default: SHOTBOARD_HOME or .shotboard]"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turns the errors of a wrong request into a paragraph and exit code 2."""
+    try:
+        yield
+    except (ValueError, LookupError, ConnectionError, FileNotFoundError, PermissionError) as error:
+        refuse(error.args[0] if isinstance(error, LookupError) and error.args else str(error))
+    except KeyboardInterrupt:
+        err.print("stopped; what was computed stays, the same command goes on from here.")
+        raise typer.Exit(130) from None
+
+
+def refuse(text: Any) -> None:
+    """Prints why a request cannot be carried out and ends with exit code 2."""
+    err.print("error: " + " ".join(str(text).split()), markup=False, soft_wrap=True)
+    raise typer.Exit(WRONG_REQUEST)
+
+
+def names(text: str | None) -> tuple[str, ...] | None:
+    """`a,b` as names; None where nothing was given."""
+    if text is None:
+        return None
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def numbers(option: str, text: str | None) -> tuple[int, ...] | None:
+    """`1,4,16` as numbers.
+
+    Raises:
+        ValueError: A part is no whole number.
+    """
+    parts = names(text)
+    if parts is None:
+        return None
+    try:
+        return tuple(int(part) for part in parts)
+    except ValueError as error:
+        raise ValueError(
+            f"{option} {text}: give whole numbers with commas between, such as {option} 1,4,16."
+        ) from error
+
+
+def print_json(value: Any) -> None:
+    """Writes JSON to standard output."""
+    sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
+    """Prints rows as a table; numbers to the right, nothing folded away."""
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=None)
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(r[index], int | float | None) for r in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(shown(value) for value in row))
+    wide = Console(highlight=False, width=max(out.width, 100) if not out.is_terminal else None)
+    wide.print(table)
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in a table."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4f}".rstrip("0").rstrip(".")
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Writes a file that the user asked for, and says so."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    err.print(f"wrote {path}")

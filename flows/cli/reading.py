@@ -1,0 +1,202 @@
+"""`shotboard board`, `sql`, `show` and `doctor`: reading what is there."""
+
+import csv
+import io
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.cli import app
+from flows.cli.common import (
+    TRIALS_FAILED,
+    AsJson,
+    Home,
+    err,
+    one_sentence,
+    out,
+    print_json,
+    print_table,
+    write_file,
+)
+from tasks.store import Store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Format(StrEnum):
+    """How rows are written."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+@app.command()
+def board(
+    protocol: Annotated[str | None, typer.Option(help="Only this protocol.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page.")] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a table.")] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make it anew from the trial folders first.")
+    ] = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the leaderboard."""
+    with one_sentence():
+        from flows.cli.display import board_page, print_board
+        from tasks.reports import board_rows
+
+        store = Store.at(home)
+        if rebuild:
+            from flows.leaderboard import rebuild_leaderboard
+
+            rebuild_leaderboard.fn(home=str(store.home))
+        rows = board_rows(store)
+        if protocol is not None:
+            from tasks import resolve
+
+            resolve.protocol(protocol)
+            rows = [row for row in rows if row["protocol"] == protocol]
+        if html is not None:
+            write_file(html, board_page(rows))
+        if csv_file is not None:
+            write_file(csv_file, _as_csv(list(rows[0]) if rows else [], rows))
+        if as_json:
+            print_json(rows)
+        elif not (html or csv_file):
+            print_board(rows)
+            if not rows:
+                out.print("the board is empty: run `shotboard run`.")
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="One SELECT statement.")],
+    format: Annotated[Format, typer.Option(help="How rows are written.")] = Format.table,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the board with SQL; it is read only and works while a run is writing."""
+    with one_sentence():
+        from tasks.board import query as ask
+
+        table = ask(Store.at(home), query)
+        chosen = Format.json if as_json else format
+        if chosen is Format.table and output is not None:
+            suffix = output.suffix.removeprefix(".")
+            chosen = Format(suffix) if suffix in ("csv", "json", "parquet") else Format.csv
+        _write(table, chosen, output)
+
+
+@app.command()
+def show(
+    trial_id: Annotated[str, typer.Argument(help="Or the first digits of it.")],
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one trial: specification, metrics, provenance, and where its artifacts are."""
+    with one_sentence():
+        store = Store.at(home)
+        folder = store.trial(_complete(store, trial_id))
+        values = json.loads((folder / "trial.json").read_text())
+        values["files"] = [str(path) for path in sorted(folder.iterdir())]
+        if as_json:
+            print_json(values)
+            return
+        spec = values["spec"]
+        out.print(f"trial {values['trial_id']}   cell {values['cell_id']}\n")
+        print_table(["", ""], [[k, _short(v)] for k, v in spec.items()], title="specification")
+        print_table(
+            ["split", "metric", "value", "n"],
+            [[m["split"], m["metric"], m["value"], m["n"]] for m in values["metrics"]],
+            title="\nmetrics",
+        )
+        rest = {**values["cost"], **values["provenance"], "selected": values["selected"]}
+        print_table(["", ""], [[k, _short(v)] for k, v in rest.items()], title="\ncost and origin")
+        out.print("\nartifacts")
+        for path in values["files"]:
+            out.print(f"  {path}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def doctor(home: Home = None, as_json: AsJson = False) -> None:
+    """Check versions, devices, disk, ports and the store; each trouble comes with its remedy."""
+    with one_sentence():
+        from tasks.doctor import diagnose
+
+        checks = diagnose(Store.at(home))
+        if as_json:
+            print_json([check.__dict__ for check in checks])
+        else:
+            print_table(
+                ["status", "check", "detail", "remedy"],
+                [[c.status, c.name, c.detail, c.remedy or ""] for c in checks],
+            )
+    if any(check.status == "fail" for check in checks):
+        raise typer.Exit(TRIALS_FAILED)
+
+
+def _write(table: "pa.Table", format: Format, output: Path | None) -> None:
+    from tasks.board import to_rows
+
+    if format is Format.parquet:
+        if output is None:
+            raise ValueError("--format parquet needs a file: add -o FILE.")
+        import pyarrow.parquet as pq
+
+        output.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, output)
+        err.print(f"wrote {output}")
+        return
+    rows = to_rows(table)
+    if format is Format.table:
+        print_table(table.column_names, [list(row.values()) for row in rows])
+        return
+    text = json.dumps(rows, indent=1) + "\n"
+    if format is Format.csv:
+        text = _as_csv(table.column_names, rows)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        write_file(output, text)
+
+
+def _as_csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _complete(store: Store, start: str) -> str:
+    """The trial that `start` begins the id of.
+
+    Raises:
+        LookupError: No trial does, or several do.
+    """
+    found = sorted(trial for trial in store.done() if trial.startswith(start))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        failure = store.failures / f"{start}.json"
+        if failure.is_file():
+            error = json.loads(failure.read_text())["error"]
+            raise LookupError(f"trial {start} failed: {error} Run its suite again to retry it.")
+        raise LookupError(
+            f'no trial {start!r} in {store.home}. `shotboard sql "SELECT trial_id, method, '
+            'dataset, shots, seed FROM trials"` lists them.'
+        )
+    raise LookupError(f"{len(found)} trials begin with {start!r}; give more digits of the id.")
+
+
+def _short(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, dict | list) else value

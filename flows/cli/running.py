@@ -1,0 +1,276 @@
+"""`shotboard run` and `shotboard plan`."""
+
+import logging
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+
+from flows.cli import app
+from flows.cli.common import (
+    TRIALS_FAILED,
+    AsJson,
+    Home,
+    err,
+    names,
+    numbers,
+    one_sentence,
+    out,
+    print_json,
+    print_table,
+)
+from tasks.store import Store
+
+if TYPE_CHECKING:
+    from tasks.plan import Plan, Request
+    from tasks.suite import Overrides
+
+SuiteName = Annotated[str, typer.Argument(help="A shipped suite or a YAML file.")]
+Methods = Annotated[str | None, typer.Option(help="Only these, comma-separated.")]
+Datasets = Annotated[str | None, typer.Option(help="Only these, comma-separated.")]
+Backbones = Annotated[str | None, typer.Option(help="Names, folders or hub ids.")]
+Shots = Annotated[str | None, typer.Option(help="Labelled images a class, such as 1,4,16.")]
+Seeds = Annotated[str | None, typer.Option(help="Such as 1,2,3.")]
+Protocols = Annotated[str | None, typer.Option(help="Only these, comma-separated.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="A hyperparameter: METHOD.NAME=VALUE.")
+]
+
+
+@app.command()
+def run(
+    suite: SuiteName = "quickstart",
+    methods: Methods = None,
+    datasets: Datasets = None,
+    backbones: Backbones = None,
+    shots: Shots = None,
+    seeds: Seeds = None,
+    protocols: Protocols = None,
+    settings: Settings = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join.  [default: start one here]")
+    ] = None,
+    gpus_per_worker: Annotated[float, typer.Option(help="GPUs that each worker holds.")] = 0.0,
+    workers: Annotated[int | None, typer.Option(help="Workers side by side.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute again what is there.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show Prefect's log too.")] = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a suite: do what is missing, then print the board."""
+    _quiet_libraries(verbose)
+    with one_sentence():
+        changes = _overrides(methods, datasets, backbones, shots, seeds, protocols, settings)
+        store = Store.at(home)
+        request = _request(store, suite, changes)
+        if gpus_per_worker and not ray_address:
+            _refuse_missing_gpus(gpus_per_worker)
+        err.print(f"suite {request.suite.name}: {_grid(request)}", markup=False, soft_wrap=True)
+        _announce(store, request)
+
+        from flows.benchmark import TrialsFailed, benchmark
+        from flows.cli.display import TerminalReporter, print_board
+        from tasks.progress import reporting_to
+        from tasks.reports import board_rows
+        from tasks.server import prefect_api
+
+        arguments: dict[str, Any] = {
+            **{k: list(v) for k, v in changes.model_dump(exclude={"hyperparameters"}).items() if v},
+            "hyperparameters": changes.hyperparameters or None,
+            "ray_address": ray_address,
+            "gpus_per_worker": gpus_per_worker,
+            "workers": workers,
+            "fresh": fresh,
+            "home": str(store.home),
+        }
+        failed = False
+        with TerminalReporter() as reporter, reporting_to(reporter), prefect_api(store):
+            try:
+                summary = benchmark(suite, **arguments)
+            except TrialsFailed as error:
+                summary, failed = error.summary, True
+        rows = board_rows(store, summary.plan.specs)
+        if as_json:
+            print_json({"run_id": summary.run_id, "summary": summary.text, "board": rows})
+        else:
+            print_board(rows)
+            out.print(
+                f"\n{summary.text} Board: {_near(summary.board)}", markup=False, soft_wrap=True
+            )
+        for trial_id, error in summary.failed:
+            err.print(f"failed {trial_id}: {error}", markup=False, soft_wrap=True)
+    if failed:
+        raise typer.Exit(TRIALS_FAILED)
+
+
+@app.command()
+def plan(
+    suite: SuiteName = "quickstart",
+    methods: Methods = None,
+    datasets: Datasets = None,
+    backbones: Backbones = None,
+    shots: Shots = None,
+    seeds: Seeds = None,
+    protocols: Protocols = None,
+    settings: Settings = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the trials of a suite, what each needs and what is done; runs nothing."""
+    with one_sentence():
+        changes = _overrides(methods, datasets, backbones, shots, seeds, protocols, settings)
+        store = Store.at(home)
+        request = _request(store, suite, changes)
+        planned, waiting = _preview(store, request)
+        if as_json:
+            print_json(
+                {
+                    "suite": request.suite.name,
+                    "trials": [
+                        {**s.to_json(), "trial_id": s.trial_id, "done": s.trial_id in planned.done}
+                        for s in planned.specs
+                    ],
+                    "skipped": planned.skipped,
+                    "notices": planned.notices,
+                    "not_ingested": waiting,
+                }
+            )
+            return
+        cells: dict[tuple[Any, ...], list[bool]] = {}
+        for s in planned.specs:
+            key = (s.protocol, s.dataset, s.backbone, s.method, s.shots)
+            cells.setdefault(key, []).append(s.trial_id in planned.done)
+        print_table(
+            ["protocol", "dataset", "backbone", "method", "shots", "trials", "done"],
+            [[*key, len(done), sum(done)] for key, done in cells.items()],
+        )
+        out.print(f"\n{len(planned.specs)} trials, {len(planned.done)} done.")
+        for text in (*planned.skipped, *planned.notices):
+            out.print(f"skipped or noted: {text}", markup=False, soft_wrap=True)
+        if waiting:
+            out.print(f"not ingested yet: {', '.join(waiting)}; `shotboard run` does that first.")
+
+
+def _overrides(
+    methods: str | None,
+    datasets: str | None,
+    backbones: str | None,
+    shots: str | None,
+    seeds: str | None,
+    protocols: str | None,
+    settings: list[str] | None,
+) -> "Overrides":
+    from tasks.suite import Overrides
+
+    return Overrides(
+        methods=names(methods),
+        datasets=names(datasets),
+        backbones=names(backbones),
+        shots=numbers("--shots", shots),
+        seeds=numbers("--seeds", seeds),
+        protocols=names(protocols),
+        hyperparameters=_hyperparameters(settings or []),
+    )
+
+
+def _hyperparameters(settings: list[str]) -> dict[str, dict[str, Any]]:
+    """`coop.epochs=20` as {coop: {epochs: 20}}.
+
+    Raises:
+        ValueError: A setting has another form.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        place, equals, value = setting.partition("=")
+        method, dot, name = place.partition(".")
+        if not (equals and dot and method and name):
+            raise ValueError(f"--set {setting}: write METHOD.NAME=VALUE, such as coop.epochs=20.")
+        found.setdefault(method, {})[name] = yaml.safe_load(value)
+    return found
+
+
+def _request(store: Store, suite: str, changes: "Overrides") -> "Request":
+    from flows.suites import load_suite
+    from tasks.plan import check
+    from tasks.suite import override
+
+    return check(store, override(load_suite(suite), changes))
+
+
+def _preview(store: Store, request: "Request") -> tuple["Plan", list[str]]:
+    """The plan over the datasets that are ingested, and the names of the others."""
+    from tasks.plan import Plan, make_plan, preview
+    from tasks.resolve import RequestError, dataset_card, ingested
+
+    found, waiting = {}, []
+    for name in request.suite.datasets:
+        here = ingested(store, name) or preview(dataset_card(store, name))
+        if here is not None:
+            found[name] = here
+        if ingested(store, name) is None:
+            waiting.append(name)
+    if not found:
+        return Plan(request.suite, (), frozenset(), request.skipped), waiting
+    known = request.suite.model_copy(update={"datasets": tuple(found)})
+    try:
+        return make_plan(
+            store, type(request)(known, request.backbones, request.skipped), found
+        ), waiting
+    except RequestError:
+        if set(found) == set(request.suite.datasets):
+            raise
+        return Plan(request.suite, (), frozenset(), request.skipped), waiting
+
+
+def _announce(store: Store, request: "Request") -> None:
+    planned, waiting = _preview(store, request)
+    if planned.specs:
+        missing = len(planned.missing)
+        text = f"{len(planned.specs)} trials, {len(planned.done)} there already, {missing} to do"
+        err.print(f"  {text}", markup=False)
+    if waiting:
+        err.print(f"  to ingest first: {', '.join(waiting)}", markup=False)
+
+
+def _grid(request: "Request") -> str:
+    suite = request.suite
+    return (
+        f"{', '.join(suite.datasets)} x {', '.join(m.id for m in suite.methods)} x "
+        f"{', '.join(suite.backbones)} x {', '.join(suite.protocols)} x "
+        f"shots {', '.join(map(str, suite.shots))} x seeds {', '.join(map(str, suite.seeds))}"
+    )
+
+
+def _refuse_missing_gpus(gpus_per_worker: float) -> None:
+    """Raises before a server or a Ray is started.
+
+    Raises:
+        ValueError: This machine has no GPU.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ValueError(
+            f"--gpus-per-worker {gpus_per_worker:g}: this machine has no GPU that torch can use. "
+            "Leave it out to run on the CPU, or name a cluster with --ray-address."
+        )
+
+
+def _quiet_libraries(verbose: bool) -> None:
+    """Keeps library chatter out of the progress display; warnings and worse still show."""
+    if verbose:
+        return
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL", "CRITICAL")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    for name in ("alembic", "mlflow", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _near(path: Any) -> str:
+    import pathlib
+
+    here = pathlib.Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

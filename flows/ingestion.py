@@ -1,0 +1,58 @@
+"""Datasets into the store, on a schedule or by hand."""
+
+from typing import Annotated
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_table_artifact
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
+
+from data_catalog import Dataset
+from tasks import resolve
+from tasks.ingest import ingest as ingest_task
+from tasks.progress import LogReporter, chosen, reporter, reporting_to
+from tasks.store import Store
+
+
+@flow(  # pyright: ignore[reportCallIssue]  # the task runner's type is invariant upstream
+    name="ingest",
+    task_runner=ThreadPoolTaskRunner(max_workers=2),  # pyright: ignore[reportArgumentType]
+    persist_result=False,
+)
+def ingest(
+    datasets: Annotated[
+        list[str], Field(min_length=1, description="Names, see `shotboard datasets`")
+    ],
+    home: Annotated[
+        str | None, Field(description="The store; default: SHOTBOARD_HOME or .shotboard")
+    ] = None,
+) -> list[str]:
+    """Reads, checks and stores datasets; returns the fingerprint of each.
+
+    Raises:
+        RequestError: A name is unknown; nothing has been started.
+        IngestionError: A source makes no sound dataset; the others are ingested all the same.
+    """
+    store = Store.at(home)
+    for name in datasets:
+        resolve.dataset_card(store, name)
+    with reporting_to(reporter() if chosen() else LogReporter(get_run_logger())):  # pyright: ignore[reportArgumentType]
+        futures = [ingest_task.submit(name, store.home) for name in datasets]
+        for future in futures:
+            future.wait()
+    done = [Dataset.open(future.result()) for future in futures]
+    create_table_artifact(
+        key="datasets",
+        table=[
+            {
+                "dataset": dataset.name,
+                "fingerprint": dataset.fingerprint,
+                "images": dataset.rows,
+                "classes": len(dataset.classes),
+                **dataset.card["splits"],
+                "quarantined": dataset.card["quarantined"]["count"],
+            }
+            for dataset in done
+        ],
+    )
+    return [dataset.fingerprint for dataset in done]

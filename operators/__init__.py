@@ -1,0 +1,1 @@
+"""Where a number comes from: pure functions and modules, without an orchestrator."""

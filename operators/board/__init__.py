@@ -1,0 +1,32 @@
+"""The board: SQL tables and views over trial folders, on an open DuckDB connection.
+
+    schema.sql      tables                 views/<name>.sql      one view a file
+    columns.csv     what each column means t_values.csv          Student's t, 97.5 %
+    reference_results.csv                  published numbers, each with its source
+    reference_names.csv                    which of our names is which of theirs
+
+DuckDB itself is not imported here: operators also run on machines without it.
+"""
+
+from operators.board.auditing import audit
+from operators.board.build import TABLES, VIEWS, create, current_version, stored_version
+from operators.board.filling import fill
+from operators.board.reading import Found, look
+from operators.board.rows import TrialRows, completed_rows, failed_row, receipt_row, run_row
+
+__all__ = [
+    "TABLES",
+    "VIEWS",
+    "Found",
+    "TrialRows",
+    "audit",
+    "completed_rows",
+    "create",
+    "current_version",
+    "failed_row",
+    "fill",
+    "look",
+    "receipt_row",
+    "run_row",
+    "stored_version",
+]

@@ -1,0 +1,53 @@
+"""Whether the numbers of the board follow from the predictions behind them."""
+
+from operators.board.connection import Connection
+
+TOLERANCE = 1e-6  # an accuracy may have been summed in single precision
+
+_ACCURACY = """
+WITH recomputed AS (
+    SELECT
+        trial_id, split, count(*) AS n, avg((label = predicted)::DOUBLE) AS value,
+        count(DISTINCT row_id) AS distinct_rows
+    FROM predictions
+    GROUP BY trial_id, split
+),
+recorded AS (SELECT trial_id, split, value, n FROM metrics WHERE metric = 'accuracy')
+SELECT
+    trial_id, split, recorded.value, recomputed.value, recorded.n, recomputed.n,
+    recomputed.distinct_rows
+FROM recorded
+FULL JOIN recomputed USING (trial_id, split)
+WHERE recorded.value IS NULL OR recomputed.value IS NULL
+    OR NOT abs(recorded.value - recomputed.value) <= ?
+    OR recorded.n <> recomputed.n
+    OR recomputed.n <> recomputed.distinct_rows
+ORDER BY trial_id, split
+"""
+
+
+def audit(connection: Connection) -> list[str]:
+    """Recomputes the accuracy of every trial and split from its predictions.
+
+    Args:
+        connection: An open DuckDB connection to a board.
+
+    Returns:
+        A sentence for each that does not agree; empty where all is well.
+    """
+    complaints = []
+    for trial_id, split, said, found, n_said, n_found, rows in connection.execute(
+        _ACCURACY, [TOLERANCE]
+    ).fetchall():
+        where = f"trial {trial_id}, split {split}"
+        if found is None:
+            complaints.append(f"{where}: accuracy {said} has no predictions behind it.")
+        elif said is None:
+            complaints.append(f"{where}: {n_found} predictions, but no accuracy.")
+        elif n_said != n_found:
+            complaints.append(f"{where}: accuracy of {n_said} rows, but {n_found} predictions.")
+        elif n_found != rows:
+            complaints.append(f"{where}: {n_found} predictions of {rows} rows: some are repeated.")
+        else:
+            complaints.append(f"{where}: accuracy {said}, but its predictions give {found}.")
+    return complaints

@@ -1,0 +1,101 @@
+"""Creates the board: tables, views, comments, and what is shipped with the code."""
+
+import csv
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from operators.board.connection import Connection, insert, transaction
+
+_HERE = Path(__file__).parent
+_SHIPPED = ("reference_results", "reference_names", "t_values")  # tables that come as CSV
+
+TABLES = (
+    "trials",
+    "metrics",
+    "predictions",
+    "datasets",
+    "methods",
+    "backbones",
+    "runs",
+    "run_trials",
+    *_SHIPPED,
+)
+VIEWS = (  # each may read those before it
+    "scores",
+    "leaderboard",
+    "few_shot_curves",
+    "base_to_new",
+    "transfer",
+    "cross_dataset",
+    "domain_generalization",
+    "significance",
+    "cost",
+    "reproduction",
+    "nightly_changes",
+)
+
+
+def current_version() -> str:
+    """Digest of every file that shapes the board: a board of another version is made anew."""
+    files = sorted(path for path in _HERE.rglob("*") if path.suffix in {".sql", ".csv"})
+    files.append(_HERE / "rows.py")  # what is read from a trial
+    content = b"".join(path.name.encode() + path.read_bytes() for path in files)
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def stored_version(connection: Connection) -> str | None:
+    """Version of the board behind `connection`; None where there is no board."""
+    found = connection.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE table_name = 'schema_version'"
+    ).fetchall()
+    if not found:
+        return None
+    rows = connection.execute("SELECT version FROM schema_version").fetchall()
+    return rows[0][0] if rows else None
+
+
+def create(connection: Connection) -> None:
+    """Makes all tables and views, and fills the tables that are shipped with the code.
+
+    Args:
+        connection: An open DuckDB connection to an empty database.
+    """
+    with transaction(connection):
+        connection.execute((_HERE / "schema.sql").read_text())
+        for name in VIEWS:
+            connection.execute((_HERE / "views" / f"{name}.sql").read_text())
+        for name in _SHIPPED:
+            insert(connection, name, pa.Table.from_pylist(_read_csv(name)))
+        for comment in _comments(connection):
+            connection.execute(comment)
+        connection.execute("INSERT INTO schema_version VALUES (?)", [current_version()])
+
+
+def _read_csv(name: str) -> list[dict[str, str]]:
+    with (_HERE / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _comments(connection: Connection) -> Iterator[str]:
+    """SQL that gives every column its comment; a comment of relation `*` is for all others."""
+    texts = {(row["relation"], row["column"]): row["comment"] for row in _read_csv("columns")}
+    found = connection.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() "
+        "WHERE NOT internal AND database_name = current_database()"
+    ).fetchall()
+    for relation, column in found:
+        text = texts.get((relation, column)) or texts.get(("*", column))
+        if text:
+            yield f'COMMENT ON COLUMN {relation}."{column}" IS {_quoted(text)}'
+    for name in (*TABLES, *VIEWS):
+        text = texts.get((name, ""))
+        if text:
+            kind = "VIEW" if name in VIEWS else "TABLE"
+            yield f"COMMENT ON {kind} {name} IS {_quoted(text)}"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

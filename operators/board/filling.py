@@ -1,0 +1,203 @@
+"""Fills the board: everything in one transaction, in bulk, and idempotent."""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from operators.board.connection import Connection, insert, named, transaction
+from operators.board.rows import METRICS, RUNS, TRIALS, TrialRows
+from operators.spec import TrialSpec
+
+_CARDS = ("datasets", "methods", "backbones")
+_FILES_AT_ONCE = 1000  # prediction files a statement: bounds open files and memory
+
+
+def fill(
+    connection: Connection,
+    *,
+    results: Sequence[TrialRows] = (),
+    predictions: Iterable[Path] = (),
+    present: Collection[str] | None = None,
+    failures: Iterable[Mapping[str, Any]] = (),
+    runs: Iterable[Mapping[str, Any]] = (),
+    published: Iterable[Mapping[str, Any]] = (),
+    datasets: Iterable[Mapping[str, Any]] = (),
+    methods: Iterable[Mapping[str, Any]] = (),
+    backbones: Iterable[Mapping[str, Any]] = (),
+    variant: Mapping[str, str] | Callable[[TrialSpec], str] | None = None,
+) -> None:
+    """Brings the board to what the store holds, in one transaction.
+
+    Completed trials are added or, where they are there already, replaced; everything else
+    (failures, runs, receipts, cards) is small and is taken in whole each time, so that what is
+    not passed is not there afterwards.
+
+    Args:
+        connection: An open DuckDB connection, after `create`.
+        results: Completed trials that are new or have changed.
+        predictions: `<trial_id>/predictions.parquet` of each of `results`.
+        present: Ids of all completed trials there are; others leave the board. None keeps all.
+        failures: Rows of `failed_row`; one whose trial has completed is left out.
+        runs: Rows of `run_row`.
+        published: Receipts of MLflow: `mlflow_run_id` and its `trial_ids`.
+        datasets: Rows of that table; a missing column is NULL, an unknown one refused.
+        methods: As `datasets`.
+        backbones: As `datasets`.
+        variant: Short text that tells cells of one method apart, by cell id or from a trial's
+            specification. Left out, it is empty.
+
+    Raises:
+        ValueError: A card has a column that its table lacks.
+        duckdb.Error: A file of `predictions` cannot be read; nothing has been changed.
+    """
+    with transaction(connection):
+        _replace_trials(connection, results, present)
+        _insert_predictions(connection, [str(path) for path in predictions])
+        _replace_failures(connection, failures)
+        _name_variants(connection, variant)
+        _replace_runs(connection, runs)
+        _attach_receipts(connection, published)
+        for name, cards in zip(_CARDS, (datasets, methods, backbones), strict=True):
+            _replace_cards(connection, name, cards)
+
+
+def _replace_trials(
+    connection: Connection, results: Sequence[TrialRows], present: Collection[str] | None
+) -> None:
+    """Takes out what is gone or comes anew, then adds `results`."""
+    stale = {result.trial_id for result in results}
+    if present is not None:
+        known = connection.execute("SELECT trial_id FROM trials WHERE status = 'completed'")
+        stale |= {trial_id for (trial_id,) in known.fetchall()} - set(present)
+    with named(connection, pa.table({"trial_id": pa.array(sorted(stale), pa.string())})):
+        for table in ("trials", "metrics", "predictions"):
+            connection.execute(
+                f"DELETE FROM {table} WHERE trial_id IN (SELECT trial_id FROM incoming)"
+            )
+    trials = sorted((result.trial for result in results), key=lambda row: row["trial_id"])
+    insert(connection, "trials", pa.Table.from_pylist(trials, schema=TRIALS))
+    metrics = pa.Table.from_pylist([m for result in results for m in result.metrics], METRICS)
+    with named(connection, metrics):
+        # NaN would make every aggregate over it fail: the board says NULL.
+        connection.execute(
+            "INSERT INTO metrics BY NAME SELECT * "
+            "REPLACE (CASE WHEN isfinite(value) THEN value END AS value) FROM incoming"
+        )
+
+
+def _insert_predictions(connection: Connection, paths: list[str]) -> None:
+    for start in range(0, len(paths), _FILES_AT_ONCE):
+        connection.execute(
+            "INSERT INTO predictions BY NAME "
+            "SELECT string_split(replace(filename, '\\', '/'), '/')[-2] AS trial_id, "
+            "split, row_id, label, predicted, confidence "
+            "FROM read_parquet(?, filename = true)",
+            [paths[start : start + _FILES_AT_ONCE]],
+        )
+
+
+def _replace_failures(connection: Connection, failures: Iterable[Mapping[str, Any]]) -> None:
+    connection.execute("DELETE FROM trials WHERE status = 'failed'")
+    with named(connection, pa.Table.from_pylist([dict(row) for row in failures], TRIALS)):
+        connection.execute(
+            "INSERT INTO trials BY NAME SELECT * FROM incoming "
+            "WHERE trial_id NOT IN (SELECT trial_id FROM trials)"
+        )
+
+
+def _name_variants(
+    connection: Connection, variant: Mapping[str, str] | Callable[[TrialSpec], str] | None
+) -> None:
+    """Names the variant of every cell again, for the naming may have changed."""
+    names = list(TrialSpec.__dataclass_fields__)
+    cells = connection.execute(
+        f"SELECT DISTINCT ON (cell_id) cell_id, {', '.join(names)} FROM trials"
+    ).fetchall()
+    variants = []
+    for cell_id, *values in cells:
+        if callable(variant):
+            spec = dict(zip(names, values, strict=True))
+            spec["hyperparameters"] = json.loads(spec["hyperparameters"])
+            variants.append(variant(TrialSpec(**spec)))
+        else:
+            variants.append((variant or {}).get(cell_id, ""))
+    rows = pa.table(
+        {
+            "cell_id": pa.array([cell[0] for cell in cells], pa.string()),
+            "variant": pa.array(variants, pa.string()),
+        }
+    )
+    with named(connection, rows):
+        connection.execute(
+            "UPDATE trials SET variant = incoming.variant FROM incoming "
+            "WHERE trials.cell_id = incoming.cell_id AND trials.variant <> incoming.variant"
+        )
+
+
+def _replace_runs(connection: Connection, runs: Iterable[Mapping[str, Any]]) -> None:
+    connection.execute("DELETE FROM runs")
+    connection.execute("DELETE FROM run_trials")
+    with named(connection, pa.Table.from_pylist([dict(row) for row in runs], RUNS)):
+        connection.execute(
+            "INSERT INTO runs BY NAME SELECT * EXCLUDE (trial_ids) FROM incoming ORDER BY run_id"
+        )
+        connection.execute(
+            "INSERT INTO run_trials BY NAME "
+            "SELECT DISTINCT run_id, unnest(trial_ids) AS trial_id FROM incoming ORDER BY ALL"
+        )
+
+
+def _attach_receipts(connection: Connection, published: Iterable[Mapping[str, Any]]) -> None:
+    runs = {
+        trial: receipt["mlflow_run_id"] for receipt in published for trial in receipt["trial_ids"]
+    }
+    rows = pa.table(
+        {
+            "trial_id": pa.array(list(runs), pa.string()),
+            "mlflow_run_id": pa.array(list(runs.values()), pa.string()),
+        }
+    )
+    with named(connection, rows):
+        connection.execute(
+            "UPDATE trials SET mlflow_run_id = latest.mlflow_run_id "
+            "FROM (SELECT trial_id, incoming.mlflow_run_id FROM trials "
+            "LEFT JOIN incoming USING (trial_id)) AS latest "
+            "WHERE trials.trial_id = latest.trial_id "
+            "AND trials.mlflow_run_id IS DISTINCT FROM latest.mlflow_run_id"
+        )
+
+
+def _replace_cards(connection: Connection, table: str, cards: Iterable[Mapping[str, Any]]) -> None:
+    columns = dict(
+        connection.execute(
+            "SELECT column_name, data_type FROM duckdb_columns() "
+            "WHERE table_name = ? AND database_name = current_database() ORDER BY column_index",
+            [table],
+        ).fetchall()
+    )
+    connection.execute(f"DELETE FROM {table}")
+    rows = []
+    for card in cards:
+        odd = sorted(set(card) - set(columns))
+        if odd:
+            raise ValueError(
+                f"table {table} has no column {', '.join(odd)}; it has {', '.join(columns)}."
+            )
+        rows.append([_plain(card.get(name), columns[name]) for name in columns])
+    if rows:
+        connection.execute(
+            f"INSERT INTO {table} SELECT * FROM (VALUES "
+            + ", ".join(["(" + ", ".join("?" * len(columns)) + ")"] * len(rows))
+            + ") ORDER BY 1",
+            [value for row in rows for value in row],
+        )
+
+
+def _plain(value: Any, data_type: str) -> Any:
+    """A value of a card as its column takes it: JSON from mappings and lists, text as it is."""
+    if data_type != "JSON" or value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, sort_keys=True, default=str)

@@ -1,0 +1,136 @@
+"""Finds what a store holds for the board, and reads only what the board does not know.
+
+Nothing that is half written, edited or damaged stops a rebuild: it is left out and named.
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from operators.board.rows import TrialRows, completed_rows, failed_row, receipt_row, run_row
+from operators.results import PREDICTIONS
+
+
+@dataclass
+class Found:
+    """What a look through the store found.
+
+    Attributes:
+        trials: Folder of the completed trials.
+        results: Trials that the board does not know, or not as they are now.
+        present: Ids of all completed trials, `results` included.
+        failures: Rows of the trials that did not complete.
+        runs: Rows of the runs.
+        published: Receipts of MLflow.
+        skipped: What was left out and why, by path relative to the store.
+    """
+
+    trials: Path
+    results: list[TrialRows] = field(default_factory=list)
+    present: set[str] = field(default_factory=set)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    published: list[dict[str, Any]] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def predictions(self) -> list[Path]:
+        """The prediction file of each of `results`."""
+        return [self.trials / row.trial_id / "predictions.parquet" for row in self.results]
+
+    def drop_unreadable(self) -> bool:
+        """Leaves out the results whose predictions cannot be read; says whether any were."""
+        bad = {}
+        for path in self.predictions():
+            try:
+                pq.read_table(path).select(PREDICTIONS.names).cast(PREDICTIONS)
+            except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are among these
+                bad[path.parent.name] = f"predictions.parquet: {_one_paragraph(error)}"
+        self.results = [row for row in self.results if row.trial_id not in bad]
+        self.present -= set(bad)
+        self.skipped |= {f"trials/{trial_id}": reason for trial_id, reason in bad.items()}
+        return bool(bad)
+
+
+def look(
+    known: Mapping[str, str], *, trials: Path, failures: Path, runs: Path, published: Path
+) -> Found:
+    """Lists the folders of a store and reads what is new.
+
+    Args:
+        known: File stamp of each completed trial on the board.
+        trials: Folder of the completed trials; it and the others may be absent.
+        failures: Folder of the last error of each trial that did not complete.
+        runs: Folder of the manifests of runs.
+        published: Folder of the receipts of MLflow.
+    """
+    found = Found(trials)
+    for folder in sorted(trials.glob("[!.]*")):
+        try:
+            result = _read_trial(folder, known.get(folder.name))
+        except (OSError, ValueError) as error:
+            found.skipped[f"trials/{folder.name}"] = _one_paragraph(error)
+        else:
+            found.present.add(folder.name)
+            if result is not None:
+                found.results.append(result)
+    _collect(
+        found,
+        failures,
+        found.failures,
+        lambda values, path: failed_row(values, trial_id=path.stem),
+        found.present,
+    )
+    _collect(found, runs, found.runs, lambda values, _: run_row(values))
+    # The best model of each kind is kept beside the receipts and is none.
+    _collect(found, published, found.published, lambda values, _: receipt_row(values), ("models",))
+    return found
+
+
+def _read_trial(folder: Path, known_stamp: str | None) -> TrialRows | None:
+    """Reads a trial; None where the board knows it as it is.
+
+    Raises:
+        OSError: `trial.json` is missing or unreadable.
+        ValueError: It is not the trial that the folder is named for, or nothing backs it.
+    """
+    status = (folder / "trial.json").stat()
+    stamp = f"{status.st_size}-{status.st_mtime_ns}"
+    if stamp == known_stamp:
+        return None
+    if not (folder / "predictions.parquet").is_file():
+        raise ValueError("predictions.parquet is missing: nothing backs the trial's numbers.")
+    values = _read_object(folder / "trial.json")
+    return completed_rows(values, trial_id=folder.name, file_stamp=stamp)
+
+
+def _collect(
+    found: Found,
+    folder: Path,
+    rows: list[dict[str, Any]],
+    read: Callable[[dict[str, Any], Path], dict[str, Any]],
+    but_not: Collection[str] = (),
+) -> None:
+    """Adds what `read` makes of each JSON file of a folder to `rows`, or says why not."""
+    for path in sorted(folder.glob("[!.]*.json")):
+        if path.stem not in but_not:
+            try:
+                rows.append(read(_read_object(path), path))
+            except (OSError, ValueError) as error:
+                found.skipped[f"{folder.name}/{path.name}"] = _one_paragraph(error)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    values = json.loads(path.read_bytes())
+    if not isinstance(values, dict):
+        raise ValueError(f"{path.name} holds no JSON object.")
+    return values
+
+
+def _one_paragraph(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f"{Path(error.filename).name} is missing."
+    return " ".join(str(error).split())

@@ -1,0 +1,268 @@
+"""Files of the store -> rows of the board, checked one file at a time.
+
+A file that was edited, cut short or written by another version is refused here with a
+ValueError, so that the bulk insert behind it never fails for the sake of one trial.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from operators.results import TrialResult
+from operators.spec import TrialSpec
+
+_MICROSECONDS = pa.timestamp("us")
+
+TRIALS = pa.schema(
+    [
+        pa.field("trial_id", pa.string(), nullable=False),
+        ("suite", pa.string()),
+        pa.field("method", pa.string(), nullable=False),
+        pa.field("method_revision", pa.int32(), nullable=False),
+        pa.field("backbone", pa.string(), nullable=False),
+        pa.field("backbone_fingerprint", pa.string(), nullable=False),
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("dataset_fingerprint", pa.string(), nullable=False),
+        pa.field("protocol", pa.string(), nullable=False),
+        pa.field("shots", pa.int32(), nullable=False),
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("setting", pa.string(), nullable=False),
+        pa.field("selection", pa.string(), nullable=False),
+        pa.field("template_set", pa.string(), nullable=False),
+        pa.field("transform_version", pa.int32(), nullable=False),
+        pa.field("views", pa.string(), nullable=False),
+        pa.field("precision", pa.string(), nullable=False),
+        pa.field("hyperparameters", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        ("error", pa.string()),
+        ("started_at", _MICROSECONDS),
+        ("tune_seconds", pa.float64()),
+        ("evaluate_seconds", pa.float64()),
+        ("peak_memory_bytes", pa.int64()),
+        ("trainable_parameters", pa.int64()),
+        ("device", pa.string()),
+        ("torch_version", pa.string()),
+        ("git_commit", pa.string()),
+        ("episode_fingerprint", pa.string()),
+        ("flow_run_id", pa.string()),
+        pa.field("cell_id", pa.string(), nullable=False),
+        pa.field("variant", pa.string(), nullable=False),
+        ("test_rows_per_class", pa.int32()),
+        ("steps", pa.int64()),
+        ("failed_at", _MICROSECONDS),
+        ("file_stamp", pa.string()),
+    ]
+)
+METRICS = pa.schema(
+    [
+        pa.field("trial_id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("value", pa.float64(), nullable=False),
+        pa.field("n", pa.int64(), nullable=False),
+    ]
+)
+RUNS = pa.schema(
+    [
+        pa.field("run_id", pa.string(), nullable=False),
+        ("suite", pa.string()),
+        pa.field("started_at", _MICROSECONDS, nullable=False),
+        ("finished_at", _MICROSECONDS),
+        ("flow_run_id", pa.string()),
+        ("git_commit", pa.string()),
+        ("trial_ids", pa.list_(pa.string())),
+    ]
+)
+
+
+class TrialRows(NamedTuple):
+    """One completed trial: its row of `trials` and its rows of `metrics`, as plain values."""
+
+    trial: dict[str, Any]
+    metrics: list[dict[str, Any]]
+
+    @property
+    def trial_id(self) -> str:
+        """The trial that these rows are of."""
+        return self.trial["trial_id"]
+
+
+def completed_rows(
+    values: Mapping[str, Any], *, trial_id: str, file_stamp: str | None = None
+) -> TrialRows:
+    """Reads a completed trial.
+
+    Args:
+        values: What `trial.json` holds.
+        trial_id: The id it must have: the name of its folder.
+        file_stamp: Names this version of the file; a rebuild reads it again when it moves.
+
+    Raises:
+        ValueError: A part is missing, of the wrong type or twice there, or the id differs.
+    """
+    try:
+        result = TrialResult.from_json(values)
+        if values["trial_id"] != trial_id:  # from_json saw that it follows from the spec
+            raise ValueError(f"the folder holds trial {values['trial_id']}: it was renamed.")
+        cost, origin = result.cost, result.provenance
+        trial = {
+            **_identity(result.spec, trial_id),
+            "status": "completed",
+            "suite": origin.suite,
+            "started_at": utc(origin.started_at),
+            "tune_seconds": cost.tune_seconds,
+            "evaluate_seconds": cost.evaluate_seconds,
+            "peak_memory_bytes": cost.peak_memory_bytes,
+            "trainable_parameters": cost.trainable_parameters,
+            "steps": cost.steps,
+            "device": origin.device,
+            "torch_version": origin.torch_version,
+            "git_commit": origin.git_commit,
+            "flow_run_id": origin.flow_run_id,
+            "episode_fingerprint": result.episode_fingerprint,
+            "file_stamp": file_stamp,
+        }
+        metrics = [
+            {"trial_id": trial_id, "split": m.split, "metric": m.metric, "n": m.n, "value": m.value}
+            for m in result.metrics
+        ]
+        twice = [
+            f"{metric} of {split}"
+            for (split, metric), times in Counter(
+                (m.split, m.metric) for m in result.metrics
+            ).items()
+            if times > 1
+        ]
+        if twice:
+            raise ValueError(f"metric {', '.join(twice)} is there more than once.")
+        _check([trial], TRIALS)
+        _check(metrics, METRICS)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"trial.json is not a trial: {_explain(error)}.") from error
+    return TrialRows(trial, metrics)
+
+
+def failed_row(values: Mapping[str, Any], *, trial_id: str) -> dict[str, Any]:
+    """Reads the last error of a trial as a row of `trials`; its costs are NULL.
+
+    Args:
+        values: What `failures/<trial_id>.json` holds.
+        trial_id: The id it must have: the name of its file.
+
+    Raises:
+        ValueError: A part is missing or of the wrong type, or the id does not follow.
+    """
+    try:
+        spec = TrialSpec.from_json(values["spec"])
+        if spec.trial_id != trial_id:
+            raise ValueError(f"the file holds the specification of trial {spec.trial_id}.")
+        row = {
+            **_identity(spec, trial_id),
+            "status": "failed",
+            "error": str(values["error"]).encode(errors="replace").decode(),
+            "failed_at": utc(values.get("failed_at")),
+            "suite": values.get("suite"),
+            "flow_run_id": values.get("flow_run_id"),
+        }
+        _check([row], TRIALS)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is not a failure: {_explain(error)}.") from error
+    return row
+
+
+def run_row(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads the manifest of one run of a suite, `runs/<run_id>.json`.
+
+    Raises:
+        ValueError: A part is missing or of the wrong type.
+    """
+    try:
+        row = {
+            "run_id": values["run_id"],
+            "suite": values.get("suite"),
+            "started_at": utc(values["started_at"]),
+            "finished_at": utc(values.get("finished_at")),
+            "flow_run_id": values.get("flow_run_id"),
+            "git_commit": values.get("git_commit"),
+            "trial_ids": [str(trial_id) for trial_id in values["trial_ids"]],
+        }
+        _check([row], RUNS)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is not a run: {_explain(error)}.") from error
+    return row
+
+
+def receipt_row(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads the receipt of a published cell, `published/<cell_id>.json`.
+
+    Raises:
+        ValueError: A part is missing or of the wrong type.
+    """
+    run, trials = values.get("mlflow_run_id"), values.get("trial_ids")
+    if not isinstance(run, str) or not isinstance(trials, list):
+        raise ValueError("it is not a receipt: mlflow_run_id or trial_ids is missing.")
+    return {"mlflow_run_id": run, "trial_ids": [str(trial) for trial in trials]}
+
+
+def utc(text: str | None) -> datetime | None:
+    """An ISO 8601 time as UTC without a zone, as the board keeps it; None stays None.
+
+    Raises:
+        ValueError: `text` is no ISO 8601 time.
+    """
+    if text is None:
+        return None
+    moment = datetime.fromisoformat(text)
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def _identity(spec: TrialSpec, trial_id: str) -> dict[str, Any]:
+    """The columns that both completed and failed trials have."""
+    return {
+        **vars(spec),
+        "hyperparameters": json.dumps(spec.hyperparameters, sort_keys=True),
+        "trial_id": trial_id,
+        "cell_id": spec.cell_id,
+        "variant": "",
+    }
+
+
+def _check(rows: list[dict[str, Any]], schema: pa.Schema) -> None:
+    """Raises a ValueError where a value does not fit its column: a bulk insert would fail."""
+    columns = _COLUMNS[schema]
+    for row in rows:
+        for name, value in row.items():
+            types, limit, optional = columns[name]
+            if value is None:
+                fits = optional
+            elif isinstance(value, bool) or not isinstance(value, types):
+                fits = False
+            elif limit is not None:
+                fits = -limit <= value < limit
+            else:
+                fits = not isinstance(value, str) or value.isascii() or bool(value.encode())
+            if not fits:
+                raise ValueError(f"{name}={value!r} is not of type {schema.field(name).type}.")
+
+
+_PYTHON_TYPES: dict[pa.DataType, tuple[tuple[type, ...], int | None]] = {  # and limit
+    pa.string(): ((str,), None),
+    pa.int32(): ((int,), 2**31),
+    pa.int64(): ((int,), 2**63),
+    pa.float64(): ((int, float), None),
+    _MICROSECONDS: ((datetime,), None),
+    pa.list_(pa.string()): ((list,), None),
+}
+_COLUMNS = {
+    schema: {column.name: (*_PYTHON_TYPES[column.type], column.nullable) for column in schema}
+    for schema in (TRIALS, METRICS, RUNS)
+}
+
+
+def _explain(error: Exception) -> str:
+    """Says what a failed look-up or conversion met."""
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)

@@ -1,0 +1,127 @@
+-- Tables of the board. Names and order of columns are promised to users; new ones go last.
+-- What each column means is in columns.csv, from where it becomes the column's comment.
+-- Nothing is indexed: the builder keeps ids unique, and DuckDB's scans need no help.
+
+CREATE TABLE schema_version (version VARCHAR);
+
+CREATE TABLE trials (
+    trial_id VARCHAR NOT NULL,
+    suite VARCHAR,
+    method VARCHAR NOT NULL,
+    method_revision INTEGER NOT NULL,
+    backbone VARCHAR NOT NULL,
+    backbone_fingerprint VARCHAR NOT NULL,
+    dataset VARCHAR NOT NULL,
+    dataset_fingerprint VARCHAR NOT NULL,
+    protocol VARCHAR NOT NULL,
+    shots INTEGER NOT NULL,
+    seed BIGINT NOT NULL,
+    setting VARCHAR NOT NULL,
+    selection VARCHAR NOT NULL,
+    template_set VARCHAR NOT NULL,
+    transform_version INTEGER NOT NULL,
+    views VARCHAR NOT NULL,
+    precision VARCHAR NOT NULL,
+    hyperparameters JSON NOT NULL,
+    status VARCHAR NOT NULL,
+    error VARCHAR,
+    started_at TIMESTAMP,
+    tune_seconds DOUBLE,
+    evaluate_seconds DOUBLE,
+    peak_memory_bytes BIGINT,
+    trainable_parameters BIGINT,
+    device VARCHAR,
+    torch_version VARCHAR,
+    git_commit VARCHAR,
+    episode_fingerprint VARCHAR,
+    mlflow_run_id VARCHAR,
+    flow_run_id VARCHAR,
+    cell_id VARCHAR NOT NULL,
+    variant VARCHAR NOT NULL,
+    test_rows_per_class INTEGER,
+    steps BIGINT,
+    failed_at TIMESTAMP,
+    file_stamp VARCHAR
+);
+
+CREATE TABLE metrics (
+    trial_id VARCHAR NOT NULL,
+    split VARCHAR NOT NULL,
+    metric VARCHAR NOT NULL,
+    value DOUBLE,
+    n BIGINT NOT NULL
+);
+
+CREATE TABLE predictions (
+    trial_id VARCHAR NOT NULL,
+    split VARCHAR,
+    row_id BIGINT,
+    label INTEGER,
+    predicted INTEGER,
+    confidence FLOAT
+);
+
+CREATE TABLE datasets (
+    name VARCHAR,
+    title VARCHAR,
+    classes INTEGER,
+    template VARCHAR,
+    license VARCHAR,
+    citation VARCHAR,
+    source VARCHAR,
+    fingerprint VARCHAR,
+    trouble VARCHAR,
+    card JSON
+);
+
+CREATE TABLE methods (
+    method VARCHAR,
+    title VARCHAR,
+    source VARCHAR,
+    revision INTEGER,
+    trains BOOLEAN,
+    needs JSON,
+    transductive BOOLEAN,
+    test_time BOOLEAN,
+    external_knowledge BOOLEAN,
+    teacher BOOLEAN,
+    card JSON
+);
+
+CREATE TABLE backbones (
+    backbone VARCHAR,
+    family VARCHAR,
+    fingerprint VARCHAR,
+    feature_width INTEGER,
+    source VARCHAR,
+    license VARCHAR,
+    capabilities JSON,
+    card JSON
+);
+
+CREATE TABLE runs (
+    run_id VARCHAR NOT NULL,
+    suite VARCHAR,
+    started_at TIMESTAMP NOT NULL,
+    finished_at TIMESTAMP,
+    flow_run_id VARCHAR,
+    git_commit VARCHAR
+);
+
+CREATE TABLE run_trials (run_id VARCHAR NOT NULL, trial_id VARCHAR NOT NULL);
+
+CREATE TABLE reference_results (
+    method VARCHAR,
+    backbone VARCHAR,
+    protocol VARCHAR,
+    dataset VARCHAR,
+    shots INTEGER,
+    split VARCHAR,
+    metric VARCHAR,
+    value DOUBLE,
+    source VARCHAR
+);
+
+CREATE TABLE reference_names (kind VARCHAR, ours VARCHAR, published VARCHAR);
+
+CREATE TABLE t_values (df INTEGER, t DOUBLE);

@@ -1,0 +1,10 @@
+-- Every number of every completed trial, with the names that rows are read by.
+CREATE VIEW scores AS
+SELECT
+    trial_id, cell_id, protocol, dataset, shots, backbone, method, seed, split, metric, value, n,
+    variant, test_rows_per_class, setting, selection, views, template_set, method_revision,
+    dataset_fingerprint, backbone_fingerprint, episode_fingerprint, transform_version, precision,
+    hyperparameters, started_at
+FROM trials
+JOIN metrics USING (trial_id)
+WHERE status = 'completed';

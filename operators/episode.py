@@ -1,0 +1,174 @@
+"""Who sees which rows: an episode by row ids, and what tuning is given of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from operators.shapes import Float, Int
+from operators.spec import digest
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Test rows that are classified among some classes.
+
+    Attributes:
+        split: `all`, `base`, `new`, or the name of a target dataset or domain.
+        classes: Labels to choose from, in the order of the logits.
+        rows: Row ids of the dataset.
+    """
+
+    split: str
+    classes: tuple[int, ...]
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Episode:
+    """The rows of one draw.
+
+    Attributes:
+        classes: Labels that are learned, in the order of the logits.
+        train: Row ids, in the order drawn.
+        val: Row ids for selection; may be empty.
+        evaluations: Test rows; `fit` never sees them.
+    """
+
+    classes: tuple[int, ...]
+    train: np.ndarray
+    val: np.ndarray
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of every row id and class: equal where two trials saw the same images."""
+        return digest(
+            {
+                "classes": self.classes,
+                "train": self.train.tolist(),
+                "val": self.val.tolist(),
+                "test": [[e.split, e.classes, e.rows.tolist()] for e in self.evaluations],
+            }
+        )
+
+    @property
+    def rows(self) -> np.ndarray:
+        """All row ids of the episode, sorted."""
+        return np.unique(
+            np.concatenate([self.train, self.val, *(e.rows for e in self.evaluations)])
+        )
+
+
+class ImageSource(Protocol):
+    """Where the images of a dataset come from, as features or as pixels."""
+
+    def features(self, rows: np.ndarray) -> Float[Tensor, "b d"]:
+        """Frozen features, not normalised."""
+        ...
+
+    def pixels(self, rows: np.ndarray) -> Float[Tensor, "b 3 s s"]:
+        """Preprocessed images."""
+        ...
+
+
+class Batch:
+    """Some images and their labels, read when they are asked for.
+
+    A method that only uses `features` never decodes an image.
+
+    Attributes:
+        rows: (b,) row ids.
+        labels: (b,) positions in the classes to choose from.
+    """
+
+    def __init__(self, source: ImageSource, rows: np.ndarray, labels: Int[Tensor, "b"]) -> None:  # noqa: F821
+        self._source = source
+        self.rows = rows
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def features(self) -> Float[Tensor, "b d"]:
+        """Frozen features, not normalised."""
+        return self._source.features(self.rows).to(self.labels.device)
+
+    @cached_property
+    def pixels(self) -> Float[Tensor, "b 3 s s"]:
+        """Preprocessed images."""
+        return self._source.pixels(self.rows).to(self.labels.device)
+
+    def select(self, index: Int[Tensor, "m"]) -> "Batch":  # noqa: F821
+        """The images at some positions; features already read are not read again."""
+        part = Batch(self._source, self.rows[index.cpu().numpy()], self.labels[index])
+        if "features" in self.__dict__:
+            part.__dict__["features"] = self.features[index]
+        return part
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Class names and the sentences that they are put into.
+
+    Attributes:
+        names: As a person would write them, in the order of the logits.
+        templates: Hand-written prompts of the dataset's card, each with one `{}`.
+        ensemble: Templates to average over where a method does; may be empty.
+    """
+
+    names: tuple[str, ...]
+    templates: tuple[str, ...]
+    ensemble: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def prompts(self, template: str) -> list[str]:
+        """One prompt a class."""
+        return [template.replace("{}", name) for name in self.names]
+
+    def subset(self, positions: Sequence[int]) -> "Classes":
+        """Some of the classes, in the order given."""
+        return Classes(tuple(self.names[i] for i in positions), self.templates, self.ensemble)
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """What `fit` is given: labelled train and validation images, and no test row.
+
+    Attributes:
+        shots: Images a class that were asked for.
+        train: Labels are positions in the learned classes.
+        val: As `train`; may be empty.
+    """
+
+    shots: int
+    train: Batch
+    val: Batch
+
+
+def batch_of(
+    source: ImageSource,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[int],
+    device: torch.device,
+) -> Batch:
+    """A batch of `rows` whose labels are positions in `classes`.
+
+    Args:
+        source: Where images are read.
+        rows: Row ids.
+        labels: Label of every row of the dataset, indexed by row id.
+        classes: Labels to choose from.
+        device: Where the tensors go.
+    """
+    position = {label: index for index, label in enumerate(classes)}
+    indices = [position[int(label)] for label in labels[rows]]
+    return Batch(source, rows, torch.tensor(indices, dtype=torch.long, device=device))

@@ -1,0 +1,178 @@
+"""What a method is: a module that adapts a frozen backbone to an episode and classifies."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from operators.backbones import Backbone, unit
+from operators.episode import Batch, Classes, FewShot
+from operators.shapes import Float
+from operators.tuning import FitReport, Tuning, tune
+
+EPISODE = ("backbone", "classes", "generator")  # constructor arguments that say on what, not how
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodCard:
+    """What a user should know of a method before running it.
+
+    Attributes:
+        title: Name in the paper.
+        tunes: What is learned, in one sentence.
+        source: Paper, year and address.
+        needs: What it asks of the backbone, as in `BackboneCard.capabilities`.
+        learns: Whether it reads labelled images at all.
+        new_classes: Whether what it learned carries over to classes it has not seen.
+        transductive: It sees unlabelled test images or new class names while it learns.
+        test_time: It adapts to every test image.
+        external_knowledge: It reads texts that are not in the dataset.
+        teacher: It learns from another tuned model.
+        departures: Where it differs from the published code, one sentence each.
+    """
+
+    title: str
+    tunes: str
+    source: str
+    needs: frozenset[str] = field(default_factory=frozenset)
+    learns: bool = True
+    new_classes: bool = True
+    transductive: bool = False
+    test_time: bool = False
+    external_knowledge: bool = False
+    teacher: bool = False
+    departures: tuple[str, ...] = ()
+
+
+class Method(nn.Module, ABC):
+    """Adapts a backbone to the classes of an episode.
+
+    A subclass declares its hyperparameters as keyword-only arguments with the published
+    defaults, and makes what it learns a parameter. Most write `logits`, and `loss` where it
+    is not cross-entropy; what learns without gradient steps writes `fit`.
+
+    Dimensions: b images, k classes, d width of a feature.
+
+    Attributes:
+        card: What it is.
+        revision: Moves when its numbers do.
+        tuning: Published settings of the tuning loop; None where it takes no gradient steps.
+        backbone: Frozen; its parameters are not this module's.
+        classes: What the logits choose from.
+    """
+
+    card: ClassVar[MethodCard]
+    revision: ClassVar[int] = 1
+    tuning: ClassVar[Tuning | None] = None
+
+    def __new__(cls, *_: Any, **keywords: Any) -> Self:
+        """Remembers the hyperparameters, so that `with_classes` can build a twin."""
+        self = super().__new__(cls)
+        given = {name: value for name, value in keywords.items() if name not in EPISODE}
+        self.hyperparameters = given
+        return self
+
+    hyperparameters: dict[str, Any]
+
+    def __init__(self, backbone: Backbone, classes: Classes) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.classes = classes
+
+    @classmethod
+    def recipe(cls, *, protocol: str, shots: int) -> Mapping[str, Any]:
+        """Published hyperparameters that depend on the protocol or the shots."""
+        return {}
+
+    @classmethod
+    def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
+        """Refuses values that cannot work, before anything starts.
+
+        Raises:
+            ValueError: Names the value and the rule.
+        """
+
+    def fit(
+        self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
+    ) -> FitReport:
+        """Learns from the episode, in place.
+
+        Args:
+            shots: Labelled images; test rows are not reachable from here.
+            tuning: Settings of the loop.
+            generator: Source of all randomness, on the CPU.
+        """
+        if tuning is None:
+            return FitReport()
+        return tune(self, shots, tuning, generator)
+
+    @abstractmethod
+    def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
+        """One score a class for each image."""
+
+    def loss(self, batch: Batch) -> Float[Tensor, ""]:
+        """What a step minimises: cross-entropy unless the method says otherwise."""
+        return F.cross_entropy(self.logits(batch), batch.labels)
+
+    def with_classes(self, classes: Classes) -> Self:
+        """The same learned parameters over other class names, ready to classify.
+
+        Raises:
+            ValueError: What was learned belongs to the classes it was learned on.
+        """
+        if not self.card.new_classes:
+            raise ValueError(
+                f"{self.card.title} learns something of its own for each class, so it cannot "
+                "classify others."
+            )
+        build: Any = type(self)
+        twin = build(self.backbone, classes, generator=torch.Generator(), **self.hyperparameters)
+        twin.load_state_dict(self.state_dict())
+        return twin.eval()
+
+    def learned(self) -> dict[str, Tensor]:
+        """Everything that fitting left behind, and nothing frozen: the prompt file."""
+        return {name: value.detach().cpu() for name, value in self.state_dict().items()}
+
+
+class StaticClassifier(Method):
+    """Classifies by cosine similarity to one vector a class, the same for every image.
+
+    That is CLIP's own rule; what differs between methods is where the vectors come from.
+    Outside of training they are computed once and kept.
+    """
+
+    def __init__(self, backbone: Backbone, classes: Classes) -> None:
+        super().__init__(backbone, classes)
+        self._kept: Tensor | None = None
+
+    @abstractmethod
+    def class_features(self) -> Float[Tensor, "k d"]:
+        """The class vectors; any length."""
+
+    def train(self, mode: bool = True) -> Self:
+        """Forgets the kept class vectors, since their parameters may move."""
+        self._kept = None
+        return super().train(mode)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Loads learned parameters and forgets class vectors computed from others."""
+        self._kept = None
+        return super().load_state_dict(*args, **kwargs)
+
+    def weights(self) -> Float[Tensor, "k d"]:
+        """Unit-norm class vectors."""
+        if self.training:
+            return unit(self.class_features())
+        if self._kept is None:
+            with torch.no_grad():
+                self._kept = unit(self.class_features())
+        return self._kept
+
+    def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
+        """Scaled cosine similarity of each image to each class vector."""
+        return self.backbone.logit_scale * unit(batch.features) @ self.weights().T

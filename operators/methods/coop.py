@@ -1,0 +1,110 @@
+"""CoOp: learn the context words of the class prompts; keep the encoders frozen.
+
+Source: Zhou et al., "Learning to Prompt for Vision-Language Models", IJCV 2022,
+https://arxiv.org/abs/2109.01134, section 3. Few-shot runs learn 16 random tokens; the base-
+to-new comparison of the CoCoOp paper starts CoOp from "a photo of a" and is reproduced here
+by `recipe`. Departures from the authors' code: the context is kept in float32, and the
+prompt is cut at its last token, which changes nothing a causal or masked tower can see.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from operators.backbones import Backbone
+from operators.episode import Classes
+from operators.methods.base import MethodCard, StaticClassifier
+from operators.methods.prompt_tokens import (
+    POSITIONS,
+    ClassPosition,
+    prompt_tokens,
+    random_context,
+    worded_context,
+)
+from operators.shapes import Float
+from operators.tuning import Tuning
+
+
+class CoOp(StaticClassifier):
+    """Classifies with the prompts `[v_1] ... [v_m] <class name>.`, where v is learned.
+
+    Dimensions: k classes, m context tokens, w width of a token embedding, d of a feature.
+
+    Args:
+        backbone: Frozen image and text encoders.
+        classes: The k classes.
+        generator: Source of a random initial context.
+        n_context: m; the length of `context_init` where that is given.
+        per_class: Learn a context for each class (the paper's CSC), not one for all.
+        class_position: Where the class name stands: `end`, `middle` or `front`.
+        context_init: Words to start from; empty for N(0, init_std^2).
+        init_std: Standard deviation of a random start.
+    """
+
+    card = MethodCard(
+        title="CoOp (Context Optimization)",
+        tunes="m context vectors at the input of the text tower, shared or one set a class",
+        source="Zhou et al., IJCV 2022, https://arxiv.org/abs/2109.01134",
+        departures=(
+            "context in float32, not float16",
+            "frozen features of the centre crop unless the suite asks for views",
+        ),
+    )
+    tuning = Tuning(lr=0.002, epochs=200, batch_size=32)
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        classes: Classes,
+        *,
+        generator: torch.Generator,
+        n_context: int = 16,
+        per_class: bool = False,
+        class_position: ClassPosition = "end",
+        context_init: str = "",
+        init_std: float = 0.02,
+    ) -> None:
+        super().__init__(backbone, classes)
+        if context_init:
+            context = worded_context(backbone, context_init)
+        else:
+            shape = (1, n_context, backbone.token_width)
+            context = torch.empty(shape, device=backbone.device)
+        n_context = context.shape[1]
+        self.prompts = prompt_tokens(
+            backbone, classes.names, n_context=n_context, position=class_position
+        )
+        copies = len(classes) if per_class else 1
+        context = context.expand(copies, -1, -1).clone()
+        if not context_init:
+            context = random_context(context.shape, init_std, generator, like=context)
+        self.context = nn.Parameter(context)
+
+    @classmethod
+    def recipe(cls, *, protocol: str, shots: int) -> Mapping[str, Any]:
+        """Fewer epochs for fewer shots; worded context where new classes are asked for."""
+        if protocol == "few_shot":
+            return {"epochs": 50 if shots <= 1 else 100 if shots <= 4 else 200}
+        return {"n_context": 4, "context_init": "a photo of a"}
+
+    @classmethod
+    def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
+        """See `Method.check`."""
+        if hyperparameters["n_context"] < 1:
+            raise ValueError(f"n_context={hyperparameters['n_context']}: learn at least 1 token.")
+        if hyperparameters["class_position"] not in POSITIONS:
+            raise ValueError(
+                f"class_position {hyperparameters['class_position']!r} is not one of "
+                f"{', '.join(POSITIONS)}."
+            )
+        if hyperparameters["per_class"] and protocol == "base_to_new":
+            raise ValueError(
+                "per_class=True learns a context for each base class and has none for a new "
+                "one: use per_class=False in base_to_new."
+            )
+
+    def class_features(self) -> Float[Tensor, "k d"]:
+        """The class vectors that the current context gives."""
+        return self.backbone.encode_text(self.prompts.fill(self.context), self.prompts.end)

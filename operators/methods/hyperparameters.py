@@ -1,0 +1,107 @@
+"""From what a user asked of a method to everything it will be built with."""
+
+import inspect
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from difflib import get_close_matches
+from typing import Any
+
+from operators.methods.base import EPISODE, Method
+from operators.tuning import Tuning
+
+
+def own_defaults(method: type[Method]) -> dict[str, Any]:
+    """Keyword arguments of a method's constructor and their defaults."""
+    parameters = inspect.signature(method.__init__).parameters
+    return {
+        name: parameter.default
+        for name, parameter in parameters.items()
+        if name not in ("self", *EPISODE)
+    }
+
+
+def defaults(method: type[Method]) -> dict[str, Any]:
+    """All hyperparameters of a method, those of the tuning loop included."""
+    tuning = {} if method.tuning is None else asdict(method.tuning)
+    return {**own_defaults(method), **tuning}
+
+
+def resolve(
+    name: str, method: type[Method], given: Mapping[str, Any], *, protocol: str, shots: int
+) -> dict[str, Any]:
+    """Defaults, then the published recipe for this protocol, then what the user asked for.
+
+    Args:
+        name: The method's id, for messages.
+        method: Its class.
+        given: What the user asked for.
+        protocol: Key of `PROTOCOLS`.
+        shots: Labelled images a class.
+
+    Raises:
+        LookupError: A name is unknown; the nearest are offered.
+        ValueError: A value has the wrong type or cannot work.
+    """
+    known = defaults(method)
+    for key, value in given.items():
+        if key not in known:
+            near = get_close_matches(key, known, cutoff=0.5) or sorted(known)
+            hint = f" Did you mean {' or '.join(near)}?" if near else " It has none."
+            raise LookupError(f"no hyperparameter of {name} is called {key!r}.{hint}")
+        _check_type(f"{name}.{key}", value, _annotation(method, key))
+    values = {**known, **method.recipe(protocol=protocol, shots=shots), **given}
+    values = {
+        key: float(value) if isinstance(known[key], float) else value
+        for key, value in values.items()
+    }
+    tuning_of(method, values)
+    method.check(values, protocol=protocol)
+    return dict(sorted(values.items()))
+
+
+def tuning_of(method: type[Method], values: Mapping[str, Any]) -> Tuning | None:
+    """The part of resolved hyperparameters that the tuning loop reads.
+
+    Raises:
+        ValueError: A value cannot work.
+    """
+    if method.tuning is None:
+        return None
+    return Tuning(**{field.name: values[field.name] for field in fields(Tuning)})
+
+
+def own_of(method: type[Method], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of resolved hyperparameters that the constructor reads."""
+    return {name: values[name] for name in own_defaults(method)}
+
+
+def variant(method: type[Method], values: Mapping[str, Any], *, protocol: str, shots: int) -> str:
+    """What differs from the published settings, as `epochs=30 lr=0.01`; empty if nothing does."""
+    published = {**defaults(method), **method.recipe(protocol=protocol, shots=shots)}
+    return " ".join(
+        f"{name}={value!r}" if isinstance(value, str) else f"{name}={value:g}"
+        for name, value in sorted(values.items())
+        if published.get(name) != value
+    )
+
+
+def _annotation(method: type[Method], name: str) -> Any:
+    if name in own_defaults(method):
+        return typing.get_type_hints(method.__init__)[name]
+    return typing.get_type_hints(Tuning)[name]
+
+
+def _check_type(name: str, value: Any, wanted: Any) -> None:
+    origin = typing.get_origin(wanted)
+    if origin is typing.Literal:
+        choices = typing.get_args(wanted)
+        if value not in choices:
+            raise ValueError(f"{name}={value!r} is not one of {', '.join(map(str, choices))}.")
+        return
+    kinds = typing.get_args(wanted) if origin in (typing.Union, types.UnionType) else (wanted,)
+    accepted = (*kinds, int) if float in kinds else kinds
+    if not isinstance(value, tuple(accepted)) or (isinstance(value, bool) and bool not in kinds):
+        names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+        raise ValueError(f"{name}={value!r} is a {type(value).__name__}, but must be {names}.")

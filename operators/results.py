@@ -1,0 +1,108 @@
+"""What a trial leaves behind: the schema of `trials/<trial_id>/`.
+
+    trial.json           a TrialResult as JSON; written last
+    predictions.parquet  one row per test image and split, schema PREDICTIONS
+    prompt.safetensors   what was learned, and nothing frozen
+
+These files are the truth. The board and MLflow are rebuilt from them at any time.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from operators.spec import TrialSpec
+
+FORMAT = 1
+
+PREDICTIONS = pa.schema(
+    [
+        ("split", pa.string()),  # all, base, new, or a target dataset or domain
+        ("row_id", pa.int64()),  # row of the ingested dataset
+        ("label", pa.int32()),  # label of the dataset, also where classes were cut to base or new
+        ("predicted", pa.int32()),
+        ("confidence", pa.float32()),  # softmax probability of `predicted`
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of one split. `value` is in 0..1, `n` the test rows behind it."""
+
+    split: str
+    metric: str
+    value: float
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a trial took. Times are wall seconds, memory is the peak of its process."""
+
+    tune_seconds: float
+    evaluate_seconds: float
+    peak_memory_bytes: int
+    trainable_parameters: int
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where and when a trial was computed; never part of its identity."""
+
+    started_at: str  # ISO 8601, UTC
+    device: str
+    torch_version: str
+    git_commit: str | None = None
+    flow_run_id: str | None = None
+    suite: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """A completed trial."""
+
+    spec: TrialSpec
+    metrics: tuple[Metric, ...]
+    cost: Cost
+    provenance: Provenance
+    episode_fingerprint: str
+    selected: Mapping[str, Any] = field(default_factory=dict)  # what validation chose, if it did
+    losses: tuple[float, ...] = ()  # mean training loss of each epoch
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as `trial.json` holds it."""
+        return {
+            "format": FORMAT,
+            "trial_id": self.spec.trial_id,
+            "cell_id": self.spec.cell_id,
+            **asdict(self),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "TrialResult":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: The file is of another format or its id does not follow from its spec.
+        """
+        if values.get("format") != FORMAT:
+            raise ValueError(f"trial.json has format {values.get('format')!r}, not {FORMAT}.")
+        spec = TrialSpec.from_json(values["spec"])
+        if values["trial_id"] != spec.trial_id:
+            raise ValueError(
+                f"trial.json names trial {values['trial_id']}, but its specification is that of "
+                f"{spec.trial_id}: the file was edited. Remove its folder to compute it again."
+            )
+        return cls(
+            spec=spec,
+            metrics=tuple(Metric(**metric) for metric in values["metrics"]),
+            cost=Cost(**values["cost"]),
+            provenance=Provenance(**values["provenance"]),
+            episode_fingerprint=values["episode_fingerprint"],
+            selected=values["selected"],
+            losses=tuple(values["losses"]),
+        )

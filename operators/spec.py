@@ -1,0 +1,109 @@
+"""What one trial is: everything that can change its number, and the name that follows.
+
+A trial is the unit that yields numbers: method x backbone x dataset x protocol x shots x
+seed. Its id is a digest of its specification, so that a trial that is there is never done
+again and a trial whose inputs moved is never mistaken for it. A cell is a trial without its
+seed: the trials of a cell are what a mean and a standard deviation are taken over.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+ID_LENGTH = 16  # hex digits
+
+
+def digest(value: Any) -> str:
+    """Returns the first 16 hex digits of the SHA-256 of `value` as canonical JSON.
+
+    Args:
+        value: Whatever `json` can write. Mappings are sorted by key; NaN is refused.
+
+    Raises:
+        TypeError: A part of `value` has no JSON form.
+        ValueError: A number is NaN or infinite.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSpec:
+    """Everything that can change the number of a trial, and nothing else.
+
+    The device, the date and the commit are not here: they are recorded in the result.
+
+    Attributes:
+        method: Id in `METHODS`.
+        method_revision: The method's own revision; moves when its arithmetic does.
+        hyperparameters: All of them, after defaults and the recipe of the protocol.
+        backbone: Name or location of the frozen dual encoder.
+        backbone_fingerprint: Digest of its weights, tokenizer and preprocessing.
+        dataset: Name in the catalog or the store.
+        dataset_fingerprint: Digest of its images, labels, splits and class names.
+        protocol: Id in `PROTOCOLS`.
+        shots: Labelled images a class; 0 for a method that reads none.
+        seed: Seed of the draw, the initialisation and the order of batches.
+        setting: `paper` reproduces the published recipe, quirks included; `clean` corrects it.
+        selection: `last` step or best on `val`; never on test rows.
+        template_set: Name of the prompt templates and a digest of their texts.
+        transform_version: Version of the image preprocessing arithmetic.
+        views: Augmented views that training sees: `none`, `bank:K` or `fresh`.
+        precision: Arithmetic of the frozen encoders, `fp32`, `bf16` or `fp16`.
+        test_rows_per_class: Cap on the test rows of each class; None means all.
+    """
+
+    method: str
+    method_revision: int
+    hyperparameters: Mapping[str, Any]
+    backbone: str
+    backbone_fingerprint: str
+    dataset: str
+    dataset_fingerprint: str
+    protocol: str
+    shots: int
+    seed: int
+    setting: str = "paper"
+    selection: str = "last"
+    template_set: str = "card"
+    transform_version: int = 1
+    views: str = "none"
+    precision: str = "fp32"
+    test_rows_per_class: int | None = None
+
+    @property
+    def trial_id(self) -> str:
+        """Sixteen hex digits that name this trial everywhere."""
+        return digest(self.identity())
+
+    @property
+    def cell_id(self) -> str:
+        """Sixteen hex digits shared by the trials that differ from this one by seed alone."""
+        return digest({k: v for k, v in self.identity().items() if k != "seed"})
+
+    def identity(self) -> dict[str, Any]:
+        """What the ids are taken from: every field.
+
+        A dataset or backbone that is registered again under another name gives the same
+        numbers, but rows of the board are read by name, so the names stay part of it.
+        """
+        return asdict(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """The specification as plain values, as `trial.json` keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "TrialSpec":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: A key is missing or unknown.
+        """
+        known = {field.name for field in fields(cls)}
+        if set(values) != known:
+            odd = sorted(set(values) ^ known)
+            raise ValueError(f"trial specification: {', '.join(odd)} missing or unknown.")
+        return cls(**values)

@@ -1,0 +1,189 @@
+"""One trial from specification to numbers: build, fit, evaluate."""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from operators.backbones import Backbone
+from operators.episode import Classes, Episode, FewShot, ImageSource, batch_of
+from operators.methods import METHODS, Method
+from operators.methods.hyperparameters import own_of, tuning_of
+from operators.metrics import metrics_of
+from operators.protocols import PROTOCOLS, Table
+from operators.results import PREDICTIONS, Cost, Metric
+from operators.spec import TrialSpec
+from operators.tuning import FitReport, logits_of
+
+
+class Data(Protocol):
+    """What a trial needs of a dataset."""
+
+    @property
+    def table(self) -> Table:
+        """Labels and splits."""
+        ...
+
+    @property
+    def all_classes(self) -> Classes:
+        """All classes in label order, with the card's templates."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial computed.
+
+    Attributes:
+        metrics: Of every split.
+        predictions: Schema `PREDICTIONS`.
+        learned: The prompt, as `Method.learned` gives it.
+        cost: Time, memory and size.
+        report: What happened while fitting.
+        episode_fingerprint: Digest of the rows used.
+    """
+
+    metrics: tuple[Metric, ...]
+    predictions: pa.Table
+    learned: dict[str, Tensor]
+    cost: Cost
+    report: FitReport
+    episode_fingerprint: str
+
+
+def episode_of(spec: TrialSpec, table: Table) -> Episode:
+    """The rows that a trial learns from and is tested on."""
+    protocol = PROTOCOLS[spec.protocol]
+    return protocol.episode(table, spec.shots, spec.seed, spec.test_rows_per_class)
+
+
+def build(spec: TrialSpec, backbone: Backbone, classes: Classes) -> Method:
+    """The method of a trial, not fitted yet.
+
+    Args:
+        spec: Says which method, hyperparameters and seed.
+        backbone: Frozen encoders.
+        classes: Those that are learned.
+    """
+    method: type = METHODS[spec.method]
+    generator = torch.Generator().manual_seed(spec.seed)
+    return method(backbone, classes, generator=generator, **own_of(method, spec.hyperparameters))
+
+
+def run_trial(spec: TrialSpec, backbone: Backbone, data: Data, images: ImageSource) -> Outcome:
+    """Computes a trial.
+
+    Args:
+        spec: What to compute.
+        backbone: The backbone that `spec` names.
+        data: The dataset that `spec` names.
+        images: Reads its images.
+
+    Raises:
+        TuningError: The loss is no number any more.
+        ValueError: The method cannot do what the protocol asks.
+    """
+    reset_peak_memory(backbone.device)
+    started = time.perf_counter()
+    table, every = data.table, data.all_classes
+    episode = episode_of(spec, table)
+    method = build(spec, backbone, every.subset(episode.classes))
+
+    def batch(rows: np.ndarray, classes: tuple[int, ...]):  # noqa: ANN202
+        return batch_of(images, rows, table.labels, classes, backbone.device)
+
+    report = FitReport()
+    if spec.shots:
+        shots = FewShot(
+            spec.shots, batch(episode.train, episode.classes), batch(episode.val, episode.classes)
+        )
+        _ = shots.train.features if not method.card.needs else None  # read once, then sliced
+        generator = torch.Generator().manual_seed(spec.seed)
+        tuning = tuning_of(type(method), spec.hyperparameters)
+        report = method.fit(shots, tuning=tuning, generator=generator)
+    method.eval()
+    tuned = time.perf_counter()
+
+    metrics: list[Metric] = []
+    tables: list[pa.Table] = []
+    for evaluation in episode.evaluations:
+        asked = method
+        if evaluation.classes != episode.classes:
+            asked = method.with_classes(every.subset(evaluation.classes))
+        scores = logits_of(asked, batch(evaluation.rows, evaluation.classes)).double()
+        confidence, position = scores.softmax(dim=1).max(dim=1)
+        predicted = np.array(evaluation.classes)[position.cpu().numpy()]
+        labels = table.labels[evaluation.rows]
+        sure = confidence.cpu().numpy()
+        metrics += metrics_of(evaluation.split, labels, predicted, sure)
+        tables.append(
+            pa.table(
+                {
+                    "split": [evaluation.split] * len(labels),
+                    "row_id": evaluation.rows,
+                    "label": labels,
+                    "predicted": predicted,
+                    "confidence": sure,
+                }
+            ).cast(PREDICTIONS)
+        )
+    refuse_nonsense(metrics)
+    ended = time.perf_counter()
+    cost = Cost(
+        tune_seconds=tuned - started,
+        evaluate_seconds=ended - tuned,
+        peak_memory_bytes=peak_memory(backbone.device),
+        trainable_parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
+        steps=report.steps,
+    )
+    return Outcome(
+        tuple(metrics),
+        pa.concat_tables(tables),
+        method.learned(),
+        cost,
+        report,
+        episode.fingerprint,
+    )
+
+
+def refuse_nonsense(metrics: list[Metric]) -> None:
+    """Raises where a metric is no number.
+
+    Raises:
+        ValueError: Names the metric and its split.
+    """
+    for metric in metrics:
+        if not math.isfinite(metric.value):
+            raise ValueError(f"{metric.metric} of split {metric.split!r} is {metric.value}.")
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Starts a new measurement of peak memory, where the system lets it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:  # not Linux, or a sandbox: the peak is then that of the whole process
+        return
+
+
+def peak_memory(device: torch.device) -> int:
+    """Peak bytes since `reset_peak_memory`: of the GPU where there is one, else resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError):
+        import resource
+        import sys
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024

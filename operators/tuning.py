@@ -1,0 +1,235 @@
+"""The one tuning loop: every method that learns by gradient steps goes through it."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from operators.episode import Batch, FewShot
+
+OPTIMIZERS = ("sgd", "adamw")
+SELECTIONS = ("last", "val")
+EVALUATION_ROWS = 4096
+
+
+class TuningError(RuntimeError):
+    """The loss is no number any more; the message says when and what to try."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """How the prompts are optimised. The defaults are Dassl's, as CoOp uses them.
+
+    Attributes:
+        optimizer: `sgd` or `adamw`.
+        lr: Learning rate after the warm-up.
+        epochs: Passes over the training images.
+        batch_size: Images a step. An incomplete batch is dropped unless it is the only one.
+        momentum: Of SGD.
+        weight_decay: L2 factor.
+        eps: Of AdamW.
+        warmup_epochs: Epochs at the constant `warmup_lr`.
+        warmup_lr: Learning rate of the warm-up.
+        schedule: `epoch` moves the cosine once an epoch, `step` once a step.
+        drop_last: Whether an incomplete batch is dropped.
+        selection: `last` keeps the last step, `val` the epoch that is best on validation.
+    """
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.002
+    epochs: int = 200
+    batch_size: int = 32
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    eps: float = 1e-8
+    warmup_epochs: int = 1
+    warmup_lr: float = 1e-5
+    schedule: Literal["epoch", "step"] = "epoch"
+    drop_last: bool = True
+    selection: Literal["last", "val"] = "last"
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "epochs", "batch_size"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)}: must be above 0.")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer {self.optimizer!r} is not one of sgd, adamw.")
+        if self.selection not in SELECTIONS:
+            raise ValueError(f"selection {self.selection!r} is not one of last, val.")
+        if self.schedule not in ("epoch", "step"):
+            raise ValueError(f"schedule {self.schedule!r} is not one of epoch, step.")
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What happened while fitting.
+
+    Attributes:
+        losses: Mean loss of each epoch.
+        steps: Optimiser steps.
+        selected: What validation chose, by name; empty where nothing was selected.
+    """
+
+    losses: tuple[float, ...] = ()
+    steps: int = 0
+    selected: dict[str, float] | None = None
+
+
+class Tunable(Protocol):
+    """What the loop needs of a method."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """As `nn.Module.parameters`."""
+        ...
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """As `nn.Module.named_parameters`."""
+        ...
+
+    def train(self, mode: bool = True) -> nn.Module:
+        """As `nn.Module.train`."""
+        ...
+
+    def loss(self, batch: Batch) -> Tensor:
+        """What a step minimises."""
+        ...
+
+    def logits(self, batch: Batch) -> Tensor:
+        """(b, k) scores."""
+        ...
+
+
+def learning_rate(tuning: Tuning, epoch: int, step: int = 0, steps_an_epoch: int = 1) -> float:
+    """Learning rate in use during a step.
+
+    With the epoch schedule: `warmup_lr` for the warm-up epochs, then half a cosine that is
+    evaluated at the number of epochs since the warm-up over ALL epochs, so that it starts at
+    `lr` and does not reach 0. That is what Dassl's `ConstantWarmupScheduler` does.
+
+    Args:
+        tuning: The schedule.
+        epoch: From 0.
+        step: Step within the epoch, from 0; used by the step schedule alone.
+        steps_an_epoch: Steps in an epoch.
+    """
+    if epoch < tuning.warmup_epochs:
+        return tuning.warmup_lr
+    done = epoch - tuning.warmup_epochs
+    if tuning.schedule == "step":
+        progress = (done * steps_an_epoch + step) / (tuning.epochs * steps_an_epoch)
+    else:
+        progress = done / tuning.epochs
+    return tuning.lr / 2 * (1 + math.cos(math.pi * progress))
+
+
+def tune(method: Tunable, shots: FewShot, tuning: Tuning, generator: torch.Generator) -> FitReport:
+    """Minimises `method.loss` over the training images.
+
+    Args:
+        method: What requires a gradient in it is learned, in place.
+        shots: Training images, and validation images for `selection="val"`.
+        tuning: Optimiser, schedule and selection.
+        generator: Draws the order of the images, on the CPU.
+
+    Raises:
+        TuningError: A loss is infinite or no number.
+        ValueError: `selection="val"` without validation images.
+    """
+    if tuning.selection == "val" and not len(shots.val):
+        raise ValueError(
+            "selection='val' needs validation images, but this dataset has no val split: "
+            "use selection='last'."
+        )
+    parameters = [p for p in method.parameters() if p.requires_grad]
+    optimizer = _optimizer(parameters, tuning)
+    method.train()
+    losses: list[float] = []
+    steps = 0
+    best = _Best(method) if tuning.selection == "val" else None
+    for epoch in range(tuning.epochs):
+        batches = _batches(len(shots.train), tuning, generator)
+        total = torch.zeros((), device=shots.train.labels.device)
+        for step, index in enumerate(batches):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(tuning, epoch, step, len(batches))
+            optimizer.zero_grad(set_to_none=True)
+            loss = method.loss(shots.train.select(index.to(shots.train.labels.device)))
+            loss.backward()
+            optimizer.step()
+            total += loss.detach()
+        steps += len(batches)
+        losses.append(float(total) / len(batches))
+        if not math.isfinite(losses[-1]):
+            raise TuningError(
+                f"the loss became {losses[-1]} in epoch {epoch + 1} of {tuning.epochs} at "
+                f"lr={tuning.lr}: try a smaller lr or precision fp32."
+            )
+        if best is not None:
+            best.offer(accuracy_on(method, shots.val), epoch)
+    method.train(False)
+    if best is None:
+        return FitReport(tuple(losses), steps)
+    best.restore()
+    return FitReport(
+        tuple(losses), steps, {"epoch": float(best.epoch), "val_accuracy": best.accuracy}
+    )
+
+
+@torch.no_grad()
+def logits_of(method: Tunable, batch: Batch, rows: int = EVALUATION_ROWS) -> Tensor:
+    """Logits of a whole batch, computed `rows` images at a time."""
+    method.train(False)
+    index = torch.arange(len(batch), device=batch.labels.device)
+    return torch.cat([method.logits(batch.select(part)).float() for part in index.split(rows)])
+
+
+def accuracy_on(method: Tunable, batch: Batch) -> float:
+    """Share of a batch that `method` classifies right; leaves it in training mode."""
+    right = logits_of(method, batch).argmax(dim=1) == batch.labels
+    method.train()
+    return float(right.float().mean())
+
+
+class _Best:
+    """Remembers the parameters of the first epoch with the best validation accuracy."""
+
+    def __init__(self, method: Tunable) -> None:
+        self.parameters = {n: p for n, p in method.named_parameters() if p.requires_grad}
+        self.accuracy, self.epoch = -1.0, -1
+        self.state: dict[str, Tensor] = {}
+
+    def offer(self, accuracy: float, epoch: int) -> None:
+        if accuracy > self.accuracy:
+            self.accuracy, self.epoch = accuracy, epoch
+            self.state = {n: p.detach().clone() for n, p in self.parameters.items()}
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.copy_(self.state[name])
+
+
+def _optimizer(parameters: list[nn.Parameter], tuning: Tuning) -> torch.optim.Optimizer:
+    build: dict[str, Callable[[], torch.optim.Optimizer]] = {
+        "sgd": lambda: torch.optim.SGD(
+            parameters,
+            lr=tuning.lr,
+            momentum=tuning.momentum,
+            weight_decay=tuning.weight_decay,
+        ),
+        "adamw": lambda: torch.optim.AdamW(
+            parameters, lr=tuning.lr, eps=tuning.eps, weight_decay=tuning.weight_decay
+        ),
+    }
+    return build[tuning.optimizer]()
+
+
+def _batches(rows: int, tuning: Tuning, generator: torch.Generator) -> list[Tensor]:
+    """A random order of the rows, cut into batches."""
+    parts = list(torch.randperm(rows, generator=generator).split(tuning.batch_size))
+    if tuning.drop_last and len(parts) > 1 and len(parts[-1]) < tuning.batch_size:
+        parts.pop()
+    return parts

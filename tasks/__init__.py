@@ -1,0 +1,1 @@
+"""Thin steps of a flow: find the inputs, call an operator, store the output."""

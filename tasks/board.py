@@ -1,0 +1,258 @@
+"""The DuckDB file of the board: rebuilt from the store, published by rename, read only.
+
+DuckDB locks a whole file for its one writer, readers included. So a rebuild writes a private
+file that nobody else opens and publishes a copy of it: SQL works while a run is writing, and
+sees the old board or the new one. Nothing here is the truth; both files may be deleted.
+"""
+
+import math
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from filelock import FileLock
+
+from operators.board import Found, create, current_version, fill, look, stored_version
+from operators.spec import TrialSpec
+from tasks.store import Store
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+Rows = Iterable[Mapping[str, Any]]
+
+# Files of DuckDB 2 with this option can be read by the 1.5 that other tools still ship.
+_WRITABLE: dict[str, Any] = {"storage_compatibility_version": "v1.5.0"}
+_READ_ONLY: dict[str, Any] = {
+    "enable_external_access": "false",
+    "python_enable_replacements": "false",
+    "lock_configuration": "true",
+}
+_READING = {"SELECT", "EXPLAIN", "PRAGMA", "CALL"}
+
+
+class BoardError(ValueError):
+    """A request to the board that cannot be answered; its text says why and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rebuilt:
+    """What a rebuild did.
+
+    Attributes:
+        board: The published file.
+        trials: Completed trials on the board.
+        failed: Failed trials on the board.
+        added: Trials that were read anew by this rebuild.
+        skipped: What was left out and why, by path relative to the store.
+        seconds: Wall time.
+    """
+
+    board: Path
+    trials: int
+    failed: int
+    added: int
+    skipped: Mapping[str, str]
+    seconds: float
+
+
+def rebuild(
+    store: Store,
+    *,
+    datasets: Rows = (),
+    methods: Rows = (),
+    backbones: Rows = (),
+    variant: Mapping[str, str] | Callable[[TrialSpec], str] | None = None,
+    full: bool = False,
+) -> Rebuilt:
+    """Brings the board to what the store holds, and publishes it.
+
+    Trials that are on the board are not read again unless their `trial.json` has changed, so
+    a rebuild costs what is new. A private file that is damaged, locked by another program or
+    of an older form is made anew from the trial folders. Rebuilds of one store wait for each
+    other.
+
+    Args:
+        store: Where the trials are.
+        datasets: Rows of the table `datasets`; `methods` and `backbones` likewise.
+        methods: See `datasets`.
+        backbones: See `datasets`.
+        variant: As for `operators.board.fill`.
+        full: Read every trial again.
+
+    Raises:
+        BoardError: The board could not be written; the published one is as it was.
+        ValueError: A card has a column that its table lacks.
+    """
+    start = time.perf_counter()
+    cards = {"datasets": list(datasets), "methods": list(methods), "backbones": list(backbones)}
+    store.home.mkdir(parents=True, exist_ok=True)
+    with FileLock(store.home / ".leaderboard.lock"):
+        found = _update(store, {**cards, "variant": variant}, full=full)
+        _publish(store)
+    return Rebuilt(
+        board=store.board,
+        trials=len(found.present),
+        failed=len(found.failures),
+        added=len(found.results),
+        skipped=found.skipped,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def query(store: Store, sql: str) -> pa.Table:
+    """Runs SQL on the published board, which it cannot change.
+
+    Only the board can be read: files, other databases and settings are out of reach.
+
+    Args:
+        store: Whose board.
+        sql: One statement; of several, the last one's rows are returned.
+
+    Raises:
+        BoardError: There is no board, the SQL is wrong, or it would write.
+    """
+    import duckdb
+
+    if not store.board.is_file():
+        raise BoardError(f"no board yet at {store.board}: run `shotboard run`.")
+    try:
+        with duckdb.connect(store.board, read_only=True, config=_READ_ONLY) as connection:
+            kinds = [statement.type.name for statement in connection.extract_statements(sql)]
+            if not kinds:
+                raise BoardError("the SQL is empty. Try: SELECT * FROM leaderboard")
+            for kind in kinds:
+                if kind not in _READING:
+                    raise BoardError(
+                        f"{kind} is refused: the board is read only, for it is made from the "
+                        "trial folders. Use SELECT; to write a file, use `shotboard sql -o FILE`."
+                    )
+            return connection.sql(sql).to_arrow_table()
+    except duckdb.Error as error:
+        raise BoardError(_one_paragraph(str(error))) from error
+
+
+def to_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows of `table` as values that `json` can write: times as ISO text, NaN as None."""
+    return [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]
+
+
+def _private(store: Store) -> Path:
+    return store.home / ".leaderboard.private.duckdb"
+
+
+def _update(store: Store, arguments: Mapping[str, Any], *, full: bool) -> Found:
+    """Brings the private file up to date; what fails on the old file is tried on a new one."""
+    import duckdb
+
+    if full:
+        _discard(store)
+    try:
+        with closing(_open(store)) as connection:
+            known = connection.execute(
+                "SELECT trial_id, file_stamp FROM trials WHERE status = 'completed'"
+            )
+            found = look(
+                dict(known.fetchall()),
+                trials=store.trials,
+                failures=store.failures,
+                runs=store.runs,
+                published=store.published,
+            )
+            try:
+                _fill(connection, found, arguments)
+            except duckdb.Error:
+                if not found.drop_unreadable():
+                    raise
+                _fill(connection, found, arguments)
+            return found
+    except duckdb.Error as error:
+        if full:
+            raise BoardError(
+                f"the board could not be written: {_one_paragraph(str(error))} "
+                "The trials are unharmed; run again when that is mended."
+            ) from error
+    return _update(store, arguments, full=True)
+
+
+def _open(store: Store) -> "DuckDBPyConnection":
+    """Opens the private file, or a new one where it is absent, damaged, locked or of old form."""
+    import duckdb
+
+    try:
+        connection = duckdb.connect(_private(store), config=_WRITABLE)
+        try:
+            if stored_version(connection) == current_version():
+                return connection
+        except duckdb.Error:
+            connection.close()
+            raise
+        connection.close()
+    except duckdb.Error:
+        pass  # whatever is wrong with it, the trials can fill another one
+    _discard(store)
+    connection = duckdb.connect(_private(store), config=_WRITABLE)
+    create(connection)
+    return connection
+
+
+def _fill(connection: "DuckDBPyConnection", found: Found, arguments: Mapping[str, Any]) -> None:
+    fill(
+        connection,
+        results=found.results,
+        predictions=found.predictions(),
+        present=found.present,
+        failures=found.failures,
+        runs=found.runs,
+        published=found.published,
+        **arguments,
+    )
+
+
+def _discard(store: Store) -> None:
+    private = _private(store)
+    private.unlink(missing_ok=True)
+    private.with_name(f"{private.name}.wal").unlink(missing_ok=True)
+
+
+def _publish(store: Store) -> None:
+    """Puts a copy of the private file in the place of the board."""
+    for leftover in store.home.glob(".leaderboard.draft-*"):  # of a rebuild that was killed
+        leftover.unlink(missing_ok=True)
+    draft = store.home / f".leaderboard.draft-{uuid.uuid4().hex}"
+    try:
+        shutil.copyfile(_private(store), draft)
+        draft.replace(store.board)
+    except OSError as error:
+        raise BoardError(
+            f"the board {store.board} could not be published: {error}. The trials are unharmed."
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _one_paragraph(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _plain(value: Any) -> Any:
+    """One value of a row as `json` takes it."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, str | int | None):
+        return value
+    return value.isoformat() if isinstance(value, date | datetime) else str(value)

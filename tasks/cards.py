@@ -1,0 +1,110 @@
+"""What is known of datasets, methods and backbones, as rows of the board and of listings."""
+
+from typing import Any
+
+from data_catalog import Dataset
+from operators.backbones import BACKBONES, BackboneCard, BackboneUnavailable, reference
+from operators.methods import METHODS
+from operators.methods.hyperparameters import defaults
+from tasks.resolve import dataset_cards, ingested
+from tasks.store import Store
+
+
+def dataset_rows(store: Store) -> list[dict[str, Any]]:
+    """One row a dataset, ingested or not."""
+    rows = []
+    for name, card in sorted(dataset_cards(store).items()):
+        here = ingested(store, name)
+        classes = here.classes if here else card.classes
+        rows.append(
+            {
+                "name": name,
+                "title": card.title,
+                "classes": len(classes) if classes else None,
+                "template": card.template,
+                "license": card.license,
+                "citation": card.citation,
+                "source": card.source.describe(),
+                "fingerprint": here.fingerprint if here else None,
+                "trouble": card.trouble,
+                "card": {**card.to_json(), **(_counts(here) if here else {})},
+            }
+        )
+    return rows
+
+
+def method_rows() -> list[dict[str, Any]]:
+    """One row a method."""
+    return [
+        {
+            "method": name,
+            "title": method.card.title,
+            "source": method.card.source,
+            "revision": method.revision,
+            "trains": method.tuning is not None or method.card.learns,
+            "needs": sorted(method.card.needs),
+            "transductive": method.card.transductive,
+            "test_time": method.card.test_time,
+            "external_knowledge": method.card.external_knowledge,
+            "teacher": method.card.teacher,
+            "card": {
+                "tunes": method.card.tunes,
+                "learns": method.card.learns,
+                "new_classes": method.card.new_classes,
+                "departures": list(method.card.departures),
+                "hyperparameters": defaults(method),
+            },
+        }
+        for name, method in METHODS.items()
+    ]
+
+
+def backbone_rows(used: list[BackboneCard] | None = None) -> list[dict[str, Any]]:
+    """One row a backbone: those with a name of their own, and those given as folder or hub id.
+
+    Args:
+        used: Cards that are known already; the others are only named.
+    """
+    cards = {card.name: card for card in used or ()}
+    rows = [backbone_row(card) for card in cards.values()]
+    rows += [
+        {
+            "backbone": name,
+            "family": known.family,
+            "source": known.location or known.title,
+            "card": {"title": known.title},
+        }
+        for name, known in BACKBONES.items()
+        if name not in cards
+    ]
+    return rows
+
+
+def backbone_row(card: BackboneCard) -> dict[str, Any]:
+    """The row of a backbone whose weights are here."""
+    return {
+        "backbone": card.name,
+        "family": card.family,
+        "fingerprint": card.fingerprint,
+        "feature_width": card.feature_width,
+        "source": card.source,
+        "license": card.license,
+        "capabilities": sorted(card.capabilities),
+        "card": {"note": card.note},
+    }
+
+
+def embedded_backbone_cards() -> list[BackboneCard]:
+    """Cards of the backbones whose weights come with the installation."""
+    cards = []
+    for name, known in BACKBONES.items():
+        if not known.location:
+            try:
+                cards.append(reference(name).describe())
+            except BackboneUnavailable:
+                continue
+    return cards
+
+
+def _counts(dataset: Dataset) -> dict[str, Any]:
+    return {key: value for key, value in dataset.card.items() if key not in ("source",)}

@@ -1,0 +1,36 @@
+"""Raw images to an ingested dataset in the store."""
+
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from data_catalog import Dataset
+from data_catalog import ingest as ingest_card
+from tasks import resolve
+from tasks.progress import stage
+from tasks.store import Store
+
+
+@task(name="ingest", task_run_name="ingest-{name}", cache_policy=NO_CACHE, persist_result=False)
+def ingest(name: str, home: Path) -> Path:
+    """Ingests a dataset unless it is there; returns the folder that `Dataset.open` reads.
+
+    Raises:
+        RequestError: No dataset has this name.
+        SourceError: Its source is missing, malformed or out of reach.
+        IngestionError: What was read makes no sound dataset.
+    """
+    return ingest_dataset(name, Store(home)).folder
+
+
+def ingest_dataset(name: str, store: Store) -> Dataset:
+    """As `ingest`, without Prefect."""
+    card = resolve.dataset_card(store, name)
+    with stage(f"ingest {name}") as progress:
+        dataset = ingest_card(card, store.data / name, progress=progress.to)
+        quarantined = dataset.card["quarantined"]["count"]
+        progress.summary = f"{dataset.rows} images, {len(dataset.classes)} classes"
+        if quarantined:
+            progress.summary += f", {quarantined} quarantined (shotboard datasets show {name})"
+    return dataset

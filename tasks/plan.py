@@ -1,0 +1,343 @@
+"""From a suite to the trials it means: which are there, which are missing, which make no sense."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby, product
+from typing import Any
+
+from data_catalog import Dataset, DatasetCard
+from data_catalog.wording import some
+from operators.backbones import BackboneCard, BackboneReference, BackboneUnavailable
+from operators.episode import Classes
+from operators.images import TRANSFORM_VERSION
+from operators.methods import Method
+from operators.methods.hyperparameters import resolve as resolve_hyperparameters
+from operators.methods.hyperparameters import variant
+from operators.protocols import Protocol, Table
+from operators.spec import TrialSpec, digest
+from tasks import resolve
+from tasks.resolve import RequestError
+from tasks.store import Store
+from tasks.suite import MethodChoice, Suite
+
+BUNDLE = 200  # most trials of one Prefect task
+
+
+@dataclass(frozen=True)
+class Backbones:
+    """The backbones of a request, by the name that stands on the board."""
+
+    references: Mapping[str, BackboneReference]
+    cards: Mapping[str, BackboneCard]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A suite whose names have all become objects.
+
+    Attributes:
+        suite: What was asked for.
+        backbones: See `Backbones`.
+        skipped: Combinations that make no sense for this suite, and why.
+    """
+
+    suite: Suite
+    backbones: Backbones
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Trials that share backbone, dataset and protocol: one Prefect task.
+
+    Attributes:
+        backbone: Name on the board.
+        dataset: Its name.
+        protocol: Key of `PROTOCOLS`.
+        specs: The trials.
+    """
+
+    backbone: str
+    dataset: str
+    protocol: str
+    specs: tuple[TrialSpec, ...]
+
+    @property
+    def title(self) -> str:
+        """One line for people."""
+        return f"{self.dataset} {self.protocol} {self.backbone}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials of a run.
+
+    Attributes:
+        suite: What was asked for.
+        specs: Every trial, each once.
+        done: Ids of those that are in the store.
+        skipped: Combinations that make no sense, and why.
+        notices: What a user should know before reading the numbers.
+    """
+
+    suite: Suite
+    specs: tuple[TrialSpec, ...]
+    done: frozenset[str]
+    skipped: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> tuple[TrialSpec, ...]:
+        """The trials that have to be computed."""
+        return tuple(spec for spec in self.specs if spec.trial_id not in self.done)
+
+    def bundles(self) -> Iterator[Bundle]:
+        """The missing trials, by what they share; the longest first within each."""
+
+        def shared(spec: TrialSpec) -> tuple[str, str, str]:
+            return spec.backbone, spec.dataset, spec.protocol
+
+        for key, group in groupby(sorted(self.missing, key=shared), key=shared):
+            specs = sorted(group, key=expected_cost, reverse=True)
+            for start in range(0, len(specs), BUNDLE):
+                yield Bundle(*key, tuple(specs[start : start + BUNDLE]))
+
+
+@dataclass
+class _Draft:
+    specs: dict[str, TrialSpec] = field(default_factory=dict)
+    skipped: dict[str, None] = field(default_factory=dict)
+    notices: dict[str, None] = field(default_factory=dict)
+
+
+def expected_cost(spec: TrialSpec) -> float:
+    """A rough order of trials by time: gradient steps, then shots."""
+    return spec.hyperparameters.get("epochs", 0) * max(1, spec.shots) + spec.shots
+
+
+def check(store: Store, suite: Suite) -> Request:
+    """Turns every name of a suite into an object and refuses what cannot be.
+
+    Raises:
+        RequestError: A name is unknown, a hyperparameter cannot work, a backbone cannot be
+            had, a method can do nothing on any of the backbones, or no trial remains.
+    """
+    for name in suite.datasets:
+        resolve.dataset_card(store, name)
+    protocols = {name: resolve.protocol(name) for name in suite.protocols}
+    methods = {choice.id: resolve.method(choice.id) for choice in suite.methods}
+    references = [resolve.backbone(name) for name in suite.backbones]
+    skipped: dict[str, None] = {}
+    possible = 0
+    for (name, protocol), choice in product(protocols.items(), suite.methods):
+        method = methods[choice.id]
+        reason = unfit(choice.id, method, name, protocol)
+        if reason:
+            skipped[reason] = None
+            continue
+        possible += 1
+        for shots in suite.shots:
+            hyperparameters(choice, method, protocol=name, shots=shots)
+    if not possible:
+        raise RequestError(f"nothing to run: {' '.join(skipped)}")
+    try:
+        cards = {reference.name: reference.describe() for reference in references}
+    except BackboneUnavailable as error:
+        raise RequestError(str(error)) from error
+    if len(cards) < len(references):
+        names = ", ".join(reference.name for reference in references)
+        raise RequestError(f"backbones {names}: two would have the same name; rename a folder.")
+    for name, method in methods.items():
+        lacks = {b: method.card.needs - card.capabilities for b, card in cards.items()}
+        if all(lacks.values()):
+            b, missing = next(iter(lacks.items()))
+            raise RequestError(
+                f"{name} needs {', '.join(sorted(missing))}, which {b} does not have. Choose "
+                "another backbone with --backbones, such as a CLIP with a ViT."
+            )
+    backbones = Backbones({reference.name: reference for reference in references}, cards)
+    return Request(suite, backbones, tuple(skipped))
+
+
+def make_plan(store: Store, request: Request, datasets: "Mapping[str, Dataset | Preview]") -> Plan:
+    """The trials of a request over ingested datasets.
+
+    Args:
+        store: What is done is looked up here.
+        request: See `check`.
+        datasets: By name; all of the suite's. A preview stands in before ingestion.
+
+    Raises:
+        RequestError: No trial remains.
+    """
+    suite, draft = request.suite, _Draft(skipped=dict.fromkeys(request.skipped))
+    for name, dataset_name in product(request.backbones.cards, suite.datasets):
+        card, dataset = request.backbones.cards[name], datasets[dataset_name]
+        for protocol_name in suite.protocols:
+            protocol = resolve.protocol(protocol_name)
+            if len(dataset.classes) < protocol.minimum_classes:
+                draft.skipped[
+                    f"{protocol_name} on {dataset_name}: it has {len(dataset.classes)} classes, "
+                    f"and {protocol.minimum_classes} are needed."
+                ] = None
+                continue
+            if protocol.learns and isinstance(dataset, Dataset):
+                _notice_small_classes(draft, dataset, suite)
+            for choice in suite.methods:
+                _add(draft, suite, choice, card, dataset, protocol_name, protocol)
+    if not draft.specs:
+        raise RequestError(f"nothing to run: {' '.join(draft.skipped)}")
+    done = frozenset(draft.specs) & store.done()
+    return Plan(
+        suite, tuple(draft.specs.values()), done, tuple(draft.skipped), tuple(draft.notices)
+    )
+
+
+def _add(
+    draft: _Draft,
+    suite: Suite,
+    choice: MethodChoice,
+    card: BackboneCard,
+    dataset: "Dataset | Preview",
+    protocol_name: str,
+    protocol: Protocol,
+) -> None:
+    """Adds the trials of one method, or says why there are none."""
+    method = resolve.method(choice.id)
+    if unfit(choice.id, method, protocol_name, protocol):
+        return
+    missing = method.card.needs - card.capabilities
+    if missing:
+        draft.skipped[f"{choice.id} on {card.name}: it has no {', '.join(sorted(missing))}."] = None
+        return
+    learns = protocol.learns and method.card.learns
+    for shots, seed in product(suite.shots, suite.seeds) if learns else [(0, 0)]:
+        values = hyperparameters(choice, method, protocol=protocol_name, shots=shots)
+        if values.get("selection") == "val" and isinstance(dataset, Dataset):
+            _refuse_without_validation(choice.id, dataset)
+        spec = TrialSpec(
+            method=choice.id,
+            method_revision=method.revision,
+            hyperparameters=values,
+            backbone=card.name,
+            backbone_fingerprint=card.fingerprint or "",
+            dataset=dataset.name,
+            dataset_fingerprint=dataset.fingerprint,
+            protocol=protocol_name,
+            shots=shots,
+            seed=seed,
+            setting=suite.setting,
+            selection=str(values.get("selection", "last")),
+            template_set=template_set(dataset),
+            transform_version=TRANSFORM_VERSION,
+            precision=suite.precision,
+            test_rows_per_class=suite.test_rows_per_class,
+        )
+        draft.specs[spec.trial_id] = spec
+
+
+def _refuse_without_validation(name: str, dataset: Dataset) -> None:
+    if not len(dataset.rows_of("val")):
+        raise RequestError(
+            f"{name} with selection='val' on {dataset.name}: it has no validation rows. "
+            "Use selection='last'."
+        )
+
+
+def unfit(name: str, method: type[Method], protocol_name: str, protocol: Protocol) -> str:
+    """Why a method has no place in a protocol; empty if it has."""
+    if method.card.learns and not protocol.learns:
+        return f"{name} in {protocol_name}: it learns from labelled images, and there are none."
+    if protocol.new_classes and not method.card.new_classes:
+        return (
+            f"{name} in {protocol_name}: it learns something of its own for each class and cannot "
+            "classify new ones."
+        )
+    return ""
+
+
+def hyperparameters(
+    choice: MethodChoice, method: type[Method], *, protocol: str, shots: int
+) -> dict[str, Any]:
+    """All hyperparameters of a chosen method.
+
+    Raises:
+        RequestError: A name or a value cannot be.
+    """
+    try:
+        return resolve_hyperparameters(
+            choice.id, method, choice.hyperparameters, protocol=protocol, shots=shots
+        )
+    except (LookupError, ValueError) as error:
+        text = error.args[0] if error.args else str(error)
+        raise RequestError(f"{choice.id}: {text}" if choice.id not in text else text) from error
+
+
+def variant_of(spec: TrialSpec) -> str:
+    """What tells the cells of one method apart, as the board shows it."""
+    method = resolve.METHODS.get(spec.method)
+    text = ""
+    if method is not None:
+        text = variant(method, spec.hyperparameters, protocol=spec.protocol, shots=spec.shots)
+    if spec.test_rows_per_class is not None:
+        text += f" test<={spec.test_rows_per_class}/class"
+    return text.strip()
+
+
+def template_set(dataset: "Dataset | Preview") -> str:
+    """Name and digest of the sentences of a dataset's card."""
+    return f"card-{digest([dataset.template, *dataset.templates])[:8]}"
+
+
+class TrialData:
+    """A dataset as the operators see it.
+
+    Attributes:
+        table: Labels and splits.
+        all_classes: Names as they stand in a prompt, and the card's templates.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.table = Table(dataset.labels, dataset.splits, len(dataset.classes))
+        ensemble = tuple(t for t in dataset.templates if dataset.templates != (dataset.template,))
+        names = tuple(name.replace("_", " ") for name in dataset.classes)
+        self.all_classes = Classes(names, (dataset.template,), ensemble)
+
+
+def _notice_small_classes(draft: _Draft, dataset: Dataset, suite: Suite) -> None:
+    """Says which classes cannot give all the shots; they give what they have, as published."""
+    rows = dataset.rows_of("train")
+    sizes = {
+        name: int((dataset.labels[rows] == label).sum())
+        for label, name in enumerate(dataset.classes)
+    }
+    wanted = max(suite.shots)
+    small = [f"{name} ({size})" for name, size in sizes.items() if size < wanted]
+    if small:
+        draft.notices[
+            f"{dataset.name}: {len(small)} classes have fewer than {wanted} train images and give "
+            f"all they have: {some(small, 3)}."
+        ] = None
+
+
+class Preview:
+    """What a plan can know of a dataset before its ingestion: names, and nothing of its rows.
+
+    Attributes:
+        name: Of the dataset.
+        classes: Names in label order.
+        fingerprint: A word in its place; so no trial of it is ever found to be done.
+    """
+
+    fingerprint = "not-ingested"
+
+    def __init__(self, card: DatasetCard) -> None:
+        self.name = card.name
+        self.classes = card.classes or ()
+        self.template = card.template
+        self.templates = card.templates or (card.template,)
+
+
+def preview(card: DatasetCard) -> Preview | None:
+    """A preview of a dataset, if its card names the classes."""
+    return Preview(card) if card.classes else None

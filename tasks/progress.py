@@ -1,0 +1,116 @@
+"""Telling a person how far the work is, without knowing how it is shown.
+
+The command line shows bars, a flow run under a server writes to its log. Whoever starts the
+work says which; the tasks only report.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol
+
+
+class Reporter(Protocol):
+    """Shows stages of work. Called from several threads."""
+
+    def begin(self, stage: str, total: int | None) -> None:
+        """A stage begins; `total` is in its own unit, None if unknown."""
+        ...
+
+    def advance(self, stage: str, done: int, total: int | None) -> None:
+        """`done` of `total` are done."""
+        ...
+
+    def end(self, stage: str, summary: str) -> None:
+        """A stage is over."""
+        ...
+
+    def say(self, text: str) -> None:
+        """One line."""
+        ...
+
+
+class LogReporter:
+    """Writes to the log, at most once every few seconds a stage."""
+
+    def __init__(self, logger: logging.Logger, every_seconds: float = 5.0) -> None:
+        self.logger = logger
+        self.every_seconds = every_seconds
+        self._last: dict[str, float] = {}
+
+    def begin(self, stage: str, total: int | None) -> None:
+        """See `Reporter`."""
+        self._last[stage] = time.monotonic()
+
+    def advance(self, stage: str, done: int, total: int | None) -> None:
+        """See `Reporter`."""
+        if time.monotonic() - self._last.get(stage, 0.0) >= self.every_seconds:
+            self._last[stage] = time.monotonic()
+            self.logger.info("%s: %d of %s", stage, done, "?" if total is None else total)
+
+    def end(self, stage: str, summary: str) -> None:
+        """See `Reporter`."""
+        self.logger.info("%s: %s", stage, summary)
+
+    def say(self, text: str) -> None:
+        """See `Reporter`."""
+        self.logger.info(text)
+
+
+_current: ContextVar[Reporter | None] = ContextVar("reporter", default=None)
+
+
+def reporter() -> Reporter:
+    """The reporter of this run; the log where none was chosen."""
+    chosen = _current.get()
+    return chosen if chosen is not None else LogReporter(logging.getLogger("shotboard"))
+
+
+def chosen() -> bool:
+    """Whether a reporter was chosen for this run."""
+    return _current.get() is not None
+
+
+@contextmanager
+def reporting_to(choice: Reporter) -> Iterator[None]:
+    """Reports to `choice` within the block, and within the threads that Prefect starts from it."""
+    token = _current.set(choice)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def stage(name: str, total: int | None = None) -> Iterator["Stage"]:
+    """A stage of work; `Stage.to` says how far it is."""
+    this = Stage(name, total, reporter())
+    this.reporter.begin(name, total)
+    started = time.monotonic()
+    try:
+        yield this
+    finally:
+        this.reporter.end(name, this.summary or f"done in {time.monotonic() - started:.1f} s")
+
+
+class Stage:
+    """A stage that is under way."""
+
+    def __init__(self, name: str, total: int | None, reporter: Reporter) -> None:
+        self.name = name
+        self.total = total
+        self.reporter = reporter
+        self.summary = ""
+        self.done = 0
+
+    def to(self, done: int, total: int | None = None) -> None:
+        """`done` are done; `total` becomes known or changes."""
+        self.done = done
+        self.total = total if total is not None else self.total
+        self.reporter.advance(self.name, self.done, self.total)
+
+    def step(self, by: int = 1) -> None:
+        """`by` more are done."""
+        self.to(self.done + by)

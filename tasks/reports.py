@@ -1,0 +1,90 @@
+"""The board as people see it: rows for a table, markdown for an artifact."""
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from operators.spec import TrialSpec
+from tasks import board
+from tasks.plan import Plan
+from tasks.store import Store
+
+BOARD = """
+SELECT protocol, dataset, backbone, shots, method, variant, split, mean, std, n, ci95_low, ci95_high
+FROM leaderboard WHERE metric = 'accuracy' {where}
+ORDER BY protocol, dataset, backbone, split, shots, rank
+"""
+CHANGES = """
+SELECT suite, protocol, dataset, backbone, method, shots, split,
+       previous_mean, current_mean, difference
+FROM nightly_changes WHERE metric = 'accuracy' AND suite = '{suite}'
+  AND (previous_mean IS NULL OR current_mean IS NULL OR abs(difference) > 1e-12)
+ORDER BY protocol, dataset, method, shots, split
+"""
+
+
+def board_rows(store: Store, specs: Iterable[TrialSpec] | None = None) -> list[dict[str, Any]]:
+    """Accuracy by cell: all of the board, or the cells of some trials.
+
+    Returns:
+        Rows with protocol, dataset, backbone, shots, method, variant, split, mean, std, n and
+        the 95 % interval; accuracies in 0..1.
+    """
+    where = ""
+    if specs is not None:
+        cells = sorted({spec.cell_id for spec in specs})
+        where = "AND cell_id IN (" + ", ".join(f"'{cell}'" for cell in cells) + ")"
+    return board.to_rows(board.query(store, BOARD.format(where=where)))
+
+
+def percent(row: dict[str, Any]) -> str:
+    """`71.3 ± 1.2`: mean and standard deviation over seeds, in percent."""
+    if row["std"] is None:
+        return f"{100 * row['mean']:.1f}"
+    return f"{100 * row['mean']:.1f} ± {100 * row['std']:.1f}"
+
+
+def publish_artifacts(store: Store, plan: Plan, failed: Sequence[str], summary: str) -> None:
+    """Leaves the board, the summary and what has changed with the flow run in Prefect."""
+    rows = [
+        {
+            **{key: row[key] for key in ("protocol", "dataset", "backbone", "shots", "method")},
+            "variant": row["variant"] or "",
+            "split": row["split"],
+            "accuracy": percent(row),
+            "seeds": row["n"],
+        }
+        for row in board_rows(store, plan.specs)
+    ]
+    create_table_artifact(
+        key="board", table=rows, description=f"Suite {plan.suite.name}, accuracy in %"
+    )
+    lines = [f"# {plan.suite.name}", "", summary, ""]
+    lines += [f"- MLflow: experiment {plan.suite.name} at {store.mlflow_uri}"]
+    lines += [f"- failed: {text}" for text in failed]
+    lines += [f"- skipped: {text}" for text in plan.skipped]
+    lines += [f"- note: {text}" for text in plan.notices]
+    create_markdown_artifact(key="summary", markdown="\n".join(lines))
+    with contextlib.suppress(board.BoardError):
+        create_markdown_artifact(key="changes", markdown=changes_markdown(store, plan.suite.name))
+    if store.mlflow_uri.startswith("http"):
+        create_link_artifact(key="mlflow", link=store.mlflow_uri, link_text="MLflow")
+
+
+def changes_markdown(store: Store, suite: str) -> str:
+    """What moved between the last two runs of a suite, as a markdown table."""
+    table = board.query(store, CHANGES.format(suite=suite.replace("'", "''")))
+    rows = board.to_rows(table)
+    if not rows:
+        return f"Nothing has changed since the run of {suite} before this one."
+    names = table.column_names
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    for row in rows:
+        cells = [
+            f"{v:.4f}" if isinstance(v, float) else str(v if v is not None else "")
+            for v in row.values()
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

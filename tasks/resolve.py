@@ -1,0 +1,85 @@
+"""Names become objects here, once, before anything expensive starts."""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from data_catalog import CATALOG, Dataset, DatasetCard, current, registered_cards
+from data_catalog.wording import did_you_mean
+from operators.backbones import BACKBONES, BackboneReference, is_location, reference
+from operators.methods import METHODS, Method
+from operators.protocols import PROTOCOLS, Protocol
+from tasks.store import Store
+
+T = TypeVar("T")
+
+
+class RequestError(ValueError):
+    """A request that cannot be carried out; its text names the value, the rule and the way out.
+
+    Nothing has been started when it is raised.
+    """
+
+
+def resolve(kind: str, name: str, table: Mapping[str, T], way_out: str = "") -> T:
+    """Returns `table[name]`.
+
+    Raises:
+        RequestError: There is no such name; the nearest ones are offered.
+    """
+    if name in table:
+        return table[name]
+    text = f"no {kind} is called {name!r}. {did_you_mean(name, table)} {way_out}"
+    raise RequestError(text.strip())
+
+
+def dataset_cards(store: Store) -> dict[str, DatasetCard]:
+    """All datasets by name: the embedded ones and those registered in the store."""
+    return {**CATALOG, **registered_cards(store.cards)}
+
+
+def dataset_card(store: Store, name: str) -> DatasetCard:
+    """The card of a dataset.
+
+    Raises:
+        RequestError: It is neither embedded nor registered.
+    """
+    return resolve(
+        "dataset",
+        name,
+        dataset_cards(store),
+        "Register your own with `shotboard datasets add NAME --path URL`.",
+    )
+
+
+def ingested(store: Store, name: str) -> Dataset | None:
+    """The dataset that a name stands for now, or None before its ingestion."""
+    return current(store.data / name)
+
+
+def method(name: str) -> type[Method]:
+    """The class of a method.
+
+    Raises:
+        RequestError: There is no such method.
+    """
+    return resolve("method", name, METHODS)
+
+
+def protocol(name: str) -> Protocol:
+    """A protocol.
+
+    Raises:
+        RequestError: There is no such protocol.
+    """
+    return resolve("protocol", name, PROTOCOLS)
+
+
+def backbone(name: str) -> BackboneReference:
+    """What a backbone's name, folder or hub id refers to.
+
+    Raises:
+        RequestError: It is none of these.
+    """
+    if not is_location(name):
+        resolve("backbone", name, BACKBONES, "A folder or a hub id of a CLIP will do as well.")
+    return reference(name)

@@ -1,0 +1,72 @@
+"""The manifest of a run: which trials it asked for, when, and where it came from."""
+
+import json
+import subprocess
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from operators.files import write_atomic
+from tasks.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of a suite, as `runs/<run_id>.json` keeps it; `finished_at` is None until it ends."""
+
+    run_id: str
+    suite: str
+    started_at: str
+    finished_at: str | None
+    trial_ids: tuple[str, ...]
+    flow_run_id: str | None
+    git_commit: str | None
+
+
+def begin(store: Store, *, suite: str, trial_ids: Sequence[str], flow_run_id: str | None) -> Run:
+    """Writes the manifest of a run that begins."""
+    run = Run(
+        run_id=uuid.uuid4().hex[:16],
+        suite=suite,
+        started_at=_now(),
+        finished_at=None,
+        trial_ids=tuple(trial_ids),
+        flow_run_id=flow_run_id,
+        git_commit=git_commit(),
+    )
+    _write(store, run)
+    return run
+
+
+def finish(store: Store, run: Run) -> Run:
+    """Notes that a run has ended."""
+    ended = replace(run, finished_at=_now())
+    _write(store, ended)
+    return ended
+
+
+@cache
+def git_commit() -> str | None:
+    """The commit that this code was checked out at; None where it was not."""
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "--verify", "--quiet", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+def _write(store: Store, run: Run) -> None:
+    write_atomic(store.runs / f"{run.run_id}.json", json.dumps(asdict(run)).encode())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,328 @@
+"""A Prefect API for one command: the user's server, or a private one that lives as long as we do.
+
+Prefect's own temporary server loses task runs at exit and is started again by every process that
+meets no `PREFECT_API_URL`; so one real server process is started here, told to all of this
+process and drained before it stops. It keeps its SQLite database in the store.
+"""
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+
+from filelock import FileLock
+
+from operators.files import write_atomic
+from tasks.environment import QUIET
+from tasks.store import Store
+
+START_SECONDS = 180.0  # a new database takes some 15 s of migrations on an idle core
+DRAIN_SECONDS = 60.0
+POLL_SECONDS = 0.05
+
+# The child watches its standard input, which closes when its parent ends, however it ends.
+_CHILD = """
+import os, signal, sys, threading, time
+def watch():
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(10)
+    os._exit(1)
+threading.Thread(target=watch, daemon=True).start()
+import uvicorn
+uvicorn.run(
+    "prefect.server.api.server:create_app", factory=True, host="127.0.0.1",
+    port=int(sys.argv[1]), log_level="warning", lifespan="on", timeout_graceful_shutdown=3,
+)
+"""
+# What serves deployments, automations and the feed of events. Runs, task runs, logs and
+# artifacts are recorded without them, and SQLite has a fraction of the writes.
+_UNNEEDED = (
+    "SCHEDULER",
+    "LATE_RUNS",
+    "FOREMAN",
+    "PAUSE_EXPIRATIONS",
+    "CANCELLATION_CLEANUP",
+    "CLEANUP_RECONCILER",
+    "TRIGGERS",
+    "EVENT_PERSISTER",
+)
+
+
+class PrefectUrl(str):
+    """The URL of an API, e.g. `http://127.0.0.1:41003/api`.
+
+    Attributes:
+        started_by_us: Whether the server is a private one, which ends with this process.
+    """
+
+    started_by_us: bool = False
+
+    @property
+    def ui(self) -> str:
+        """The page that a person opens."""
+        return self.removesuffix("/api")
+
+
+@contextmanager
+def prefect_api(store: Store) -> Iterator[PrefectUrl]:
+    """Gives the URL of a Prefect API that answers, and makes this process and its threads use it.
+
+    A `PREFECT_API_URL` of the environment or the active profile is used as it is; else a server
+    is started on a free port of 127.0.0.1 and stopped when the block ends, after it has written
+    all that was sent to it. Its log is `prefect/server.log` in the store.
+
+    Yields:
+        The URL, which also tells whether the server was started here.
+
+    Raises:
+        ConnectionError: The server that was asked for does not answer.
+        RuntimeError: The private server did not start; the message ends with its log.
+    """
+    configured = _configured()
+    if configured:
+        _check_reachable(configured)
+        yield PrefectUrl(configured)
+        return
+    store.prefect.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        server = _start(store.prefect)
+        stack.callback(_stop, server)
+        url = PrefectUrl(f"http://127.0.0.1:{_port(server)}/api")
+        url.started_by_us = True
+        stack.enter_context(_settings(url, store.prefect))
+        stack.callback(_drain, server)
+        yield url
+
+
+def reachable(url: str, *, seconds: float = 5.0) -> str | None:
+    """Returns None where a Prefect API answers at `url`, else what is wrong."""
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=seconds) as answer:
+            return None if answer.status == 200 else f"status {answer.status}"
+    except urllib.error.HTTPError as error:
+        # Behind a login, as Prefect Cloud is, the page of health is not for everybody.
+        return None if error.code in (401, 403) or "prefect.cloud" in url else str(error)
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "reason", error))
+
+
+def free_port() -> int:
+    """Returns a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _configured() -> str | None:
+    """The API that the environment or the active profile names, if one does.
+
+    A set variable spares the import of Prefect, which takes over a second.
+    """
+    if "PREFECT_API_URL" in os.environ and "prefect" not in sys.modules:
+        return os.environ["PREFECT_API_URL"]
+    from prefect.settings import PREFECT_API_URL
+
+    return PREFECT_API_URL.value()
+
+
+def _check_reachable(url: str) -> None:
+    trouble = reachable(url)
+    if trouble:
+        raise ConnectionError(
+            f"PREFECT_API_URL is {url}, but no Prefect server answers there ({trouble}). Start "
+            "it (`shotboard up` or `prefect server start`), or unset PREFECT_API_URL (`prefect "
+            "config unset PREFECT_API_URL`) to run with a private server."
+        )
+
+
+def _start(home: Path) -> "subprocess.Popen[bytes]":
+    """Starts a server and returns it when it answers; one at a time may set up a database."""
+    log = home / "server.log"
+    with FileLock(home / "start.lock", timeout=START_SECONDS):
+        for attempt in range(3):
+            port = free_port()
+            with log.open("wb") as output:
+                server = subprocess.Popen(
+                    [sys.executable, "-c", _CHILD, str(port)],
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    cwd=home,
+                    env=_environment(home, port),
+                    start_new_session=True,  # Ctrl-C is for us: we stop it, after the last write
+                )
+            try:
+                _wait(server, port, log)
+                _remember_schema(home)
+            except BaseException as error:
+                _stop(server)
+                if "address already in use" in str(error) and attempt < 2:
+                    continue
+                raise
+            return server
+    raise AssertionError("unreachable")
+
+
+def _environment(home: Path, port: int) -> dict[str, str]:
+    """The environment of the server: what the user set for Prefect is for other servers."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    return (
+        QUIET
+        | inherited
+        | {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _UNNEEDED}
+        | {
+            "PREFECT_HOME": str(home),
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+            "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+            "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": str(not _schema_is_current(home)),
+            "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+            "PREFECT_SERVER_API_HOST": "127.0.0.1",
+            "PREFECT_SERVER_API_PORT": str(port),  # where the pages of the UI call
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT__SERVER_FINAL": "1",
+        }
+    )
+
+
+def _schema_is_current(home: Path) -> bool:
+    """Whether this version of Prefect set up the database: asking Alembic takes a second."""
+    note = home / "schema"
+    return note.is_file() and note.read_text() == _schema(home)
+
+
+def _remember_schema(home: Path) -> None:
+    """Notes, for the next start, what the server has just set up."""
+    schema = _schema(home)
+    if schema:
+        write_atomic(home / "schema", schema.encode())
+
+
+def _schema(home: Path) -> str | None:
+    """Version of Prefect and revision of its database, or None where there is none."""
+    database = f"{(home / 'prefect.db').as_uri()}?mode=ro"  # does not create what it asks
+    with suppress(sqlite3.Error), closing(sqlite3.connect(database, uri=True)) as connection:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return f"prefect {version('prefect')}, revision {row[0]}" if row else None
+    return None
+
+
+def _wait(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    """Returns when the server answers; raises RuntimeError when it ends or takes too long."""
+    url = f"http://127.0.0.1:{port}/api"
+    deadline = time.monotonic() + START_SECONDS
+    while reachable(url, seconds=2):
+        if server.poll() is not None:
+            trouble = f"ended with code {server.returncode} before it answered"
+        elif time.monotonic() > deadline:
+            trouble = f"did not answer within {START_SECONDS:.0f} s"
+        else:
+            time.sleep(POLL_SECONDS)
+            continue
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        raise RuntimeError(
+            f"the private Prefect server {trouble}. See {log}, run `shotboard doctor`, or set "
+            f"PREFECT_API_URL to a server of yours. Its last lines:\n{tail}"
+        )
+
+
+def _port(server: "subprocess.Popen[bytes]") -> int:
+    return int(server.args[-1])  # pyright: ignore[reportArgumentType, reportCallIssue, reportIndexIssue]
+
+
+def _stop(server: "subprocess.Popen[bytes]") -> None:
+    """Ends the server: politely, so that it writes what it holds, then by force."""
+    server.terminate()
+    try:
+        server.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+    if server.stdin:
+        with suppress(OSError):
+            server.stdin.close()
+
+
+@contextmanager
+def _settings(url: str, home: Path) -> Iterator[None]:
+    """Points Prefect in this process to `url`: this context, other threads and child processes.
+
+    Settings live in a context variable, which a new thread does not inherit, so the global
+    context, which threads fall back on, is refreshed as well.
+    """
+    from prefect.context import refresh_global_settings_context
+    from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    values = {"PREFECT_API_URL": url, "PREFECT_HOME": str(home)}
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    refresh_global_settings_context()
+    try:
+        with temporary_settings(
+            updates={PREFECT_API_URL: url, PREFECT_HOME: home}, restore_defaults={PREFECT_API_KEY}
+        ):
+            yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        refresh_global_settings_context()
+
+
+def _drain(server: "subprocess.Popen[bytes]") -> None:
+    """Returns when the server has recorded every task run, state and log line of this process.
+
+    Task runs travel as events, in one queue, to a recorder that writes behind. So one last task
+    run is sent; once the API knows it, all before it are written, and it is deleted again.
+    """
+    from prefect import task
+    from prefect.cache_policies import NO_CACHE
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+    from prefect.logging import disable_run_logger
+
+    @task(name="drained", cache_policy=NO_CACHE, persist_result=False)
+    def drained() -> None:
+        """Does nothing."""
+
+    if server.poll() is not None:
+        return
+    with suppress(Exception), disable_run_logger():  # never in the way of the block's own error
+        last = drained(return_state=True).state_details.task_run_id
+        deadline = time.monotonic() + DRAIN_SECONDS
+        with get_client(sync_client=True) as client:
+            while last and time.monotonic() < deadline and server.poll() is None:
+                with suppress(ObjectNotFound):
+                    state = client.read_task_run(last).state
+                    if state and state.is_completed():
+                        client.delete_task_run(last)
+                        break
+                time.sleep(POLL_SECONDS)
+    with suppress(Exception):
+        _close_queues()
+
+
+def _close_queues() -> None:
+    """Sends the last log lines and closes the connections to the server before it goes."""
+    import inspect
+
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+    from prefect.utilities.asyncutils import run_coro_as_sync
+
+    async def close() -> None:
+        for answer in (APILogWorker.drain_all(), EventsWorker.drain_all()):
+            if inspect.isawaitable(answer):
+                await answer
+
+    run_coro_as_sync(close())

@@ -1,0 +1,130 @@
+"""The store: where every artifact of Shotboard lies, and how it is written once.
+
+Layout under `SHOTBOARD_HOME` (default `.shotboard/`):
+
+    datasets/<name>.yaml                    cards registered with `shotboard datasets add`
+    data/<dataset>/<fingerprint>/           an ingested dataset
+    data/<dataset>/current.json             which fingerprint the name stands for
+    features/<backbone>/<dataset>/..        frozen features
+    trials/<trial_id>/                      a completed trial (operators/results.py)
+    failures/<trial_id>.json                the last error of a trial that did not complete
+    runs/<run_id>.json                      one run of a suite: its trials and when
+    published/<cell_id>.json                the MLflow run of a cell
+    leaderboard.duckdb                      the board
+    mlflow.db, mlartifacts/                 MLflow
+    prefect/                                the private Prefect server's database
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from operators.files import write_atomic
+
+
+@dataclass(frozen=True)
+class Store:
+    """Paths of one store. Creating the object touches nothing.
+
+    Attributes:
+        home: Absolute path of the root folder.
+    """
+
+    home: Path
+
+    @classmethod
+    def at(cls, home: str | os.PathLike[str] | None = None) -> "Store":
+        """The store at `home`, else at `SHOTBOARD_HOME`, else at `.shotboard` here.
+
+        Raises:
+            ValueError: `home` is a URL; the store itself must be a folder.
+        """
+        place = os.fspath(home or os.environ.get("SHOTBOARD_HOME") or ".shotboard")
+        if "://" in place:
+            raise ValueError(
+                f"the store {place!r} is a URL, but trials are committed by rename, which needs a "
+                "folder. Mount it, or set SHOTBOARD_HOME to a folder that every node reaches."
+            )
+        return cls(Path(place).expanduser().resolve())
+
+    @property
+    def cards(self) -> Path:
+        """Folder of the cards that users registered."""
+        return self.home / "datasets"
+
+    @property
+    def data(self) -> Path:
+        """Folder of the ingested datasets."""
+        return self.home / "data"
+
+    @property
+    def features(self) -> Path:
+        """Folder of the frozen features."""
+        return self.home / "features"
+
+    @property
+    def trials(self) -> Path:
+        """Folder of the completed trials."""
+        return self.home / "trials"
+
+    @property
+    def failures(self) -> Path:
+        """Folder of the last error of each trial that did not complete."""
+        return self.home / "failures"
+
+    @property
+    def runs(self) -> Path:
+        """Folder of the manifests of runs."""
+        return self.home / "runs"
+
+    @property
+    def published(self) -> Path:
+        """Folder of the receipts of MLflow."""
+        return self.home / "published"
+
+    @property
+    def board(self) -> Path:
+        """The DuckDB file that users query."""
+        return self.home / "leaderboard.duckdb"
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Tracking URI of MLflow: `MLFLOW_TRACKING_URI`, else SQLite in the store."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home / 'mlflow.db'}"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """Artifact folder of MLflow."""
+        return self.home / "mlartifacts"
+
+    @property
+    def prefect(self) -> Path:
+        """Home of the private Prefect server."""
+        return self.home / "prefect"
+
+    def trial(self, trial_id: str) -> Path:
+        """Folder of one trial, whether or not it is there."""
+        return self.trials / trial_id
+
+    def done(self) -> set[str]:
+        """Ids of all completed trials: one listing of one folder."""
+        if not self.trials.is_dir():
+            return set()
+        with os.scandir(self.trials) as entries:
+            return {entry.name for entry in entries if not entry.name.startswith(".")}
+
+    def results(self) -> Iterator[dict[str, Any]]:
+        """Every completed trial as `trial.json` holds it, in order of id."""
+        for trial_id in sorted(self.done()):
+            yield json.loads((self.trials / trial_id / "trial.json").read_text())
+
+    def record_failure(self, trial_id: str, error: dict[str, Any]) -> None:
+        """Keeps the last error of a trial, so that the board can show it."""
+        write_atomic(self.failures / f"{trial_id}.json", json.dumps(error, indent=1).encode())
+
+    def clear_failure(self, trial_id: str) -> None:
+        """Forgets the error of a trial that has completed since."""
+        (self.failures / f"{trial_id}.json").unlink(missing_ok=True)

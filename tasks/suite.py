@@ -1,0 +1,193 @@
+"""What a user asks for: a suite, and what the command line changes of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from data_catalog.wording import did_you_mean
+from tasks.resolve import RequestError
+
+
+def _method_entry(value: Any) -> Any:
+    """`coop` and `{coop: {epochs: 20}}` are both a method and its hyperparameters."""
+    if isinstance(value, str):
+        return {"id": value}
+    if isinstance(value, Mapping) and len(value) == 1 and "id" not in value:
+        ((name, hyperparameters),) = value.items()
+        return {"id": name, "hyperparameters": hyperparameters or {}}
+    return value
+
+
+class MethodChoice(BaseModel):
+    """A method and what differs from its published settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(description="Key of the method, see `shotboard methods`")
+    hyperparameters: dict[str, Any] = Field(default={}, description="What differs, by name")
+
+
+MethodEntry = Annotated[MethodChoice, BeforeValidator(_method_entry)]
+
+
+class Suite(BaseModel):
+    """The grid of trials: every combination that makes sense is planned."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="Name of the suite and of its MLflow experiment")
+    description: str = Field(default="", description="What it shows and what it costs")
+    datasets: tuple[str, ...] = Field(min_length=1, description="Names, see `shotboard datasets`")
+    backbones: tuple[str, ...] = Field(
+        default=("effnet-minilm",), min_length=1, description="Names, folders or hub ids"
+    )
+    methods: tuple[MethodEntry, ...] = Field(min_length=1, description="What is compared")
+    protocols: tuple[str, ...] = Field(default=("few_shot",), min_length=1)
+    shots: tuple[int, ...] = Field(default=(1, 2, 4, 8, 16), min_length=1)
+    seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1)
+    test_rows_per_class: int | None = Field(
+        default=None, description="Cap on the test rows of each class; the board shows it"
+    )
+    setting: Literal["paper", "clean"] = "paper"
+    precision: Literal["fp32"] = "fp32"
+
+    @field_validator("shots")
+    @classmethod
+    def _shots_learn(cls, shots: tuple[int, ...]) -> tuple[int, ...]:
+        for value in shots:
+            if value < 1:
+                raise ValueError(
+                    f"shots={value}: a few-shot episode needs at least 1 labelled image a class. "
+                    "For none at all use the protocol zero_shot"
+                )
+        return _without_repeats("shots", shots)
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        for value in seeds:
+            if value < 0:
+                raise ValueError(f"seed={value}: seeds are 0 or above")
+        return _without_repeats("seeds", seeds)
+
+    @field_validator("datasets", "backbones", "protocols")
+    @classmethod
+    def _names_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return _without_repeats("names", names)
+
+    @field_validator("methods")
+    @classmethod
+    def _methods_differ(cls, methods: tuple[MethodChoice, ...]) -> tuple[MethodChoice, ...]:
+        keys = [(m.id, repr(sorted(m.hyperparameters.items()))) for m in methods]
+        _without_repeats("methods", tuple(keys))
+        return methods
+
+    @field_validator("test_rows_per_class")
+    @classmethod
+    def _cap_leaves_rows(cls, cap: int | None) -> int | None:
+        if cap is not None and cap < 1:
+            raise ValueError(f"test_rows_per_class={cap}: keep at least 1, or null for all rows")
+        return cap
+
+
+def _without_repeats(what: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    repeated = sorted({str(value) for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"{what} names {', '.join(repeated)} twice; each once is enough")
+    return values
+
+
+class Overrides(BaseModel):
+    """What the command line or a deployment changes of a suite; None leaves it as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    methods: tuple[str, ...] | None = None
+    datasets: tuple[str, ...] | None = None
+    backbones: tuple[str, ...] | None = None
+    protocols: tuple[str, ...] | None = None
+    shots: tuple[int, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    hyperparameters: dict[str, dict[str, Any]] = {}
+
+
+def read_suite(path: Path) -> Suite:
+    """Reads a suite from a YAML file; its name is that of the file unless it says otherwise.
+
+    Raises:
+        RequestError: No such file, no YAML, an unknown key, or a value that cannot work.
+    """
+    if not path.is_file():
+        raise RequestError(f"no suite file at {path}.")
+    try:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except yaml.YAMLError as error:
+        raise RequestError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(values, dict):
+        raise RequestError(f"{path} is no mapping of keys to values. Start with `datasets: [..]`.")
+    return make_suite({"name": path.stem, **values}, where=str(path))
+
+
+def make_suite(values: Mapping[str, Any], *, where: str) -> Suite:
+    """A suite from plain values.
+
+    Raises:
+        RequestError: As `read_suite`; every fault is named.
+    """
+    try:
+        return Suite(**values)
+    except ValidationError as error:
+        raise RequestError(f"{where}: {_sentences(error)}") from error
+
+
+def override(suite: Suite, changes: Overrides) -> Suite:
+    """The suite with what `changes` says.
+
+    A method that the suite has keeps the suite's hyperparameters; another has the published
+    ones. `hyperparameters` change single values of a method.
+
+    Raises:
+        RequestError: A value cannot work.
+    """
+    values = suite.model_dump()
+    for field in ("datasets", "backbones", "protocols", "shots", "seeds"):
+        if getattr(changes, field) is not None:
+            values[field] = getattr(changes, field)
+    if changes.methods is not None:
+        values["methods"] = [
+            entry
+            for name in changes.methods
+            for entry in ([m for m in values["methods"] if m["id"] == name] or [{"id": name}])
+        ]
+    for name, settings in changes.hyperparameters.items():
+        chosen = [m for m in values["methods"] if m["id"] == name]
+        if not chosen:
+            raise RequestError(
+                f"a hyperparameter of {name} was set, but the methods of this run are "
+                f"{', '.join(sorted({m['id'] for m in values['methods']}))}."
+            )
+        for entry in chosen:
+            entry["hyperparameters"] = {**entry.get("hyperparameters", {}), **settings}
+    return make_suite(values, where=suite.name)
+
+
+def _sentences(error: ValidationError) -> str:
+    """Every fault that pydantic found, as sentences."""
+    parts = []
+    for fault in error.errors():
+        place = ".".join(str(step) for step in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            key = str(fault["loc"][-1])
+            known = Suite.model_fields if len(fault["loc"]) == 1 else MethodChoice.model_fields
+            owner = "suite" if len(fault["loc"]) == 1 else "method entry"
+            parts.append(f"no key of a {owner} is called {key!r}. {did_you_mean(key, known)}")
+        elif fault["type"] == "value_error":
+            parts.append(f"{fault.get('ctx', {}).get('error', fault['msg'])}.")
+        elif fault["type"] == "missing":
+            parts.append(f"the key {place!r} is missing.")
+        else:
+            parts.append(f"{place}={fault['input']!r}: {fault['msg'].lower()}.")
+    return " ".join(parts)

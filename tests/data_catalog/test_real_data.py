@@ -1,0 +1,47 @@
+"""The real sets, read through the same door as a user's own."""
+
+import numpy as np
+import pytest
+
+from data_catalog import DatasetCard, IngestionError, SourceError, ingest, source_for
+
+pytestmark = pytest.mark.data
+
+
+def test_trashnet_keeps_its_660_rows_and_its_splits(real_data, tmp_path):
+    card = DatasetCard(name="trashnet", source=source_for(real_data / "trashnet"))
+    dataset = ingest(card, tmp_path)
+    assert dataset.rows == 660
+    assert dataset.card["splits"] == {"train": 300, "val": 120, "test": 240}
+    assert dataset.classes == ("cardboard", "glass", "metal", "paper", "plastic", "trash")
+    # One photo is filed under two classes, in different splits: found, not hidden.
+    assert dataset.card["duplicates"] == {"rows": 1, "leaked_images": 1, "conflicting_images": 1}
+    assert dataset.verify() == []
+
+
+def test_pacs_keeps_its_four_domains(real_data, tmp_path):
+    domains = ("art_painting", "cartoon", "photo", "sketch")
+    card = DatasetCard(name="pacs", source=source_for(real_data / "pacs"), domains=domains)
+    assert set(np.unique(ingest(card, tmp_path).domains)) == set(domains)
+
+
+def test_a_sample_of_imagenet_needs_its_repeated_names_declared(real_data, tmp_path):
+    source = source_for(real_data / "imagenet_sample1k")
+    with pytest.raises(IngestionError, match="declare duplicate_class_names"):
+        ingest(DatasetCard(name="in1k", source=source), tmp_path)
+    card = DatasetCard(name="in1k", source=source, duplicate_class_names=True)
+    dataset = ingest(card, tmp_path)
+    assert len(dataset.classes) == 1000
+    assert len(set(dataset.classes)) == 998
+    assert dataset.card["splits"] == {"train": 0, "val": 0, "test": 1000}
+
+
+def test_the_table_of_classes_of_grocery_store_is_passed_over(real_data):
+    source = source_for(real_data / "grocery_store")
+    assert source.total() == 3333
+    assert "classes.parquet" in source.describe()
+
+
+def test_masks_without_labels_are_refused(real_data):
+    with pytest.raises(SourceError, match="has no labels"):
+        source_for(real_data / "camvid")

@@ -1,0 +1,463 @@
+import itertools
+import json
+import math
+import shutil
+
+import duckdb
+import numpy as np
+import pytest
+from scipy import stats
+
+from operators.board import (
+    TABLES,
+    VIEWS,
+    audit,
+    completed_rows,
+    create,
+    failed_row,
+    fill,
+    run_row,
+)
+from operators.results import Cost, Metric, Provenance, TrialResult
+from operators.spec import TrialSpec
+
+SEEDS = (1, 2, 3)
+
+
+def spec(**changes):
+    values = {
+        "method": "coop",
+        "method_revision": 1,
+        "hyperparameters": {"n_context": 4},
+        "backbone": "openai/clip-vit-base-patch16",
+        "backbone_fingerprint": "b0",
+        "dataset": "dtd",
+        "dataset_fingerprint": "d0",
+        "protocol": "few_shot",
+        "shots": 4,
+        "seed": 1,
+    }
+    return TrialSpec(**{**values, **changes})
+
+
+def trial(accuracies, *, started_at="2026-01-01T00:00:00+00:00", cost=1.0, extra=(), **changes):
+    one = spec(**changes)
+    result = TrialResult(
+        spec=one,
+        metrics=(*(Metric(split, "accuracy", a, 10) for split, a in accuracies.items()), *extra),
+        cost=Cost(
+            tune_seconds=cost,
+            evaluate_seconds=cost / 2,
+            peak_memory_bytes=100,
+            trainable_parameters=8,
+            steps=5,
+        ),
+        provenance=Provenance(started_at=started_at, device="cpu", torch_version="2.13.0"),
+        episode_fingerprint=f"{one.dataset}-{one.shots}-{one.seed}",
+    )
+    return completed_rows(json.loads(json.dumps(result.to_json())), trial_id=one.trial_id)
+
+
+def cell(values, *, split="all", **changes):
+    return [
+        trial({split: v}, seed=s, **changes)
+        for s, v in zip(itertools.count(1), values, strict=False)
+    ]
+
+
+@pytest.fixture(scope="module")
+def empty_board(tmp_path_factory):
+    path = tmp_path_factory.mktemp("board") / "empty.duckdb"
+    with duckdb.connect(path) as opened:
+        create(opened)
+    return path
+
+
+@pytest.fixture
+def connection(empty_board, tmp_path):
+    with duckdb.connect(shutil.copyfile(empty_board, tmp_path / "board.duckdb")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def rows(connection):
+    def read(view, where="true"):
+        cursor = connection.execute(f"SELECT * FROM {view} WHERE {where}")
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    return read
+
+
+def test_an_empty_board_has_every_table_and_view(connection, rows):
+    fill(connection)
+    for name in (*TABLES, *VIEWS):
+        assert isinstance(rows(name), list)
+    assert not rows("leaderboard")
+    assert len(rows("reference_results")) == 3413
+    assert audit(connection) == []
+
+
+def test_every_column_of_every_table_and_view_has_a_comment(connection):
+    bare = connection.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() "
+        "WHERE NOT internal AND comment IS NULL"
+    ).fetchall()
+    assert bare == []
+
+
+def test_promised_columns_come_first(connection):
+    promised = {
+        "trials": "trial_id suite method method_revision backbone backbone_fingerprint dataset "
+        "dataset_fingerprint protocol shots seed setting selection template_set "
+        "transform_version views precision hyperparameters status error started_at tune_seconds "
+        "evaluate_seconds peak_memory_bytes trainable_parameters device torch_version git_commit "
+        "episode_fingerprint mlflow_run_id flow_run_id",
+        "metrics": "trial_id split metric value n",
+        "predictions": "trial_id split row_id label predicted confidence",
+        "leaderboard": "protocol dataset shots backbone method split metric mean std n ci95_low "
+        "ci95_high rank",
+    }
+    for table, names in promised.items():
+        found = connection.execute(f"SELECT * FROM {table}").description
+        assert [column[0] for column in found][: len(names.split())] == names.split()
+
+
+def test_t_values_are_students(connection):
+    for df, t in connection.execute("SELECT df, t FROM t_values").fetchall():
+        assert t == pytest.approx(stats.t.ppf(0.975, df), rel=1e-12)
+
+
+def test_leaderboard_has_mean_deviation_and_interval_of_the_seeds(connection, rows):
+    values = [0.61, 0.64, 0.72]
+    fill(connection, results=cell(values))
+    (row,) = rows("leaderboard")
+    low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert (row["mean"], row["std"], row["n"]) == pytest.approx(
+        (np.mean(values), np.std(values, ddof=1), 3)
+    )
+    assert (row["ci95_low"], row["ci95_high"]) == pytest.approx((low, high))
+
+
+def test_one_seed_has_no_deviation_and_no_interval(connection, rows):
+    fill(connection, results=cell([0.5]))
+    (row,) = rows("leaderboard")
+    assert (row["mean"], row["n"]) == (0.5, 1)
+    assert row["std"] is row["ci95_low"] is row["ci95_high"] is None
+
+
+def test_trials_that_differ_in_more_than_the_seed_are_not_averaged(connection, rows):
+    results = cell([0.5, 0.6]) + cell([0.8, 0.9], hyperparameters={"n_context": 16})
+    fill(connection, results=results, variant=lambda s: f"ctx{s.hyperparameters['n_context']}")
+    assert [(r["variant"], round(r["mean"], 6), r["rank"]) for r in rows("leaderboard")] == [
+        ("ctx16", 0.85, 1),
+        ("ctx4", 0.55, 2),
+    ]
+
+
+def test_a_variant_may_come_from_a_mapping_of_cells(connection, rows):
+    fill(connection, results=cell([0.5]), variant={spec().cell_id: "plain"})
+    assert rows("leaderboard")[0]["variant"] == "plain"
+    fill(connection)
+    assert rows("trials")[0]["variant"] == ""
+
+
+def test_equal_means_share_a_rank(connection, rows):
+    fill(connection, results=cell([0.5]) + cell([0.5], method="b") + cell([0.4], method="c"))
+    assert [r["rank"] for r in rows("leaderboard")] == [1, 1, 3]
+
+
+def test_a_low_calibration_error_ranks_first(connection, rows):
+    results = [
+        trial({"all": 0.5}, method=m, extra=(Metric("all", "ece", e, 10),))
+        for m, e in (("sure", 0.3), ("humble", 0.1))
+    ]
+    fill(connection, results=results)
+    assert [r["method"] for r in rows("leaderboard", "metric = 'ece'")] == ["humble", "sure"]
+
+
+def test_scores_on_a_part_of_the_test_rows_are_ranked_apart(connection, rows):
+    fill(connection, results=cell([0.5]) + cell([0.9], method="b", test_rows_per_class=5))
+    assert [r["rank"] for r in rows("leaderboard")] == [1, 1]
+
+
+def test_a_number_that_is_none_leaves_its_cell_without_a_mean_and_ranks_last(connection, rows):
+    results = [
+        trial({"all": 0.5}, seed=s, extra=(Metric("all", "ece", v, 10),))
+        for s, v in ((1, 0.2), (2, math.nan))
+    ]
+    fill(connection, results=results + cell([0.4], method="b"))
+    (row,) = rows("leaderboard", "metric = 'ece'")
+    assert row["mean"] is row["std"] is None
+
+
+def test_harmonic_means_come_in_both_conventions(connection, rows):
+    pairs = {"dtd": [(0.8, 0.6), (0.7, 0.5)], "eurosat": [(0.9, 0.4), (0.95, 0.7)]}
+    fill(
+        connection,
+        results=[
+            trial({"base": b, "new": n}, protocol="base_to_new", dataset=d, seed=s)
+            for d, values in pairs.items()
+            for s, (b, n) in enumerate(values)
+        ],
+    )
+
+    def h(b, n):
+        return 2 * b * n / (b + n)
+
+    dtd, eurosat, average = rows("base_to_new")
+    values = np.array([pairs["dtd"], pairs["eurosat"]])  # dataset, seed, side
+    each = h(values[..., 0], values[..., 1])
+    base, new = values.mean(axis=1).mean(axis=0)
+    assert (dtd["h"], dtd["h_of_means"]) == pytest.approx((each[0].mean(), h(0.75, 0.55)))
+    assert dtd["h_std"] == pytest.approx(each[0].std(ddof=1))
+    assert eurosat["n"] == 2
+    assert (average["dataset"], average["datasets"], average["covers"], average["n"]) == (
+        "AVERAGE",
+        2,
+        "dtd, eurosat",
+        2,
+    )
+    assert (average["base"], average["new"]) == pytest.approx((base, new))
+    assert (average["h"], average["h_of_means"]) == pytest.approx((each.mean(), h(base, new)))
+    assert average["h_std"] == pytest.approx(each.mean(axis=0).std(ddof=1))
+
+
+def test_an_average_takes_the_latest_of_two_revisions(connection, rows):
+    old, new = (
+        trial(
+            {"base": v, "new": v},
+            protocol="base_to_new",
+            method_revision=revision,
+            started_at=f"2026-01-0{revision}T00:00:00",
+        )
+        for revision, v in ((1, 0.4), (2, 0.6))
+    )
+    fill(connection, results=[old, new])
+    (average,) = rows("base_to_new", "dataset = 'AVERAGE'")
+    assert (average["base"], average["datasets"]) == (0.6, 1)
+    assert len(rows("base_to_new")) == 3
+
+
+def test_an_average_says_how_many_seeds_all_its_datasets_have(connection, rows):
+    fill(connection, results=cell([0.5, 0.6, 0.7]) + cell([0.3], dataset="eurosat"))
+    (average,) = rows("few_shot_curves", "dataset = 'AVERAGE'")
+    assert (average["n"], average["std"], average["datasets"]) == (1, None, 2)
+    assert average["mean"] == pytest.approx((0.6 + 0.3) / 2)
+
+
+def test_a_method_that_reads_no_images_starts_the_curve_at_shots_zero(connection, rows):
+    results = cell([0.4], method="zero_shot", shots=0) + cell([0.5]) + cell([0.6], shots=8)
+    fill(connection, results=results)
+    curve = rows("few_shot_curves", "dataset = 'dtd'")
+    assert [(r["method"], r["shots"], r["mean"]) for r in curve] == [
+        ("coop", 4, 0.5),
+        ("coop", 8, 0.6),
+        ("zero_shot", 0, 0.4),
+    ]
+
+
+@pytest.mark.parametrize("protocol", ["cross_dataset", "domain_generalization"])
+def test_transfer_is_averaged_over_targets_without_the_source(connection, rows, protocol):
+    fill(
+        connection,
+        results=[
+            trial({"all": 0.7, "dtd": d, "pets": p}, protocol=protocol, dataset="imagenet", seed=s)
+            for s, (d, p) in enumerate([(0.4, 0.8), (0.5, 0.9)])
+        ],
+    )
+    found = {r["target"]: r for r in rows(protocol)}
+    assert list(found) == ["imagenet", "dtd", "pets", "AVERAGE"]
+    assert found["imagenet"]["is_source"]
+    assert found["dtd"]["mean"] == pytest.approx(0.45)
+    average = found["AVERAGE"]
+    assert (average["mean"], average["targets"], average["n"]) == (pytest.approx(0.65), 2, 2)
+    assert average["std"] == pytest.approx(np.std([0.6, 0.7], ddof=1))
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 10, 31])
+def test_significance_is_the_paired_t_test(connection, rows, n):
+    generator = np.random.default_rng(n)
+    a = generator.uniform(0.5, 0.8, n)
+    b = a - generator.uniform(-0.02, 0.06, n)
+    fill(connection, results=cell(a.tolist()) + cell(b.tolist(), method="maple"))
+    (row,) = rows("significance", "method_a = 'coop'")
+    test = stats.ttest_rel(a, b)
+    interval = test.confidence_interval()
+    assert row["n"] == n
+    assert row["difference"] == pytest.approx((a - b).mean())
+    assert row["p"] == pytest.approx(test.pvalue, abs=1e-12)
+    assert (row["ci95_low"], row["ci95_high"]) == pytest.approx((interval.low, interval.high))
+    (mirror,) = rows("significance", "method_a = 'maple'")
+    assert (mirror["difference"], mirror["p"]) == pytest.approx((-row["difference"], row["p"]))
+
+
+def test_significance_pairs_only_the_same_episodes(connection, rows):
+    fill(connection, results=cell([0.5, 0.6, 0.7]) + cell([0.4, 0.3], method="maple"))
+    assert {r["n"] for r in rows("significance")} == {2}
+    fill(connection, results=cell([0.9], method="other", dataset_fingerprint="d1"))
+    assert not rows("significance", "method_a = 'other'")
+
+
+def test_a_zero_shot_cell_is_compared_with_every_seed(connection, rows):
+    values = [0.5, 0.6, 0.7]
+    fill(connection, results=cell(values) + cell([0.4], method="zero_shot", shots=0))
+    (row,) = rows("significance", "method_a = 'coop'")
+    test = stats.ttest_1samp(np.array(values) - 0.4, 0)
+    assert (row["method_b"], row["shots"], row["n"]) == ("zero_shot", 4, 3)
+    assert (row["difference"], row["p"]) == pytest.approx((0.2, test.pvalue))
+
+
+def test_differences_without_spread_have_no_p_unless_they_are_zero(connection, rows):
+    results = cell([0.5, 0.6]) + cell([0.5, 0.6], method="same") + cell([0.4, 0.5], method="lower")
+    fill(connection, results=results)
+    found = {r["method_b"]: r["p"] for r in rows("significance", "method_a = 'coop'")}
+    assert found == {"same": 1.0, "lower": None}
+
+
+def test_reproduction_sets_ours_beside_the_published_number(connection, rows):
+    results = [
+        trial({"base": b, "new": n}, protocol="base_to_new", shots=16, seed=s, dataset="eurosat")
+        for s, (b, n) in enumerate([(0.91, 0.5), (0.93, 0.6)])
+    ]
+    fill(connection, results=results)
+    found = rows("reproduction", "published_method = 'CoOp' AND split = 'base'")
+    published = connection.execute(
+        "SELECT value FROM reference_results WHERE method = 'CoOp' AND dataset = 'EuroSAT' "
+        "AND protocol = 'base_to_new' AND split = 'base'"
+    ).fetchall()
+    assert sorted(r["published"] * 100 for r in found) == pytest.approx(
+        sorted(value for (value,) in published)
+    )
+    row = found[0]
+    assert row["difference"] == pytest.approx(0.92 - row["published"])
+    assert row["within_ci95"] == (row["ci95_low"] <= row["published"] <= row["ci95_high"])
+    assert {r["split"] for r in rows("reproduction")} == {"base", "new", "HM"}
+
+
+def test_every_published_name_that_we_map_is_in_the_references(connection):
+    lost = connection.execute(
+        "SELECT kind, published FROM reference_names WHERE published NOT IN ("
+        "SELECT unnest([method, dataset, backbone]) FROM reference_results)"
+    ).fetchall()
+    assert lost == []
+
+
+def test_cost_is_averaged_over_seeds(connection, rows):
+    fill(connection, results=[trial({"all": 0.5}, seed=s, cost=float(s)) for s in SEEDS])
+    (row,) = rows("cost")
+    assert (row["accuracy"], row["tune_seconds"], row["evaluate_seconds"]) == (0.5, 2.0, 1.0)
+    assert (row["peak_memory_bytes"], row["trainable_parameters"], row["steps"]) == (100, 8, 5)
+
+
+def test_nightly_changes_say_what_moved_came_and_went(connection, rows):
+    same, gone, come = (trial({"all": 0.5}, method=m) for m in ("same", "gone", "come"))
+    before = trial({"all": 0.5}, method="moved")
+    after = trial({"all": 0.6}, method="moved", method_revision=2)
+    runs = [
+        {"run_id": "r0", "started_at": "2026-01-01T00:00:00", "trials": [gone]},
+        {"run_id": "r1", "started_at": "2026-01-02T00:00:00", "trials": [same, gone, before]},
+        {"run_id": "r2", "started_at": "2026-01-03T00:00:00", "trials": [same, come, after]},
+        {"run_id": "r3", "started_at": "2026-01-04T00:00:00", "trials": [], "finished_at": None},
+    ]
+    fill(
+        connection,
+        results=[same, gone, come, before, after],
+        runs=[
+            run_row(
+                {"suite": "nightly", "finished_at": run["started_at"]}
+                | {"trial_ids": [t.trial_id for t in run["trials"]]}
+                | run
+            )
+            for run in runs
+        ],
+    )
+    found = {r["method"]: r for r in rows("nightly_changes")}
+    assert {name: r["change"] for name, r in found.items()} == {
+        "same": "same",
+        "gone": "vanished",
+        "come": "new",
+        "moved": "moved",
+    }
+    assert found["moved"]["difference"] == pytest.approx(0.1)
+    assert found["moved"]["cause"] == "method revision 1 to 2"
+    assert found["same"]["cause"] is None
+
+
+def test_a_suite_that_ran_once_has_no_changes(connection, rows):
+    one = trial({"all": 0.5})
+    moment = "2026-01-01T00:00:00"
+    values = {"run_id": "r", "suite": "s", "started_at": moment, "finished_at": moment}
+    fill(connection, results=[one], runs=[run_row({**values, "trial_ids": [one.trial_id]})])
+    assert rows("nightly_changes") == []
+
+
+def test_a_failed_trial_shows_its_error_until_it_completes(connection, rows):
+    failure = {"spec": spec().to_json(), "error": "out of memory", "failed_at": "2026-01-01T00:00"}
+    row = failed_row(failure, trial_id=spec().trial_id)
+    fill(connection, failures=[row])
+    (failed,) = rows("trials")
+    assert (failed["status"], failed["error"]) == ("failed", "out of memory")
+    assert failed["tune_seconds"] is failed["peak_memory_bytes"] is None
+    assert rows("leaderboard") == []
+    fill(connection, results=cell([0.5]), failures=[row])
+    (completed,) = rows("trials")
+    assert (completed["status"], completed["error"]) == ("completed", None)
+
+
+def test_filling_twice_changes_nothing(connection, rows):
+    fill(connection, results=cell([0.5, 0.6]))
+    once = rows("trials"), rows("metrics")
+    fill(connection, results=cell([0.5, 0.6]))
+    assert (rows("trials"), rows("metrics")) == once
+
+
+def test_a_failing_fill_changes_nothing(connection, rows, tmp_path):
+    fill(connection, results=cell([0.5]))
+    with pytest.raises(duckdb.Error):
+        fill(connection, results=cell([0.7]), predictions=[tmp_path / "x" / "predictions.parquet"])
+    assert rows("leaderboard")[0]["mean"] == 0.5
+
+
+def test_cards_accept_missing_keys_and_refuse_unknown_ones(connection, rows):
+    fill(connection, methods=[{"method": "coop", "trains": True, "needs": ["labels"]}])
+    (row,) = rows("methods")
+    assert (row["trains"], row["needs"], row["title"]) == (True, '["labels"]', None)
+    with pytest.raises(ValueError, match="table methods has no column titel"):
+        fill(connection, methods=[{"method": "coop", "titel": "CoOp"}])
+
+
+def test_a_receipt_names_the_mlflow_run_of_its_trials(connection, rows):
+    (one,) = cell([0.5])
+    receipts = [{"mlflow_run_id": "m1", "trial_ids": [one.trial_id]}]
+    fill(connection, results=[one], published=receipts)
+    assert rows("trials")[0]["mlflow_run_id"] == "m1"
+    fill(connection)
+    assert rows("trials")[0]["mlflow_run_id"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"suite": 3}, "suite=3 is not of type string"),
+        ({"run_id": None}, "run_id=None is not of type string"),
+        ({"run_id": "\ud800"}, "surrogates not allowed"),
+        ({"started_at": "yesterday"}, "yesterday"),
+        ({"trial_ids": None}, "it is not a run"),
+    ],
+)
+def test_a_value_that_does_not_fit_its_column_is_refused(changes, reason):
+    values = {"run_id": "r", "started_at": "2026-01-01T00:00:00", "trial_ids": []}
+    with pytest.raises(ValueError, match=reason):
+        run_row({**values, **changes})
+
+
+def test_an_error_of_any_text_can_be_shown(connection, rows):
+    failure = {"spec": spec().to_json(), "error": "no file \udce9.jpg"}
+    fill(connection, failures=[failed_row(failure, trial_id=spec().trial_id)])
+    assert rows("trials")[0]["error"] == "no file ?.jpg"
+
+
+def test_a_metric_that_is_there_twice_is_refused():
+    with pytest.raises(ValueError, match="accuracy of all is there more than once"):
+        trial({"all": 0.5}, extra=(Metric("all", "accuracy", 0.6, 10),))

@@ -1,0 +1,306 @@
+import json
+import shutil
+import threading
+import time
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from operators.board import TABLES, VIEWS, audit
+from operators.results import PREDICTIONS, Cost, Metric, Provenance, TrialResult
+from operators.spec import TrialSpec
+from tasks.board import BoardError, query, rebuild, to_rows
+from tasks.store import Store
+
+ROWS = 10
+PRIVATE = ".leaderboard.private.duckdb"
+
+
+def spec(**changes):
+    values = {
+        "method": "coop",
+        "method_revision": 1,
+        "hyperparameters": {"n_context": 4},
+        "backbone": "clip-vit-b16",
+        "backbone_fingerprint": "b0",
+        "dataset": "dtd",
+        "dataset_fingerprint": "d0",
+        "protocol": "few_shot",
+        "shots": 4,
+        "seed": 1,
+    }
+    return TrialSpec(**{**values, **changes})
+
+
+def commit(store, correct=5, **changes):
+    one = spec(**changes)
+    folder = store.trial(one.trial_id)
+    folder.mkdir(parents=True)
+    columns = {
+        "split": ["all"] * ROWS,
+        "row_id": range(ROWS),
+        "label": [0] * ROWS,
+        "predicted": [int(row >= correct) for row in range(ROWS)],
+        "confidence": [0.5] * ROWS,
+    }
+    pq.write_table(pa.table(columns, schema=PREDICTIONS), folder / "predictions.parquet")
+    result = TrialResult(
+        spec=one,
+        metrics=(Metric("all", "accuracy", correct / ROWS, ROWS),),
+        cost=Cost(
+            tune_seconds=1.0,
+            evaluate_seconds=0.5,
+            peak_memory_bytes=100,
+            trainable_parameters=8,
+            steps=5,
+        ),
+        provenance=Provenance(
+            started_at="2026-01-01T02:00:00+02:00", device="cpu", torch_version="2.13.0"
+        ),
+        episode_fingerprint=f"{one.dataset}-{one.shots}-{one.seed}",
+    )
+    (folder / "trial.json").write_text(json.dumps(result.to_json()))
+    return folder
+
+
+def content(store):
+    return {
+        table: sorted(map(repr, to_rows(query(store, f"SELECT * FROM {table}"))))
+        for table in TABLES
+    }
+
+
+@pytest.fixture(scope="module")
+def private_file(tmp_path_factory):
+    empty = Store(tmp_path_factory.mktemp("empty"))
+    rebuild(empty)
+    return empty.home / PRIVATE
+
+
+@pytest.fixture
+def store(tmp_path, private_file):
+    """An empty store, whose private file is there already: making one takes most of a second."""
+    (tmp_path / "store").mkdir()
+    shutil.copyfile(private_file, tmp_path / "store" / PRIVATE)
+    return Store(tmp_path / "store")
+
+
+def test_an_empty_store_gives_a_board_whose_tables_and_views_answer(tmp_path):
+    store = Store(tmp_path / "not there yet")
+    done = rebuild(store)
+    assert (done.trials, done.failed, done.skipped) == (0, 0, {})
+    for name in (*TABLES, *VIEWS):
+        query(store, f"SELECT * FROM {name}")
+
+
+def test_a_rebuild_reads_only_what_is_new_and_a_full_one_gives_the_same(store):
+    commit(store)
+    assert rebuild(store).added == 1
+    commit(store, seed=2, correct=7)
+    store.record_failure(
+        spec(seed=3).trial_id, {"spec": spec(seed=3).to_json(), "error": "no memory"}
+    )
+    done = rebuild(store, variant=lambda one: f"ctx{one.hyperparameters['n_context']}")
+    assert (done.added, done.trials, done.failed) == (1, 2, 1)
+    step_by_step = content(store)
+    done = rebuild(store, variant=lambda one: f"ctx{one.hyperparameters['n_context']}", full=True)
+    assert done.added == 2
+    assert content(store) == step_by_step
+
+
+def test_a_trial_that_is_gone_leaves_the_board_and_one_computed_again_replaces_it(store):
+    folder = commit(store)
+    commit(store, seed=2)
+    rebuild(store)
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    assert rebuild(store).trials == 1
+    assert query(store, "SELECT * FROM predictions").num_rows == ROWS
+    commit(store, correct=9)
+    rebuild(store)
+    assert query(store, "SELECT max(value) AS v FROM metrics")["v"].to_pylist() == [0.9]
+
+
+def test_times_are_kept_as_utc(store):
+    commit(store)
+    rebuild(store)
+    rows = to_rows(query(store, "SELECT started_at FROM trials"))
+    assert rows == [{"started_at": "2026-01-01T00:00:00"}]
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda folder: (folder / "trial.json").unlink(), "trial.json is missing"),
+        (lambda folder: (folder / "trial.json").write_text('{"form'), "Unterminated string"),
+        (lambda folder: (folder / "trial.json").write_text("[]"), "holds no JSON object"),
+        (lambda folder: edit(folder, ["spec", "shots"], 8), "the file was edited"),
+        (lambda folder: edit(folder, ["cost", "tune_seconds"], "soon"), "soon"),
+        (lambda folder: edit(folder, ["metrics", 0, "n"], None), "None"),
+        (lambda folder: edit(folder, ["provenance"], {}), "missing"),
+        (lambda folder: (folder / "predictions.parquet").unlink(), "predictions.parquet is miss"),
+        (lambda folder: (folder / "predictions.parquet").write_bytes(b"PAR1"), "predictions.par"),
+        (lambda folder: folder.rename(folder.with_name("0" * 16)), "it was renamed"),
+    ],
+)
+def test_a_damaged_trial_is_left_out_and_named(store, damage, reason):
+    damage(commit(store))
+    commit(store, seed=2)
+    done = rebuild(store)
+    assert done.trials == 1
+    (said,) = done.skipped.values()
+    assert reason in said
+
+
+def edit(folder, path, value):
+    whole = json.loads((folder / "trial.json").read_text())
+    part = whole
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    (folder / "trial.json").write_text(json.dumps(whole))
+
+
+def test_a_damaged_failure_run_or_receipt_is_left_out_and_named(store):
+    for folder in (store.failures, store.runs, store.published):
+        folder.mkdir(parents=True)
+        (folder / "x.json").write_text("{}")
+    (store.published / "models.json").write_text("{}")  # no receipt, and no trouble either
+    assert set(rebuild(store).skipped) == {"failures/x.json", "runs/x.json", "published/x.json"}
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database", b"DUCK" * 10_000])
+def test_a_damaged_private_file_is_made_anew(store, content):
+    commit(store)
+    rebuild(store)
+    (store.home / PRIVATE).write_bytes(content)
+    assert rebuild(store).added == 1
+
+
+def test_a_private_file_of_an_older_form_is_made_anew(store):
+    commit(store)
+    rebuild(store)
+    with duckdb.connect(store.home / PRIVATE) as connection:
+        connection.execute("UPDATE schema_version SET version = 'older'")
+    assert rebuild(store).added == 1
+
+
+def test_readers_are_served_while_rebuilds_run(store):
+    commit(store)
+    rebuild(store)
+    seen, errors = [], []
+    over = threading.Event()
+
+    def read():
+        while not over.is_set():
+            try:
+                seen.append(query(store, "SELECT count(*) AS n FROM trials")["n"][0].as_py())
+            except Exception as error:
+                errors.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for seed in range(2, 6):
+        commit(store, seed=seed)
+        rebuild(store)
+    over.set()
+    reader.join()
+    assert errors == []
+    assert seen == sorted(seen)
+    assert set(seen) <= {1, 2, 3, 4, 5}
+
+
+def test_a_rebuild_leaves_no_draft_behind(store):
+    (store.home / ".leaderboard.draft-killed").write_text("")
+    rebuild(store)
+    assert list(store.home.glob("*draft*")) == []
+
+
+def test_a_board_that_cannot_be_published_is_a_sentence(store):
+    (store.board / "in the way").mkdir(parents=True)
+    with pytest.raises(BoardError, match=r"could not be published.*trials are unharmed"):
+        rebuild(store)
+
+
+def test_accuracies_follow_from_the_predictions(store):
+    folder = commit(store)
+    commit(store, seed=2)
+    rebuild(store)
+    with duckdb.connect(store.board, read_only=True) as connection:
+        assert audit(connection) == []
+    edit(folder, ["metrics", 0, "value"], 0.9)
+    rebuild(store)
+    with duckdb.connect(store.board, read_only=True) as connection:
+        (complaint,) = audit(connection)
+    assert complaint.endswith("accuracy 0.9, but its predictions give 0.5.")
+
+
+def test_sql_without_a_board_says_how_to_get_one(store):
+    with pytest.raises(BoardError, match=r"no board yet.*shotboard run"):
+        query(store, "SELECT 1")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO trials SELECT * FROM trials",
+        "DELETE FROM metrics",
+        "CREATE TABLE mine AS SELECT 1",
+        "DROP VIEW leaderboard",
+        "COPY trials TO 'out.csv'",
+        "ATTACH 'other.duckdb'",
+        "SET threads = 1",
+        "SELECT 1; DELETE FROM metrics",
+    ],
+)
+def test_writes_are_refused(store, sql):
+    rebuild(store)
+    with pytest.raises(BoardError, match="is refused: the board is read only"):
+        query(store, sql)
+
+
+def test_files_are_out_of_reach_of_sql(store, tmp_path):
+    rebuild(store)
+    (tmp_path / "secret.csv").write_text("a\n1\n")
+    with pytest.raises(BoardError, match="disabled"):
+        query(store, f"SELECT * FROM read_csv('{tmp_path / 'secret.csv'}')")
+
+
+def test_wrong_sql_is_explained_in_one_paragraph(store):
+    rebuild(store)
+    with pytest.raises(BoardError, match=r"leaderbord does not exist!.*leaderboard") as caught:
+        query(store, "SELECT *\nFROM leaderbord")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(BoardError, match="the SQL is empty"):
+        query(store, " ")
+
+
+def test_a_damaged_board_is_a_sentence(store):
+    rebuild(store)
+    store.board.write_bytes(b"not a database")
+    with pytest.raises(BoardError, match="not a valid DuckDB"):
+        query(store, "SELECT 1")
+
+
+def test_sql_answers_in_well_under_a_second(store):
+    commit(store)
+    rebuild(store)
+    query(store, "SELECT 1")
+    start = time.perf_counter()
+    query(store, "SELECT * FROM leaderboard")
+    assert time.perf_counter() - start < 1
+
+
+def test_rows_are_values_that_json_can_write(store):
+    rebuild(store)
+    sql = (
+        "SELECT sum(1) AS whole, 1.5::DECIMAL(3, 1) AS part, 'nan'::DOUBLE AS none, "
+        "TIMESTAMP '2026-01-01' AS time, [1] AS list, {a: INTERVAL 1 DAY} AS other"
+    )
+    (row,) = to_rows(query(store, sql))
+    assert (row["whole"], row["part"], row["none"]) == (1, 1.5, None)
+    assert (row["time"], row["list"]) == ("2026-01-01T00:00:00", [1])
+    json.dumps(row, allow_nan=False)

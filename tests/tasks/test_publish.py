@@ -1,0 +1,219 @@
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from operators.results import Cost, Metric, Provenance, TrialResult
+from operators.spec import TrialSpec
+from tasks.publish import publish, verify
+from tasks.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::FutureWarning:mlflow"),
+    pytest.mark.filterwarnings("ignore::UserWarning:mlflow"),
+]
+
+
+def write_trial(store, *, seed=1, method="coop", accuracy=0.5, **changes):
+    spec = TrialSpec(
+        method=method,
+        method_revision=1,
+        hyperparameters={"n_context": 4, "text": "x" * 900},
+        backbone="tiny",
+        backbone_fingerprint="b" * 16,
+        dataset="digits",
+        dataset_fingerprint="d" * 16,
+        protocol="few_shot",
+        shots=4,
+        seed=seed,
+        **changes,
+    )
+    result = TrialResult(
+        spec=spec,
+        metrics=(Metric("all", "accuracy", accuracy, 100), Metric("all", "ece", 0.1, 100)),
+        cost=Cost(
+            tune_seconds=1.5,
+            evaluate_seconds=0.5,
+            peak_memory_bytes=10**8,
+            trainable_parameters=2048,
+            steps=10,
+        ),
+        provenance=Provenance(
+            started_at=f"2026-01-01T00:00:0{seed}+00:00",
+            device="cpu",
+            torch_version="2",
+            git_commit="abc",
+        ),
+        episode_fingerprint="e" * 16,
+    )
+    folder = store.trial(spec.trial_id)
+    folder.mkdir(parents=True)
+    (folder / "trial.json").write_text(json.dumps(result.to_json()))
+    (folder / "predictions.parquet").write_bytes(b"rows")
+    (folder / "prompt.safetensors").write_bytes(b"prompt")
+    return spec.trial_id
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory):
+    """An MLflow database without runs: to set one up takes longer than all these tests."""
+    from tasks.publish import _client
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    _client(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def store(tmp_path, empty_database, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copyfile(empty_database, tmp_path / "mlflow.db")
+    return Store(tmp_path)
+
+
+@pytest.fixture
+def client(store):
+    from tasks.publish import _client
+
+    return _client(store.mlflow_uri)
+
+
+def cell_runs(client, suite="quick"):
+    experiment = client.get_experiment_by_name(suite)
+    runs = client.search_runs([experiment.experiment_id])
+    return [run for run in runs if "cell_id" in run.data.tags]
+
+
+def test_seeds_are_steps_of_one_run_below_the_run_of_the_suite(store, client):
+    trials = [write_trial(store, seed=seed, accuracy=seed / 10) for seed in (1, 2)]
+    report = publish(store, trials, suite="quick", run_id="r1", git_commit="def")
+    (run,) = cell_runs(client)
+    assert (report.published, report.skipped) == (1, 0)
+    assert run.data.tags["mlflow.parentRunId"] == report.parent_run_id
+    assert run.data.tags["shotboard.trial_ids"] == ",".join(sorted(trials))
+    assert run.data.tags["mlflow.source.git.commit"] == "abc"
+    history = client.get_metric_history(run.info.run_id, "all/accuracy")
+    assert {point.step: point.value for point in history} == {1: 0.1, 2: 0.2}
+    assert run.data.metrics["all/accuracy_mean"] == pytest.approx(0.15)
+    assert run.data.params["hp.n_context"] == "4"
+    assert len(run.data.params["hp.text"]) == 500
+    assert run.inputs.dataset_inputs[0].dataset.digest == "d" * 16
+    assert run.info.end_time == 1767225604000
+    names = {
+        item.path
+        for trial in trials
+        for item in client.list_artifacts(run.info.run_id, f"trials/{trial}")
+    }
+    assert f"trials/{trials[0]}/prompt.safetensors" in names
+    assert len(names) == 6
+    assert verify(store) == []
+
+
+def test_a_repetition_adds_nothing(store, client):
+    trials = [write_trial(store, seed=seed) for seed in (1, 2)]
+    publish(store, trials, suite="quick", run_id="r1")
+    shutil.rmtree(store.published)
+    again = publish(store, trials, suite="quick", run_id="r1")
+    (run,) = cell_runs(client)
+    assert again.published == 1
+    assert len(client.get_metric_history(run.info.run_id, "all/accuracy")) == 2
+    assert len(client.get_metric_history(run.info.run_id, "all/accuracy_mean")) == 1
+
+
+def test_without_news_mlflow_is_not_even_imported(store):
+    trials = [write_trial(store, seed=seed) for seed in (1, 2)]
+    publish(store, trials, suite="quick", run_id="r1")
+    script = (
+        "import sys, time; from tasks.publish import publish; from tasks.store import Store\n"
+        f"report = publish(Store.at({str(store.home)!r}), {trials}, suite='quick', run_id='r2')\n"
+        "assert 'mlflow' not in sys.modules; print(report.skipped, report.seconds < 0.1)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "1 True", done.stderr
+
+
+def test_a_new_seed_completes_the_run_that_is_there(store, client):
+    publish(store, [write_trial(store, seed=1, accuracy=0.2)], suite="quick", run_id="r1")
+    publish(store, [write_trial(store, seed=2, accuracy=0.4)], suite="quick", run_id="r2")
+    (run,) = cell_runs(client)
+    assert run.data.metrics["all/accuracy_mean"] == pytest.approx(0.3)
+    assert verify(store) == []
+
+
+def test_a_deleted_run_is_noticed_and_written_again_with_the_next_news(store, client):
+    trial = write_trial(store)
+    publish(store, [trial], suite="quick", run_id="r1")
+    client.delete_run(cell_runs(client)[0].info.run_id)
+    assert "the run was deleted" in verify(store)[0]
+    other = write_trial(store, method="kgcoop")
+    assert publish(store, [trial, other], suite="quick", run_id="r2").published == 2
+    assert verify(store) == []
+
+
+def test_another_tracking_uri_gets_everything_again(store, monkeypatch, empty_database, tmp_path):
+    trial = write_trial(store)
+    publish(store, [trial], suite="quick", run_id="r1")
+    shutil.copyfile(empty_database, tmp_path / "other.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
+    assert publish(store, [trial], suite="quick", run_id="r1").published == 1
+
+
+def test_a_trial_that_was_computed_again_is_published_again(store):
+    trial = write_trial(store, accuracy=0.2)
+    publish(store, [trial], suite="quick", run_id="r1")
+    path = store.trial(trial) / "trial.json"
+    text = path.read_text().replace('"value": 0.2', '"value": 0.9')
+    path.write_text(text.replace("00:00:01", "00:00:09"))
+    assert publish(store, [trial], suite="quick", run_id="r2").published == 1
+    assert verify(store) == []
+
+
+def test_two_suites_hold_the_same_cell_without_taking_turns(store):
+    trial = write_trial(store)
+    publish(store, [trial], suite="quick", run_id="r1")
+    assert publish(store, [trial], suite="nightly", run_id="r2").published == 1
+    assert publish(store, [trial], suite="quick", run_id="r3").published == 0
+    assert publish(store, [trial], suite="nightly", run_id="r4").published == 0
+
+
+def test_a_number_that_differs_is_named(store):
+    trial = write_trial(store, accuracy=0.2)
+    publish(store, [trial], suite="quick", run_id="r1")
+    path = store.trial(trial) / "trial.json"
+    path.write_text(path.read_text().replace('"value": 0.2', '"value": 0.9'))
+    assert "all/accuracy at step 1 is 0.2 in MLflow and 0.9 here." in "".join(verify(store))
+
+
+def test_the_best_prompt_is_a_registered_model(store, client, tmp_path):
+    import mlflow
+
+    worse, better = (write_trial(store, seed=s, accuracy=a) for s, a in ((1, 0.2), (2, 0.4)))
+    publish(store, [worse], suite="quick", run_id="r1")
+    assert publish(store, [better], suite="quick", run_id="r2").models == 1
+    assert (
+        publish(
+            store, [write_trial(store, seed=3, accuracy=0.1)], suite="quick", run_id="r3"
+        ).models
+        == 0
+    )
+    name = "coop-tiny-digits-few_shot"
+    assert client.get_model_version_by_alias(name, "best").tags["trial_id"] == better
+    mlflow.set_tracking_uri(store.mlflow_uri)
+    folder = mlflow.artifacts.download_artifacts(
+        f"models:/{name}@best", dst_path=str(tmp_path / "out")
+    )
+    assert Path(folder, "prompt.safetensors").read_bytes() == b"prompt"
+
+
+def test_a_cell_costs_less_than_half_a_second(store):
+    trials = [write_trial(store, seed=s, method=f"m{m}") for m in range(10) for s in (1, 2, 3)]
+    started = time.perf_counter()
+    report = publish(store, trials, suite="quick", run_id="r1")
+    assert report.published == report.models == 10
+    assert (time.perf_counter() - started) / 10 < 0.5

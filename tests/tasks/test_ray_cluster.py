@@ -1,0 +1,223 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tasks.ray_cluster import Cluster, count_workers, ray_cluster
+from tasks.server import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def make_worker():
+    """A class that travels by value, since Ray workers do not import test files."""
+
+    class Worker:
+        def __init__(self, factor):
+            self.factor = factor
+
+        def scale(self, number):
+            return self.factor * number
+
+        def fail_on(self, number, bad):
+            if number == bad:
+                raise KeyError(f"batch {number}")
+            return number
+
+        def facts(self):
+            import operators.spec
+
+            return os.getpid(), os.environ["OMP_NUM_THREADS"], operators.spec.__file__
+
+        def die_once(self, marker):
+            marker = Path(marker)
+            if not marker.exists():
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return "survived"
+
+        def die(self):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        def nap(self, seconds):
+            time.sleep(seconds)
+            return os.getpid()
+
+    return Worker
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with ray_cluster(cpus=4, workers=2) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def pool(cluster):
+    return cluster.pool(make_worker(), 10)
+
+
+@pytest.mark.slow
+def test_a_local_ray_listens_on_the_loopback_alone(pool):
+    import ray
+
+    assert {node["NodeManagerAddress"] for node in ray.nodes()} == {"127.0.0.1"}
+
+
+@pytest.mark.slow
+def test_a_worker_has_one_thread(pool):
+    assert pool.run("facts")[1] == "1"
+
+
+@pytest.mark.slow
+def test_a_worker_imports_the_packages_of_the_driver(pool):
+    assert pool.run("facts")[2] == str(ROOT / "operators" / "spec.py")
+
+
+@pytest.mark.slow
+def test_threads_share_the_workers(pool):
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda i: pool.run("scale", i), range(40))) == [
+            10 * number for number in range(40)
+        ]
+
+
+@pytest.mark.slow
+def test_two_maps_share_the_pool_and_each_gets_its_own(pool):
+    def scaled(numbers):
+        return sorted(outcome.result for outcome in pool.map_unordered("scale", numbers))
+
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(scaled, [range(20), range(100, 120)])
+    assert first == [10 * number for number in range(20)]
+    assert second == [10 * number for number in range(100, 120)]
+
+
+@pytest.mark.slow
+def test_a_map_keeps_all_workers_busy(pool):
+    assert len({outcome.result for outcome in pool.map_unordered("nap", [0.3] * 4)}) == 2
+
+
+@pytest.mark.slow
+def test_an_error_is_the_original_one_and_costs_its_batch_alone(pool):
+    outcomes = {o.batch: o for o in pool.map_unordered("fail_on", range(4), 2)}
+    assert [outcomes[number].result for number in (0, 1, 3)] == [0, 1, 3]
+    assert type(outcomes[2].error) is KeyError
+    with pytest.raises(KeyError, match="batch 2"):
+        pool.run("fail_on", 2, 2)
+
+
+@pytest.mark.slow
+def test_a_batch_whose_worker_is_killed_is_repeated(pool, tmp_path):
+    assert pool.run("die_once", str(tmp_path / "marker")) == "survived"
+
+
+@pytest.mark.slow
+def test_a_worker_killed_from_outside_is_started_again(pool):
+    naps = []
+    threads = [threading.Thread(target=lambda: naps.append(pool.run("nap", 1.5))) for _ in range(2)]
+    before = {outcome.result for outcome in pool.map_unordered("nap", [0.3] * 4)}
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    os.kill(min(before), signal.SIGKILL)
+    for thread in threads:
+        thread.join()
+    assert len(naps) == 2
+    assert min(before) not in naps
+
+
+@pytest.mark.slow
+def test_a_batch_that_always_kills_its_worker_is_refused_and_the_pool_lives_on(pool):
+    from tasks.ray_cluster import WorkerDied
+
+    with pytest.raises(WorkerDied, match="3 tries of die"):
+        pool.run("die")
+    assert sorted(o.result for o in pool.map_unordered("scale", range(4))) == [0, 10, 20, 30]
+
+
+@pytest.mark.slow
+def test_gpus_that_the_cluster_lacks_are_refused_at_once(cluster, pool):
+    with (
+        pytest.raises(ValueError, match=r"gpus_per_worker=0\.5: the cluster has 0 GPUs.*=0 to run"),
+        ray_cluster(gpus_per_worker=0.5),
+    ):
+        pass
+
+
+@pytest.mark.slow
+def test_a_ray_that_was_there_is_left_running(cluster, pool):
+    with ray_cluster(workers=1) as second:
+        assert second.pool(make_worker(), 3).run("scale", 2) == 6
+    assert pool.run("scale", 2) == 20
+
+
+@pytest.mark.slow
+def test_another_process_joins_by_address_and_leaves_it_running(pool):
+    import ray
+
+    script = (
+        "from tasks.ray_cluster import ray_cluster\n"
+        "class Worker:\n"
+        "    def name(self):\n"
+        "        import operators.spec\n"
+        "        return operators.spec.__name__\n"
+        f"with ray_cluster({ray.get_runtime_context().gcs_address!r}, workers=1) as cluster:\n"
+        "    print(cluster.started_by_us, cluster.pool(Worker).run('name'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=90
+    )
+    assert done.stdout.strip() == "True operators.spec", done.stderr
+    assert pool.run("scale", 2) == 20
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once():
+    address = f"127.0.0.1:{free_port()}"
+    script = (
+        "from tasks.ray_cluster import _check_address\n"
+        f"try:\n    _check_address({address!r})\n"
+        "except ConnectionError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.startswith(f"no Ray cluster answers at {address}")
+    assert "--ray-address" in done.stdout
+
+
+def test_nothing_starts_before_it_is_needed():
+    with ray_cluster() as cluster:
+        assert cluster == Cluster(None, None, 0.0, None, _lock=cluster._lock)
+        assert not cluster.started_by_us
+
+
+@pytest.mark.parametrize(
+    ("gpus", "each", "workers"), [(2, 0.5, 4), (2, 1, 2), (3, 2, 1), (1, 0.3, 3)]
+)
+def test_workers_are_as_many_as_the_gpus_hold(gpus, each, workers):
+    assert count_workers({"GPU": gpus}, gpus_per_worker=each, requested=None) == workers
+
+
+def test_without_gpus_there_is_one_worker_a_core():
+    assert count_workers({"CPU": 6.0}, gpus_per_worker=0, requested=None) == 6
+
+
+def test_more_workers_than_the_gpus_hold_are_refused():
+    with pytest.raises(ValueError, match="3 workers with gpus_per_worker=1: the cluster has 2"):
+        count_workers({"GPU": 2.0}, gpus_per_worker=1, requested=3)
+
+
+@pytest.mark.parametrize("part", [-1, 1.5])
+def test_a_part_of_a_gpu_that_ray_cannot_give_is_refused(part):
+    with pytest.raises(ValueError, match="gpus_per_worker="), ray_cluster(gpus_per_worker=part):
+        pass
+
+
+def test_a_pool_of_no_workers_is_refused():
+    with pytest.raises(ValueError, match="workers=0"), ray_cluster(workers=0):
+        pass

@@ -1,0 +1,129 @@
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tasks.server import _schema_is_current, free_port, prefect_api, reachable
+from tasks.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+FLOWS = """
+from prefect import flow, task
+
+@task
+def one(number):
+    return number
+
+@flow
+def thirty():
+    return sum(one(number) for number in range(30))
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_server_of_the_user(monkeypatch, tmp_path_factory):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A store whose private server ran a flow of 30 tasks here and in a thread, and stopped."""
+    store = Store(tmp_path_factory.mktemp("server"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PREFECT_API_URL", raising=False)
+        scope: dict = {}
+        with prefect_api(store) as url:
+            assert url.started_by_us
+            assert reachable(url) is None
+            exec(FLOWS, scope)
+            scope["thirty"]()
+            thread = threading.Thread(target=scope["thirty"])
+            thread.start()
+            thread.join()
+        assert reachable(url) is not None
+        assert "PREFECT_API_URL" not in os.environ
+    return store
+
+
+def rows(store, query):
+    with closing(sqlite3.connect(store.prefect / "prefect.db")) as database:
+        return database.execute(query).fetchall()
+
+
+@pytest.mark.slow
+def test_every_task_run_is_recorded_when_the_server_has_stopped(recorded):
+    counts = rows(recorded, "SELECT state_name, count(*) FROM task_run GROUP BY 1")
+    assert counts == [("Completed", 60)]
+
+
+@pytest.mark.slow
+def test_a_flow_of_a_thread_is_recorded_too(recorded):
+    counts = rows(recorded, "SELECT state_name, count(*) FROM flow_run GROUP BY 1")
+    assert counts == [("Completed", 2)]
+
+
+@pytest.mark.slow
+def test_the_log_lies_in_the_store(recorded):
+    assert (recorded.prefect / "server.log").is_file()
+
+
+@pytest.mark.slow
+def test_a_second_start_migrates_nothing_unless_the_database_went_away(recorded):
+    database = recorded.prefect / "prefect.db"
+    assert _schema_is_current(recorded.prefect)
+    aside = database.rename(database.with_suffix(".aside"))
+    assert not _schema_is_current(recorded.prefect)
+    aside.rename(database)
+
+
+@pytest.mark.slow
+def test_the_server_dies_with_a_parent_that_is_killed(recorded):
+    script = (
+        "import sys, time; from tasks.server import prefect_api; from tasks.store import Store\n"
+        f"with prefect_api(Store.at({str(recorded.home)!r})) as url:\n"
+        "    print(url, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert parent.stdout is not None
+    url = parent.stdout.readline().strip()
+    assert reachable(url) is None
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    deadline = time.monotonic() + 15
+    while reachable(url) is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert reachable(url) is not None
+
+
+@pytest.mark.slow
+def test_a_server_that_cannot_start_is_reported_with_its_log(tmp_path):
+    home = tmp_path / "prefect"
+    home.mkdir()
+    (home / "prefect.db").write_text("not a database, " * 100)
+    with (
+        pytest.raises(RuntimeError, match=r"(?s)before it answered.*server\.log.*database"),
+        prefect_api(Store(tmp_path)),
+    ):
+        pass
+
+
+def test_a_configured_server_that_does_not_answer_is_named(monkeypatch, tmp_path):
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    url = f"http://127.0.0.1:{free_port()}/api"
+    with (
+        temporary_settings({PREFECT_API_URL: url}),
+        pytest.raises(ConnectionError, match=rf"PREFECT_API_URL is {url}.*unset PREFECT_API_URL"),
+        prefect_api(Store(tmp_path)),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
