@@ -32,7 +32,8 @@ from tasks.suite import Overrides, Suite, override
 from tasks.worker import Context, TrialWorker
 
 if TYPE_CHECKING:
-    MethodName = ProtocolName = str
+    MethodName = str
+    ProtocolName = str
 else:  # the choices of the form in Prefect's UI
     MethodName = Literal[tuple(METHODS)]
     ProtocolName = Literal[tuple(PROTOCOLS)]
@@ -156,6 +157,7 @@ def benchmark(
         return run_request(
             store,
             request,
+            partial=changes != Overrides(),
             fresh=fresh,
             ray_address=ray_address,
             gpus_per_worker=gpus_per_worker,
@@ -167,6 +169,7 @@ def run_request(
     store: Store,
     request: Request,
     *,
+    partial: bool,
     fresh: bool,
     ray_address: str | None,
     gpus_per_worker: float,
@@ -186,6 +189,7 @@ def run_request(
             suite=plan.suite.name,
             trial_ids=[spec.trial_id for spec in plan.specs],
             flow_run_id=flow_run_id,
+            partial=partial,
         )
         failed: list[tuple[str, str]] = []
         if plan.missing:

@@ -29,15 +29,16 @@ def macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
 
 def expected_calibration_error(
     correct: np.ndarray,
-    confidence: Float[np.ndarray, "n"],
-    bins: int = ECE_BINS,  # noqa: F821
+    confidence: Float[np.ndarray, "n"],  # noqa: F821
+    bins: int = ECE_BINS,
 ) -> float:
     """Mean gap between confidence and accuracy over bins of equal width, weighted by rows.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
     """
+    confidence = confidence.astype(np.float64)
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(index, correct - confidence.astype(np.float64), minlength=bins)
+    gaps = np.bincount(index, correct - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(correct))
 
 

@@ -1,6 +1,5 @@
 """One trial from specification to numbers: build, fit, evaluate."""
 
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +86,7 @@ def run_trial(spec: TrialSpec, backbone: Backbone, data: Data, images: ImageSour
 
     Raises:
         TuningError: The loss is no number any more.
-        ValueError: The method cannot do what the protocol asks.
+        ValueError: The method cannot do what the protocol asks, or its logits are no numbers.
     """
     reset_peak_memory(backbone.device)
     started = time.perf_counter()
@@ -95,7 +94,7 @@ def run_trial(spec: TrialSpec, backbone: Backbone, data: Data, images: ImageSour
     episode = episode_of(spec, table)
     method = build(spec, backbone, every.subset(episode.classes))
 
-    def batch(rows: np.ndarray, classes: tuple[int, ...]):  # noqa: ANN202
+    def batch(rows: np.ndarray, classes: tuple[int, ...]):
         return batch_of(images, rows, table.labels, classes, backbone.device)
 
     report = FitReport()
@@ -117,10 +116,11 @@ def run_trial(spec: TrialSpec, backbone: Backbone, data: Data, images: ImageSour
         if evaluation.classes != episode.classes:
             asked = method.with_classes(every.subset(evaluation.classes))
         scores = logits_of(asked, batch(evaluation.rows, evaluation.classes)).double()
+        refuse_nonsense(evaluation.split, scores)
         confidence, position = scores.softmax(dim=1).max(dim=1)
         predicted = np.array(evaluation.classes)[position.cpu().numpy()]
         labels = table.labels[evaluation.rows]
-        sure = confidence.cpu().numpy()
+        sure = confidence.float().cpu().numpy()  # as the file keeps it, so metrics follow from it
         metrics += metrics_of(evaluation.split, labels, predicted, sure)
         tables.append(
             pa.table(
@@ -133,7 +133,6 @@ def run_trial(spec: TrialSpec, backbone: Backbone, data: Data, images: ImageSour
                 }
             ).cast(PREDICTIONS)
         )
-    refuse_nonsense(metrics)
     ended = time.perf_counter()
     cost = Cost(
         tune_seconds=tuned - started,
@@ -152,15 +151,19 @@ def run_trial(spec: TrialSpec, backbone: Backbone, data: Data, images: ImageSour
     )
 
 
-def refuse_nonsense(metrics: list[Metric]) -> None:
-    """Raises where a metric is no number.
+def refuse_nonsense(split: str, scores: Tensor) -> None:
+    """Raises where no metric can be had from the logits of a split.
 
     Raises:
-        ValueError: Names the metric and its split.
+        ValueError: There are none, or one is infinite or no number; names the split.
     """
-    for metric in metrics:
-        if not math.isfinite(metric.value):
-            raise ValueError(f"{metric.metric} of split {metric.split!r} is {metric.value}.")
+    if not len(scores):
+        raise ValueError(f"split {split!r} has no test rows.")
+    if not scores.isfinite().all():
+        raise ValueError(
+            f"the logits of split {split!r} are infinite or no numbers: what was learned has "
+            "diverged, so try a smaller lr."
+        )
 
 
 def reset_peak_memory(device: torch.device) -> None:

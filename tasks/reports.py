@@ -18,9 +18,9 @@ ORDER BY protocol, dataset, backbone, split, shots, rank
 """
 CHANGES = """
 SELECT suite, protocol, dataset, backbone, method, shots, split,
-       previous_mean, current_mean, difference
+       change, previous_mean, current_mean, difference, cause
 FROM nightly_changes WHERE metric = 'accuracy' AND suite = '{suite}'
-  AND (previous_mean IS NULL OR current_mean IS NULL OR abs(difference) > 1e-12)
+  AND change <> 'same'
 ORDER BY protocol, dataset, method, shots, split
 """
 

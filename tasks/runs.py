@@ -15,7 +15,10 @@ from tasks.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run of a suite, as `runs/<run_id>.json` keeps it; `finished_at` is None until it ends."""
+    """One run of a suite, as `runs/<run_id>.json` keeps it; `finished_at` is None until it ends.
+
+    A partial run leaves out or changes parts of its suite: what it lacks has not vanished.
+    """
 
     run_id: str
     suite: str
@@ -24,10 +27,18 @@ class Run:
     trial_ids: tuple[str, ...]
     flow_run_id: str | None
     git_commit: str | None
+    partial: bool
 
 
-def begin(store: Store, *, suite: str, trial_ids: Sequence[str], flow_run_id: str | None) -> Run:
-    """Writes the manifest of a run that begins."""
+def begin(
+    store: Store,
+    *,
+    suite: str,
+    trial_ids: Sequence[str],
+    flow_run_id: str | None,
+    partial: bool = False,
+) -> Run:
+    """Writes the manifest of a run that begins; `partial` if it is not of the suite as shipped."""
     run = Run(
         run_id=uuid.uuid4().hex[:16],
         suite=suite,
@@ -36,6 +47,7 @@ def begin(store: Store, *, suite: str, trial_ids: Sequence[str], flow_run_id: st
         trial_ids=tuple(trial_ids),
         flow_run_id=flow_run_id,
         git_commit=git_commit(),
+        partial=partial,
     )
     _write(store, run)
     return run

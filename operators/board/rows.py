@@ -74,6 +74,7 @@ RUNS = pa.schema(
         ("finished_at", _MICROSECONDS),
         ("flow_run_id", pa.string()),
         ("git_commit", pa.string()),
+        ("partial", pa.bool_()),
         ("trial_ids", pa.list_(pa.string())),
     ]
 )
@@ -188,6 +189,7 @@ def run_row(values: Mapping[str, Any]) -> dict[str, Any]:
             "finished_at": utc(values.get("finished_at")),
             "flow_run_id": values.get("flow_run_id"),
             "git_commit": values.get("git_commit"),
+            "partial": bool(values.get("partial", False)),
             "trial_ids": [str(trial_id) for trial_id in values["trial_ids"]],
         }
         _check([row], RUNS)

@@ -105,7 +105,8 @@ CREATE TABLE runs (
     started_at TIMESTAMP NOT NULL,
     finished_at TIMESTAMP,
     flow_run_id VARCHAR,
-    git_commit VARCHAR
+    git_commit VARCHAR,
+    partial BOOLEAN
 );
 
 CREATE TABLE run_trials (run_id VARCHAR NOT NULL, trial_id VARCHAR NOT NULL);

@@ -8,7 +8,7 @@ prompt is cut at its last token, which changes nothing a causal or masked tower 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +94,13 @@ class CoOp(StaticClassifier):
         """See `Method.check`."""
         if hyperparameters["n_context"] < 1:
             raise ValueError(f"n_context={hyperparameters['n_context']}: learn at least 1 token.")
+        words = hyperparameters["context_init"].split()
+        if words and len(words) != hyperparameters["n_context"]:
+            raise ValueError(
+                f"n_context={hyperparameters['n_context']}, but context_init "
+                f"{hyperparameters['context_init']!r} has {len(words)} words: "
+                f"ask for n_context={len(words)}, or context_init='' for a random start."
+            )
         if hyperparameters["class_position"] not in POSITIONS:
             raise ValueError(
                 f"class_position {hyperparameters['class_position']!r} is not one of "
@@ -104,6 +111,15 @@ class CoOp(StaticClassifier):
                 "per_class=True learns a context for each base class and has none for a new "
                 "one: use per_class=False in base_to_new."
             )
+
+    def with_classes(self, classes: Classes) -> Self:
+        """See `Method.with_classes`; a context of each class's own stays with its classes."""
+        if self.hyperparameters.get("per_class") and classes.names != self.classes.names:
+            raise ValueError(
+                "CoOp with per_class=True learned a context for each of its own classes, so it "
+                "cannot classify others: tune it with per_class=False."
+            )
+        return super().with_classes(classes)
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """The class vectors that the current context gives."""

@@ -461,3 +461,27 @@ def test_an_error_of_any_text_can_be_shown(connection, rows):
 def test_a_metric_that_is_there_twice_is_refused():
     with pytest.raises(ValueError, match="accuracy of all is there more than once"):
         trial({"all": 0.5}, extra=(Metric("all", "accuracy", 0.6, 10),))
+
+
+def test_a_run_of_a_part_of_a_suite_makes_nothing_vanish(connection, rows):
+    one, other = trial({"all": 0.5}, method="one"), trial({"all": 0.5}, method="other")
+    whole = [one.trial_id, other.trial_id]
+    runs = [("r1", whole, False), ("r2", whole, False), ("r3", [one.trial_id], True)]
+    fill(
+        connection,
+        results=[one, other],
+        runs=[
+            run_row(
+                {
+                    "run_id": run_id,
+                    "suite": "s",
+                    "started_at": f"2026-01-0{day}T00:00:00",
+                    "finished_at": f"2026-01-0{day}T01:00:00",
+                    "trial_ids": trial_ids,
+                    "partial": partial,
+                }
+            )
+            for day, (run_id, trial_ids, partial) in enumerate(runs, start=1)
+        ],
+    )
+    assert {row["change"] for row in rows("nightly_changes")} == {"same"}

@@ -1,4 +1,4 @@
--- What moved between the last two finished runs of each suite. A cell that is in both runs is
+-- What moved between the last two finished runs of each suite, runs of a part of it left aside. A cell that is in both runs is
 -- compared with itself; one that changed identity (a new revision, other hyperparameters, another
 -- version of the data) with the cell of the same names, and `cause` says what changed.
 CREATE VIEW nightly_changes AS
@@ -7,7 +7,7 @@ WITH numbered AS (
         run_id, suite, started_at,
         row_number() OVER (PARTITION BY suite ORDER BY started_at DESC, run_id DESC) AS age
     FROM runs
-    WHERE finished_at IS NOT NULL
+    WHERE finished_at IS NOT NULL AND NOT partial
 ),
 last_two AS (
     SELECT * FROM numbered

@@ -1,0 +1,226 @@
+"""The tiny CLIP against transformers' own, and what its folder is asked for."""
+
+import io
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from operators.backbones import BackboneUnavailable, reference
+from operators.backbones.clip import Clip
+from operators.backbones.transformer import DeepPrompts
+from operators.images import decode
+
+TEXTS = ["cat", "a photo of a very small orange boat.", "oak tree, 12!", "a"]
+
+
+@pytest.fixture(scope="module")
+def theirs(clip_folder):
+    """The same folder as transformers loads it."""
+    from transformers import CLIPModel
+
+    return CLIPModel.from_pretrained(clip_folder).eval()
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+@torch.no_grad()
+def test_image_features_are_those_of_transformers(clip, theirs, pixels):
+    wanted = theirs.visual_projection(theirs.vision_model(pixels).pooler_output)
+    torch.testing.assert_close(clip.encode_images(pixels), wanted, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_text_features_of_texts_of_any_length_are_those_of_transformers(clip, theirs):
+    tokens = clip.tokenizer(TEXTS, padding=True, return_tensors="pt")
+    wanted = theirs.text_projection(theirs.text_model(**tokens).pooler_output)
+    ours = clip.tokenize(TEXTS)
+    found = clip.encode_text(clip.embed(ours.ids), ours.end)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_logits_are_those_of_transformers(clip, theirs, pixels):
+    tokens = clip.tokenizer(TEXTS, padding=True, return_tensors="pt")
+    wanted = theirs(**tokens, pixel_values=pixels).logits_per_image
+    images = clip.encode_images(pixels)
+    images = images / images.norm(dim=1, keepdim=True)
+    found = clip.logit_scale * images @ clip.text_features(TEXTS).T
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-4)
+
+
+def test_a_text_has_the_same_feature_alone_and_beside_longer_ones(clip):
+    alone = clip.text_features(TEXTS[:1])
+    torch.testing.assert_close(clip.text_features(TEXTS)[:1], alone, rtol=1e-5, atol=1e-6)
+
+
+def test_a_text_that_is_too_long_is_named(clip):
+    with pytest.raises(ValueError, match=r"'zebra zebra .* 40\. Shorten the class name"):
+        clip.tokenize(["cat", "zebra " * 10])
+
+
+PICTURES = {
+    "landscape": Image.fromarray(noise(45, 80, 3)),
+    "portrait": Image.fromarray(noise(101, 40, 3)),
+    "odd margin": Image.fromarray(noise(33, 64, 3)),
+    "small": Image.fromarray(noise(7, 9, 3)),
+    "as large as the crop": Image.fromarray(noise(32, 32, 3)),
+    "transparent": Image.fromarray(noise(50, 41, 4)),
+    "grey": Image.fromarray(noise(41, 50)),
+    "palette": Image.fromarray(noise(41, 50, 3)).quantize(16),
+}
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_preprocessing_is_that_of_transformers_pixel_for_pixel(clip, clip_folder, picture):
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    processor = CLIPImageProcessorPil.from_pretrained(clip_folder)
+    image = PICTURES[picture]
+    wanted = processor(image, return_tensors="pt")["pixel_values"]
+    found = clip.preprocess([encoded(image)])
+    torch.testing.assert_close(found, wanted, rtol=0, atol=2e-6)  # 1 in 255 is 1.4e-2
+
+
+def test_an_image_is_decoded_by_its_content():
+    assert decode(encoded(PICTURES["landscape"], "GIF")).mode == "RGB"
+
+
+def test_a_transparent_palette_is_decoded_without_a_warning():
+    image = PICTURES["palette"].copy()
+    image.info["transparency"] = bytes(range(16))
+    file = io.BytesIO()
+    image.save(file, "PNG", transparency=bytes(range(16)))
+    assert decode(file.getvalue()).size == image.size
+
+
+@torch.no_grad()
+def test_deep_prompts_replace_tokens_before_every_later_layer(clip):
+    generator = torch.Generator().manual_seed(2)
+    prompts = torch.randn(2, 3, 32, generator=generator)
+    tokens = clip.tokenize(TEXTS)
+    embedded = clip.embed(tokens.ids)
+
+    x = embedded + clip.text_positions[: embedded.shape[1]]
+    causal = torch.full((x.shape[1], x.shape[1]), float("-inf")).triu(1)
+    for index, layer in enumerate(clip.text_tower.layers):
+        if index > 0:
+            x = x.clone()
+            x[:, 1:4] = prompts[index - 1]
+        x = x + plain_attention(layer, layer.norm1(x), causal)
+        hidden = layer.fc1(layer.norm2(x))
+        x = x + layer.fc2(hidden * torch.sigmoid(1.702 * hidden))
+    last = x[torch.arange(len(x)), tokens.end]
+    wanted = clip.text_projection(clip.text_norm(last))
+
+    found = clip.encode_text(embedded, tokens.end, DeepPrompts(prompts, start=1))
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(found, clip.encode_text(embedded, tokens.end), atol=1e-2)
+
+
+def plain_attention(layer, x, mask):
+    """Multi-head attention, one head and one sequence at a time."""
+    width = x.shape[-1] // layer.heads
+    q, k, v = layer.qkv(x).chunk(3, dim=-1)
+    heads = []
+    for start in range(0, x.shape[-1], width):
+        part = slice(start, start + width)
+        scores = q[..., part] @ k[..., part].transpose(1, 2) / width**0.5
+        heads.append((scores + mask).softmax(dim=-1) @ v[..., part])
+    return layer.out(torch.cat(heads, dim=-1))
+
+
+def test_deep_prompts_at_the_end_of_an_image_tower_take_the_last_tokens(clip):
+    tokens, x = torch.ones(1, 2, 48), torch.zeros(3, 19, 48)
+    placed = DeepPrompts(tokens, start=-2).before(1, x)
+    assert placed[:, -2:].eq(1).all()
+    assert placed[:, :-2].eq(0).all()
+    assert torch.equal(DeepPrompts(tokens, start=-2).before(0, x), x)
+    assert torch.equal(DeepPrompts(tokens, start=-2).before(2, x), x)
+
+
+def test_more_deep_prompts_than_layers_are_refused(clip):
+    tokens = clip.tokenize(["cat dog tree"])
+    with pytest.raises(ValueError, match="3 deep prompts for a tower of 3 layers"):
+        clip.encode_text(
+            clip.embed(tokens.ids), tokens.end, DeepPrompts(torch.zeros(3, 1, 32), start=1)
+        )
+
+
+def test_nothing_of_a_backbone_takes_a_gradient(clip):
+    assert not any(p.requires_grad for module in clip.modules() for p in module.parameters())
+
+
+def test_a_hub_id_out_of_reach_gives_one_sentence_that_names_it(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(BackboneUnavailable, match="pass the folder instead") as caught:
+        reference("nobody/no-such-clip").describe()
+    assert "'nobody/no-such-clip' is not on this machine" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_not_there_is_refused():
+    with pytest.raises(BackboneUnavailable, match="no folder at '/no/such/folder'"):
+        reference("/no/such/folder").describe()
+
+
+def test_a_folder_of_another_kind_of_model_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(BackboneUnavailable, match="'bert' model; this family reads 'clip'"):
+        reference(str(tmp_path)).describe()
+
+
+def test_a_folder_without_weights_is_refused(tmp_path, clip_folder):
+    shutil.copy(clip_folder / "config.json", tmp_path)
+    with pytest.raises(BackboneUnavailable, match="holds no weights"):
+        reference(str(tmp_path)).describe()
+
+
+def test_a_folder_is_called_by_its_own_name(clip_folder, clip):
+    assert reference(str(clip_folder)).name == clip.card.name == "tiny-clip"
+    assert clip.card.feature_width == clip.feature_width == 24
+
+
+def test_an_unknown_name_is_no_backbone():
+    with pytest.raises(LookupError, match="no backbone is called 'clip-b16'"):
+        reference("clip-b16")
+
+
+def test_the_fingerprint_knows_neither_the_folders_name_nor_its_time(clip, clip_folder, tmp_path):
+    twin = tmp_path / "another-name"
+    shutil.copytree(clip_folder, twin)
+    for file in twin.iterdir():
+        os.utime(file, (0, 0))
+    assert Clip.describe("x", str(twin)).fingerprint == clip.card.fingerprint
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["model.safetensors", "tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"],
+)
+def test_the_fingerprint_moves_with_every_file_that_moves_a_feature(
+    file, clip, clip_folder, tmp_path
+):
+    twin = tmp_path / "tiny-clip"
+    shutil.copytree(clip_folder, twin)
+    content = bytearray((twin / file).read_bytes())
+    content[-3] ^= 1
+    (twin / file).write_bytes(content)
+    assert Clip.describe("x", str(twin)).fingerprint != clip.card.fingerprint
