@@ -56,7 +56,10 @@ class Preprocessing:
 
 def decode(image: bytes) -> Image.Image:
     """Decodes an image by its content, whatever its name says, as RGB."""
-    return Image.open(io.BytesIO(image)).convert("RGB")
+    opened = Image.open(io.BytesIO(image))
+    if opened.mode == "P" and "transparency" in opened.info:
+        opened = opened.convert("RGBA")  # the same colours, without Pillow's warning
+    return opened.convert("RGB")
 
 
 def centre_crop(image: Image.Image, short_side: int, size: int) -> UInt8[np.ndarray, "s s 3"]:

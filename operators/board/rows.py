@@ -253,6 +253,7 @@ def _check(rows: list[dict[str, Any]], schema: pa.Schema) -> None:
 
 _PYTHON_TYPES: dict[pa.DataType, tuple[tuple[type, ...], int | None]] = {  # and limit
     pa.string(): ((str,), None),
+    pa.bool_(): ((bool,), None),
     pa.int32(): ((int,), 2**31),
     pa.int64(): ((int,), 2**63),
     pa.float64(): ((int, float), None),
