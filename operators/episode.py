@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -64,6 +64,7 @@ class Episode:
         )
 
 
+@runtime_checkable
 class ImageSource(Protocol):
     """Where the images of a dataset come from, as features or as pixels."""
 

@@ -5,6 +5,8 @@ then per-channel standardisation (Radford et al., "Learning Transferable Visual 
 Natural Language Supervision", ICML 2021, released `clip.load` transform). The arithmetic
 is that of transformers' CLIP image processor; torchvision, which the CoOp code bases use,
 rounds the corner of an odd margin the other way, so a crop may start one pixel off there.
+Transparency is dropped, as CLIP's released transform and CoOp do; transformers lays such an
+image on white.
 """
 
 import io

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from operators.spec import TrialSpec
 from operators.tuning import FitReport, logits_of
 
 
+@runtime_checkable
 class Data(Protocol):
     """What a trial needs of a dataset."""
 

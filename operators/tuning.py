@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +78,7 @@ class FitReport:
     selected: dict[str, float] | None = None
 
 
+@runtime_checkable
 class Tunable(Protocol):
     """What the loop needs of a method."""
 

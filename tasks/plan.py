@@ -280,7 +280,7 @@ def variant_of(spec: TrialSpec) -> str:
     if method is not None:
         text = variant(method, spec.hyperparameters, protocol=spec.protocol, shots=spec.shots)
     if spec.test_rows_per_class is not None:
-        text += f" test<={spec.test_rows_per_class}/class"
+        text += f" test_rows_per_class={spec.test_rows_per_class}"
     return text.strip()
 
 

@@ -126,6 +126,8 @@ def read_suite(path: Path) -> Suite:
         values = yaml.safe_load(path.read_text("utf-8"))
     except yaml.YAMLError as error:
         raise RequestError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{path} is no text in UTF-8, so it is no suite file.") from error
     if not isinstance(values, dict):
         raise RequestError(f"{path} is no mapping of keys to values. Start with `datasets: [..]`.")
     return make_suite({"name": path.stem, **values}, where=str(path))
@@ -138,7 +140,7 @@ def make_suite(values: Mapping[str, Any], *, where: str) -> Suite:
         RequestError: As `read_suite`; every fault is named.
     """
     try:
-        return Suite(**values)
+        return Suite.model_validate(dict(values))
     except ValidationError as error:
         raise RequestError(f"{where}: {_sentences(error)}") from error
 

@@ -79,8 +79,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(shown(value) for value in row))
-    wide = Console(highlight=False, width=max(out.width, 100) if not out.is_terminal else None)
-    wide.print(table)
+    # A file or a pipe has no width; nothing is worse there than a folded table.
+    (out if out.is_terminal else Console(highlight=False, width=240)).print(table)
 
 
 def shown(value: Any) -> str:

@@ -3,12 +3,12 @@
 import html
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from flows.cli.common import err, print_table
+from flows.cli.common import err, out, print_table
 
 
 class TerminalReporter:
@@ -58,44 +58,51 @@ class TerminalReporter:
         self.console.print(f"  {text}", markup=False, soft_wrap=True)
 
 
-def board_tables(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str], list[list[str]]]]:
+class BoardTable(NamedTuple):
+    """One table of the board, ready to be shown.
+
+    Attributes:
+        title: Dataset, protocol and backbone.
+        columns: Names of the columns; the first is that of the method.
+        rows: A text for each column.
+        notes: What differs from the published settings, one line a method.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def board_tables(rows: Sequence[Mapping[str, Any]]) -> list[BoardTable]:
     """The board as one table for each protocol, dataset and backbone.
+
+    Methods go down, shots and splits across. Base and new accuracies are followed by their
+    harmonic mean, taken of the means.
 
     Args:
         rows: As `tasks.reports.board_rows` gives them.
-
-    Returns:
-        Title, column names and rows of each table: methods down, shots and splits across,
-        accuracy in percent with the standard deviation over seeds. Base and new accuracies
-        are followed by their harmonic mean, taken of the means.
     """
     tables = []
     for (protocol, dataset, backbone), group in _grouped(rows, "protocol", "dataset", "backbone"):
-        columns = sorted({(row["shots"], row["split"]) for row in group})
-        cells: dict[tuple[str, str], dict[tuple[int, str], Mapping[str, Any]]] = {}
-        for row in group:
-            key = (row["method"], row["variant"] or "")
-            cells.setdefault(key, {})[row["shots"], row["split"]] = row
-        both = {shots for shots, split in columns if split == "new"}
-        heads: list[tuple[int, str]] = sorted(
-            [*columns, *((shots, "H") for shots in both)], key=_order
-        )
-        body = []
-        for (method, variant), found in sorted(cells.items(), key=_best_last):
-            body.append([method, *(_cell(found, head) for head in heads), variant])
-        names = [f"{shots} {'shot' if shots == 1 else 'shots'}" for shots, _ in heads]
-        marks = ["" if split == "all" else f" {split}" for _, split in heads]
-        titles = [name + mark for name, mark in zip(names, marks, strict=True)]
-        tables.append(
-            (f"{dataset} · {protocol} · {backbone}", ["method", *titles, "settings"], body)
-        )
+        columns = {(row["shots"], row["split"]) for row in group}
+        columns |= {(shots, "H") for shots, split in columns if split == "new"}
+        heads = sorted(columns, key=_order)
+        names = ["method", *(_heading(shots, split) for shots, split in heads)]
+        lines = sorted(_lines(group), key=_worst_first)
+        body = [[line.name, *(_cell(line.cells, head) for head in heads)] for line in lines]
+        notes = _notes({line.name: line.settings for line in lines})
+        tables.append(BoardTable(f"{dataset} · {protocol} · {backbone}", names, body, notes))
     return tables
 
 
 def print_board(rows: Sequence[Mapping[str, Any]]) -> None:
     """Prints the board."""
-    for title, columns, body in board_tables(rows):
-        print_table(columns, body, title=f"\n{title}   accuracy in %, mean ± std over seeds")
+    out.print("\naccuracy in %, mean ± standard deviation over seeds")
+    for table in board_tables(rows):
+        print_table(table.columns, table.rows, title=f"\n{table.title}")
+        for note in table.notes:
+            out.print(f"   {note}", markup=False, soft_wrap=True, style="dim")
 
 
 def board_page(rows: Sequence[Mapping[str, Any]], title: str = "Shotboard") -> str:
@@ -114,15 +121,15 @@ def board_page(rows: Sequence[Mapping[str, Any]], title: str = "Shotboard") -> s
         "<p>Accuracy in %, mean ± standard deviation over seeds; H is the harmonic mean of the "
         "base and new means.</p>",
     ]
-    for heading, columns, body in board_tables(rows):
-        parts.append(f"<h2>{html.escape(heading)}</h2><table><tr>")
-        parts += [f"<th>{html.escape(column)}</th>" for column in columns]
+    for table in board_tables(rows):
+        parts.append(f"<h2>{html.escape(table.title)}</h2><table><tr>")
+        parts += [f"<th>{html.escape(column)}</th>" for column in table.columns]
         parts.append("</tr>")
-        for row in body:
-            parts.append(
-                "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            )
+        for row in table.rows:
+            cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
+            parts.append(f"<tr>{cells}</tr>")
         parts.append("</table>")
+        parts += [f"<small>{html.escape(note)}</small><br>" for note in table.notes]
     return "\n".join([*parts, "</html>"])
 
 
@@ -138,19 +145,49 @@ def _cell(found: Mapping[tuple[int, str], Mapping[str, Any]], head: tuple[int, s
     return f"{100 * 2 * base['mean'] * new['mean'] / (base['mean'] + new['mean']):.1f}"
 
 
-def _order(head: tuple[int, str]) -> tuple[int, int]:
-    return head[0], ("all", "base", "new", "H").index(head[1]) if head[1] in (
-        "all",
-        "base",
-        "new",
-        "H",
-    ) else 9
+class _Line(NamedTuple):
+    name: str
+    settings: str
+    cells: dict[tuple[int, str], Mapping[str, Any]]
 
 
-def _best_last(item: tuple[Any, Mapping[tuple[int, str], Mapping[str, Any]]]) -> tuple[float, str]:
-    """Methods in order of their accuracy at most shots: the baseline on top, the best below."""
-    (method, _), found = item
-    return found[max(found)]["mean"], method
+def _lines(group: Iterable[Mapping[str, Any]]) -> list[_Line]:
+    """One line a method; one for each of its settings where two were run with the same shots."""
+    lines = []
+    for (method,), rows in _grouped(group, "method"):
+        places = [(row["shots"], row["split"]) for row in rows]
+        alike = len(set(places)) == len(places)
+        for _, members in [(None, rows)] if alike else _grouped(rows, "variant"):
+            cells = {(row["shots"], row["split"]): row for row in members}
+            settings = max((row["variant"] or "" for row in members), key=len)
+            name = method if alike else f"{method} [{settings or 'published'}]"
+            lines.append(_Line(name, settings if alike else "", cells))
+    return lines
+
+
+def _notes(settings: Mapping[str, str]) -> list[str]:
+    """A line for what all methods share, then one for each that differs further."""
+    words = {name: text.split() for name, text in settings.items()}
+    shared = [w for w in next(iter(words.values())) if all(w in other for other in words.values())]
+    own = {name: [w for w in found if w not in shared] for name, found in words.items()}
+    notes = [f"all methods: {' '.join(shared)}"] if shared else []
+    return notes + [f"{name}: {' '.join(found)}" for name, found in own.items() if found]
+
+
+def _heading(shots: int, split: str) -> str:
+    """`16 shots`, or `16 base` where the split says more."""
+    return f"{shots} {'shot' if shots == 1 else 'shots'}" if split == "all" else f"{shots} {split}"
+
+
+def _order(head: tuple[int, str]) -> tuple[int, int, str]:
+    known = ("all", "base", "new", "H")
+    shots, split = head
+    return shots, known.index(split) if split in known else len(known), split
+
+
+def _worst_first(line: _Line) -> tuple[float, str]:
+    """Methods in order of their accuracy at most shots, so that the best ends the table."""
+    return line.cells[max(line.cells)]["mean"], line.name
 
 
 def _grouped(

@@ -31,8 +31,20 @@ from operators.spec import ID_LENGTH
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
-TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt")
-SETTINGS = ("config.json", "preprocessor_config.json", "model.safetensors.index.json")
+TOKENIZER = (
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+SETTINGS = (
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "model.safetensors.index.json",
+)
 
 
 class Clip(Backbone):
@@ -48,7 +60,7 @@ class Clip(Backbone):
         self.device = device
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         self.preprocess = read_preprocessing(folder, config.vision_config.image_size)
-        self.logit_scale = math.exp(float(model.logit_scale))
+        self.logit_scale = math.exp(float(model.logit_scale.detach()))
         self.token_width = config.text_config.hidden_size
         self.feature_width = config.projection_dim
         self.context_length = config.text_config.max_position_embeddings
@@ -187,10 +199,21 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_preprocessing(folder: Path, image_size: int) -> Preprocessing:
-    """The preprocessing that a model was published with, CLIP's own where it does not say."""
-    path = folder / "preprocessor_config.json"
-    settings = json.loads(path.read_text()) if path.is_file() else {}
+    """The preprocessing that a model was published with, CLIP's own where it does not say.
+
+    Raises:
+        BackboneUnavailable: It resizes in another way than by the short side.
+    """
+    settings: dict[str, Any] = {}
+    if (folder / "preprocessor_config.json").is_file():
+        settings = json.loads((folder / "preprocessor_config.json").read_text())
+    elif (folder / "processor_config.json").is_file():  # where transformers 5 writes it
+        settings = json.loads((folder / "processor_config.json").read_text())["image_processor"]
     size = settings.get("size", image_size)
+    if isinstance(size, dict) and "shortest_edge" not in size:
+        raise BackboneUnavailable(
+            f"{folder} resizes images to {size}; this family resizes the 'shortest_edge' and crops."
+        )
     crop = settings.get("crop_size", image_size)
     return Preprocessing(
         size=crop["height"] if isinstance(crop, dict) else crop,
@@ -222,7 +245,7 @@ def digest_files(files: Sequence[Path]) -> str:
     return total.hexdigest()[:ID_LENGTH]
 
 
-def tower(config: Any, layers: Sequence[nn.Module], *, causal: bool = False) -> Tower:
+def tower(config: Any, layers: nn.ModuleList, *, causal: bool = False) -> Tower:
     """A `Tower` with the weights of transformers' CLIP layers."""
     shape = TowerShape(
         width=config.hidden_size,

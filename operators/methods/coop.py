@@ -8,14 +8,14 @@ prompt is cut at its last token, which changes nothing a causal or masked tower 
 """
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from operators.backbones import Backbone
 from operators.episode import Classes
-from operators.methods.base import MethodCard, StaticClassifier
+from operators.methods.base import Method, MethodCard, StaticClassifier
 from operators.methods.prompt_tokens import (
     POSITIONS,
     ClassPosition,
@@ -112,7 +112,7 @@ class CoOp(StaticClassifier):
                 "one: use per_class=False in base_to_new."
             )
 
-    def with_classes(self, classes: Classes) -> Self:
+    def with_classes(self, classes: Classes) -> Method:
         """See `Method.with_classes`; a context of each class's own stays with its classes."""
         if self.hyperparameters.get("per_class") and classes.names != self.classes.names:
             raise ValueError(

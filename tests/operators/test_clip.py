@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from operators.backbones import BackboneUnavailable, reference
-from operators.backbones.clip import Clip
+from operators.backbones.clip import CLIP_MEAN, CLIP_STD, Clip, read_preprocessing
 from operators.backbones.transformer import DeepPrompts
-from operators.images import decode
+from operators.images import Preprocessing, decode
 
 TEXTS = ["cat", "a photo of a very small orange boat.", "oak tree, 12!", "a"]
 
@@ -94,9 +94,32 @@ def test_preprocessing_is_that_of_transformers_pixel_for_pixel(clip, clip_folder
 
     processor = CLIPImageProcessorPil.from_pretrained(clip_folder)
     image = PICTURES[picture]
-    wanted = processor(image, return_tensors="pt")["pixel_values"]
+    opaque = image.convert("RGB")  # transformers would lay a transparent image on white
+    wanted = processor(opaque, return_tensors="pt")["pixel_values"]
     found = clip.preprocess([encoded(image)])
     torch.testing.assert_close(found, wanted, rtol=0, atol=2e-6)  # 1 in 255 is 1.4e-2
+
+
+def test_preprocessing_is_read_where_transformers_5_writes_it(clip_folder, tmp_path):
+    settings = json.loads((clip_folder / "preprocessor_config.json").read_text())
+    settings["image_mean"] = [0.1, 0.2, 0.3]
+    (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": settings}))
+    assert read_preprocessing(tmp_path, 224) == Preprocessing(
+        size=32, short_side=32, mean=(0.1, 0.2, 0.3), std=CLIP_STD
+    )
+
+
+def test_preprocessing_is_clips_own_where_nothing_is_said(tmp_path):
+    assert read_preprocessing(tmp_path, 48) == Preprocessing(
+        size=48, short_side=48, mean=CLIP_MEAN, std=CLIP_STD
+    )
+
+
+def test_a_resize_that_squeezes_is_refused(tmp_path):
+    settings = {"size": {"height": 32, "width": 32}}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    with pytest.raises(BackboneUnavailable, match="this family resizes the 'shortest_edge'"):
+        read_preprocessing(tmp_path, 32)
 
 
 def test_an_image_is_decoded_by_its_content():

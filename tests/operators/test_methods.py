@@ -1,0 +1,164 @@
+"""The contract of all methods, with both kinds of text tower. No method has a case of its own.
+
+What only one method promises is in a file of that method.
+"""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from operators.episode import Classes
+from operators.methods import METHODS
+from operators.methods.hyperparameters import defaults, own_of, resolve, tuning_of, variant
+
+LABELS = [0, 1, 2, 3] * 3
+QUICK = {"epochs": 4, "search_steps": 2, "search_steps_beta": 10}
+
+
+@pytest.fixture(params=METHODS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def method(name):
+    return METHODS[name]
+
+
+def build(method, backbone, classes, seed=0):
+    return method(backbone, classes, generator=torch.Generator().manual_seed(seed))
+
+
+def fit(method, backbone, classes, shots, seed=0):
+    """A method tuned by a shortened recipe, as a trial would tune it, and its report."""
+    given = {key: value for key, value in QUICK.items() if key in defaults(method)}
+    values = resolve("it", method, given, protocol="few_shot", shots=1)
+    generator = torch.Generator().manual_seed(seed)
+    built = method(backbone, classes, generator=generator, **own_of(method, values))
+    tuning = tuning_of(method, values)
+    tuning = tuning and replace(tuning, warmup_epochs=0)
+    report = built.fit(shots, tuning=tuning, generator=torch.Generator().manual_seed(seed))
+    return built.eval(), report
+
+
+def frozen(backbone):
+    return [value.clone() for m in backbone.modules() for value in m.state_dict().values()]
+
+
+def test_one_logit_a_class_before_and_after_fitting(method, backbone, classes, few_shot):
+    shots = few_shot(backbone.feature_width, LABELS, [0, 1, 2, 3])
+    before = build(method, backbone, classes).logits(shots.train)
+    fitted, _ = fit(method, backbone, classes, shots)
+    for logits in (before, fitted.logits(shots.train)):
+        assert logits.shape == (len(LABELS), len(classes))
+        assert logits.isfinite().all()
+
+
+def test_fitting_leaves_the_backbone_alone_bit_by_bit(method, backbone, classes, few_shot):
+    before = frozen(backbone)
+    built, _ = fit(method, backbone, classes, few_shot(backbone.feature_width, LABELS))
+    assert all(torch.equal(*pair) for pair in zip(before, frozen(backbone), strict=True))
+    assert not any(p.requires_grad for m in backbone.modules() for p in m.parameters())
+    owned = {id(p) for m in backbone.modules() for p in m.parameters()}
+    assert not any(id(p) in owned for p in built.parameters())
+
+
+def test_what_requires_a_gradient_gets_one(method, backbone, classes, few_shot):
+    shots = few_shot(backbone.feature_width, LABELS)
+    built, _ = fit(method, backbone, classes, shots)
+    trained = [p for p in built.parameters() if p.requires_grad]
+    assert not trained or method.card.learns
+    if trained:
+        built.train()
+        built.loss(shots.train).backward()
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in trained)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_same_generator_same_result(method, backbone, classes, few_shot, seed):
+    shots = few_shot(backbone.feature_width, LABELS, [0, 1, 2, 3])
+    twins = [fit(method, backbone, classes, shots, seed)[0] for _ in range(2)]
+    for one, other in zip(*(twin.learned().values() for twin in twins), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_global_random_state_decides_nothing(method, backbone, classes, few_shot):
+    shots = few_shot(backbone.feature_width, LABELS)
+    results = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        results.append(fit(method, backbone, classes, shots)[0].logits(shots.train))
+    assert torch.equal(*results)
+
+
+def test_gradient_steps_lower_the_loss(method, backbone, classes, few_shot):
+    if method.tuning is None:
+        return
+    _, report = fit(method, backbone, classes, few_shot(backbone.feature_width, LABELS))
+    assert report.steps == len(report.losses) == QUICK["epochs"]
+    assert report.losses[-1] < report.losses[0]
+
+
+def test_what_was_learned_survives_a_file(method, backbone, classes, few_shot, tmp_path):
+    shots = few_shot(backbone.feature_width, LABELS, [0, 1, 2, 3])
+    fitted, _ = fit(method, backbone, classes, shots)
+    save_file({k: v.contiguous() for k, v in fitted.learned().items()}, tmp_path / "prompt")
+    fresh = build(method, backbone, classes, seed=7)
+    given = fitted.hyperparameters
+    fresh = method(backbone, classes, generator=torch.Generator(), **given)
+    fresh.load_state_dict(load_file(tmp_path / "prompt"))
+    assert torch.equal(fresh.eval().logits(shots.train), fitted.logits(shots.train))
+
+
+def test_the_prompt_file_holds_nothing_frozen(method, backbone, classes, few_shot):
+    fitted, _ = fit(method, backbone, classes, few_shot(backbone.feature_width, LABELS))
+    owned = sum(value.numel() for value in fitted.learned().values())
+    assert owned < sum(value.numel() for value in frozen(backbone)) / 2
+
+
+def test_other_classes_are_classified_or_refused(method, backbone, classes, few_shot):
+    shots = few_shot(backbone.feature_width, LABELS)
+    fitted, _ = fit(method, backbone, classes, shots)
+    others = Classes(("zebra", "tea pot"), classes.templates)
+    if not method.card.new_classes:
+        with pytest.raises(ValueError, match="cannot classify others"):
+            fitted.with_classes(others)
+        return
+    assert fitted.with_classes(others).logits(shots.train).shape == (len(LABELS), 2)
+    there = fitted.with_classes(others).with_classes(classes)
+    torch.testing.assert_close(there.logits(shots.train), fitted.logits(shots.train))
+
+
+@pytest.mark.parametrize("train", [[0, 1], [0, 0, 0, 1], [1, 0, 1]])
+def test_two_classes_and_few_images_will_do(method, backbone, classes, few_shot, train):
+    two = classes.subset([1, 0])
+    shots = few_shot(backbone.feature_width, train)
+    fitted, _ = fit(method, backbone, two, shots)
+    assert fitted.logits(shots.train).shape == (len(train), 2)
+
+
+def test_the_order_of_classes_only_reorders_zero_shot_logits(method, backbone, classes, few_shot):
+    if method.card.learns:
+        return
+    batch = few_shot(backbone.feature_width, LABELS).train
+    turned = build(method, backbone, classes.subset([3, 2, 1, 0])).logits(batch)
+    wanted = build(method, backbone, classes).logits(batch).flip(1)
+    torch.testing.assert_close(turned, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_the_card_is_filled(method):
+    card = method.card
+    assert card.title
+    assert card.tunes
+    assert any(str(year) in card.source for year in range(2019, 2030))
+    assert method.revision >= 1
+    assert method.__doc__
+
+
+def test_defaults_resolve_for_every_protocol_and_differ_from_nothing(name, method):
+    for protocol in ("few_shot", "base_to_new", "zero_shot"):
+        values = resolve(name, method, {}, protocol=protocol, shots=4)
+        assert set(values) == set(defaults(method))
+        assert variant(method, values, protocol=protocol, shots=4) == ""

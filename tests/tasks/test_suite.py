@@ -1,0 +1,206 @@
+"""A suite as a user writes it, and what the command line changes of it."""
+
+import pytest
+
+from flows.suites import load_suite, shipped
+from tasks.plan import check
+from tasks.resolve import RequestError
+from tasks.suite import Overrides, make_suite, override, read_suite
+
+BASE = {"name": "mini", "datasets": ["digits"], "methods": ["zero-shot", "coop"]}
+
+
+def suite(**changes):
+    return make_suite({**BASE, **changes}, where="mini.yaml")
+
+
+def refused(**changes):
+    with pytest.raises(RequestError) as caught:
+        suite(**changes)
+    return str(caught.value)
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text, name="mine.yaml"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_a_suite_takes_the_name_of_its_file_unless_it_says_otherwise(file):
+    text = "datasets: [digits]\nmethods: [coop]\n"
+    assert read_suite(file(text)).name == "mine"
+    assert read_suite(file(f"{text}name: other\n")).name == "other"
+
+
+@pytest.mark.parametrize(
+    ("entry", "hyperparameters"),
+    [
+        ("coop", {}),
+        ({"coop": {"epochs": 3}}, {"epochs": 3}),
+        ({"coop": None}, {}),
+        ({"id": "coop"}, {}),
+        ({"id": "coop", "hyperparameters": {"epochs": 3}}, {"epochs": 3}),
+    ],
+)
+def test_a_method_is_a_name_or_a_name_with_hyperparameters(entry, hyperparameters):
+    (choice,) = suite(methods=[entry]).methods
+    assert (choice.id, choice.hyperparameters) == ("coop", hyperparameters)
+
+
+def test_the_published_shots_and_seeds_are_the_defaults():
+    assert suite().shots == (1, 2, 4, 8, 16)
+    assert suite().seeds == (1, 2, 3)
+    assert suite().protocols == ("few_shot",)
+
+
+def test_an_unknown_key_is_refused_by_name_with_the_nearest():
+    text = refused(shot=[1])
+    assert text == "mini.yaml: no key of a suite is called 'shot'. Did you mean shots?"
+
+
+def test_an_unknown_key_of_a_method_entry_is_refused_by_name():
+    text = refused(methods=[{"id": "coop", "hyperparameter": {"epochs": 3}}])
+    assert "no key of a method entry is called 'hyperparameter'" in text
+    assert "Did you mean hyperparameters?" in text
+
+
+def test_a_missing_key_is_named():
+    with pytest.raises(RequestError, match="the key 'datasets' is missing"):
+        make_suite({"name": "mini", "methods": ["coop"]}, where="mini.yaml")
+
+
+def test_all_faults_are_said_at_once():
+    text = refused(shot=[1], seeds=[-1])
+    assert "'shot'" in text
+    assert "seed=-1" in text
+
+
+def test_no_shots_at_all_is_refused_with_the_way_out():
+    text = refused(shots=[0, 1])
+    assert "shots=0: a few-shot episode needs at least 1 labelled image a class" in text
+    assert "zero_shot" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"shots": [1, 1]}, "shots names 1 twice"),
+        ({"seeds": [2, 1, 2]}, "seeds names 2 twice"),
+        ({"datasets": ["digits", "digits"]}, "digits twice"),
+        ({"methods": ["coop", "coop"]}, "coop"),
+    ],
+)
+def test_a_repetition_is_refused(changes, said):
+    assert said in refused(**changes)
+
+
+def test_a_method_may_come_twice_with_other_hyperparameters():
+    assert len(suite(methods=["coop", {"coop": {"epochs": 3}}]).methods) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"datasets": []}, "datasets=[]"),
+        ({"methods": []}, "methods=[]"),
+        ({"shots": ["x"]}, "shots.0='x'"),
+        ({"seeds": [1.5]}, "seeds.0=1.5"),
+        ({"test_rows_per_class": 0}, "test_rows_per_class=0: keep at least 1"),
+        ({"setting": "papers"}, "setting='papers'"),
+        ({"precision": "fp8"}, "precision='fp8'"),
+    ],
+)
+def test_a_value_that_cannot_work_is_named(changes, said):
+    text = refused(**changes)
+    assert said in text
+    assert "\n" not in text
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(RequestError, match=r"no suite file at .*absent\.yaml"):
+        read_suite(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize("text", ["datasets: [digits", "a: b: c", "\tdatasets: x"])
+def test_a_file_that_is_no_yaml_is_one_sentence(file, text):
+    with pytest.raises(RequestError, match=r"mine\.yaml is not valid YAML") as caught:
+        read_suite(file(text))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "- digits", "digits"])
+def test_a_file_without_keys_is_refused(file, text):
+    with pytest.raises(RequestError, match="is no mapping of keys to values"):
+        read_suite(file(text))
+
+
+def test_a_file_that_is_no_text_is_one_sentence(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"\xff\xfe\x00datasets")
+    with pytest.raises(RequestError, match=r"mine\.yaml is no text in UTF-8"):
+        read_suite(path)
+
+
+def test_a_key_that_is_no_text_is_refused():
+    with pytest.raises(RequestError, match="1"):
+        make_suite({**BASE, 1: "x"}, where="mini.yaml")
+
+
+def test_nothing_changed_is_the_same_suite():
+    assert override(suite(), Overrides()) == suite()
+
+
+def test_an_override_replaces_what_it_names_and_nothing_else():
+    changed = override(suite(), Overrides(shots=(2,), seeds=(5,), datasets=("textiles",)))
+    assert (changed.shots, changed.seeds, changed.datasets) == ((2,), (5,), ("textiles",))
+    assert changed.methods == suite().methods
+
+
+def test_a_method_of_the_suite_keeps_its_hyperparameters_and_another_has_the_published():
+    base = suite(methods=["zero-shot", {"coop": {"epochs": 3}}])
+    changed = override(base, Overrides(methods=("coop", "tip-adapter")))
+    assert [(m.id, m.hyperparameters) for m in changed.methods] == [
+        ("coop", {"epochs": 3}),
+        ("tip-adapter", {}),
+    ]
+
+
+def test_set_changes_single_hyperparameters():
+    base = suite(methods=[{"coop": {"epochs": 3, "lr": 0.1}}])
+    changed = override(base, Overrides(hyperparameters={"coop": {"epochs": 9}}))
+    assert changed.methods[0].hyperparameters == {"epochs": 9, "lr": 0.1}
+
+
+def test_set_on_a_method_that_is_not_there_is_refused():
+    with pytest.raises(RequestError, match=r"hyperparameter of kgcoop was set.*coop, zero-shot"):
+        override(suite(), Overrides(hyperparameters={"kgcoop": {"epochs": 9}}))
+
+
+def test_an_override_is_checked_like_a_suite():
+    with pytest.raises(RequestError, match="shots=0"):
+        override(suite(), Overrides(shots=(0,)))
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_suite_is_named_like_its_file_and_says_what_it_is(name):
+    assert load_suite(name).name == name
+    assert load_suite(name).description
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_suite_can_be_run(store, name):
+    check(store, load_suite(name))
+
+
+def test_an_unknown_suite_is_refused_with_the_nearest():
+    with pytest.raises(RequestError, match=r"'quikstart'. Did you mean quickstart\?"):
+        load_suite("quikstart")
+
+
+def test_a_path_is_never_taken_for_a_shipped_name(tmp_path):
+    with pytest.raises(RequestError, match="no suite file at"):
+        load_suite(str(tmp_path / "quickstart"))
