@@ -211,7 +211,7 @@ def prefect_api() -> Check:
         return Check("prefect server", "ok", "none is set; a run starts a private one")
     trouble = reachable(url, seconds=2)
     if trouble:
-        way_out = "Start it (`shotboard up`), or unset PREFECT_API_URL."
+        way_out = "Start it (`prefect server start`), or unset PREFECT_API_URL."
         return Check("prefect server", "fail", f"{url} does not answer: {trouble}", way_out)
     return Check("prefect server", "ok", url)
 

@@ -23,6 +23,10 @@ LOCAL_RAY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 WORKER = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # one core, one worker, one thread
 
 
+class MachineError(RuntimeError):
+    """What a run needs of this machine failed in the middle; its text says what to do."""
+
+
 def set_defaults(environ: MutableMapping[str, str] = os.environ) -> None:
     """Turns telemetry off wherever the user has not decided otherwise."""
     _fill(environ, QUIET)

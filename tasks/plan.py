@@ -1,5 +1,6 @@
 """From a suite to the trials it means: which are there, which are missing, which make no sense."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby, product
@@ -175,11 +176,9 @@ def make_plan(store: Store, request: Request, datasets: "Mapping[str, Dataset | 
         card, dataset = request.backbones.cards[name], datasets[dataset_name]
         for protocol_name in suite.protocols:
             protocol = resolve.protocol(protocol_name)
-            if len(dataset.classes) < protocol.minimum_classes:
-                draft.skipped[
-                    f"{protocol_name} on {dataset_name}: it has {len(dataset.classes)} classes, "
-                    f"and {protocol.minimum_classes} are needed."
-                ] = None
+            reason = unsuited(dataset, protocol)
+            if reason:
+                draft.skipped[f"{protocol_name} on {dataset_name}: {reason}"] = None
                 continue
             if protocol.learns and isinstance(dataset, Dataset):
                 _notice_small_classes(draft, dataset, suite)
@@ -244,6 +243,18 @@ def _refuse_without_validation(name: str, dataset: Dataset) -> None:
         )
 
 
+def unsuited(dataset: "Dataset | Preview", protocol: Protocol) -> str:
+    """Why a dataset has no place in a protocol; empty if it has."""
+    if len(dataset.classes) < protocol.minimum_classes:
+        return f"it has {len(dataset.classes)} classes, and {protocol.minimum_classes} are needed."
+    if isinstance(dataset, Dataset):
+        if not len(dataset.rows_of("test")):
+            return "it has no test rows."
+        if protocol.learns and not len(dataset.rows_of("train")):
+            return "it has no train rows to draw from; use the protocol zero_shot."
+    return ""
+
+
 def unfit(name: str, method: type[Method], protocol_name: str, protocol: Protocol) -> str:
     """Why a method has no place in a protocol; empty if it has."""
     if method.card.learns and not protocol.learns:
@@ -264,6 +275,9 @@ def hyperparameters(
     Raises:
         RequestError: A name or a value cannot be.
     """
+    for name, value in choice.hyperparameters.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RequestError(f"{choice.id}: {name}={value}: give a finite number.")
     try:
         return resolve_hyperparameters(
             choice.id, method, choice.hyperparameters, protocol=protocol, shots=shots

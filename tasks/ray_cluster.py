@@ -4,6 +4,7 @@ Ray's own scheduling is used for long-lived actors alone: a trial is too short t
 its own, and an actor keeps its backbones and features between trials.
 """
 
+import logging
 import math
 import os
 import queue
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks.environment import for_workers, set_defaults, set_local_ray
+from tasks.environment import MachineError, for_workers, set_defaults, set_local_ray
 
 OBJECT_STORE_BYTES = 200 * 2**20  # arguments are names and paths; features travel as files
 RESTARTS = 4  # deaths of one worker before another takes its place
@@ -34,7 +35,7 @@ class Outcome(NamedTuple):
     error: BaseException | None
 
 
-class WorkerDied(RuntimeError):
+class WorkerDied(MachineError):
     """Every try of a batch ended with the death of its worker."""
 
 
@@ -129,7 +130,7 @@ def ray_cluster(
         ConnectionError: No Ray answers at `address`.
         ValueError: `workers` or `gpus_per_worker` is more than the cluster has, or makes no sense.
     """
-    _check_request(gpus_per_worker, workers)
+    check_request(None, gpus_per_worker=gpus_per_worker, workers=workers)
     cluster = Cluster(address, cpus, gpus_per_worker, workers)
     try:
         if address or gpus_per_worker:
@@ -274,7 +275,13 @@ class WorkerPool:
             return fresh
 
 
-def _check_request(gpus_per_worker: float, workers: int | None) -> None:
+def check_request(address: str | None, *, gpus_per_worker: float, workers: int | None) -> None:
+    """Refuses what is wrong with the arguments of `ray_cluster` before anything starts.
+
+    Raises:
+        ConnectionError: Nobody listens at `address`.
+        ValueError: `workers` or `gpus_per_worker` makes no sense.
+    """
     if gpus_per_worker < 0 or (gpus_per_worker > 1 and gpus_per_worker != int(gpus_per_worker)):
         raise ValueError(
             f"gpus_per_worker={gpus_per_worker:g}: give 0, a part of one GPU such as 0.5, or a "
@@ -282,6 +289,9 @@ def _check_request(gpus_per_worker: float, workers: int | None) -> None:
         )
     if workers is not None and workers < 1:
         raise ValueError(f"workers={workers}: a run needs at least 1 worker.")
+    trouble = _nobody_listens(address) if address else None
+    if trouble:
+        raise ConnectionError(_no_cluster(str(address), trouble))
 
 
 def _connect(address: str | None, cpus: int | None) -> bool:
@@ -303,6 +313,8 @@ def _connect(address: str | None, cpus: int | None) -> bool:
             configure_logging=False,
         )
         return True
+    # It tells every local Ray that it has a password, which is so and needs no reader.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     with _set(variables):  # a local Ray hands its environment on, which is faster than asking it to
         ray.init(
             num_cpus=cpus,
@@ -327,21 +339,31 @@ def _search_path(entries: Sequence[str]) -> list[str]:
 
 def _check_address(address: str) -> None:
     """Raises ConnectionError unless a Ray answers, for `ray.init` may wait for ever."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    trouble = None
-    if address != "auto":
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-        except (OSError, ValueError) as error:
-            trouble = str(error)
-        if not trouble and not address.startswith("ray://"):
-            trouble = _health(address)
+    trouble = _nobody_listens(address)
+    if not trouble and address != "auto" and not address.startswith("ray://"):
+        trouble = _health(address)
     if trouble:
-        raise ConnectionError(
-            f"no Ray cluster answers at {address} ({trouble}). Start one there with `ray start "
-            "--head`, give the address that it prints, or leave out --ray-address to run on this "
-            "machine."
-        )
+        raise ConnectionError(_no_cluster(address, trouble))
+
+
+def _nobody_listens(address: str) -> str | None:
+    """Returns what is wrong where a connection to `address` is refused; asks no Ray."""
+    if address == "auto":
+        return None
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, ValueError, OverflowError) as error:
+        return str(error)
+    return None
+
+
+def _no_cluster(address: str, trouble: str) -> str:
+    return (
+        f"no Ray cluster answers at {address} ({trouble}). Start one there with `ray start "
+        "--head`, give the address that it prints, or leave out --ray-address to run on this "
+        "machine."
+    )
 
 
 def _health(address: str) -> str | None:

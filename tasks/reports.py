@@ -11,10 +11,19 @@ from tasks import board
 from tasks.plan import Plan
 from tasks.store import Store
 
+# The harmonic mean of base and new stands beside them, as the mean over seeds of each seed's own.
 BOARD = """
 SELECT protocol, dataset, backbone, shots, method, variant, split, mean, std, n, ci95_low, ci95_high
-FROM leaderboard WHERE metric = 'accuracy' {where}
-ORDER BY protocol, dataset, backbone, split, shots, rank
+FROM (
+    SELECT * FROM leaderboard WHERE metric = 'accuracy'
+    UNION ALL BY NAME
+    SELECT
+        'base_to_new' AS protocol, dataset, backbone, shots, method, variant, cell_id,
+        'H' AS split, h AS mean, h_std AS std, n, h_ci95_low AS ci95_low, h_ci95_high AS ci95_high
+    FROM base_to_new WHERE cell_id IS NOT NULL
+)
+{where}
+ORDER BY protocol, dataset, backbone, split, shots, mean DESC, method
 """
 CHANGES = """
 SELECT suite, protocol, dataset, backbone, method, shots, split,
@@ -30,12 +39,12 @@ def board_rows(store: Store, specs: Iterable[TrialSpec] | None = None) -> list[d
 
     Returns:
         Rows with protocol, dataset, backbone, shots, method, variant, split, mean, std, n and
-        the 95 % interval; accuracies in 0..1.
+        the 95 % interval; accuracies in 0..1. Split `H` is the harmonic mean of base and new.
     """
     where = ""
     if specs is not None:
         cells = sorted({spec.cell_id for spec in specs})
-        where = "AND cell_id IN (" + ", ".join(f"'{cell}'" for cell in cells) + ")"
+        where = "WHERE cell_id IN (" + ", ".join(f"'{cell}'" for cell in cells) + ")"
     return board.to_rows(board.query(store, BOARD.format(where=where)))
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from operators.files import write_atomic
-from tasks.environment import QUIET
+from tasks.environment import QUIET, MachineError
 from tasks.store import Store
 
 START_SECONDS = 180.0  # a new database takes some 15 s of migrations on an idle core
@@ -85,7 +85,7 @@ def prefect_api(store: Store) -> Iterator[PrefectUrl]:
 
     Raises:
         ConnectionError: The server that was asked for does not answer.
-        RuntimeError: The private server did not start; the message ends with its log.
+        MachineError: The private server did not start; the message ends with its log.
     """
     configured = _configured()
     if configured:
@@ -139,7 +139,7 @@ def _check_reachable(url: str) -> None:
     if trouble:
         raise ConnectionError(
             f"PREFECT_API_URL is {url}, but no Prefect server answers there ({trouble}). Start "
-            "it (`shotboard up` or `prefect server start`), or unset PREFECT_API_URL (`prefect "
+            "it (`prefect server start`), or unset PREFECT_API_URL (`prefect "
             "config unset PREFECT_API_URL`) to run with a private server."
         )
 
@@ -216,7 +216,7 @@ def _schema(home: Path) -> str | None:
 
 
 def _wait(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    """Returns when the server answers; raises RuntimeError when it ends or takes too long."""
+    """Returns when the server answers; raises MachineError when it ends or takes too long."""
     url = f"http://127.0.0.1:{port}/api"
     deadline = time.monotonic() + START_SECONDS
     while reachable(url, seconds=2):
@@ -228,7 +228,7 @@ def _wait(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
             time.sleep(POLL_SECONDS)
             continue
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        raise RuntimeError(
+        raise MachineError(
             f"the private Prefect server {trouble}. See {log}, run `shotboard doctor`, or set "
             f"PREFECT_API_URL to a server of yours. Its last lines:\n{tail}"
         )

@@ -191,5 +191,19 @@ def _sentences(error: ValidationError) -> str:
         elif fault["type"] == "missing":
             parts.append(f"the key {place!r} is missing.")
         else:
-            parts.append(f"{place}={fault['input']!r}: {fault['msg'].lower()}.")
+            rule = _RULES.get(fault["type"], fault["msg"].lower())
+            value = list(fault["input"]) if isinstance(fault["input"], tuple) else fault["input"]
+            parts.append(f"{place}={value!r}: {rule}.")
     return " ".join(parts)
+
+
+_RULES = {  # in YAML's words, where pydantic speaks of Python
+    "tuple_type": "give a list, such as [a, b]",
+    "too_short": "give at least one",
+    "model_type": "write NAME or {NAME: {hyperparameter: value}}",
+    "dict_type": "write {hyperparameter: value}",
+    "string_type": "give a text, in quotes where YAML reads something else",
+    "int_type": "give a whole number",
+    "int_parsing": "give a whole number",
+    "int_from_float": "give a whole number",
+}

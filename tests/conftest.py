@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's client is imported
+# Both are read once, when the libraries that know them are imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for each other slow small sums
 
 NAMES = ("cat", "a very small orange boat", "dog", "oak tree")
 
@@ -23,7 +25,7 @@ def clip_folder(tmp_path_factory) -> Path:
     from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
     folder = tmp_path_factory.mktemp("backbones") / "tiny-clip"
-    vocabulary, merges = _byte_pairs("cat dog boat photo tree of a".split())
+    vocabulary, merges = _byte_pairs(["cat", "dog", "boat", "photo", "tree", "of", "a"])
     tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=40)
     start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
     config = CLIPConfig(
@@ -164,7 +166,7 @@ def few_shot(drawn_images):
             batch_of(images, part, labels, every, torch.device("cpu"))
             for part in (rows[: len(train)], rows[len(train) :])
         ]
-        return FewShot(max(np.bincount(np.array(train, dtype=np.int64))), *parts)
+        return FewShot(int(np.bincount(labels[: len(train)]).max()), *parts)
 
     return make
 

@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from tasks.environment import MachineError
+
 WRONG_REQUEST = 2
 TRIALS_FAILED = 1
 
@@ -26,11 +28,20 @@ err = Console(stderr=True, highlight=False)
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Turns the errors of a wrong request into a paragraph and exit code 2."""
+    """Turns the errors of a wrong request into a paragraph and exit code 2.
+
+    What the machine refuses in the middle, such as a full disk, ends with exit code 1.
+    """
     try:
         yield
+    except (KeyError, IndexError):
+        raise  # a fault of ours: its text is one word, so the traceback is what helps
     except (ValueError, LookupError, ConnectionError, FileNotFoundError, PermissionError) as error:
         refuse(error.args[0] if isinstance(error, LookupError) and error.args else str(error))
+    except (OSError, MachineError) as error:
+        err.print("error: " + " ".join(str(error).split()), markup=False, soft_wrap=True)
+        err.print("What was computed stays; the same command goes on from here.")
+        raise typer.Exit(TRIALS_FAILED) from None
     except KeyboardInterrupt:
         err.print("stopped; what was computed stays, the same command goes on from here.")
         raise typer.Exit(130) from None
@@ -73,14 +84,17 @@ def print_json(value: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
     """Prints rows as a table; numbers to the right, nothing folded away."""
-    table = Table(title=title or None, title_justify="left", header_style="bold", box=None)
+    table = Table(header_style="bold", box=None)
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(r[index], int | float | None) for r in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(shown(value) for value in row))
     # A file or a pipe has no width; nothing is worse there than a folded table.
-    (out if out.is_terminal else Console(highlight=False, width=240)).print(table)
+    console = out if out.is_terminal else Console(highlight=False, width=240)
+    if title:
+        console.print(title, markup=False)
+    console.print(table)
 
 
 def shown(value: Any) -> str:

@@ -77,8 +77,7 @@ class BoardTable(NamedTuple):
 def board_tables(rows: Sequence[Mapping[str, Any]]) -> list[BoardTable]:
     """The board as one table for each protocol, dataset and backbone.
 
-    Methods go down, shots and splits across. Base and new accuracies are followed by their
-    harmonic mean, taken of the means.
+    Methods go down, shots and splits across.
 
     Args:
         rows: As `tasks.reports.board_rows` gives them.
@@ -86,7 +85,6 @@ def board_tables(rows: Sequence[Mapping[str, Any]]) -> list[BoardTable]:
     tables = []
     for (protocol, dataset, backbone), group in _grouped(rows, "protocol", "dataset", "backbone"):
         columns = {(row["shots"], row["split"]) for row in group}
-        columns |= {(shots, "H") for shots, split in columns if split == "new"}
         heads = sorted(columns, key=_order)
         names = ["method", *(_heading(shots, split) for shots, split in heads)]
         lines = sorted(_lines(group), key=_worst_first)
@@ -118,8 +116,8 @@ def board_page(rows: Sequence[Mapping[str, Any]], title: str = "Shotboard") -> s
         "td:last-child{color:#777;text-align:left}@media(prefers-color-scheme:dark){body{"
         "color:#ddd;background:#181818}th,td{border-color:#444}}</style>",
         f"<h1>{html.escape(title)}</h1>",
-        "<p>Accuracy in %, mean ± standard deviation over seeds; H is the harmonic mean of the "
-        "base and new means.</p>",
+        "<p>Accuracy in %, mean ± standard deviation over seeds; H is the harmonic mean of base "
+        "and new.</p>",
     ]
     for table in board_tables(rows):
         parts.append(f"<h2>{html.escape(table.title)}</h2><table><tr>")
@@ -136,13 +134,7 @@ def board_page(rows: Sequence[Mapping[str, Any]], title: str = "Shotboard") -> s
 def _cell(found: Mapping[tuple[int, str], Mapping[str, Any]], head: tuple[int, str]) -> str:
     from tasks.reports import percent
 
-    shots, split = head
-    if split != "H":
-        return percent(dict(found[head])) if head in found else ""
-    base, new = found.get((shots, "base")), found.get((shots, "new"))
-    if base is None or new is None or not base["mean"] + new["mean"]:
-        return ""
-    return f"{100 * 2 * base['mean'] * new['mean'] / (base['mean'] + new['mean']):.1f}"
+    return percent(dict(found[head])) if head in found else ""
 
 
 class _Line(NamedTuple):
@@ -187,7 +179,9 @@ def _order(head: tuple[int, str]) -> tuple[int, int, str]:
 
 def _worst_first(line: _Line) -> tuple[float, str]:
     """Methods in order of their accuracy at most shots, so that the best ends the table."""
-    return line.cells[max(line.cells)]["mean"], line.name
+    shots = max(shots for shots, _ in line.cells)
+    most = [row["mean"] for (k, split), row in line.cells.items() if k == shots and split != "new"]
+    return min(most), line.name
 
 
 def _grouped(

@@ -115,6 +115,9 @@ def add_dataset(
     sha256: Annotated[str | None, typer.Option(help="Digest that an archive must have.")] = None,
     revision: Annotated[str | None, typer.Option(help="Commit of a hub dataset.")] = None,
     license: Annotated[str, typer.Option(help="Licence of the images.")] = "",
+    same_names: Annotated[
+        bool, typer.Option("--same-names", help="Two labels may share a name, as in ImageNet.")
+    ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Change a registered one.")] = False,
     home: Home = None,
 ) -> None:
@@ -125,7 +128,12 @@ def add_dataset(
         store = Store.at(home)
         source = source_for(path, sha256, revision, cache=store.home / "downloads")
         card = DatasetCard(
-            name=name, source=source, template=template, classes=names(classes), license=license
+            name=name,
+            source=source,
+            template=template,
+            classes=names(classes),
+            license=license,
+            duplicate_class_names=same_names,
         )
         file = register(card, store.cards, replace=replace)
         out.print(f"registered {name}: {source.describe()}", markup=False, soft_wrap=True)

@@ -134,7 +134,7 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
 
         checks = diagnose(Store.at(home))
         if as_json:
-            print_json([check.__dict__ for check in checks])
+            print_json([check._asdict() for check in checks])
         else:
             print_table(
                 ["status", "check", "detail", "remedy"],
@@ -178,24 +178,25 @@ def _as_csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
 
 
 def _complete(store: Store, start: str) -> str:
-    """The trial that `start` begins the id of.
+    """The completed trial that `start` begins the id of.
 
     Raises:
-        LookupError: No trial does, or several do.
+        LookupError: No trial does, several do, or the one has failed.
     """
-    found = sorted(trial for trial in store.done() if trial.startswith(start))
-    if len(found) == 1:
-        return found[0]
+    done = store.done()
+    failed = {path.stem for path in store.failures.glob("*.json")} - done
+    found = sorted(trial for trial in done | failed if trial.startswith(start))
     if not found:
-        failure = store.failures / f"{start}.json"
-        if failure.is_file():
-            error = json.loads(failure.read_text())["error"]
-            raise LookupError(f"trial {start} failed: {error} Run its suite again to retry it.")
         raise LookupError(
             f'no trial {start!r} in {store.home}. `shotboard sql "SELECT trial_id, method, '
             'dataset, shots, seed FROM trials"` lists them.'
         )
-    raise LookupError(f"{len(found)} trials begin with {start!r}; give more digits of the id.")
+    if len(found) > 1:
+        raise LookupError(f"{len(found)} trials begin with {start!r}; give more digits of the id.")
+    if found[0] in failed:
+        error = json.loads((store.failures / f"{found[0]}.json").read_text())["error"]
+        raise LookupError(f"trial {found[0]} failed: {error} Run its suite again to retry it.")
+    return found[0]
 
 
 def _short(value: Any) -> Any:

@@ -61,9 +61,12 @@ def run(
     """Run a suite: do what is missing, then print the board."""
     _quiet_libraries(verbose)
     with one_sentence():
+        from tasks.ray_cluster import check_request
+
         changes = _overrides(methods, datasets, backbones, shots, seeds, protocols, settings)
         store = Store.at(home)
         request = _request(store, suite, changes)
+        check_request(ray_address, gpus_per_worker=gpus_per_worker, workers=workers)
         if gpus_per_worker and not ray_address:
             _refuse_missing_gpus(gpus_per_worker)
         err.print(f"suite {request.suite.name}: {_grid(request)}", markup=False, soft_wrap=True)
@@ -186,7 +189,10 @@ def _hyperparameters(settings: list[str]) -> dict[str, dict[str, Any]]:
         method, dot, name = place.partition(".")
         if not (equals and dot and method and name):
             raise ValueError(f"--set {setting}: write METHOD.NAME=VALUE, such as coop.epochs=20.")
-        found.setdefault(method, {})[name] = yaml.safe_load(value)
+        try:
+            found.setdefault(method, {})[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"--set {setting}: {value!r} is no YAML value.") from error
     return found
 
 

@@ -81,7 +81,7 @@ def variant(method: type[Method], values: Mapping[str, Any], *, protocol: str, s
     """What differs from the published settings, as `epochs=30 lr=0.01`; empty if nothing does."""
     published = {**defaults(method), **method.recipe(protocol=protocol, shots=shots)}
     return " ".join(
-        f"{name}={value!r}" if isinstance(value, str) else f"{name}={value:g}"
+        f"{name}={value!r}"
         for name, value in sorted(values.items())
         if published.get(name) != value
     )

@@ -143,19 +143,34 @@ def test_deep_prompts_replace_tokens_before_every_later_layer(clip):
 
     x = embedded + clip.text_positions[: embedded.shape[1]]
     causal = torch.full((x.shape[1], x.shape[1]), float("-inf")).triu(1)
-    for index, layer in enumerate(clip.text_tower.layers):
-        if index > 0:
-            x = x.clone()
-            x[:, 1:4] = prompts[index - 1]
-        x = x + plain_attention(layer, layer.norm1(x), causal)
-        hidden = layer.fc1(layer.norm2(x))
-        x = x + layer.fc2(hidden * torch.sigmoid(1.702 * hidden))
+    x = plain_tower(clip.text_tower, x, causal, prompts, slice(1, 4))
     last = x[torch.arange(len(x)), tokens.end]
     wanted = clip.text_projection(clip.text_norm(last))
 
     found = clip.encode_text(embedded, tokens.end, DeepPrompts(prompts, start=1))
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(found, clip.encode_text(embedded, tokens.end), atol=1e-2)
+
+
+@torch.no_grad()
+def test_deep_prompts_at_the_end_of_an_image_tower_replace_the_last_tokens(clip):
+    generator = torch.Generator().manual_seed(2)
+    prompts, x = (torch.randn(2, n, 48, generator=generator) for n in (2, 19))
+    wanted = plain_tower(clip.image_tower, x, 0, prompts, slice(-2, None))
+    found = clip.image_tower(x, deep_prompts=DeepPrompts(prompts, start=-2))
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def plain_tower(tower, x, mask, prompts, places):
+    """Pre-norm layers with quick GELU; prompts take `places` before each layer but the first."""
+    for index, layer in enumerate(tower.layers):
+        if index > 0:
+            x = x.clone()
+            x[:, places] = prompts[index - 1]
+        x = x + plain_attention(layer, layer.norm1(x), mask)
+        hidden = layer.fc1(layer.norm2(x))
+        x = x + layer.fc2(hidden * torch.sigmoid(1.702 * hidden))
+    return x
 
 
 def plain_attention(layer, x, mask):
@@ -170,13 +185,11 @@ def plain_attention(layer, x, mask):
     return layer.out(torch.cat(heads, dim=-1))
 
 
-def test_deep_prompts_at_the_end_of_an_image_tower_take_the_last_tokens(clip):
-    tokens, x = torch.ones(1, 2, 48), torch.zeros(3, 19, 48)
-    placed = DeepPrompts(tokens, start=-2).before(1, x)
-    assert placed[:, -2:].eq(1).all()
-    assert placed[:, :-2].eq(0).all()
-    assert torch.equal(DeepPrompts(tokens, start=-2).before(0, x), x)
-    assert torch.equal(DeepPrompts(tokens, start=-2).before(2, x), x)
+def test_the_first_layer_and_those_without_prompts_read_what_comes():
+    prompts, x = DeepPrompts(torch.ones(1, 2, 48), start=-2), torch.zeros(3, 19, 48)
+    assert torch.equal(prompts.before(0, x), x)
+    assert torch.equal(prompts.before(2, x), x)
+    assert not torch.equal(prompts.before(1, x), x)
 
 
 def test_more_deep_prompts_than_layers_are_refused(clip):

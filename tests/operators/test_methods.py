@@ -14,7 +14,7 @@ from operators.methods import METHODS
 from operators.methods.hyperparameters import defaults, own_of, resolve, tuning_of, variant
 
 LABELS = [0, 1, 2, 3] * 3
-QUICK = {"epochs": 4, "search_steps": 2, "search_steps_beta": 10}
+QUICK = {"epochs": 4, "max_iterations": 30, "search_steps": 2, "search_steps_beta": 10}
 
 
 @pytest.fixture(params=METHODS)
@@ -105,9 +105,8 @@ def test_what_was_learned_survives_a_file(method, backbone, classes, few_shot, t
     shots = few_shot(backbone.feature_width, LABELS, [0, 1, 2, 3])
     fitted, _ = fit(method, backbone, classes, shots)
     save_file({k: v.contiguous() for k, v in fitted.learned().items()}, tmp_path / "prompt")
-    fresh = build(method, backbone, classes, seed=7)
-    given = fitted.hyperparameters
-    fresh = method(backbone, classes, generator=torch.Generator(), **given)
+    generator = torch.Generator().manual_seed(7)
+    fresh = method(backbone, classes, generator=generator, **fitted.hyperparameters)
     fresh.load_state_dict(load_file(tmp_path / "prompt"))
     assert torch.equal(fresh.eval().logits(shots.train), fitted.logits(shots.train))
 

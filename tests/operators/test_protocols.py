@@ -40,7 +40,7 @@ def test_the_cap_keeps_evenly_spaced_rows_of_each_class(protocol):
     episode = protocol.episode(TABLE, 1, 1, 4)
     for evaluation in episode.evaluations:
         for label in evaluation.classes:
-            members = np.flatnonzero((LABELS == label) & (SPLITS == "test"))  # ten of them
+            members = np.flatnonzero((label == LABELS) & (SPLITS == "test"))  # ten of them
             kept = evaluation.rows[LABELS[evaluation.rows] == label]
             assert kept.tolist() == members[[0, 2, 5, 7]].tolist()
 

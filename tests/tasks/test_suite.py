@@ -105,10 +105,14 @@ def test_a_method_may_come_twice_with_other_hyperparameters():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"datasets": []}, "datasets=[]"),
-        ({"methods": []}, "methods=[]"),
-        ({"shots": ["x"]}, "shots.0='x'"),
-        ({"seeds": [1.5]}, "seeds.0=1.5"),
+        ({"datasets": []}, "datasets=[]: give at least one"),
+        ({"datasets": "digits"}, "datasets='digits': give a list"),
+        ({"datasets": [1]}, "datasets.0=1: give a text"),
+        ({"methods": []}, "methods=[]: give at least one"),
+        ({"methods": [["coop"]]}, "write NAME or {NAME: {hyperparameter: value}}"),
+        ({"methods": [{"coop": 3}]}, "methods.0.hyperparameters=3: write {hyperparameter: value}"),
+        ({"shots": ["x"]}, "shots.0='x': give a whole number"),
+        ({"seeds": [1.5]}, "seeds.0=1.5: give a whole number"),
         ({"test_rows_per_class": 0}, "test_rows_per_class=0: keep at least 1"),
         ({"setting": "papers"}, "setting='papers'"),
         ({"precision": "fp8"}, "precision='fp8'"),

@@ -1,0 +1,421 @@
+"""Every command: what it answers, and that a wrong request is one sentence and starts nothing."""
+
+import csv
+import io
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from operators.methods import METHODS, MethodCard
+from operators.methods.zero_shot import ZeroShot
+from tasks.server import free_port
+
+
+class NeedsViT(ZeroShot):
+    card = MethodCard(
+        title="Needs a ViT", tunes="nothing", source="", needs=frozenset({"visual-prompts"})
+    )
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+
+@pytest.fixture
+def refused(shotboard, tmp_path):
+    """Calls the command line in an empty store, and returns the sentence of its refusal."""
+
+    def call(*arguments):
+        answer = shotboard(*arguments, "--home", tmp_path / "store")
+        assert answer.code == 2, (answer.out, answer.err, answer.trouble)
+        assert answer.out == ""
+        assert not (tmp_path / "store").exists()
+        return answer.sentence
+
+    return call
+
+
+@pytest.fixture
+def suite_file(tmp_path):
+    def write(text):
+        path = tmp_path / "mine.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--methods", "co-op"], "no method is called 'co-op'. Did you mean coop?"),
+        (["--datasets", "digit"], "no dataset is called 'digit'. Did you mean digits?"),
+        (["--backbones", "efnet-minilm"], "'efnet-minilm'. Did you mean effnet-minilm?"),
+        (["--protocols", "few-shot"], "no protocol is called 'few-shot'. Did you mean few_shot"),
+        (["quikstart"], "no suite is called 'quikstart'. Did you mean quickstart?"),
+        (["absent.yaml"], "no suite file at absent.yaml."),
+        (["--shots", "0"], "shots=0: a few-shot episode needs at least 1"),
+        (["--shots", "x"], "--shots x: give whole numbers"),
+        (["--shots", ""], "shots=[]: give at least one."),
+        (["--seeds", "1,1"], "seeds names 1 twice"),
+        (["--methods", "coop", "--protocols", "zero_shot"], "nothing to run: coop in zero_shot"),
+        (["--set", "coop"], "--set coop: write METHOD.NAME=VALUE"),
+        (["--set", "coop.epoch=3"], "no hyperparameter of coop is called 'epoch'."),
+        (["--set", "coop.epochs=-1"], "epochs=-1: must be above 0."),
+        (["--set", "coop.epochs=[1"], "--set coop.epochs=[1"),
+        (["--set", "kgcoop.epochs=3"], "a hyperparameter of kgcoop was set"),
+        (["--backbones", "/no/such/clip"], "no folder at '/no/such/clip'."),
+        (["--backbones", "nobody/no-clip"], "backbone 'nobody/no-clip' is not on this machine"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence_and_starts_nothing(refused, command, arguments, said):
+    assert said in refused(command, *arguments)
+
+
+def test_an_unknown_key_of_a_suite_is_refused_by_name(refused, suite_file):
+    path = suite_file("datasets: [digits]\nmethods: [coop]\nshot: [1]\n")
+    assert "no key of a suite is called 'shot'. Did you mean shots?" in refused("run", path)
+
+
+def test_a_method_that_the_backbone_cannot_do_is_refused(refused, monkeypatch):
+    monkeypatch.setitem(METHODS, "needs-vit", NeedsViT)
+    said = refused("run", "--methods", "needs-vit")
+    assert said.startswith("needs-vit needs visual-prompts, which effnet-minilm does not have.")
+
+
+def test_a_gpu_that_is_not_there_is_refused(refused, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert "this machine has no GPU" in refused("run", "--gpus-per-worker", "1")
+
+
+def test_a_part_of_a_gpu_is_below_one_or_whole(refused):
+    assert "gpus_per_worker=1.5" in refused("run", "--gpus-per-worker", "1.5")
+
+
+def test_no_workers_at_all_are_refused(refused):
+    assert "workers=0: a run needs at least 1 worker" in refused("run", "--workers", "0")
+
+
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:999999"])
+def test_a_ray_address_that_is_none_is_refused(refused, address):
+    assert f"no Ray cluster answers at {address}" in refused("run", "--ray-address", address)
+
+
+def test_a_ray_address_where_nobody_listens_is_refused(refused):
+    said = refused("run", "--ray-address", f"127.0.0.1:{free_port()}")
+    assert "no Ray cluster answers at 127.0.0.1:" in said
+    assert "leave out --ray-address" in said
+
+
+def test_a_prefect_server_that_does_not_answer_is_refused(shotboard, filled, tiny, monkeypatch):
+    url = f"http://127.0.0.1:{free_port()}/api"
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    monkeypatch.setattr("tasks.server._configured", lambda: url)
+    arguments = ["--datasets", "pets", "--backbones", tiny, "--methods", "zero-shot"]
+    answer = shotboard("run", *arguments, "--home", filled.home)
+    assert answer.code == 2
+    assert f"error: PREFECT_API_URL is {url}, but no Prefect server answers" in answer.err
+    assert not filled.prefect.exists()
+
+
+@pytest.fixture
+def tiny(clip_folder):
+    return str(clip_folder)
+
+
+def test_a_store_that_is_a_url_is_refused(shotboard):
+    answer = shotboard("run", "--home", "s3://bucket/store")
+    assert answer.code == 2
+    assert "is a URL" in answer.sentence
+
+
+@pytest.mark.parametrize("command", [["frob"], ["run", "--frob"], ["datasets", "add", "pets"]])
+def test_a_command_or_option_that_is_none_is_refused(shotboard, command):
+    answer = shotboard(*command)
+    assert answer.code == 2
+    assert "Error: " in answer.err
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "said"),
+    [
+        ("pets", "/no/such/folder", "no file or folder at /no/such/folder."),
+        ("Pets", "{pictures}", "dataset name 'Pets' is not made of lower-case letters"),
+        ("digits", "{pictures}", "'digits' is an embedded dataset. Choose another name."),
+        ("pets", "{pictures}/dog/0.jpg", "is a single file and no set of images"),
+        ("pets", "hf://models/owner/name", "is no dataset of the hub"),
+    ],
+)
+def test_what_is_no_dataset_cannot_be_added(refused, pictures, name, path, said):
+    assert said in refused("datasets", "add", name, "--path", path.format(pictures=pictures))
+
+
+def test_a_parquet_without_images_cannot_be_added(refused, tmp_path):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"text": ["a", "b"], "label": [0, 1]}), path)
+    assert "has no column of images" in refused("datasets", "add", "pets", "--path", path)
+
+
+def test_a_template_without_a_place_for_the_name_is_refused(refused, pictures):
+    said = refused("datasets", "add", "pets", "--path", pictures, "--template", "a photo")
+    assert "template 'a photo' does not hold {}" in said
+
+
+def test_a_dataset_is_added_ingested_and_verified(shotboard, pictures, tmp_path):
+    home = ["--home", tmp_path / "store"]
+    answer = shotboard("datasets", "add", "pets", "--path", pictures, *home)
+    assert answer.code == 0
+    assert "shotboard run --datasets pets" in answer.out
+    listed = shotboard("datasets", "list", "--json", *home).json
+    assert {row["name"]: row["fingerprint"] for row in listed}["pets"] is None
+
+    answer = shotboard("datasets", "ingest", "pets", *home)
+    assert answer.code == 0
+    assert "40 images, 4 classes, 1 quarantined" in " ".join(answer.err.split())
+    assert answer.out.startswith("quarantined in pets: dog/torn.jpg: ")
+    answer = shotboard("datasets", "verify", "pets", *home)
+    assert (answer.code, answer.out) == (0, "pets: 40 images, 0 faults.\n")
+
+
+def test_adding_the_same_again_changes_nothing_and_another_is_refused(
+    shotboard, pictures, tmp_path
+):
+    add = ["datasets", "add", "pets", "--path", pictures, "--home", tmp_path / "store"]
+    assert shotboard(*add).code == 0
+    assert shotboard(*add).code == 0
+    other = shotboard(*add, "--template", "a picture of a {}.")
+    assert other.code == 2
+    assert "registered already, with another card" in other.sentence
+    assert shotboard(*add, "--template", "a picture of a {}.", "--replace").code == 0
+
+
+def test_datasets_that_are_not_there_are_refused(shotboard, refused):
+    for command in ("show", "ingest", "verify"):
+        said = refused("datasets", command, "digitz")
+        assert said.startswith("no dataset is called 'digitz'. Did you mean digits?")
+
+
+def test_a_dataset_that_was_not_ingested_cannot_be_verified(refused):
+    assert "has not been ingested" in refused("datasets", "verify", "digits")
+
+
+def test_a_damaged_image_fails_verification_by_name(shotboard, pictures, tmp_path):
+    home = ["--home", tmp_path / "store"]
+    shotboard("datasets", "add", "pets", "--path", pictures, *home)
+    shotboard("datasets", "ingest", "pets", *home)
+    (data,) = (tmp_path / "store" / "data" / "pets").glob("*/data.parquet")
+    content = data.read_bytes()
+    image = (pictures / "cat" / "3.jpg").read_bytes()
+    at = content.index(image)
+    data.write_bytes(content[: at + 200] + b"\0\0\0\0" + content[at + 204 :])
+    answer = shotboard("datasets", "verify", "pets", *home)
+    assert answer.code == 1
+    assert "cat/3.jpg" in answer.out
+
+
+def test_a_card_tells_what_was_quarantined(shotboard, filled):
+    shown = shotboard("datasets", "show", "pets", "--json", "--home", filled.home).json
+    assert shown["card"]["quarantined"]["count"] == 1
+    assert shown["card"]["quarantined"]["first"][0]["path"] == "dog/torn.jpg"
+    text = shotboard("datasets", "show", "pets", "--home", filled.home)
+    assert text.code == 0
+    assert "torn.jpg" in text.out
+
+
+def test_methods_are_listed_with_what_they_tune(shotboard):
+    assert {row["method"] for row in shotboard("methods", "--json").json} == set(METHODS)
+    assert {row["method"] for row in shotboard("methods", "list", "--json").json} == set(METHODS)
+    text = shotboard("methods").out
+    assert all(name in text for name in METHODS)
+
+
+def test_a_method_shows_its_published_hyperparameters(shotboard):
+    shown = shotboard("methods", "show", "coop", "--json").json
+    assert shown["card"]["hyperparameters"]["n_context"] == 16
+    text = shotboard("methods", "show", "coop")
+    assert text.code == 0
+    assert "n_context" in text.out
+    assert "arxiv.org/abs/2109.01134" in text.out
+
+
+def test_an_unknown_method_or_backbone_is_refused(shotboard):
+    assert "Did you mean coop?" in shotboard("methods", "show", "cop").sentence
+    assert "Did you mean effnet-minilm?" in shotboard("backbones", "show", "effnet").sentence
+
+
+def test_backbones_are_listed_with_the_fingerprint_of_those_that_are_here(shotboard):
+    rows = {row["backbone"]: row for row in shotboard("backbones", "--json").json}
+    assert rows["effnet-minilm"]["fingerprint"]
+    assert rows["clip-vit-b16"].get("fingerprint") is None
+    assert "clip-vit-b16" in shotboard("backbones", "list").out
+
+
+def test_a_folder_is_shown_as_a_backbone(shotboard, tiny):
+    shown = shotboard("backbones", "show", tiny, "--json").json
+    assert (shown["backbone"], shown["family"]) == ("tiny-clip", "clip")
+    assert "visual-prompts" in shotboard("backbones", "show", tiny).out
+
+
+def test_a_backbone_that_is_not_here_is_one_sentence(shotboard):
+    answer = shotboard("backbones", "show", "clip-vit-b16")
+    assert answer.code == 2
+    assert "is not on this machine" in answer.sentence
+
+
+def test_a_plan_shows_what_is_done_and_runs_nothing(shotboard, filled, tiny):
+    arguments = ["plan", "--datasets", "pets", "--backbones", tiny, "--methods"]
+    arguments += ["zero-shot,tip-adapter", "--shots", "1,2", "--seeds", "1,2"]
+    arguments += ["--protocols", "few_shot", "--home", filled.home]
+    before = filled.done()
+    shown = shotboard(*arguments, "--json").json
+    assert len(shown["trials"]) == 5
+    assert filled.done() == before
+    assert "5 trials, " in shotboard(*arguments).out
+
+
+def test_a_plan_before_ingestion_says_so(shotboard, tmp_path):
+    answer = shotboard("plan", "--home", tmp_path / "store")
+    assert answer.code == 0
+    assert "not ingested yet: digits, textiles" in answer.out
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_board_is_shown(shotboard, filled):
+    rows = shotboard("board", "--json", "--home", filled.home).json
+    assert {(row["method"], row["shots"], row["n"]) for row in rows} == {
+        ("zero-shot", 0, 1),
+        ("tip-adapter", 1, 2),
+    }
+    text = shotboard("board", "--home", filled.home).out
+    assert "pets · few_shot · tiny-clip" in text
+    assert "tip-adapter" in text
+
+
+def test_the_board_can_be_cut_to_a_protocol(shotboard, filled):
+    board = ["board", "--home", filled.home, "--json", "--protocol"]
+    assert len(shotboard(*board, "few_shot").json) == 2
+    assert shotboard(*board, "base_to_new").json == []
+    assert "Did you mean few_shot" in shotboard(*board, "few-shot").sentence
+
+
+def test_the_board_is_written_as_a_page_and_as_a_table(shotboard, filled, tmp_path):
+    page, table = tmp_path / "out" / "board.html", tmp_path / "out" / "board.csv"
+    answer = shotboard("board", "--html", page, "--csv", table, "--home", filled.home)
+    assert answer.code == 0
+    assert "tip-adapter" in page.read_text()
+    assert page.read_text().endswith("</html>")
+    with table.open() as file:
+        assert [row["method"] for row in csv.DictReader(file)].count("zero-shot") == 1
+
+
+def test_the_board_is_the_same_after_a_rebuild(shotboard, filled):
+    board = ["board", "--json", "--home", filled.home]
+    assert shotboard(*board, "--rebuild").json == shotboard(*board).json
+
+
+def test_a_store_without_a_board_says_how_to_get_one(refused):
+    assert "run `shotboard run`" in refused("board")
+    assert "run `shotboard run`" in refused("sql", "SELECT 1")
+
+
+SQL = "SELECT method, shots FROM leaderboard WHERE metric = 'accuracy' ORDER BY shots"
+ROWS = [{"method": "zero-shot", "shots": 0}, {"method": "tip-adapter", "shots": 1}]
+
+
+def test_sql_answers_as_a_table(shotboard, filled):
+    lines = shotboard("sql", SQL, "--home", filled.home).out.splitlines()
+    assert [line.split() for line in lines] == [
+        ["method", "shots"],
+        ["zero-shot", "0"],
+        ["tip-adapter", "1"],
+    ]
+
+
+def test_sql_answers_as_json_and_csv(shotboard, filled):
+    sql = ["sql", SQL, "--home", filled.home]
+    assert shotboard(*sql, "--json").json == ROWS
+    assert shotboard(*sql, "--format", "json").json == ROWS
+    found = csv.DictReader(io.StringIO(shotboard(*sql, "--format", "csv").out))
+    assert [row["method"] for row in found] == ["zero-shot", "tip-adapter"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
+def test_sql_writes_the_format_that_the_file_is_named_for(shotboard, filled, tmp_path, suffix):
+    path = tmp_path / "out" / f"rows.{suffix}"
+    answer = shotboard("sql", SQL, "-o", path, "--home", filled.home)
+    assert (answer.code, answer.out) == (0, "")
+    read = {
+        "csv": lambda: list(csv.DictReader(path.open())),
+        "json": lambda: json.loads(path.read_text()),
+        "parquet": lambda: pq.read_table(path).to_pylist(),
+    }[suffix]
+    assert [row["method"] for row in read()] == ["zero-shot", "tip-adapter"]
+
+
+def test_sql_as_parquet_needs_a_file(shotboard, filled):
+    answer = shotboard("sql", SQL, "--format", "parquet", "--home", filled.home)
+    assert answer.code == 2
+    assert answer.sentence == "--format parquet needs a file: add -o FILE."
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("DELETE FROM trials", "DELETE is refused: the board is read only"),
+        ("SELECT * FROM leaderbord", "leaderbord does not exist"),
+        ("SELEC 1", "syntax error"),
+        ("", "the SQL is empty"),
+    ],
+)
+def test_sql_that_is_wrong_or_writes_is_one_sentence(shotboard, filled, sql, said):
+    answer = shotboard("sql", sql, "--home", filled.home)
+    assert answer.code == 2
+    assert said in answer.sentence
+
+
+def test_a_failed_trial_is_on_the_board_as_failed(shotboard, filled):
+    sql = "SELECT method, error FROM trials WHERE status = 'failed'"
+    (row,) = shotboard("sql", sql, "--json", "--home", filled.home).json
+    assert row["method"] == "tip-adapter-f"
+    assert "try a smaller lr" in row["error"]
+
+
+def test_a_trial_is_shown_by_the_start_of_its_id(shotboard, filled):
+    trial = min(filled.done())
+    shown = shotboard("show", trial, "--json", "--home", filled.home).json
+    assert shown["trial_id"] == trial
+    assert any(path.endswith("trial.json") for path in shown["files"])
+    text = shotboard("show", trial[:6], "--home", filled.home)
+    assert text.code == 0
+    assert trial in text.out
+    assert "predictions.parquet" in text.out
+
+
+def test_a_trial_that_is_not_there_is_one_sentence(shotboard, filled):
+    answer = shotboard("show", "xyz", "--home", filled.home)
+    assert answer.code == 2
+    assert answer.sentence.startswith("no trial 'xyz' in ")
+
+
+def test_the_start_of_several_trials_asks_for_more(shotboard, filled):
+    answer = shotboard("show", "", "--home", filled.home)
+    assert answer.code == 2
+    assert answer.sentence == "4 trials begin with ''; give more digits of the id."
+
+
+def test_a_trial_that_failed_is_shown_with_its_error(shotboard, filled):
+    (failure,) = filled.failures.glob("*.json")
+    for start in (failure.stem, failure.stem[:6]):
+        answer = shotboard("show", start, "--home", filled.home)
+        assert answer.code == 2
+        assert answer.sentence.startswith(f"trial {failure.stem} failed: ")
+
+
+def test_doctor_names_every_check(shotboard, filled):
+    checks = shotboard("doctor", "--json", "--home", filled.home).json
+    assert {"python", "store", "trials", "board"} <= {check["name"] for check in checks}
+    assert "status" in shotboard("doctor", "--home", filled.home).out

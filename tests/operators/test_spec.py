@@ -1,0 +1,111 @@
+"""What a trial is called, and that its files say what they were written for."""
+
+import json
+import math
+from dataclasses import fields, replace
+
+import pytest
+
+from operators.results import Cost, Metric, Provenance, TrialResult
+from operators.spec import TrialSpec, digest
+
+OTHER = {
+    "method": "zero-shot",
+    "method_revision": 2,
+    "hyperparameters": {"lr": 0.003},
+    "backbone": "clip-vit-b16",
+    "backbone_fingerprint": "a" * 16,
+    "dataset": "cars",
+    "dataset_fingerprint": "b" * 16,
+    "protocol": "base_to_new",
+    "shots": 16,
+    "seed": 0,
+    "setting": "clean",
+    "selection": "val",
+    "template_set": "card-1234",
+    "transform_version": 2,
+    "views": "bank:4",
+    "precision": "bf16",
+    "test_rows_per_class": 3,
+}
+
+
+@pytest.fixture
+def result(spec):
+    return TrialResult(
+        spec=spec(),
+        metrics=(Metric("base", "accuracy", 0.1 + 0.2, 7), Metric("new", "ece", 0.0, 3)),
+        cost=Cost(
+            tune_seconds=1.5,
+            evaluate_seconds=0.1,
+            peak_memory_bytes=2**31,
+            trainable_parameters=12,
+            steps=3,
+        ),
+        provenance=Provenance(started_at="2024-01-01T00:00:00Z", device="cpu", torch_version="2"),
+        episode_fingerprint="c" * 16,
+        selected={"epoch": 3.0},
+        losses=(1.0, 0.3),
+    )
+
+
+def test_trial_id_is_pinned(spec):  # if this moves, no stored trial is found any more
+    assert spec().trial_id == "1f3944060587d04a"
+
+
+def test_every_field_moves_the_trial_id(spec):
+    assert set(OTHER) == {field.name for field in fields(TrialSpec)}
+    ids = {spec(**{name: value}).trial_id for name, value in OTHER.items()}
+    assert len(ids | {spec().trial_id}) == len(OTHER) + 1
+
+
+def test_only_the_seed_leaves_the_cell_alone(spec):
+    same = {name for name in OTHER if spec(**{name: OTHER[name]}).cell_id == spec().cell_id}
+    assert same == {"seed"}
+
+
+def test_the_order_of_hyperparameters_does_not_matter(spec):
+    one, other = ({"a": 1, "b": 2.0}, {"b": 2.0, "a": 1})
+    assert spec(hyperparameters=one).trial_id == spec(hyperparameters=other).trial_id
+
+
+def test_a_specification_survives_json(spec):
+    written = json.dumps(spec(**OTHER).to_json())
+    assert TrialSpec.from_json(json.loads(written)) == spec(**OTHER)
+    assert TrialSpec.from_json(json.loads(written)).trial_id == spec(**OTHER).trial_id
+
+
+def test_an_unknown_or_missing_key_is_refused(spec):
+    values = spec().to_json()
+    with pytest.raises(ValueError, match="colour missing or unknown"):
+        TrialSpec.from_json({**values, "colour": 1})
+    del values["shots"]
+    with pytest.raises(ValueError, match="shots missing or unknown"):
+        TrialSpec.from_json(values)
+
+
+def test_a_number_without_json_form_has_no_digest():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        digest({"lr": math.nan})
+
+
+def test_a_result_survives_json(result):
+    assert TrialResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+
+
+def test_a_result_names_its_trial_and_cell(result):
+    written = result.to_json()
+    assert written["trial_id"] == result.spec.trial_id
+    assert written["cell_id"] == result.spec.cell_id
+
+
+def test_an_edited_result_is_refused(result):
+    written = result.to_json()
+    written["spec"] = replace(result.spec, shots=16).to_json()
+    with pytest.raises(ValueError, match=r"the file was edited\. Remove its folder"):
+        TrialResult.from_json(written)
+
+
+def test_a_result_of_another_format_is_refused(result):
+    with pytest.raises(ValueError, match="has format 2, not 1"):
+        TrialResult.from_json({**result.to_json(), "format": 2})

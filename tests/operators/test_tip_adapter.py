@@ -1,0 +1,109 @@
+"""Tip-Adapter: its equation, its search, and what fine-tuning moves."""
+
+import math
+
+import pytest
+import torch
+
+from operators.methods import METHODS
+from operators.methods.cache_head import cache_logits, grid, search
+
+TipAdapter, TipAdapterF = METHODS["tip-adapter"], METHODS["tip-adapter-f"]
+
+
+def fitted(method, backbone, classes, shots, **given):
+    built = method(backbone, classes, generator=torch.Generator(), **given)
+    built.fit(shots, tuning=method.tuning, generator=torch.Generator().manual_seed(0))
+    return built.eval()
+
+
+def zero_shot_logits(clip, classes, batch):
+    built = METHODS["zero-shot"](clip, classes, generator=torch.Generator())
+    return built.eval().logits(batch)
+
+
+@pytest.fixture
+def shots(clip, few_shot):
+    return few_shot(clip.feature_width, [0, 1, 2, 3, 1], [0, 1, 2, 3] * 2)
+
+
+def test_votes_of_a_worked_example():
+    keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    values = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    found = cache_logits(torch.tensor([[1.0, 0.0]]), keys, values, beta=2.0)
+    torch.testing.assert_close(found, torch.tensor([[1.0, 1.0 + math.exp(-2)]]))
+
+
+def test_logits_are_zero_shot_plus_alpha_votes(clip, classes, few_shot):
+    shots = few_shot(clip.feature_width, [0, 1, 2, 3, 1])
+    found = fitted(TipAdapter, clip, classes, shots, alpha=2.0, beta=3.0).logits(shots.train)
+    wanted = zero_shot_logits(clip, classes, shots.train).clone()
+    unit = torch.nn.functional.normalize(shots.train.features, dim=1)
+    for i, image in enumerate(unit):
+        for key, label in zip(unit, shots.train.labels, strict=True):
+            wanted[i, label] += 2.0 * math.exp(-3.0 * (1 - float(image @ key)))
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_alpha_zero_is_zero_shot(clip, classes, few_shot):
+    shots = few_shot(clip.feature_width, [0, 1, 2, 3])
+    found = fitted(TipAdapter, clip, classes, shots, alpha=0.0).logits(shots.train)
+    torch.testing.assert_close(found, zero_shot_logits(clip, classes, shots.train))
+
+
+def test_an_empty_cache_is_zero_shot(clip, classes, shots):
+    built = TipAdapter(clip, classes, generator=torch.Generator())
+    wanted = zero_shot_logits(clip, classes, shots.train)
+    torch.testing.assert_close(built.logits(shots.train), wanted)
+
+
+def test_the_grid_starts_at_a_tenth_and_stops_before_its_scale():
+    assert grid(3.0, 20) == pytest.approx([i * (3.0 - 0.1) / 20 + 0.1 for i in range(20)])
+
+
+def test_the_search_goes_through_beta_first_and_keeps_the_first_of_the_best():
+    generator = torch.Generator().manual_seed(4)
+    features, keys = (torch.randn(n, 5, generator=generator) for n in (30, 9))
+    labels = torch.randint(0, 3, (30,), generator=generator)
+    values = torch.nn.functional.one_hot(torch.arange(9) % 3, 3).float()
+    base = torch.randn(30, 3, generator=generator)
+    alphas, betas = [0.1, 0.5, 1.0, 2.0], [0.2, 1.0, 3.0]
+    best, wanted = -1, None
+    for beta in betas:
+        for alpha in alphas:
+            votes = cache_logits(features, keys, values, beta)
+            hits = int(((base + alpha * votes).argmax(1) == labels).sum())
+            if hits > best:
+                best, wanted = hits, (alpha, beta)
+    found = search(base, features, keys, values, labels, alphas=alphas, betas=betas)
+    assert tuple(found) == wanted
+
+
+def test_without_validation_images_alpha_and_beta_stay(clip, classes, few_shot):
+    shots = few_shot(clip.feature_width, [0, 1, 2, 3])
+    built = fitted(TipAdapter, clip, classes, shots, alpha=0.7, beta=2.5)
+    assert built.scalars.tolist() == pytest.approx([0.7, 2.5])
+
+
+def test_what_the_search_chose_is_reported(clip, classes, shots):
+    built = TipAdapter(clip, classes, generator=torch.Generator(), search_steps_beta=5)
+    report = built.fit(shots, tuning=None, generator=torch.Generator())
+    assert [report.selected["alpha"], report.selected["beta"]] == pytest.approx(
+        built.scalars.tolist()
+    )
+
+
+def test_training_free_keys_are_the_unit_features(clip, classes, shots):
+    keys = fitted(TipAdapter, clip, classes, shots).keys
+    torch.testing.assert_close(keys.detach(), torch.nn.functional.normalize(shots.train.features))
+    assert not keys.requires_grad
+
+
+def test_fine_tuning_moves_the_keys_alone(clip, classes, shots):
+    built = fitted(TipAdapterF, clip, classes, shots, search_steps_beta=5)
+    start = torch.nn.functional.normalize(shots.train.features)
+    assert not torch.allclose(built.keys, start, atol=1e-3)
+    assert [name for name, p in built.named_parameters() if p.requires_grad] == ["keys"]
+    free = fitted(TipAdapter, clip, classes, shots, search_steps_beta=5)
+    assert torch.equal(built.weights, free.weights)
+    assert torch.equal(built.values, free.values)

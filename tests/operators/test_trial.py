@@ -1,0 +1,216 @@
+"""One trial from specification to numbers, on features that are drawn."""
+
+import numpy as np
+import pytest
+import torch
+
+from operators.backbones import unit
+from operators.episode import Classes, batch_of
+from operators.methods import METHODS
+from operators.methods.base import StaticClassifier
+from operators.methods.hyperparameters import resolve
+from operators.metrics import metrics_of
+from operators.protocols import Table
+from operators.results import PREDICTIONS
+from operators.trial import episode_of, run_trial
+from operators.tuning import Tuning, TuningError
+
+LABELS = np.array([row % 5 for row in range(100)], dtype=np.int32)
+SPLITS = np.array(["train"] * 50 + ["val"] * 20 + ["test"] * 30)
+
+
+class Data:
+    """Five classes, ten train, four validation and six test images each."""
+
+    table = Table(LABELS, SPLITS, 5)
+    all_classes = Classes(("cat", "dog", "boat", "oak tree", "photo"), ("a photo of a {}.",))
+
+
+@pytest.fixture
+def images(drawn_images):
+    return drawn_images(LABELS, 24)
+
+
+@pytest.fixture
+def asked(spec):
+    """Makes a specification as the plan does, with every hyperparameter."""
+
+    def make(method="coop", protocol="few_shot", shots=2, **fields):
+        given = fields.pop("given", {"epochs": 2} if method == "coop" else {})
+        values = resolve(method, METHODS[method], given, protocol=protocol, shots=shots)
+        return spec(method=method, hyperparameters=values, protocol=protocol, shots=shots, **fields)
+
+    return make
+
+
+def column(outcome, name, split):
+    chosen = np.array(outcome.predictions["split"].to_pylist()) == split
+    return outcome.predictions[name].to_numpy()[chosen]
+
+
+def same(one, other):
+    return (
+        one.predictions.equals(other.predictions)
+        and one.metrics == other.metrics
+        and all(torch.equal(one.learned[name], other.learned[name]) for name in one.learned)
+    )
+
+
+def test_predictions_have_their_schema_and_every_test_row_once(clip, images, asked):
+    outcome = run_trial(asked(), clip, Data(), images)
+    assert outcome.predictions.schema.equals(PREDICTIONS)
+    assert outcome.predictions["row_id"].to_pylist() == list(range(70, 100))
+    assert outcome.predictions["label"].to_numpy().tolist() == LABELS[70:].tolist()
+
+
+@pytest.mark.parametrize("protocol", ["few_shot", "base_to_new"])
+def test_metrics_follow_from_the_predictions(clip, images, asked, protocol):
+    outcome = run_trial(asked(protocol=protocol), clip, Data(), images)
+    wanted = []
+    for split in dict.fromkeys(outcome.predictions["split"].to_pylist()):
+        parts = (column(outcome, name, split) for name in ("label", "predicted", "confidence"))
+        wanted += metrics_of(split, *parts)
+    assert outcome.metrics == tuple(wanted)
+
+
+def test_base_to_new_keeps_the_labels_of_the_dataset(clip, images, asked):
+    outcome = run_trial(asked(protocol="base_to_new"), clip, Data(), images)
+    for split, classes in (("base", {0, 1, 2}), ("new", {3, 4})):
+        assert set(column(outcome, "label", split)) == classes
+        assert set(column(outcome, "predicted", split)) <= classes
+    rows = column(outcome, "row_id", "new")
+    assert column(outcome, "label", "new").tolist() == LABELS[rows].tolist()
+
+
+def test_predictions_are_those_of_the_plain_rule(clip, images, asked):
+    outcome = run_trial(asked("zero-shot", "zero_shot", shots=0), clip, Data(), images)
+    texts = clip.text_features(Data.all_classes.prompts("a photo of a {}."))
+    chances = (clip.logit_scale * unit(images.values[70:]) @ texts.T).double().softmax(dim=1)
+    assert column(outcome, "predicted", "all").tolist() == chances.argmax(dim=1).tolist()
+    found = torch.tensor(column(outcome, "confidence", "all"))
+    torch.testing.assert_close(found, chances.max(dim=1).values.float(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_test_row_is_read_before_fitting_ends(clip, images, asked, method, monkeypatch):
+    read = []
+    fit = METHODS[method].fit
+
+    def watched(self, shots, **keywords):
+        report = fit(self, shots, **keywords)
+        read.extend(images.read)
+        return report
+
+    monkeypatch.setattr(METHODS[method], "fit", watched)
+    given = {"search_steps_beta": 3} if "tip" in method else {"epochs": 1}
+    given = given if method in ("coop", "tip-adapter", "tip-adapter-f") else {}
+    run_trial(asked(method, given=given), clip, Data(), images)
+    assert read
+    assert max(read) < 70
+    assert max(images.read) == 99
+
+
+def test_fitting_knows_the_drawn_rows_alone(clip, images, asked, monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        METHODS["coop"], "fit", lambda self, shots, **_: given.append(shots) or 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        run_trial(asked(protocol="base_to_new"), clip, Data(), images)
+    episode = episode_of(asked(protocol="base_to_new"), Data.table)
+    assert given[0].shots == 2
+    assert np.array_equal(given[0].train.rows, episode.train)
+    assert np.array_equal(given[0].val.rows, episode.val)
+
+
+def test_the_same_specification_gives_the_same_outcome_bit_by_bit(clip, images, asked):
+    one, other = (run_trial(asked(seed=0), clip, Data(), images) for _ in range(2))
+    assert same(one, other)
+    assert one.episode_fingerprint == other.episode_fingerprint
+
+
+def test_seeds_zero_and_one_differ(clip, images, asked):
+    one, other = (run_trial(asked(seed=seed), clip, Data(), images) for seed in (0, 1))
+    assert one.episode_fingerprint != other.episode_fingerprint
+    assert not torch.equal(one.learned["context"], other.learned["context"])
+
+
+def test_the_cost_is_counted(clip, images, asked):
+    outcome = run_trial(asked(), clip, Data(), images)
+    assert outcome.cost.trainable_parameters == 16 * clip.token_width
+    assert outcome.cost.steps == len(outcome.report.losses) == 2
+    assert outcome.cost.peak_memory_bytes > 1e6
+    assert outcome.cost.tune_seconds > 0
+    assert outcome.cost.evaluate_seconds > 0
+
+
+def test_what_was_learned_is_the_prompt(clip, images, asked):
+    outcome = run_trial(asked(), clip, Data(), images)
+    assert {name: value.shape for name, value in outcome.learned.items()} == {
+        "context": (1, 16, clip.token_width)
+    }
+
+
+def test_the_cap_cuts_the_test_rows(clip, images, asked):
+    outcome = run_trial(asked(test_rows_per_class=2), clip, Data(), images)
+    assert {metric.n for metric in outcome.metrics} == {10}
+
+
+def test_a_method_that_can_not_carry_over_says_so(clip, images, asked):
+    with pytest.raises(ValueError, match="Linear probe learns something of its own"):
+        run_trial(asked("linear-probe", "base_to_new"), clip, Data(), images)
+
+
+def test_a_loss_that_is_no_number_fails_the_trial(clip, images, asked):
+    images.values[:50] = torch.nan
+    with pytest.raises(TuningError, match="nan in epoch 1 of 2"):
+        run_trial(asked(), clip, Data(), images)
+
+
+def test_logits_that_are_no_numbers_fail_the_trial(clip, images, asked):
+    images.values[75] = torch.inf
+    with pytest.raises(ValueError, match="the logits of split 'all' are infinite or no numbers"):
+        run_trial(asked(), clip, Data(), images)
+
+
+def test_a_split_without_test_rows_fails_the_trial(clip, images, asked):
+    class Untested(Data):
+        table = Table(LABELS[:70], SPLITS[:70], 5)
+
+    with pytest.raises(ValueError, match="split 'all' has no test rows"):
+        run_trial(asked(), clip, Untested(), images)
+
+
+def test_a_batch_refuses_no_row_but_one_of_another_class(images):
+    with pytest.raises(KeyError):
+        batch_of(images, np.array([0, 3]), LABELS, (0, 1), torch.device("cpu"))
+
+
+def test_a_selected_batch_does_not_read_again(images):
+    batch = batch_of(images, np.arange(5), LABELS, tuple(range(5)), torch.device("cpu"))
+    features = batch.features
+    part = batch.select(torch.tensor([3, 1]))
+    assert torch.equal(part.features, features[[3, 1]])
+    assert images.read == [0, 1, 2, 3, 4]
+    assert part.rows.tolist() == part.labels.tolist() == [3, 1]
+
+
+def test_class_vectors_follow_their_parameters(clip):
+    class Learned(StaticClassifier):
+        """One learned vector a class."""
+
+        tuning = Tuning(epochs=1)
+
+        def __init__(self, backbone, classes):
+            super().__init__(backbone, classes)
+            self.vectors = torch.nn.Parameter(torch.eye(5, 24))
+
+        def class_features(self):
+            return self.vectors
+
+    method = Learned(clip, Data.all_classes).eval()
+    first = method.weights().clone()
+    method.load_state_dict({"vectors": torch.eye(5, 24).flip(0)})
+    assert torch.equal(method.weights(), first.flip(0))
+    method.train()
+    assert method.weights().requires_grad

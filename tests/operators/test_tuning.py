@@ -1,0 +1,207 @@
+"""The tuning loop: schedule, optimiser, batches, selection, and what it says when it fails."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from operators.tuning import Tuning, TuningError, learning_rate, tune
+
+
+class Linear(nn.Module):
+    """Classifies features by a learned matrix; enough of a method for the loop."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        start = torch.randn(classes, width, generator=torch.Generator().manual_seed(3))
+        self.weight = nn.Parameter(0.1 * start)
+        self.seen: list[int] = []
+
+    def logits(self, batch):
+        return batch.features @ self.weight.T
+
+    def loss(self, batch):
+        self.seen.append(len(batch))
+        return F.cross_entropy(self.logits(batch), batch.labels)
+
+
+@pytest.fixture
+def linear():
+    return Linear(6, 3)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def rates(tuning: Tuning) -> list[float]:
+    return [learning_rate(tuning, epoch) for epoch in range(tuning.epochs)]
+
+
+def test_the_warm_up_is_one_epoch_at_its_own_rate():
+    assert rates(Tuning())[0] == 1e-5
+    assert rates(Tuning())[1] == 0.002
+
+
+def test_the_last_of_five_epochs_is_not_near_zero():
+    assert rates(Tuning(lr=0.0035, epochs=5))[-1] == pytest.approx(1.21e-3, abs=5e-6)
+
+
+def test_the_second_of_two_epochs_has_the_full_rate():
+    assert rates(Tuning(lr=0.0026, epochs=2)) == [1e-5, 0.0026]
+
+
+def test_the_epoch_schedule_is_that_of_torch_after_the_warm_up():
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=0.002)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50)
+    wanted = [1e-5]
+    for _ in range(49):
+        wanted.append(theirs.get_last_lr()[0])
+        optimizer.step()
+        theirs.step()
+    assert rates(Tuning(epochs=50)) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_the_step_schedule_is_that_of_torch():
+    tuning = Tuning(lr=0.001, epochs=4, warmup_epochs=0, schedule="step")
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.001)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4 * 3)
+    for epoch in range(4):
+        for step in range(3):
+            found = learning_rate(tuning, epoch, step, 3)
+            assert found == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
+            optimizer.step()
+            theirs.step()
+
+
+def test_sgd_is_momentum_with_weight_decay_on_the_scheduled_rate(linear, few_shot):
+    shots = few_shot(6, [0, 1, 2])
+    tuning = Tuning(lr=0.1, epochs=3, batch_size=3, weight_decay=0.01)
+    weight, velocity = linear.weight.detach().clone(), torch.zeros(3, 6)
+    tune(linear, shots, tuning, seeded())
+    x, onehot = shots.train.features, F.one_hot(shots.train.labels).float()
+    for epoch in range(3):
+        residual = (x @ weight.T).softmax(dim=1) - onehot
+        velocity = 0.9 * velocity + residual.T @ x / 3 + 0.01 * weight
+        weight = weight - learning_rate(tuning, epoch) * velocity
+    torch.testing.assert_close(linear.weight.detach(), weight)
+
+
+@pytest.mark.parametrize(
+    ("rows", "drop_last", "sizes"),
+    [(7, True, [3, 3]), (7, False, [3, 3, 1]), (6, True, [3, 3]), (2, True, [2]), (3, True, [3])],
+)
+def test_an_incomplete_batch_is_dropped_unless_it_is_the_only_one(
+    linear, few_shot, rows, drop_last, sizes
+):
+    shots = few_shot(6, [row % 3 for row in range(max(rows, 3))][:rows] or [0])
+    tuning = Tuning(epochs=1, batch_size=3, drop_last=drop_last)
+    report = tune(linear, shots, tuning, seeded())
+    assert linear.seen == sizes
+    assert report.steps == len(sizes)
+
+
+def test_every_image_is_seen_once_an_epoch(linear, few_shot):
+    shots, seen = few_shot(6, [0, 1, 2] * 3), []
+    loss = linear.loss
+    linear.loss = lambda batch: (seen.extend(batch.rows), loss(batch))[1]
+    tune(linear, shots, Tuning(epochs=2, batch_size=3), seeded())
+    assert sorted(seen[:9]) == sorted(seen[9:]) == list(range(9))
+    assert seen[:9] != seen[9:]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_same_generator_same_result(few_shot, seed):
+    shots, results = few_shot(6, [0, 1, 2] * 4), []
+    for _ in range(2):
+        twin = Linear(6, 3)
+        tune(twin, shots, Tuning(epochs=3, batch_size=4), seeded(seed))
+        results.append(twin.weight.detach())
+    assert torch.equal(*results)
+
+
+def test_another_seed_gives_another_result(few_shot):
+    shots, results = few_shot(6, [0, 1, 2] * 4), []
+    for seed in (0, 1):
+        twin = Linear(6, 3)
+        tune(twin, shots, Tuning(epochs=3, batch_size=4), seeded(seed))
+        results.append(twin.weight.detach())
+    assert not torch.equal(*results)
+
+
+def test_validation_keeps_the_first_of_the_best_epochs(few_shot):
+    class Scripted(Linear):
+        """Has a given validation accuracy after each epoch."""
+
+        answers = iter(())
+
+        def logits(self, batch):
+            if self.training:
+                return super().logits(batch)
+            right = next(self.answers)
+            chosen = [*batch.labels[:right], *(batch.labels[right:] + 1) % 3]
+            return F.one_hot(torch.stack(chosen), 3).float()
+
+    shots = few_shot(6, [0, 1, 2] * 2, [0, 1, 2, 0])
+    states = []
+    for epochs, selection in ((2, "last"), (4, "val")):
+        scripted = Scripted(6, 3)
+        scripted.answers = iter([1, 3, 3, 2])
+        # The cosine is taken over all epochs, so a constant rate compares the two.
+        tuning = Tuning(
+            epochs=epochs, batch_size=6, warmup_epochs=9, warmup_lr=0.1, selection=selection
+        )
+        report = tune(scripted, shots, tuning, seeded())
+        states.append(scripted.weight.detach().clone())
+    assert report.selected == {"epoch": 1.0, "val_accuracy": 0.75}
+    assert torch.equal(*states)
+
+
+def test_last_selection_never_reads_validation_images(linear, few_shot):
+    shots = few_shot(6, [0, 1, 2], [0, 1, 2])
+    tune(linear, shots, Tuning(epochs=1), seeded())
+    assert "features" not in vars(shots.val)
+
+
+def test_selection_without_validation_images_is_refused(linear, few_shot):
+    with pytest.raises(ValueError, match="selection='val' needs validation images"):
+        tune(linear, few_shot(6, [0, 1, 2]), Tuning(selection="val"), seeded())
+
+
+def test_a_loss_that_is_no_number_stops_with_epoch_and_rate(linear, few_shot):
+    linear.loss = lambda batch: linear.weight.sum() * math.nan
+    with pytest.raises(TuningError, match=r"nan in epoch 1 of 5 at lr=0\.25"):
+        tune(linear, few_shot(6, [0, 1, 2]), Tuning(lr=0.25, epochs=5), seeded())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"lr": 0.0},
+        {"lr": math.nan},
+        {"epochs": 0},
+        {"batch_size": -1},
+    ],
+)
+def test_settings_that_cannot_work_are_refused(values):
+    with pytest.raises(ValueError, match="must be above 0"):
+        Tuning(**values)
+
+
+def test_adamw_is_that_of_torch(linear, few_shot):
+    shots = few_shot(6, [0, 1, 2])
+    tuning = Tuning(
+        optimizer="adamw", lr=0.01, eps=1e-3, weight_decay=0.1, epochs=2, warmup_epochs=2,
+        warmup_lr=0.01,
+    )  # fmt: skip
+    twin = Linear(6, 3)
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=0.01, eps=1e-3, weight_decay=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        twin.loss(shots.train).backward()
+        optimizer.step()
+    tune(linear, shots, tuning, seeded())
+    torch.testing.assert_close(linear.weight.detach(), twin.weight.detach())

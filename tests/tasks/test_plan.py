@@ -1,0 +1,348 @@
+"""From a suite to trials: what is planned, skipped, found done and refused."""
+
+import pytest
+
+from data_catalog import Dataset
+from operators.backbones import BACKBONES, FAMILIES, BackboneCard, BackboneUnavailable, Known
+from operators.methods import METHODS, MethodCard
+from operators.methods.coop import CoOp
+from operators.methods.zero_shot import ZeroShot
+from tasks.plan import BUNDLE, check, expected_cost, make_plan, preview, variant_of
+from tasks.resolve import RequestError
+from tasks.suite import make_suite
+
+
+class Described:
+    """A family of which only cards are made."""
+
+    @staticmethod
+    def describe(name, location):
+        return BackboneCard(
+            name=name, family="described", source="a test", license="none", fingerprint=f"{name}-1"
+        )
+
+
+class Absent:
+    """A family whose weights cannot be had."""
+
+    @staticmethod
+    def describe(name, location):
+        raise BackboneUnavailable(f"backbone {name!r} is not on this machine.")
+
+
+class NeedsViT(ZeroShot):
+    card = MethodCard(
+        title="Needs a ViT", tunes="nothing", source="", needs=frozenset({"visual-prompts"})
+    )
+
+
+@pytest.fixture(autouse=True)
+def families(monkeypatch):
+    monkeypatch.setitem(FAMILIES, "described", Described)
+    monkeypatch.setitem(FAMILIES, "absent", Absent)
+    for name, family in (("one", "described"), ("two", "described"), ("gone", "absent")):
+        monkeypatch.setitem(BACKBONES, name, Known(family, "", ""))
+
+
+@pytest.fixture
+def pets(dataset_of):
+    return dataset_of()
+
+
+def suite(**changes):
+    values = {
+        "name": "mini",
+        "datasets": ["pets"],
+        "backbones": ["one"],
+        "methods": ["zero-shot", "coop"],
+        "shots": [1, 2],
+        "seeds": [1, 2],
+        **changes,
+    }
+    return make_suite(values, where="mini")
+
+
+@pytest.fixture
+def plan(store):
+    def make(*datasets: Dataset, **changes):
+        request = check(store, suite(**{"datasets": [d.name for d in datasets], **changes}))
+        return make_plan(store, request, {d.name: d for d in datasets})
+
+    return make
+
+
+def of(plan, method):
+    return [(spec.shots, spec.seed) for spec in plan.specs if spec.method == method]
+
+
+def refused(store, **changes):
+    with pytest.raises(RequestError) as caught:
+        check(store, suite(**changes))
+    return str(caught.value)
+
+
+def test_a_method_that_learns_has_a_trial_for_each_shots_and_seed(plan, pets):
+    assert of(plan(pets), "coop") == [(1, 1), (1, 2), (2, 1), (2, 2)]
+
+
+def test_a_method_that_reads_no_image_has_one_trial_with_shots_and_seed_0(plan, pets):
+    assert of(plan(pets), "zero-shot") == [(0, 0)]
+
+
+def test_it_has_one_for_each_dataset_backbone_and_protocol(plan, pets, dataset_of):
+    made = plan(
+        pets,
+        dataset_of("toys"),
+        methods=["zero-shot"],
+        backbones=["one", "two"],
+        protocols=["zero_shot", "few_shot", "base_to_new"],
+    )
+    assert len(made.specs) == 2 * 2 * 3
+    assert len({spec.trial_id for spec in made.specs}) == 12
+
+
+def test_a_trial_carries_everything_that_decides_its_number(plan, pets):
+    spec = plan(pets, methods=[{"coop": {"epochs": 3}}], test_rows_per_class=2).specs[0]
+    assert spec.dataset_fingerprint == pets.fingerprint
+    assert spec.backbone_fingerprint == "one-1"
+    assert spec.method_revision == CoOp.revision
+    assert spec.hyperparameters["epochs"] == 3
+    assert spec.hyperparameters["n_context"] == 16
+    assert spec.test_rows_per_class == 2
+    assert spec.template_set.startswith("card-")
+
+
+def test_too_few_classes_for_base_to_new_are_skipped_with_the_reason(plan, dataset_of):
+    three = dataset_of("three", classes=("a", "b", "c"))
+    made = plan(three, protocols=["few_shot", "base_to_new"])
+    assert made.skipped == ("base_to_new on three: it has 3 classes, and 4 are needed.",)
+    assert {spec.protocol for spec in made.specs} == {"few_shot"}
+
+
+def test_a_method_that_cannot_name_new_classes_is_skipped_in_base_to_new(plan, pets):
+    made = plan(pets, methods=["linear-probe", "zero-shot"], protocols=["few_shot", "base_to_new"])
+    (reason,) = made.skipped
+    assert reason.startswith("linear-probe in base_to_new: ")
+    assert {s.protocol for s in made.specs if s.method == "linear-probe"} == {"few_shot"}
+
+
+def test_a_method_that_learns_is_skipped_in_zero_shot(plan, pets):
+    made = plan(pets, protocols=["zero_shot"])
+    assert made.skipped == (
+        "coop in zero_shot: it learns from labelled images, and there are none.",
+    )
+    assert of(made, "coop") == []
+
+
+def test_nothing_left_to_run_is_refused_with_the_reasons(store, pets):
+    text = refused(store, methods=["coop"], protocols=["zero_shot"])
+    assert text.startswith("nothing to run: coop in zero_shot")
+
+
+def test_nothing_left_on_these_datasets_is_refused_with_the_reasons(plan, dataset_of):
+    two = dataset_of("two_classes", classes=("a", "b"))
+    with pytest.raises(RequestError, match="nothing to run: base_to_new on two_classes"):
+        plan(two, protocols=["base_to_new"])
+
+
+def test_a_dataset_without_train_rows_is_for_zero_shot_alone(plan, dataset_of):
+    only_test = dataset_of("benchmark", test=4)
+    made = plan(only_test, protocols=["zero_shot", "few_shot", "base_to_new"])
+    assert {spec.protocol for spec in made.specs} == {"zero_shot"}
+    assert (
+        "few_shot on benchmark: it has no train rows to draw from; use the protocol zero_shot."
+        in made.skipped
+    )
+
+
+def test_a_dataset_without_train_rows_is_refused_where_only_learning_was_asked_for(
+    plan, dataset_of
+):
+    with pytest.raises(RequestError, match="nothing to run: few_shot on benchmark: it has no tra"):
+        plan(dataset_of("benchmark", test=4))
+
+
+def test_a_dataset_without_test_rows_is_refused_with_the_reason(plan, dataset_of):
+    with pytest.raises(RequestError, match="few_shot on untested: it has no test rows"):
+        plan(dataset_of("untested", train=1))
+
+
+def test_trials_that_two_entries_mean_are_planned_once(plan, pets):
+    made = plan(pets, methods=["coop", {"coop": {"n_context": 16}}], shots=[1], seeds=[1])
+    assert len(made.specs) == 1
+
+
+def test_trials_that_are_done_are_not_missing(plan, pets, store):
+    first = plan(pets).specs[1]
+    store.trial(first.trial_id).mkdir(parents=True)
+    again = plan(pets)
+    assert again.done == {first.trial_id}
+    assert first not in again.missing
+    assert len(again.missing) == len(again.specs) - 1
+
+
+def test_trials_of_other_suites_are_not_counted_as_done(plan, pets, store):
+    store.trial("0" * 16).mkdir(parents=True)
+    assert plan(pets).done == frozenset()
+
+
+def test_a_draft_is_not_a_trial(plan, pets, store):
+    (store.trials / f".{plan(pets).specs[0].trial_id}.0123").mkdir(parents=True)
+    assert plan(pets).done == frozenset()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"methods": [{"coop": {"epochs": 3}}]},
+        {"test_rows_per_class": 3},
+        {"backbones": ["two"]},
+        {"protocols": ["base_to_new"]},
+        {"shots": [3]},
+        {"seeds": [9]},
+        {"setting": "clean"},
+    ],
+)
+def test_what_changes_the_number_changes_the_id(plan, pets, changes):
+    base = {"methods": ["coop"], "shots": [1], "seeds": [1]}
+    (before,) = plan(pets, **base).specs
+    (after,) = plan(pets, **{**base, **changes}).specs
+    assert before.trial_id != after.trial_id
+
+
+def test_other_images_change_the_id(plan, pets, dataset_of):
+    before = plan(pets).specs[0]
+    assert plan(dataset_of(train=2, test=4)).specs[0].trial_id != before.trial_id
+
+
+def test_another_template_changes_the_id(plan, pets, dataset_of):
+    before = plan(pets).specs[0]
+    other = dataset_of(template="a picture of a {}.")
+    assert other.fingerprint == pets.fingerprint
+    assert plan(other).specs[0].trial_id != before.trial_id
+
+
+def test_another_revision_of_the_method_changes_the_id(plan, pets, monkeypatch):
+    before = plan(pets).specs[0]
+    monkeypatch.setattr(ZeroShot, "revision", ZeroShot.revision + 1)
+    assert plan(pets).specs[0].trial_id != before.trial_id
+
+
+def test_the_name_of_the_suite_is_no_part_of_the_id(plan, pets):
+    assert plan(pets, name="other").specs == plan(pets).specs
+
+
+def test_a_bundle_shares_backbone_dataset_and_protocol_and_is_bounded(plan, pets, dataset_of):
+    made = plan(
+        pets,
+        dataset_of("toys"),
+        methods=["coop"],
+        backbones=["one", "two"],
+        protocols=["few_shot", "base_to_new"],
+        shots=[1],
+        seeds=range(BUNDLE + 1),
+    )
+    bundles = list(made.bundles())
+    assert sorted(len(b.specs) for b in bundles) == [1] * 8 + [BUNDLE] * 8
+    for bundle in bundles:
+        shared = {(s.backbone, s.dataset, s.protocol) for s in bundle.specs}
+        assert shared == {(bundle.backbone, bundle.dataset, bundle.protocol)}
+    assert {s.trial_id for b in bundles for s in b.specs} == {s.trial_id for s in made.specs}
+
+
+def test_the_longest_trials_of_a_bundle_come_first(plan, pets):
+    (bundle,) = plan(pets).bundles()
+    costs = [expected_cost(spec) for spec in bundle.specs]
+    assert costs == sorted(costs, reverse=True)
+    assert bundle.specs[-1].method == "zero-shot"
+
+
+def test_bundles_hold_what_is_missing_alone(plan, pets, store):
+    for spec in plan(pets).specs[1:]:
+        store.trial(spec.trial_id).mkdir(parents=True)
+    (bundle,) = plan(pets).bundles()
+    assert [spec.method for spec in bundle.specs] == ["zero-shot"]
+
+
+def test_classes_that_cannot_give_all_the_shots_are_noted(plan, pets):
+    (notice,) = plan(pets, shots=[2, 8]).notices
+    assert "4 classes have fewer than 8 train images" in notice
+    assert "cat (3)" in notice
+
+
+def test_selection_on_validation_needs_validation_rows(plan, dataset_of):
+    without = dataset_of("few", train=1, val=0, test=2)
+    assert not len(without.rows_of("val"))
+    with pytest.raises(RequestError, match=r"selection='val' on few: it has no validation rows"):
+        plan(without, methods=[{"coop": {"selection": "val"}}])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"datasets": ["digit"]}, "no dataset is called 'digit'. Did you mean digits?"),
+        ({"methods": ["co-op"]}, "no method is called 'co-op'. Did you mean coop?"),
+        ({"backbones": ["effnet"]}, "no backbone is called 'effnet'. Did you mean effnet-minilm?"),
+        ({"protocols": ["fewshot"]}, "no protocol is called 'fewshot'. Did you mean few_shot"),
+        ({"methods": [{"coop": {"n_ctx": 4}}]}, "no hyperparameter of coop is called 'n_ctx'."),
+        ({"methods": [{"coop": {"epochs": "x"}}]}, "coop.epochs='x' is a str"),
+        ({"methods": [{"coop": {"epochs": 0}}]}, "coop: epochs=0: must be above 0."),
+        ({"methods": [{"coop": {"lr": float("nan")}}]}, "coop: lr=nan: give a finite number."),
+        ({"methods": [{"coop": {"lr": float("inf")}}]}, "coop: lr=inf: give a finite number."),
+        ({"methods": [{"zero-shot": {"lr": 1}}]}, "no hyperparameter of zero-shot is called 'lr'."),
+        ({"backbones": ["/no/such/folder"]}, "no folder at '/no/such/folder'"),
+        ({"backbones": ["gone"]}, "backbone 'gone' is not on this machine."),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_before_anything_starts(store, pets, changes, said):
+    text = refused(store, **changes)
+    assert said in text
+    assert "\n" not in text
+
+
+def test_a_hyperparameter_offers_the_nearest_name(store, pets):
+    text = refused(store, methods=[{"coop": {"n_contexts": 4}}])
+    assert "Did you mean n_context" in text
+
+
+def test_a_method_that_none_of_the_backbones_can_do_is_refused(store, pets, monkeypatch):
+    monkeypatch.setitem(METHODS, "needs-vit", NeedsViT)
+    text = refused(store, methods=["needs-vit"])
+    assert text.startswith("needs-vit needs visual-prompts, which one does not have.")
+    assert "--backbones" in text
+
+
+def test_a_method_that_some_backbones_can_do_is_skipped_on_the_others(
+    plan, pets, monkeypatch, tiny
+):
+    monkeypatch.setitem(METHODS, "needs-vit", NeedsViT)
+    made = plan(pets, methods=["needs-vit", "zero-shot"], backbones=["one", tiny])
+    assert made.skipped == ("needs-vit on one: it has no visual-prompts.",)
+    assert {s.backbone for s in made.specs if s.method == "needs-vit"} == {"tiny-clip"}
+
+
+def test_two_folders_of_one_name_are_refused(store, pets, tiny, tmp_path):
+    (tmp_path / "tiny-clip").symlink_to(tiny)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "tiny-clip").mkdir()
+    for file in (tmp_path / "tiny-clip").iterdir():
+        (tmp_path / "other" / "tiny-clip" / file.name).symlink_to(file)
+    text = refused(store, backbones=[tiny, str(tmp_path / "other" / "tiny-clip")])
+    assert "two would have the same name" in text
+
+
+def test_a_preview_plans_before_ingestion_and_finds_nothing_done(store, dataset_of):
+    card = dataset_of("later", ingested=False)
+    request = check(store, suite(datasets=["later"]))
+    made = make_plan(store, request, {"later": preview(card)})
+    assert len(made.specs) == 5
+    assert {spec.dataset_fingerprint for spec in made.specs} == {"not-ingested"}
+    assert made.done == frozenset()
+    assert not store.data.exists()
+
+
+def test_variants_name_what_differs_from_the_published_settings(plan, pets):
+    published = plan(pets, methods=["coop"]).specs[0]
+    changed = plan(pets, methods=[{"coop": {"epochs": 3}}], test_rows_per_class=2).specs[0]
+    assert variant_of(published) == ""
+    assert variant_of(changed).startswith("epochs=3 ")

@@ -1,0 +1,190 @@
+"""What a Ray worker does, without Ray: compute, commit once, note what failed."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from safetensors.torch import load_file
+
+from operators.features import FeatureStore
+from operators.methods import METHODS
+from operators.methods.zero_shot import ZeroShot
+from operators.results import PREDICTIONS, TrialResult
+from tasks.encode import features_folder, needed_rows
+from tasks.plan import check, make_plan
+from tasks.suite import make_suite
+from tasks.worker import Context, Done, TrialWorker
+
+PROVENANCE = {"suite": "mini", "flow_run_id": "f1", "git_commit": "c1"}
+
+
+class Fails(ZeroShot):
+    """Works until it is asked to classify."""
+
+    def logits(self, batch):
+        raise ValueError("the method\nhas failed.")
+
+
+class FullDisk(ZeroShot):
+    """Stands for an error of the machine, not of the trial."""
+
+    def logits(self, batch):
+        raise OSError(28, "No space left on device")
+
+
+class Job:
+    """A worker, the trials of a small suite, and what they share."""
+
+    def __init__(self, store, dataset, backbone, methods):
+        values = {"name": "mini", "datasets": [dataset.name], "backbones": [backbone]}
+        suite = make_suite({**values, "methods": methods, "shots": [1], "seeds": [1]}, where="mini")
+        request = check(store, suite)
+        ((name, card),) = request.backbones.cards.items()
+        self.store = store
+        self.dataset = dataset
+        self.specs = make_plan(store, request, {dataset.name: dataset}).specs
+        self.context = Context(
+            backbone=request.backbones.references[name],
+            dataset=dataset.folder,
+            features=features_folder(store, card, dataset),
+            run=PROVENANCE,
+        )
+        self.worker = TrialWorker(store.home, "cpu")
+        self.width = card.feature_width
+
+    def encode(self):
+        features = FeatureStore.create(self.context.features, self.dataset.rows, self.width)
+        rows = features.missing(needed_rows(self.specs, self.dataset))
+        features.write(rows, self.worker.encode(rows, self.context))
+
+    def compute(self):
+        return self.worker.compute(self.specs, self.context)
+
+
+@pytest.fixture
+def job(store, dataset_of, tiny):
+    def make(*methods):
+        made = Job(store, dataset_of(), tiny, list(methods))
+        made.encode()
+        return made
+
+    return make
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    monkeypatch.setitem(METHODS, "fails", Fails)
+    monkeypatch.setitem(METHODS, "full-disk", FullDisk)
+
+
+def test_features_have_one_row_an_image(store, dataset_of, tiny):
+    job = Job(store, dataset_of(), tiny, ["zero-shot"])
+    features = job.worker.encode(np.array([4, 0, 7]), job.context)
+    assert features.shape == (3, job.width)
+    assert features.dtype == np.float32
+    assert np.isfinite(features).all()
+    alone = job.worker.encode(np.array([0]), job.context)
+    np.testing.assert_allclose(alone[0], features[1], rtol=1e-4, atol=1e-5)
+
+
+def test_only_rows_that_a_trial_reads_are_needed(store, dataset_of, tiny):
+    job = Job(store, dataset_of(), tiny, ["zero-shot"])
+    assert needed_rows(job.specs, job.dataset).tolist() == job.dataset.rows_of("test").tolist()
+    assert needed_rows([], job.dataset).tolist() == []
+
+
+def test_a_trial_is_committed_whole(job):
+    made = job({"coop": {"epochs": 1, "n_context": 2}})
+    (spec,) = made.specs
+    assert made.compute() == [Done(spec.trial_id, "")]
+    folder = made.store.trial(spec.trial_id)
+    assert {path.name for path in folder.iterdir()} == {
+        "trial.json",
+        "predictions.parquet",
+        "prompt.safetensors",
+    }
+    result = TrialResult.from_json(json.loads((folder / "trial.json").read_text()))
+    assert result.spec == spec
+    assert (result.provenance.suite, result.provenance.git_commit) == ("mini", "c1")
+    assert len(result.losses) == 1
+    assert result.cost.trainable_parameters == 2 * 32
+    learned = load_file(folder / "prompt.safetensors")
+    assert [tuple(value.shape) for value in learned.values()] == [(1, 2, 32)]
+
+
+def test_the_metrics_of_a_trial_follow_from_its_predictions(job):
+    made = job("tip-adapter")
+    made.compute()
+    folder = made.store.trial(made.specs[0].trial_id)
+    table = pq.read_table(folder / "predictions.parquet")
+    assert table.schema.equals(PREDICTIONS)
+    assert set(table["row_id"].to_pylist()) == set(made.dataset.rows_of("test").tolist())
+    right = table["label"].to_numpy() == table["predicted"].to_numpy()
+    (accuracy,) = [
+        metric
+        for metric in json.loads((folder / "trial.json").read_text())["metrics"]
+        if metric["metric"] == "accuracy"
+    ]
+    assert accuracy["value"] == pytest.approx(right.mean())
+    assert accuracy["n"] == len(right) == 16
+
+
+def test_a_trial_that_is_there_is_not_touched(job):
+    made = job("tip-adapter")
+    made.compute()
+    folder = made.store.trial(made.specs[0].trial_id)
+    before = {path: path.stat().st_mtime_ns for path in (folder, *folder.iterdir())}
+    assert made.compute() == [Done(made.specs[0].trial_id, "")]
+    assert {path: path.stat().st_mtime_ns for path in (folder, *folder.iterdir())} == before
+
+
+def test_the_same_trial_gives_the_same_numbers_in_another_worker(job, tmp_path):
+    made = job({"coop": {"epochs": 2, "n_context": 2}})
+    made.compute()
+    folder = made.store.trial(made.specs[0].trial_id)
+    first = pq.read_table(folder / "predictions.parquet")
+    folder.rename(tmp_path / "aside")
+    made.worker = TrialWorker(made.store.home, "cpu")
+    made.compute()
+    assert pq.read_table(folder / "predictions.parquet").equals(first)
+
+
+def test_a_trial_that_fails_costs_itself_alone(job, broken):
+    made = job("fails", "zero-shot")
+    failed, fine = made.specs
+    assert made.compute() == [
+        Done(failed.trial_id, "the method has failed."),
+        Done(fine.trial_id, ""),
+    ]
+    assert made.store.done() == {fine.trial_id}
+    assert [path.name for path in made.store.trials.iterdir()] == [fine.trial_id]
+    error = json.loads((made.store.failures / f"{failed.trial_id}.json").read_text())
+    assert error["spec"] == failed.to_json()
+    assert error["error"] == "the method has failed."
+    assert "Traceback" in error["traceback"]
+    assert error["suite"] == "mini"
+
+
+def test_a_trial_that_completes_after_all_is_no_failure_any_more(job, broken, monkeypatch):
+    made = job("fails")
+    made.compute()
+    monkeypatch.setattr(Fails, "logits", ZeroShot.logits)
+    assert made.compute() == [Done(made.specs[0].trial_id, "")]
+    assert list(made.store.failures.iterdir()) == []
+    assert made.store.done() == {made.specs[0].trial_id}
+
+
+def test_trouble_of_the_machine_is_not_a_failed_trial(job, broken):
+    made = job("full-disk")
+    with pytest.raises(OSError, match="No space left"):
+        made.compute()
+    assert not made.store.failures.exists()
+    assert made.store.done() == set()
+
+
+def test_a_loss_that_is_no_number_is_a_failed_trial_with_advice(job):
+    made = job({"tip-adapter-f": {"lr": 1e30, "epochs": 4}})
+    (done,) = made.compute()
+    assert "try a smaller lr" in done.error
+    assert made.store.done() == set()

@@ -1,0 +1,171 @@
+"""The examples of CONTRIBUTING.md do what it says, as they stand there."""
+
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+BLOCK = re.compile(
+    r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```', re.M | re.S
+)
+BLOCKS = [match.groupdict() for match in BLOCK.finditer((PROJECT / "CONTRIBUTING.md").read_text())]
+TITLED = {block["title"]: block["text"] for block in BLOCKS if block["title"]}
+METHOD_FILE = "operators/methods/prototype.py"
+DATASET_FILE = "data_catalog/datasets/shapes.py"
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    """Imports a block as the module that its title names, in the package where it would lie."""
+    folder = tmp_path_factory.mktemp("examples")
+    with pytest.MonkeyPatch.context() as patch:
+
+        def load(path):
+            file = folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(TITLED[path])
+            name = path.removesuffix(".py").replace("/", ".")
+            package = importlib.import_module(name.rpartition(".")[0])
+            patch.setattr(package, "__path__", [str(file.parent), *package.__path__])
+            patch.delitem(sys.modules, name, raising=False)
+            patch.delattr(package, file.stem, raising=False)
+            module = importlib.import_module(name)
+            del sys.modules[name]
+            delattr(package, file.stem)
+            return module
+
+        yield load
+
+
+@pytest.fixture(scope="module")
+def prototype(example):
+    return example(METHOD_FILE)
+
+
+@pytest.fixture(scope="module")
+def shapes(example):
+    return example(DATASET_FILE)
+
+
+@pytest.fixture(scope="module")
+def dataset(shapes, tmp_path_factory):
+    from data_catalog import ingest
+
+    return ingest(shapes.CARD, tmp_path_factory.mktemp("store") / "shapes")
+
+
+@pytest.fixture
+def methods(prototype, monkeypatch):
+    """`METHODS` with the line of the recipe in it."""
+    from operators.methods import METHODS
+
+    for name, method in registered("METHODS", vars(prototype)).items():
+        monkeypatch.setitem(METHODS, name, method)
+    return METHODS
+
+
+@pytest.fixture
+def accuracy_of(methods, spec, clip, dataset, drawn_images):
+    """Makes the accuracy that a trial of a method reaches on rows of the dataset."""
+    from operators.trial import run_trial
+    from tasks.plan import TrialData
+
+    images = drawn_images(dataset.labels, clip.feature_width)
+
+    def make(method, shots, **hyperparameters):
+        trial = spec(method=method, hyperparameters=hyperparameters, dataset="shapes", shots=shots)
+        metrics = run_trial(trial, clip, TrialData(dataset), images).metrics
+        return next(metric.value for metric in metrics if metric.metric == "accuracy")
+
+    return make
+
+
+def registered(table, names):
+    """The entry that a line of a recipe adds to a dict."""
+    line = next(text for title, text in TITLED.items() if title.startswith(f"{table} in "))
+    return eval(f"{{{line}}}", dict(names))
+
+
+def test_the_method_learns_from_labelled_images(accuracy_of):
+    assert accuracy_of("prototype", 16, text_weight=0.0) > 0.9  # chance is a third
+
+
+def test_the_method_with_all_weight_on_the_text_is_zero_shot(accuracy_of):
+    assert accuracy_of("prototype", 16, text_weight=1.0) == accuracy_of("zero-shot", 0)
+
+
+def test_the_published_setting_of_the_method_resolves(methods):
+    from operators.methods.hyperparameters import resolve
+
+    values = resolve("prototype", methods["prototype"], {}, protocol="few_shot", shots=1)
+    assert values == {"text_weight": 0.0}
+
+
+def test_the_method_refuses_a_weight_that_cannot_work(methods):
+    from operators.methods.hyperparameters import resolve
+
+    with pytest.raises(ValueError, match="text_weight=2"):
+        resolve("prototype", methods["prototype"], {"text_weight": 2}, protocol="few_shot", shots=1)
+
+
+def test_the_dataset_keeps_the_promises_of_its_card(dataset, shapes):
+    assert dataset.card["splits"] == shapes.CARD.split_sizes
+    assert dataset.card["duplicates"]["rows"] == 0
+    assert dataset.verify() == []
+
+
+def test_the_card_of_the_dataset_is_filled(shapes):
+    card = registered("CATALOG", {"shapes": shapes})["shapes"]
+    for field in ("title", "description", "license", "citation", "homepage", "trouble"):
+        assert getattr(card, field), field
+
+
+def test_the_commands_that_add_a_folder_work(tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from flows.cli import app, listing
+
+    del listing  # its import registers the commands
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SHOTBOARD_HOME", str(tmp_path / "store"))
+    _write_flowers(tmp_path / "flowers")
+    script = next(block["text"] for block in BLOCKS if "datasets add" in block["text"])
+    commands = [shlex.split(line)[1:] for line in script.splitlines() if "run" not in line]
+    answers = [CliRunner().invoke(app, command) for command in commands]
+    assert [answer.exit_code for answer in answers] == [0, 0, 0], [a.output for a in answers]
+    assert "a type of flower" in answers[-1].output
+
+
+def test_the_card_in_yaml_is_one():
+    from data_catalog import DatasetCard
+
+    assert DatasetCard.from_yaml(TITLED["datasets/flowers.yaml"]).classes[0] == "daisy"
+
+
+@pytest.mark.parametrize("path", [METHOD_FILE, DATASET_FILE])
+@pytest.mark.parametrize("check", [["check"], ["format", "--check"]], ids=" ".join)
+def test_an_example_passes_the_linter(path, check):
+    command = [sys.executable, "-m", "ruff", *check, "--stdin-filename", path, "-"]
+    answer = subprocess.run(
+        command, input=TITLED[path], cwd=PROJECT, capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def _write_flowers(root):
+    """Six pictures each of three kinds, in place of somebody's photos."""
+    import numpy as np
+
+    from data_catalog.datasets.digits import grey_png
+
+    generator = np.random.default_rng(0)
+    for kind in ("daisy", "rose", "tulip"):
+        for number in range(6):
+            file = root / kind / f"{number:02}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(grey_png(generator.integers(0, 256, (5, 6), dtype=np.uint8)))
