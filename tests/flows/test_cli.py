@@ -349,7 +349,7 @@ def test_sql_writes_the_format_that_the_file_is_named_for(shotboard, filled, tmp
     answer = shotboard("sql", SQL, "-o", path, "--home", filled.home)
     assert (answer.code, answer.out) == (0, "")
     read = {
-        "csv": lambda: list(csv.DictReader(path.open())),
+        "csv": lambda: list(csv.DictReader(io.StringIO(path.read_text()))),
         "json": lambda: json.loads(path.read_text()),
         "parquet": lambda: pq.read_table(path).to_pylist(),
     }[suffix]

@@ -79,6 +79,12 @@ def test_the_search_goes_through_beta_first_and_keeps_the_first_of_the_best():
     assert tuple(found) == wanted
 
 
+def test_of_equal_pairs_the_search_keeps_the_first():
+    one = torch.eye(2)
+    found = search(9 * one, one, one, one, torch.arange(2), alphas=[0.3, 0.6], betas=[0.5, 0.7])
+    assert tuple(found) == (0.3, 0.5)
+
+
 def test_without_validation_images_alpha_and_beta_stay(clip, classes, few_shot):
     shots = few_shot(clip.feature_width, [0, 1, 2, 3])
     built = fitted(TipAdapter, clip, classes, shots, alpha=0.7, beta=2.5)

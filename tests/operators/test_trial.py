@@ -12,7 +12,7 @@ from operators.methods.hyperparameters import resolve
 from operators.metrics import metrics_of
 from operators.protocols import Table
 from operators.results import PREDICTIONS
-from operators.trial import episode_of, run_trial
+from operators.trial import build, episode_of, run_trial
 from operators.tuning import Tuning, TuningError
 
 LABELS = np.array([row % 5 for row in range(100)], dtype=np.int32)
@@ -133,6 +133,26 @@ def test_seeds_zero_and_one_differ(clip, images, asked):
     one, other = (run_trial(asked(seed=seed), clip, Data(), images) for seed in (0, 1))
     assert one.episode_fingerprint != other.episode_fingerprint
     assert not torch.equal(one.learned["context"], other.learned["context"])
+
+
+def test_the_seed_decides_the_initialisation(clip, asked):
+    starts = [build(asked(seed=seed), clip, Data.all_classes).context for seed in (0, 0, 1)]
+    assert torch.equal(starts[0], starts[1])
+    assert not torch.equal(starts[0], starts[2])
+
+
+def test_the_seed_decides_the_order_of_the_images(clip, images, asked, monkeypatch):
+    draws = []
+    monkeypatch.setattr(
+        METHODS["coop"],
+        "fit",
+        lambda self, shots, *, generator, **_: draws.append(generator) or 1 / 0,
+    )
+    for seed in (0, 0, 1):
+        with pytest.raises(ZeroDivisionError):
+            run_trial(asked(seed=seed), clip, Data(), images)
+    first, again, other = (torch.randperm(50, generator=each).tolist() for each in draws)
+    assert first == again != other
 
 
 def test_the_cost_is_counted(clip, images, asked):

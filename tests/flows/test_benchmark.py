@@ -1,0 +1,272 @@
+"""The whole pipeline as a user runs it: Prefect, Ray, MLflow and DuckDB, on a real dataset.
+
+One store serves all tests, in order: a start from nothing, a repetition, a kill, a failure.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tasks.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+SHOTBOARD = [sys.executable, "-c", "from flows.cli import main; main()"]
+SECONDS = 400  # of one command; some 20 s where nothing else runs
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+MINI = """
+name: mini
+datasets: [digits]
+methods: [zero-shot, tip-adapter, coop: {epochs: 2, n_context: 4}]
+shots: [1]
+seeds: [1, 2]
+test_rows_per_class: 5
+"""
+LONG = """
+name: long
+datasets: [digits]
+methods: [coop: {epochs: 40, n_context: 4}, tip-adapter-f: {epochs: 4, lr: 1.0e+30}]
+shots: [1]
+seeds: [1, 2, 3, 4]
+test_rows_per_class: 5
+"""
+
+
+class Finished:
+    """What a command said, and its exit code."""
+
+    def __init__(self, done):
+        self.code = done.returncode
+        self.out = done.stdout
+        self.err = done.stderr
+
+
+class Place:
+    """A store, two suites, and a command line that uses them."""
+
+    def __init__(self, folder):
+        self.store = Store(folder / "store")
+        self.suites = {}
+        for name, text in (("mini", MINI), ("long", LONG)):
+            self.suites[name] = folder / f"{name}.yaml"
+            self.suites[name].write_text(text)
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
+        self.env = {**kept, "SHOTBOARD_HOME": str(self.store.home)}
+
+    def start(self, suite, *arguments):
+        return subprocess.Popen(
+            [*SHOTBOARD, "run", str(self.suites[suite]), "--json", *arguments],
+            cwd=ROOT,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, suite, *arguments):
+        process = self.start(suite, *arguments)
+        try:
+            out, err = process.communicate(timeout=SECONDS)
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+        return Finished(subprocess.CompletedProcess([], process.returncode, out, err))
+
+    def processes(self):
+        """Ids of the processes that were started for this store, by their environment."""
+        mark = f"SHOTBOARD_HOME={self.store.home}\0".encode()
+        found = []
+        for environ in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):  # it has just ended, or is somebody else's
+                if mark in environ.read_bytes():
+                    found.append(environ.parent.name)
+        return found
+
+    def sql(self, query):
+        from tasks.board import query as ask
+        from tasks.board import to_rows
+
+        return to_rows(ask(self.store, query))
+
+    def times(self):
+        """When each file of each trial was written."""
+        return {
+            path.relative_to(self.store.trials): path.stat().st_mtime_ns
+            for trial in self.store.done()
+            for path in (self.store.trial(trial), *self.store.trial(trial).iterdir())
+        }
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return Place(tmp_path_factory.mktemp("benchmark"))
+
+
+@pytest.fixture(scope="module")
+def first(place):
+    return place.run("mini")
+
+
+@pytest.fixture(scope="module")
+def second(place, first):
+    """The same again, after the board was lost."""
+    before = place.times(), place.sql(BOARD)
+    for path in place.store.home.glob("*leaderboard*"):
+        path.unlink()
+    return place.run("mini"), *before
+
+
+BOARD = "SELECT * EXCLUDE (rank) FROM leaderboard ORDER BY ALL"
+
+
+def test_a_run_ends_with_a_board(place, first):
+    assert first.code == 0, first.err
+    said = json.loads(first.out)
+    assert said["summary"] == "5 trials: 5 computed."
+    assert {(row["method"], row["shots"], row["n"]) for row in said["board"]} == {
+        ("zero-shot", 0, 1),
+        ("tip-adapter", 1, 2),
+        ("coop", 1, 2),
+    }
+    counted = "SELECT status, count(*) AS n, count(DISTINCT trial_id) AS ids FROM trials GROUP BY 1"
+    assert place.sql(counted) == [{"status": "completed", "n": 5, "ids": 5}]
+
+
+def test_a_run_says_what_it_does_and_no_library_speaks(first):
+    lines = first.err.splitlines()
+    assert lines[0].startswith("suite mini: digits x zero-shot, tip-adapter, coop x effnet-minilm")
+    assert [line for line in lines[1:] if not line.startswith("  ")] == []
+
+
+def test_the_board_equals_a_recomputation_from_the_predictions(place, first):
+    import duckdb
+
+    from operators.board import audit
+
+    with duckdb.connect(place.store.board, read_only=True) as connection:
+        assert audit(connection) == []
+
+
+def test_the_board_equals_the_trial_folders(place, first):
+    written = {
+        (result["trial_id"], metric["split"], metric["metric"], metric["value"], metric["n"])
+        for result in place.store.results()
+        for metric in result["metrics"]
+    }
+    shown = {tuple(row.values()) for row in place.sql("FROM metrics")}
+    assert shown == written
+    assert len({trial for trial, *_ in written}) == 5
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning:mlflow")
+@pytest.mark.filterwarnings("ignore::UserWarning:mlflow")
+def test_mlflow_holds_the_same_numbers(place, first, monkeypatch):
+    from tasks.publish import verify
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert len(list(place.store.published.glob("*.json"))) >= 3
+    assert verify(place.store) == []
+
+
+def test_trials_know_where_they_come_from(place, first):
+    (row,) = place.sql("SELECT DISTINCT suite, flow_run_id, device FROM trials")
+    assert row["suite"] == "mini"
+    assert row["flow_run_id"]
+    assert row["device"] == "cpu"
+
+
+def test_a_repetition_computes_nothing(place, second):
+    again, times, _ = second
+    assert again.code == 0, again.err
+    assert json.loads(again.out)["summary"] == "5 trials: 0 computed, 5 there already."
+    assert place.times() == times
+
+
+def test_a_board_that_was_lost_comes_back_row_for_row(place, second):
+    _, _, rows = second
+    assert len(rows) > 3
+    assert place.sql(BOARD) == rows
+
+
+@pytest.fixture(scope="module")
+def killed(place, second):
+    """Starts a long run and kills its driver once some trials are there; returns what was left."""
+    before = place.store.done()
+    process = place.start("long")
+    try:
+        deadline = time.monotonic() + SECONDS
+        while not place.store.done() - before:
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline, "no trial within the time"
+            time.sleep(0.02)
+        assert len(place.processes()) > 3 or sys.platform != "linux"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        deadline = time.monotonic() + 60
+        while place.processes() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return place.store.done() - before, place.times(), place.processes()
+    finally:
+        for left in place.processes():
+            with suppress(ProcessLookupError):
+                os.kill(int(left), signal.SIGKILL)
+        process.stdout.close()
+        process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def resumed(place, killed):
+    return place.run("long")
+
+
+def test_a_killed_run_leaves_no_process_behind(killed):
+    _, _, alive = killed
+    assert alive == []
+
+
+def test_what_a_killed_run_had_committed_is_not_computed_again(place, killed, resumed):
+    there, times, _ = killed
+    assert 1 <= len(there) < 4
+    assert {path: time for path, time in place.times().items() if path in times} == times
+    said = json.loads(resumed.out)["summary"]
+    assert said == f"8 trials: {4 - len(there)} computed, {len(there)} there already, 4 failed."
+
+
+def test_every_trial_is_on_the_board_once(place, resumed):
+    query = "SELECT seed, count(*) AS n FROM trials WHERE suite = 'long' AND status = 'completed'"
+    rows = place.sql(f"{query} GROUP BY seed ORDER BY seed")
+    assert rows == [{"seed": seed, "n": 1} for seed in (1, 2, 3, 4)]
+    (count,) = place.sql("SELECT count(*) AS n FROM trials WHERE status = 'completed'")
+    assert count["n"] == len(place.store.done()) == 9
+
+
+def test_a_trial_that_fails_costs_itself_alone_and_the_exit_code(place, resumed):
+    assert resumed.code == 1, resumed.err
+    failed = [line for line in resumed.err.splitlines() if line.startswith("failed ")]
+    assert len(failed) == 4
+    assert "Traceback" not in resumed.err
+    rows = place.sql("SELECT method, error FROM trials WHERE status = 'failed'")
+    assert [row["method"] for row in rows] == ["tip-adapter-f"] * 4
+    assert all("try a smaller lr" in row["error"] for row in rows)
+
+
+def test_a_failed_trial_is_tried_again_and_nothing_else(place, resumed):
+    def tries():
+        files = place.store.failures.glob("*.json")
+        return {path.stem: json.loads(path.read_text())["failed_at"] for path in files}
+
+    before, times = tries(), place.times()
+    again = place.run("long", "--seeds", "1", "--methods", "tip-adapter-f")
+    assert again.code == 1
+    assert json.loads(again.out)["summary"] == "1 trials: 0 computed, 1 failed."
+    changed = {trial for trial, at in tries().items() if before[trial] != at}
+    assert len(changed) == 1
+    assert place.times() == times
