@@ -1,8 +1,7 @@
 """The main flow: a suite in, a board out."""
 
-import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -180,7 +179,8 @@ def run_request(
         datasets = ingest_all(store, request.suite)
         plan = make_plan(store, request, datasets)
         if fresh:
-            plan = discard(store, plan)
+            store.set_aside(plan.done)
+            plan = replace(plan, done=frozenset())
         for text in (*plan.skipped, *plan.notices):
             reporter().say(text)
         flow_run_id = flow_run.get_id()
@@ -213,6 +213,8 @@ def run_request(
             variant=variant_of,
         )
         aggregating.summary = f"{rebuilt.trials} trials"
+    for path, reason in rebuilt.skipped.items():
+        reporter().say(f"not on the board: {path}: {reason}")
     summary = Summary(run.run_id, plan, len(plan.missing), tuple(failed), rebuilt.board)
     publish_artifacts(store, plan, [f"{i}: {e}" for i, e in failed], summary.text)
     if failed:
@@ -291,15 +293,6 @@ def compute_all(
         wait(futures)
         outcomes = [done for future in futures for done in future.result()]
         return [(done.trial_id, done.error) for done in outcomes if done.error]
-
-
-def discard(store: Store, plan: Plan) -> Plan:
-    """Moves the finished trials of a plan out of the way, so that they are computed again."""
-    attic = store.home / "replaced" / uuid.uuid4().hex[:8]
-    for trial_id in plan.done:
-        attic.mkdir(parents=True, exist_ok=True)
-        store.trial(trial_id).rename(attic / trial_id)
-    return Plan(plan.suite, plan.specs, frozenset(), plan.skipped, plan.notices)
 
 
 def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:

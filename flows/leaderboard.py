@@ -8,6 +8,7 @@ from pydantic import Field
 from tasks import board
 from tasks.cards import backbone_rows, dataset_rows, embedded_backbone_cards, method_rows
 from tasks.plan import variant_of
+from tasks.progress import reporter
 from tasks.store import Store
 
 
@@ -28,4 +29,6 @@ def rebuild_leaderboard(
         variant=variant_of,
         full=full,
     )
+    for path, reason in rebuilt.skipped.items():
+        reporter().say(f"not on the board: {path}: {reason}")
     return rebuilt.trials

@@ -80,15 +80,23 @@ class ImageSource(Protocol):
 class Batch:
     """Some images and their labels, read when they are asked for.
 
-    A method that only uses `features` never decodes an image.
+    A method that only uses `features` never decodes an image. Features are small: the first
+    part of a batch that asks for them has them read for the whole, once.
 
     Attributes:
         rows: (b,) row ids.
         labels: (b,) positions in the classes to choose from.
     """
 
-    def __init__(self, source: ImageSource, rows: np.ndarray, labels: Int[Tensor, "b"]) -> None:  # noqa: F821
+    def __init__(
+        self,
+        source: ImageSource,
+        rows: np.ndarray,
+        labels: Int[Tensor, "b"],  # noqa: F821
+        part_of: "tuple[Batch, Tensor] | None" = None,
+    ) -> None:
         self._source = source
+        self._part_of = part_of
         self.rows = rows
         self.labels = labels
 
@@ -98,6 +106,9 @@ class Batch:
     @cached_property
     def features(self) -> Float[Tensor, "b d"]:
         """Frozen features, not normalised."""
+        if self._part_of is not None:
+            whole, index = self._part_of
+            return whole.features[index]
         return self._source.features(self.rows).to(self.labels.device)
 
     @cached_property
@@ -106,11 +117,9 @@ class Batch:
         return self._source.pixels(self.rows).to(self.labels.device)
 
     def select(self, index: Int[Tensor, "m"]) -> "Batch":  # noqa: F821
-        """The images at some positions; features already read are not read again."""
-        part = Batch(self._source, self.rows[index.cpu().numpy()], self.labels[index])
-        if "features" in self.__dict__:
-            part.__dict__["features"] = self.features[index]
-        return part
+        """The images at some positions."""
+        rows = self.rows[index.cpu().numpy()]
+        return Batch(self._source, rows, self.labels[index], part_of=(self, index))
 
 
 @dataclass(frozen=True)

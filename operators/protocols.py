@@ -38,6 +38,7 @@ class Protocol:
         learns: Whether methods are given labelled images; shots is 0 otherwise.
         minimum_classes: Fewest classes that make sense.
         new_classes: Whether the tuned method is asked about classes it has not seen.
+        revision: Moves when the rows that it draws or tests, or the metrics, do.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Protocol:
     learns: bool
     minimum_classes: int = 2
     new_classes: bool = False
+    revision: int = 1
 
 
 def test_rows(table: Table, classes: tuple[int, ...], cap: int | None) -> np.ndarray:

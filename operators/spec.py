@@ -46,6 +46,8 @@ class TrialSpec:
         protocol: Id in `PROTOCOLS`.
         shots: Labelled images a class; 0 for a method that reads none.
         seed: Seed of the draw, the initialisation and the order of batches.
+        protocol_revision: The protocol's own revision; moves when its draw, its test rows or
+            the metrics taken on them do.
         setting: `paper` reproduces the published recipe, quirks included; `clean` corrects it.
         selection: `last` step or best on `val`; never on test rows.
         template_set: Name of the prompt templates and a digest of their texts.
@@ -65,6 +67,7 @@ class TrialSpec:
     protocol: str
     shots: int
     seed: int
+    protocol_revision: int = 1
     setting: str = "paper"
     selection: str = "last"
     template_set: str = "card"

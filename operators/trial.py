@@ -63,16 +63,18 @@ def episode_of(spec: TrialSpec, table: Table) -> Episode:
     return protocol.episode(table, spec.shots, spec.seed, spec.test_rows_per_class)
 
 
-def build(spec: TrialSpec, backbone: Backbone, classes: Classes) -> Method:
+def build(
+    spec: TrialSpec, backbone: Backbone, classes: Classes, generator: torch.Generator
+) -> Method:
     """The method of a trial, not fitted yet.
 
     Args:
-        spec: Says which method, hyperparameters and seed.
+        spec: Says which method and hyperparameters.
         backbone: Frozen encoders.
         classes: Those that are learned.
+        generator: Source of the initial parameters.
     """
     method: type = METHODS[spec.method]
-    generator = torch.Generator().manual_seed(spec.seed)
     return method(backbone, classes, generator=generator, **own_of(method, spec.hyperparameters))
 
 
@@ -93,7 +95,8 @@ def run_trial(spec: TrialSpec, backbone: Backbone, data: Data, images: ImageSour
     started = time.perf_counter()
     table, every = data.table, data.all_classes
     episode = episode_of(spec, table)
-    method = build(spec, backbone, every.subset(episode.classes))
+    generator = torch.Generator().manual_seed(spec.seed)
+    method = build(spec, backbone, every.subset(episode.classes), generator)
 
     def batch(rows: np.ndarray, classes: tuple[int, ...]):
         return batch_of(images, rows, table.labels, classes, backbone.device)
@@ -103,8 +106,6 @@ def run_trial(spec: TrialSpec, backbone: Backbone, data: Data, images: ImageSour
         shots = FewShot(
             spec.shots, batch(episode.train, episode.classes), batch(episode.val, episode.classes)
         )
-        _ = shots.train.features if not method.card.needs else None  # read once, then sliced
-        generator = torch.Generator().manual_seed(spec.seed)
         tuning = tuning_of(type(method), spec.hyperparameters)
         report = method.fit(shots, tuning=tuning, generator=generator)
     method.eval()

@@ -21,6 +21,7 @@ import pyarrow as pa
 from filelock import FileLock
 
 from operators.board import Found, create, current_version, fill, look, stored_version
+from operators.board import audit as recompute
 from operators.spec import TrialSpec
 from tasks.store import Store
 
@@ -136,6 +137,26 @@ def query(store: Store, sql: str) -> pa.Table:
                         "trial folders. Use SELECT; to write a file, use `shotboard sql -o FILE`."
                     )
             return connection.sql(sql).to_arrow_table()
+    except duckdb.Error as error:
+        raise BoardError(_one_paragraph(str(error))) from error
+
+
+def audit(store: Store) -> list[str]:
+    """Recomputes every accuracy of the published board from its predictions.
+
+    Returns:
+        A sentence for each that does not agree; empty where all is well.
+
+    Raises:
+        BoardError: There is no board, or it cannot be read.
+    """
+    import duckdb
+
+    if not store.board.is_file():
+        raise BoardError(f"no board yet at {store.board}: run `shotboard run`.")
+    try:
+        with duckdb.connect(store.board, read_only=True, config=_READ_ONLY) as connection:
+            return recompute(connection)
     except duckdb.Error as error:
         raise BoardError(_one_paragraph(str(error))) from error
 

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from tasks import publish
+from tasks.board import audit
 from tasks.server import reachable
 from tasks.store import Store
 
@@ -50,6 +52,24 @@ MEMORY_WANTED = 4 * 2**30  # bytes: a driver, a server and two workers with a sm
 DISK_WANTED = 5 * 2**30
 DISK_NEEDED = 2**29
 OLD_SECONDS = 3600  # a draft that is older belongs to nobody
+
+
+def audit_numbers(store: Store) -> list[Check]:
+    """Whether board, predictions, trial folders and MLflow say the same; takes some seconds.
+
+    Raises:
+        BoardError: There is no board to audit.
+    """
+    pairs = (
+        ("predictions", audit(store), "Rebuild the board: shotboard board --rebuild."),
+        ("tracking numbers", publish.verify(store), "Run the suite again; it writes what differs."),
+    )
+    return [
+        Check(name, "fail", f"{len(found)} differ: {found[0]}", remedy)
+        if found
+        else Check(name, "ok", "all agree with the trial folders")
+        for name, found, remedy in pairs
+    ]
 
 
 def diagnose(store: Store) -> list[Check]:

@@ -14,7 +14,7 @@ from operators.features import FeatureStore
 from operators.images import TRANSFORM_VERSION
 from operators.spec import TrialSpec
 from operators.trial import episode_of
-from tasks.plan import TrialData
+from tasks.data import TrialData
 from tasks.progress import stage
 from tasks.ray_cluster import WorkerPool
 from tasks.store import Store

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from itertools import groupby, product
 from typing import Any
 
-from data_catalog import Dataset, DatasetCard
+from data_catalog import Dataset
 from data_catalog.wording import some
 from operators.backbones import BackboneCard, BackboneReference, BackboneUnavailable
-from operators.episode import Classes
 from operators.images import TRANSFORM_VERSION
 from operators.methods import Method
 from operators.methods.hyperparameters import resolve as resolve_hyperparameters
 from operators.methods.hyperparameters import variant
-from operators.protocols import Protocol, Table
-from operators.spec import TrialSpec, digest
+from operators.protocols import Protocol
+from operators.spec import TrialSpec
 from tasks import resolve
+from tasks.data import Preview, template_set
 from tasks.resolve import RequestError
 from tasks.store import Store
 from tasks.suite import MethodChoice, Suite
@@ -223,6 +223,7 @@ def _add(
             dataset=dataset.name,
             dataset_fingerprint=dataset.fingerprint,
             protocol=protocol_name,
+            protocol_revision=protocol.revision,
             shots=shots,
             seed=seed,
             setting=suite.setting,
@@ -298,26 +299,6 @@ def variant_of(spec: TrialSpec) -> str:
     return text.strip()
 
 
-def template_set(dataset: "Dataset | Preview") -> str:
-    """Name and digest of the sentences of a dataset's card."""
-    return f"card-{digest([dataset.template, *dataset.templates])[:8]}"
-
-
-class TrialData:
-    """A dataset as the operators see it.
-
-    Attributes:
-        table: Labels and splits.
-        all_classes: Names as they stand in a prompt, and the card's templates.
-    """
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.table = Table(dataset.labels, dataset.splits, len(dataset.classes))
-        ensemble = tuple(t for t in dataset.templates if dataset.templates != (dataset.template,))
-        names = tuple(name.replace("_", " ") for name in dataset.classes)
-        self.all_classes = Classes(names, (dataset.template,), ensemble)
-
-
 def _notice_small_classes(draft: _Draft, dataset: Dataset, suite: Suite) -> None:
     """Says which classes cannot give all the shots; they give what they have, as published."""
     rows = dataset.rows_of("train")
@@ -332,26 +313,3 @@ def _notice_small_classes(draft: _Draft, dataset: Dataset, suite: Suite) -> None
             f"{dataset.name}: {len(small)} classes have fewer than {wanted} train images and give "
             f"all they have: {some(small, 3)}."
         ] = None
-
-
-class Preview:
-    """What a plan can know of a dataset before its ingestion: names, and nothing of its rows.
-
-    Attributes:
-        name: Of the dataset.
-        classes: Names in label order.
-        fingerprint: A word in its place; so no trial of it is ever found to be done.
-    """
-
-    fingerprint = "not-ingested"
-
-    def __init__(self, card: DatasetCard) -> None:
-        self.name = card.name
-        self.classes = card.classes or ()
-        self.template = card.template
-        self.templates = card.templates or (card.template,)
-
-
-def preview(card: DatasetCard) -> Preview | None:
-    """A preview of a dataset, if its card names the classes."""
-    return Preview(card) if card.classes else None

@@ -8,6 +8,8 @@ Layout under `SHOTBOARD_HOME` (default `.shotboard/`):
     features/<backbone>/<dataset>/..        frozen features
     trials/<trial_id>/                      a completed trial (operators/results.py)
     failures/<trial_id>.json                the last error of a trial that did not complete
+    replaced/<when>/<trial_id>/             trials that `run --fresh` computed again
+    downloads/                              archives that were fetched and unpacked
     runs/<run_id>.json                      one run of a suite: its trials and when
     published/<cell_id>.json                the MLflow run of a cell
     leaderboard.duckdb                      the board
@@ -17,8 +19,9 @@ Layout under `SHOTBOARD_HOME` (default `.shotboard/`):
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +79,11 @@ class Store:
         return self.home / "failures"
 
     @property
+    def downloads(self) -> Path:
+        """Folder of fetched archives."""
+        return self.home / "downloads"
+
+    @property
     def runs(self) -> Path:
         """Folder of the manifests of runs."""
         return self.home / "runs"
@@ -115,6 +123,13 @@ class Store:
             return set()
         with os.scandir(self.trials) as entries:
             return {entry.name for entry in entries if not entry.name.startswith(".")}
+
+    def set_aside(self, trial_ids: Iterable[str]) -> None:
+        """Moves completed trials out of the way, so that they are computed again."""
+        attic = self.home / "replaced" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+        for trial_id in trial_ids:
+            attic.mkdir(parents=True, exist_ok=True)
+            self.trial(trial_id).rename(attic / trial_id)
 
     def results(self) -> Iterator[dict[str, Any]]:
         """Every completed trial as `trial.json` holds it, in order of id."""

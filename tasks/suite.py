@@ -51,7 +51,7 @@ class Suite(BaseModel):
     test_rows_per_class: int | None = Field(
         default=None, description="Cap on the test rows of each class; the board shows it"
     )
-    setting: Literal["paper", "clean"] = "paper"
+    setting: Literal["paper"] = "paper"
     precision: Literal["fp32"] = "fp32"
 
     @field_validator("shots")

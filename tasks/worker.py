@@ -87,7 +87,7 @@ class TrialWorker:
         try:
             backbone = self._backbone(context.backbone)
             dataset = self._dataset(context.dataset)
-            from tasks.plan import TrialData
+            from tasks.data import TrialData
 
             images = _Images(dataset, self._features(context.features), backbone)
             outcome = run_trial(spec, backbone, TrialData(dataset), images)

@@ -73,7 +73,7 @@ def methods(prototype, monkeypatch):
 def accuracy_of(methods, spec, clip, dataset, drawn_images):
     """Makes the accuracy that a trial of a method reaches on rows of the dataset."""
     from operators.trial import run_trial
-    from tasks.plan import TrialData
+    from tasks.data import TrialData
 
     images = drawn_images(dataset.labels, clip.feature_width)
 

@@ -126,7 +126,7 @@ def add_dataset(
         from data_catalog import DatasetCard, register, source_for
 
         store = Store.at(home)
-        source = source_for(path, sha256, revision, cache=store.home / "downloads")
+        source = source_for(path, sha256, revision, cache=store.downloads)
         card = DatasetCard(
             name=name,
             source=source,

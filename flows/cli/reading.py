@@ -50,14 +50,16 @@ def board(
 ) -> None:
     """Show the leaderboard."""
     with one_sentence():
-        from flows.cli.display import board_page, print_board
+        from flows.cli.display import TerminalReporter, board_page, print_board
+        from tasks.progress import reporting_to
         from tasks.reports import board_rows
 
         store = Store.at(home)
         if rebuild:
             from flows.leaderboard import rebuild_leaderboard
 
-            rebuild_leaderboard.fn(home=str(store.home))
+            with TerminalReporter() as reporter, reporting_to(reporter):
+                rebuild_leaderboard.fn(home=str(store.home))
         rows = board_rows(store)
         if protocol is not None:
             from tasks import resolve
@@ -127,12 +129,22 @@ def show(
 
 
 @app.command()
-def doctor(home: Home = None, as_json: AsJson = False) -> None:
+def doctor(
+    audit: Annotated[
+        bool,
+        typer.Option("--audit", help="Recompute the board's accuracies and compare with MLflow."),
+    ] = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
     """Check versions, devices, disk, ports and the store; each trouble comes with its remedy."""
     with one_sentence():
-        from tasks.doctor import diagnose
+        from tasks.doctor import audit_numbers, diagnose
 
-        checks = diagnose(Store.at(home))
+        store = Store.at(home)
+        checks = diagnose(store)
+        if audit:
+            checks = [*checks, *audit_numbers(store)]
         if as_json:
             print_json([check._asdict() for check in checks])
         else:

@@ -206,7 +206,8 @@ def _request(store: Store, suite: str, changes: "Overrides") -> "Request":
 
 def _preview(store: Store, request: "Request") -> tuple["Plan", list[str]]:
     """The plan over the datasets that are ingested, and the names of the others."""
-    from tasks.plan import Plan, make_plan, preview
+    from tasks.data import preview
+    from tasks.plan import Plan, make_plan
     from tasks.resolve import RequestError, dataset_card, ingested
 
     found, waiting = {}, []

@@ -53,6 +53,7 @@ TRIALS = pa.schema(
         pa.field("variant", pa.string(), nullable=False),
         ("test_rows_per_class", pa.int32()),
         ("steps", pa.int64()),
+        pa.field("protocol_revision", pa.int32(), nullable=False),
         ("failed_at", _MICROSECONDS),
         ("file_stamp", pa.string()),
     ]

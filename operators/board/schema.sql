@@ -40,6 +40,7 @@ CREATE TABLE trials (
     variant VARCHAR NOT NULL,
     test_rows_per_class INTEGER,
     steps BIGINT,
+    protocol_revision INTEGER NOT NULL,
     failed_at TIMESTAMP,
     file_stamp VARCHAR
 );

@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -32,7 +33,7 @@ test_rows_per_class: 5
 LONG = """
 name: long
 datasets: [digits]
-methods: [coop: {epochs: 40, n_context: 4}, tip-adapter-f: {epochs: 4, lr: 1.0e+30}]
+methods: [coop: {epochs: 40, n_context: 4}, tip-adapter-f: {epochs: 60, lr: 1.0e+30}]
 shots: [1]
 seeds: [1, 2, 3, 4]
 test_rows_per_class: 5
@@ -46,6 +47,15 @@ class Finished:
         self.code = done.returncode
         self.out = done.stdout
         self.err = done.stderr
+
+
+class Killed(NamedTuple):
+    """What a run that was killed left behind."""
+
+    there: set[str]
+    times: dict[Path, int]
+    failures: dict[str, str]
+    processes: list[str]
 
 
 class Place:
@@ -95,6 +105,11 @@ class Place:
         from tasks.board import to_rows
 
         return to_rows(ask(self.store, query))
+
+    def failures(self):
+        """When each trial that has failed did so last."""
+        files = self.store.failures.glob("*.json")
+        return {path.stem: json.loads(path.read_text())["failed_at"] for path in files}
 
     def times(self):
         """When each file of each trial was written."""
@@ -198,12 +213,12 @@ def test_a_board_that_was_lost_comes_back_row_for_row(place, second):
 
 @pytest.fixture(scope="module")
 def killed(place, second):
-    """Starts a long run and kills its driver once some trials are there; returns what was left."""
+    """Kills the driver of a long run once trials are there and others failed; what is left."""
     before = place.store.done()
     process = place.start("long")
     try:
         deadline = time.monotonic() + SECONDS
-        while not place.store.done() - before:
+        while not place.store.done() - before or not place.failures():
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < deadline, "no trial within the time"
             time.sleep(0.02)
@@ -213,7 +228,8 @@ def killed(place, second):
         deadline = time.monotonic() + 60
         while place.processes() and time.monotonic() < deadline:
             time.sleep(0.2)
-        return place.store.done() - before, place.times(), place.processes()
+        there = place.store.done() - before
+        return Killed(there, place.times(), place.failures(), place.processes())
     finally:
         for left in place.processes():
             with suppress(ProcessLookupError):
@@ -228,16 +244,16 @@ def resumed(place, killed):
 
 
 def test_a_killed_run_leaves_no_process_behind(killed):
-    _, _, alive = killed
-    assert alive == []
+    assert killed.processes == []
 
 
 def test_what_a_killed_run_had_committed_is_not_computed_again(place, killed, resumed):
-    there, times, _ = killed
-    assert 1 <= len(there) < 4
-    assert {path: time for path, time in place.times().items() if path in times} == times
+    there = len(killed.there)
+    assert 1 <= there < 4
+    now = place.times()
+    assert {path: now.get(path) for path in killed.times} == killed.times
     said = json.loads(resumed.out)["summary"]
-    assert said == f"8 trials: {4 - len(there)} computed, {len(there)} there already, 4 failed."
+    assert said == f"8 trials: {4 - there} computed, {there} there already, 4 failed."
 
 
 def test_every_trial_is_on_the_board_once(place, resumed):
@@ -258,15 +274,8 @@ def test_a_trial_that_fails_costs_itself_alone_and_the_exit_code(place, resumed)
     assert all("try a smaller lr" in row["error"] for row in rows)
 
 
-def test_a_failed_trial_is_tried_again_and_nothing_else(place, resumed):
-    def tries():
-        files = place.store.failures.glob("*.json")
-        return {path.stem: json.loads(path.read_text())["failed_at"] for path in files}
-
-    before, times = tries(), place.times()
-    again = place.run("long", "--seeds", "1", "--methods", "tip-adapter-f")
-    assert again.code == 1
-    assert json.loads(again.out)["summary"] == "1 trials: 0 computed, 1 failed."
-    changed = {trial for trial, at in tries().items() if before[trial] != at}
-    assert len(changed) == 1
-    assert place.times() == times
+def test_a_failed_trial_is_tried_again(place, killed, resumed):
+    assert killed.failures
+    now = place.failures()
+    assert len(now) == 4
+    assert [trial for trial, at in killed.failures.items() if now[trial] == at] == []

@@ -105,8 +105,8 @@ def test_no_test_row_is_read_before_fitting_ends(clip, images, asked, method, mo
     given = {"search_steps_beta": 3} if "tip" in method else {"epochs": 1}
     given = given if method in ("coop", "tip-adapter", "tip-adapter-f") else {}
     run_trial(asked(method, given=given), clip, Data(), images)
-    assert read
-    assert max(read) < 70
+    assert bool(read) == METHODS[method].card.learns
+    assert max(read, default=0) < 70
     assert max(images.read) == 99
 
 
@@ -135,8 +135,11 @@ def test_seeds_zero_and_one_differ(clip, images, asked):
     assert not torch.equal(one.learned["context"], other.learned["context"])
 
 
-def test_the_seed_decides_the_initialisation(clip, asked):
-    starts = [build(asked(seed=seed), clip, Data.all_classes).context for seed in (0, 0, 1)]
+def test_the_generator_decides_the_initialisation(clip, asked):
+    starts = [
+        build(asked(), clip, Data.all_classes, torch.Generator().manual_seed(seed)).context
+        for seed in (0, 0, 1)
+    ]
     assert torch.equal(starts[0], starts[1])
     assert not torch.equal(starts[0], starts[2])
 

@@ -7,7 +7,8 @@ from operators.backbones import BACKBONES, FAMILIES, BackboneCard, BackboneUnava
 from operators.methods import METHODS, MethodCard
 from operators.methods.coop import CoOp
 from operators.methods.zero_shot import ZeroShot
-from tasks.plan import BUNDLE, check, expected_cost, make_plan, preview, variant_of
+from tasks.data import preview
+from tasks.plan import BUNDLE, check, expected_cost, make_plan, variant_of
 from tasks.resolve import RequestError
 from tasks.suite import make_suite
 
@@ -200,7 +201,6 @@ def test_a_draft_is_not_a_trial(plan, pets, store):
         {"protocols": ["base_to_new"]},
         {"shots": [3]},
         {"seeds": [9]},
-        {"setting": "clean"},
     ],
 )
 def test_what_changes_the_number_changes_the_id(plan, pets, changes):

@@ -1,0 +1,52 @@
+"""Zero-shot on real photographs through the whole pipeline, from a user's own file."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SHOTBOARD = [sys.executable, "-c", "from flows.cli import main; main()"]
+pytestmark = [pytest.mark.data, pytest.mark.slow, pytest.mark.timeout(600)]
+
+SUITE = """
+datasets: [caltech]
+methods: [zero-shot]
+test_rows_per_class: 3
+"""
+
+
+@pytest.fixture(scope="module")
+def caltech():
+    data = Path(os.environ.get("SHOTBOARD_DATA") or ROOT.parent / "shared" / "data")
+    path = data / "caltech101" / "data.parquet"
+    if not path.is_file():
+        pytest.skip(f"no Caltech-101 at {path}; SHOTBOARD_DATA names another folder")
+    return path
+
+
+@pytest.fixture
+def shotboard(tmp_path):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
+    env = {**kept, "SHOTBOARD_HOME": str(tmp_path / "store")}
+
+    def call(*arguments):
+        done = subprocess.run(
+            [*SHOTBOARD, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=500
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return call
+
+
+def test_zero_shot_knows_a_third_of_the_photos_of_caltech(shotboard, caltech, tmp_path):
+    suite = tmp_path / "photos.yaml"
+    suite.write_text(SUITE)
+    shotboard("datasets", "add", "caltech", "--path", str(caltech))
+    (row,) = json.loads(shotboard("run", str(suite), "--json"))["board"]
+    assert (row["dataset"], row["method"], row["shots"]) == ("caltech", "zero-shot", 0)
+    assert row["mean"] >= 0.35
