@@ -192,6 +192,7 @@ def run_request(
             partial=partial,
         )
         failed: list[tuple[str, str]] = []
+        trouble: Exception | None = None
         if plan.missing:
             with stage("workers") as starting:
                 pool = cluster.pool(TrialWorker, store.home)
@@ -201,8 +202,11 @@ def run_request(
                 "flow_run_id": flow_run_id,
                 "git_commit": run.git_commit,
             }
-            failed = compute_all(store, request, plan, datasets, pool, provenance)
-    trouble = publish_done(store, plan, run, flow_run_id)
+            try:
+                failed = compute_all(store, request, plan, datasets, pool, provenance)
+            except Exception as error:  # what was committed before it goes on the board first
+                trouble = error
+    unpublished = publish_done(store, plan, run, flow_run_id)
     runs.finish(store, run)
     with stage("board") as aggregating:
         rebuilt = rebuild_board(
@@ -217,10 +221,11 @@ def run_request(
         reporter().say(f"not on the board: {path}: {reason}")
     summary = Summary(run.run_id, plan, len(plan.missing), tuple(failed), rebuilt.board)
     publish_artifacts(store, plan, [f"{i}: {e}" for i, e in failed], summary.text)
-    if failed:
-        raise TrialsFailed(summary)
+    trouble = trouble or unpublished
     if trouble:
         raise trouble
+    if failed:
+        raise TrialsFailed(summary)
     return summary
 
 
