@@ -16,6 +16,7 @@ QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",  # else tokenizers warn at every fork
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the default from the next Ray; else it warns
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # a thread that outlives a stopped run must not start a Ray
 }
 # Despite its name, this makes every part of a Ray that starts here listen on 127.0.0.1 alone.
 # A cluster of several machines needs the opposite, so it is not set when one is joined.
