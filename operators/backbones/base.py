@@ -1,16 +1,19 @@
 """What a backbone is: a frozen dual encoder with places where methods cut in."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from operators.backbones.transformer import DeepPrompts
-from operators.images import Preprocessing
+from operators.images import TRANSFORM_VERSION, Preprocessing
 from operators.shapes import Float, Int
+from operators.spec import ID_LENGTH
 
 TEXT_BATCH = 256  # prompts a forward pass where no gradient is needed
 
@@ -71,6 +74,7 @@ class Backbone(ABC):
         card: What is known of it.
         logit_scale: Factor from cosine similarity to logit.
         preprocess: From encoded images to pixels.
+        tokenizer: That of transformers; it adds the start and the end token.
         token_width: w.
         feature_width: d.
         context_length: Most tokens that a text may have.
@@ -80,18 +84,22 @@ class Backbone(ABC):
     card: BackboneCard
     logit_scale: float
     preprocess: Preprocessing
+    tokenizer: Any
     token_width: int
     feature_width: int
     context_length: int
     device: torch.device
 
-    @abstractmethod
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Token ids of `texts`, with the family's start and end tokens.
 
         Raises:
             ValueError: A text is longer than the tower reads; the message names it.
         """
+        batch = self.tokenizer(list(texts), padding=True, return_tensors="pt")
+        lengths = batch["attention_mask"].sum(dim=1)
+        self.refuse_long(texts, lengths.tolist())
+        return Tokens(batch["input_ids"].to(self.device), (lengths - 1).to(self.device))
 
     @abstractmethod
     def embed(self, ids: Int[Tensor, "k n"]) -> Float[Tensor, "k n w"]:
@@ -146,3 +154,12 @@ def freeze(*modules: nn.Module) -> None:
     """Turns gradients and training behaviour off for good."""
     for module in modules:
         module.eval().requires_grad_(False)
+
+
+def digest_files(files: Sequence[Path]) -> str:
+    """Digest of files by name and content, and of the version of the preprocessing."""
+    total = hashlib.sha256(f"transform {TRANSFORM_VERSION}".encode())
+    for path in files:
+        with path.open("rb") as file:
+            total.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:ID_LENGTH]

@@ -6,7 +6,6 @@ the configuration and the tokenizer; the arithmetic is that of `Tower`, equal to
 transformers' own (tests/operators/test_clip.py).
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -20,13 +19,12 @@ from operators.backbones.base import (
     Backbone,
     BackboneCard,
     BackboneUnavailable,
-    Tokens,
+    digest_files,
     freeze,
 )
 from operators.backbones.transformer import DeepPrompts, Layer, Tower, TowerShape
-from operators.images import TRANSFORM_VERSION, Preprocessing
+from operators.images import Preprocessing
 from operators.shapes import Float, Int
-from operators.spec import ID_LENGTH
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -113,13 +111,6 @@ class Clip(Backbone):
     def load(cls, card: BackboneCard, location: str, device: torch.device) -> "Clip":
         """Loads the weights that `card` describes."""
         return cls(card, fetch(location), device)
-
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """See `Backbone.tokenize`."""
-        batch = self.tokenizer(list(texts), padding=True, return_tensors="pt")
-        lengths = batch["attention_mask"].sum(dim=1)
-        self.refuse_long(texts, lengths.tolist())
-        return Tokens(batch["input_ids"].to(self.device), (lengths - 1).to(self.device))
 
     def embed(self, ids: Int[Tensor, "k n"]) -> Float[Tensor, "k n w"]:
         """See `Backbone.embed`."""
@@ -234,15 +225,6 @@ def fingerprint(folder: Path) -> str:
         raise BackboneUnavailable(f"{folder} holds no weights (*.safetensors or *.bin).")
     files |= {folder / name for name in (*TOKENIZER, *SETTINGS) if (folder / name).is_file()}
     return digest_files(sorted(files))
-
-
-def digest_files(files: Sequence[Path]) -> str:
-    """Digest of files by name and content, and of the version of the preprocessing."""
-    total = hashlib.sha256(f"transform {TRANSFORM_VERSION}".encode())
-    for path in files:
-        with path.open("rb") as file:
-            total.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()[:ID_LENGTH]
 
 
 def tower(config: Any, layers: nn.ModuleList, *, causal: bool = False) -> Tower:

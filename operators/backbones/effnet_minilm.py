@@ -26,11 +26,10 @@ from operators.backbones.base import (
     Backbone,
     BackboneCard,
     BackboneUnavailable,
-    Tokens,
+    digest_files,
     freeze,
     unit,
 )
-from operators.backbones.clip import digest_files
 from operators.backbones.transformer import DeepPrompts, Layer, Tower, TowerShape
 from operators.images import Preprocessing
 from operators.shapes import Float, Int
@@ -102,13 +101,6 @@ class EffnetMiniLM(Backbone):
     def load(cls, card: BackboneCard, location: str, device: torch.device) -> "EffnetMiniLM":
         """Loads the weights that `card` describes."""
         return cls(card, device)
-
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """See `Backbone.tokenize`."""
-        batch = self.tokenizer(list(texts), padding=True, return_tensors="pt")
-        lengths = batch["attention_mask"].sum(dim=1)
-        self.refuse_long(texts, lengths.tolist())
-        return Tokens(batch["input_ids"].to(self.device), (lengths - 1).to(self.device))
 
     def embed(self, ids: Int[Tensor, "k n"]) -> Float[Tensor, "k n w"]:
         """See `Backbone.embed`."""
