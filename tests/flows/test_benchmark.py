@@ -229,7 +229,7 @@ def killed(place, second):
         assert len(place.processes()) > 3 or sys.platform != "linux"
         process.send_signal(signal.SIGKILL)
         process.wait()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while place.processes() and time.monotonic() < deadline:
             time.sleep(0.2)
         there = place.store.done() - before

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOTBOARD = [sys.executable, "-c", "from flows.cli import main; main()"]
-pytestmark = [pytest.mark.data, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.data, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SUITE = """
 datasets: [caltech]
@@ -35,7 +35,12 @@ def shotboard(tmp_path):
 
     def call(*arguments):
         done = subprocess.run(
-            [*SHOTBOARD, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=500
+            [*SHOTBOARD, *arguments],
+            cwd=ROOT,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=1000,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

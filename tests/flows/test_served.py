@@ -19,7 +19,7 @@ from tasks.server import free_port, reachable
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFECT = [sys.executable, "-m", "prefect"]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 class Served:
@@ -34,7 +34,7 @@ class Served:
         request = urllib.request.Request(
             self.url + path, data, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=90) as answer:
             return json.load(answer)
 
     def wait(self, read, seconds, what):
@@ -97,7 +97,7 @@ def served():
     worker = [*PREFECT, "worker", "start", "--pool", "shotboard"]
     try:
         with running(home, "server", *PREFECT, "server", "start", env=env) as server:
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 240
             while reachable(url) and server.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.2)
             assert reachable(url) is None, (home / "server.log").read_text()
@@ -120,7 +120,7 @@ def test_the_nightly_gets_scheduled_runs(served):
         "deployments": {"id": {"any_": [nightly["id"]]}},
         "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
     }
-    runs = served.wait(lambda: served.call("/flow_runs/filter", body), 90, "a scheduled run")
+    runs = served.wait(lambda: served.call("/flow_runs/filter", body), 240, "a scheduled run")
     assert runs[0]["parameters"]["suite"] == "nightly"
     assert nightly["schedules"][0]["schedule"]["timezone"] == "Europe/Berlin"
 
@@ -143,7 +143,7 @@ def test_a_run_over_rest_completes_and_leaves_the_board(served):
         state = served.call(f"/flow_runs/{run['id']}")["state"]
         return state if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
 
-    state = served.wait(finished, 450, f"the end of run {run['name']}")
+    state = served.wait(finished, 700, f"the end of run {run['name']}")
     assert state["type"] == "COMPLETED", f"{state['name']}: {state['message']}\n{served.logs()}"
     artifact = served.call("/artifacts/board/latest")
     assert artifact["type"] == "table"

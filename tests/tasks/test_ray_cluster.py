@@ -172,7 +172,7 @@ def test_another_process_joins_by_address_and_leaves_it_running(pool):
         "    print(cluster.started_by_us, cluster.pool(Worker).run('name'))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=90
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=300
     )
     assert done.stdout.strip() == "True operators.spec", done.stderr
     assert pool.run("scale", 2) == 20
