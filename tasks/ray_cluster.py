@@ -25,6 +25,7 @@ OBJECT_STORE_BYTES = 200 * 2**20  # arguments are names and paths; features trav
 RESTARTS = 4  # deaths of one worker before another takes its place
 RETRIES = 2  # a batch whose worker died is tried this many times more
 JOIN_SECONDS = 30.0
+STARTS = 4  # tries to start a Ray on this machine
 
 
 class Outcome(NamedTuple):
@@ -316,14 +317,36 @@ def _connect(address: str | None, cpus: int | None) -> bool:
     # It tells every local Ray that it has a password, which is so and needs no reader.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     with _set(variables):  # a local Ray hands its environment on, which is faster than asking it to
-        ray.init(
-            num_cpus=cpus,
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            log_to_driver=False,
-            configure_logging=False,
-        )
+        _start_local(cpus)
     return True
+
+
+def _start_local(cpus: int | None) -> None:
+    """Starts Ray; it gives itself 30 seconds, which a busy machine may not keep at first.
+
+    Raises:
+        MachineError: It did not start in time, however often it was tried.
+    """
+    import ray
+
+    for _ in range(STARTS):
+        try:
+            ray.init(
+                num_cpus=cpus,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                log_to_driver=False,
+                configure_logging=False,
+            )
+            return
+        except Exception as error:  # Ray raises no narrower class here
+            if "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+    raise MachineError(
+        f"Ray did not start within 30 s, {STARTS} times over: the machine is too busy. Run again "
+        "when it is not, or join a cluster with --ray-address."
+    )
 
 
 def _search_path(entries: Sequence[str]) -> list[str]:
