@@ -9,8 +9,8 @@ import math
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -121,24 +121,17 @@ def query(store: Store, sql: str) -> pa.Table:
     Raises:
         BoardError: There is no board, the SQL is wrong, or it would write.
     """
-    import duckdb
-
-    if not store.board.is_file():
-        raise BoardError(f"no board yet at {store.board}: run `shotboard run`.")
-    try:
-        with duckdb.connect(store.board, read_only=True, config=_READ_ONLY) as connection:
-            kinds = [statement.type.name for statement in connection.extract_statements(sql)]
-            if not kinds:
-                raise BoardError("the SQL is empty. Try: SELECT * FROM leaderboard")
-            for kind in kinds:
-                if kind not in _READING:
-                    raise BoardError(
-                        f"{kind} is refused: the board is read only, for it is made from the "
-                        "trial folders. Use SELECT; to write a file, use `shotboard sql -o FILE`."
-                    )
-            return connection.sql(sql).to_arrow_table()
-    except duckdb.Error as error:
-        raise BoardError(_one_paragraph(str(error))) from error
+    with _reading(store) as connection:
+        kinds = [statement.type.name for statement in connection.extract_statements(sql)]
+        if not kinds:
+            raise BoardError("the SQL is empty. Try: SELECT * FROM leaderboard")
+        for kind in kinds:
+            if kind not in _READING:
+                raise BoardError(
+                    f"{kind} is refused: the board is read only, for it is made from the "
+                    "trial folders. Use SELECT; to write a file, use `shotboard sql -o FILE`."
+                )
+        return connection.sql(sql).to_arrow_table()
 
 
 def audit(store: Store) -> list[str]:
@@ -150,20 +143,27 @@ def audit(store: Store) -> list[str]:
     Raises:
         BoardError: There is no board, or it cannot be read.
     """
+    with _reading(store) as connection:
+        return recompute(connection)
+
+
+def to_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows of `table` as values that `json` can write: times as ISO text, NaN as None."""
+    return [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]
+
+
+@contextmanager
+def _reading(store: Store) -> "Iterator[DuckDBPyConnection]":
+    """Opens the published board, read only; what DuckDB raises becomes a `BoardError`."""
     import duckdb
 
     if not store.board.is_file():
         raise BoardError(f"no board yet at {store.board}: run `shotboard run`.")
     try:
         with duckdb.connect(store.board, read_only=True, config=_READ_ONLY) as connection:
-            return recompute(connection)
+            yield connection
     except duckdb.Error as error:
         raise BoardError(_one_paragraph(str(error))) from error
-
-
-def to_rows(table: pa.Table) -> list[dict[str, Any]]:
-    """The rows of `table` as values that `json` can write: times as ISO text, NaN as None."""
-    return [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]
 
 
 def _private(store: Store) -> Path:
