@@ -7,7 +7,16 @@ from pathlib import Path
 
 from data_catalog.card import DatasetCard
 from data_catalog.dataset import Dataset, current
-from data_catalog.datasets import digits, textiles
+from data_catalog.datasets import (
+    digits,
+    textiles,
+    world_domains,
+    world_icons,
+    world_letters,
+    world_novel,
+    world_pairs,
+    world_scenes,
+)
 from data_catalog.ingestion import IngestionError, ingest
 from data_catalog.registry import read_cards, write_card
 from data_catalog.sources import (
@@ -27,6 +36,12 @@ from data_catalog.sources import (
 CATALOG: dict[str, DatasetCard] = {
     "digits": digits.CARD,
     "textiles": textiles.CARD,
+    "world-domains": world_domains.CARD,
+    "world-icons": world_icons.CARD,
+    "world-letters": world_letters.CARD,
+    "world-novel": world_novel.CARD,
+    "world-pairs": world_pairs.CARD,
+    "world-scenes": world_scenes.CARD,
 }
 
 

@@ -209,6 +209,8 @@ def _source_values(source: Source) -> dict[str, Any]:
     names = {kind: name for name, kind in SOURCES.items()}
     values: dict[str, Any] = {"kind": names.get(type(source), type(source).__name__)}
     for field in getattr(source, "__dataclass_fields__", {}).values():
+        if not field.repr:  # code, such as the painter of a drawn set
+            continue
         value = getattr(source, field.name)
         if field.default is MISSING or value != field.default:
             values[field.name] = _plain(value)

@@ -204,7 +204,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _extra_types(kept: Sequence[Kept]) -> dict[str, Any]:
-    """Arrow type of each extra column: boolean, int64, double, else text."""
+    """Arrow type of each extra column: boolean, int64, double, bytes, else text."""
     import pyarrow as pa
 
     seen: dict[str, set[type]] = {}
@@ -220,6 +220,8 @@ def _extra_types(kept: Sequence[Kept]) -> dict[str, Any]:
             types[name] = pa.int64()
         elif kinds and kinds <= {int, float}:
             types[name] = pa.float64()
+        elif kinds == {bytes}:
+            types[name] = pa.binary()
         else:
             types[name] = pa.string()
     return types

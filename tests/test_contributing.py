@@ -161,11 +161,11 @@ def _write_flowers(root):
     """Six pictures each of three kinds, in place of somebody's photos."""
     import numpy as np
 
-    from data_catalog.datasets.digits import grey_png
+    from data_catalog.png import stored_png
 
     generator = np.random.default_rng(0)
     for kind in ("daisy", "rose", "tulip"):
         for number in range(6):
             file = root / kind / f"{number:02}.jpg"
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(grey_png(generator.integers(0, 256, (5, 6), dtype=np.uint8)))
+            file.write_bytes(stored_png(generator.integers(0, 256, (5, 6), dtype=np.uint8)))

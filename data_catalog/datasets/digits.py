@@ -6,14 +6,13 @@ Known trouble: 8 x 8 pixels are far below what any backbone was trained on, and 
 a digit is not recorded, so one writer may be in train and test.
 """
 
-import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from data_catalog.card import DatasetCard
 from data_catalog.packages import find_package, installed_version
+from data_catalog.png import stored_png
 from data_catalog.sources import Example
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -31,7 +30,7 @@ class Digits:
         digits: Any = load_digits()
         for row, (ink, label) in enumerate(zip(digits.images, digits.target, strict=True)):
             grey = (255 - ink * 255 / 16).round().astype("uint8")
-            yield Example(grey_png(grey), f"load_digits#{row}", int(label), NAMES[label])
+            yield Example(stored_png(grey), f"load_digits#{row}", int(label), NAMES[label])
 
     def total(self) -> int:
         """Digits in the package."""
@@ -45,24 +44,6 @@ class Digits:
     def describe(self) -> str:
         """The package and its version."""
         return f"load_digits of scikit-learn {installed_version('scikit-learn')}"
-
-
-def grey_png(pixels: Any) -> bytes:
-    """Encodes uint8 pixels of shape (h, w) as PNG, without compression.
-
-    Compressors differ between machines, and with them the bytes, their digest, and the
-    splits that follow from it; stored bytes do not.
-    """
-    height, width = pixels.shape
-    lines = b"".join(b"\0" + line.tobytes() for line in pixels)  # each begins with filter 0
-    stored = struct.pack("<BHH", 1, len(lines), len(lines) ^ 0xFFFF) + lines
-    stream = b"\x78\x01" + stored + struct.pack(">I", zlib.adler32(lines))
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", stream), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
 
 
 CARD = DatasetCard(

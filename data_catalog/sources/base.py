@@ -36,7 +36,7 @@ class Example(NamedTuple):
         class_name: Name of the class, or None where the source only numbers classes.
         split: Split as the source calls it, or None.
         domain: Domain as the source calls it, or None.
-        extras: Further scalar columns: numbers, texts, booleans or None.
+        extras: Further columns: numbers, texts, booleans, bytes such as a mask, or None.
         error: Why the image could not be read; empty when it was.
     """
 

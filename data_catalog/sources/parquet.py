@@ -77,23 +77,7 @@ class ParquetImages:
 
     def _listed(self) -> tuple[Any, dict[str, dict[str, Any]]]:
         """Every Parquet file, by path relative to the place."""
-        if "*" in self.path or "?" in self.path:
-            fs, pattern = open_place(self.path)
-            with reaching(self.path):
-                found = fs.glob(pattern, detail=True)
-            fixed = re.split(r"[*?]", pattern, maxsplit=1)[0].rpartition("/")[0]
-            files = {
-                name[len(fixed) :].lstrip("/"): found[name]
-                for name in sorted(found)
-                if found[name]["type"] == "file"
-            }
-        else:
-            fs, files = list_files(self.path)
-            if len(files) > 1:
-                files = {name: info for name, info in files.items() if name.endswith(".parquet")}
-        if not files:
-            raise SourceError(f"no Parquet file at {self.path}. Give the folder that holds them.")
-        return fs, files
+        return list_parquet(self.path)
 
     def _files(self) -> tuple[Any, dict[str, dict[str, Any]]]:
         """The Parquet files that hold images; a table of classes beside them is passed over."""
@@ -148,6 +132,34 @@ class ParquetImages:
                     error="" if image else "the image column is empty",
                 )
                 number += 1
+
+
+def list_parquet(place: str) -> tuple[Any, dict[str, dict[str, Any]]]:
+    """The Parquet files of a file, a folder or a pattern such as `data/train-*.parquet`.
+
+    Returns:
+        The file system, and its information on each file by path relative to `place`, sorted.
+
+    Raises:
+        SourceError: There is none.
+    """
+    if "*" in place or "?" in place:
+        fs, pattern = open_place(place)
+        with reaching(place):
+            found = fs.glob(pattern, detail=True)
+        fixed = re.split(r"[*?]", pattern, maxsplit=1)[0].rpartition("/")[0]
+        files = {
+            name[len(fixed) :].lstrip("/"): found[name]
+            for name in sorted(found)
+            if found[name]["type"] == "file"
+        }
+    else:
+        fs, files = list_files(place)
+        if len(files) > 1:
+            files = {name: info for name, info in files.items() if name.endswith(".parquet")}
+    if not files:
+        raise SourceError(f"no Parquet file at {place}. Give the folder that holds them.")
+    return fs, files
 
 
 @contextmanager

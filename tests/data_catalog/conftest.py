@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from data_catalog import DatasetCard, Example, ImageFolder
-from data_catalog.datasets.digits import grey_png
+from data_catalog.png import stored_png
 
 PROJECT = Path(__file__).parents[2]
 
@@ -59,7 +59,7 @@ def png():
     """Makes the same 6 x 5 picture from the same number, on every machine."""
 
     def make(seed: int) -> bytes:
-        return grey_png(np.random.default_rng(seed).integers(0, 256, (5, 6), dtype=np.uint8))
+        return stored_png(np.random.default_rng(seed).integers(0, 256, (5, 6), dtype=np.uint8))
 
     return make
 

@@ -45,7 +45,7 @@ def dataset_of(store, monkeypatch):
     `rows` says how many images each class has in each split.
     """
     from data_catalog import CATALOG, DatasetCard, Example
-    from data_catalog.datasets.digits import grey_png
+    from data_catalog.png import stored_png
     from tasks.ingest import ingest_dataset
 
     def make(name="pets", classes=CLASSES, ingested=True, template="a photo of a {}.", **rows):
@@ -59,7 +59,7 @@ def dataset_of(store, monkeypatch):
                         label * 60 % 200
                     )
                     path = f"{split}/{word}/{number}.png"
-                    examples.append(Example(grey_png(pixels), path, label, word, split))
+                    examples.append(Example(stored_png(pixels), path, label, word, split))
         card = DatasetCard(
             name=name, source=Listed(examples), classes=tuple(classes), template=template
         )

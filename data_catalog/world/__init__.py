@@ -1,0 +1,14 @@
+"""The world: pictures of shapes, letters, digits, symbols and icons, with their captions.
+
+An endless source of image-text pairs, drawn by our own code from fonts that pip packages bring.
+Every picture is a pure function of a seed and a number, so nothing has to be stored. What
+pretraining never sees is named in `vocabulary.py`, and the embedded sets of `data_catalog/datasets`
+are drawn from it.
+"""
+
+from data_catalog.world.captions import caption
+from data_catalog.world.painting import Picture, paint
+from data_catalog.world.scenes import DOMAINS, Scene, Thing, random_scene
+from data_catalog.world.source import World
+
+__all__ = ["DOMAINS", "Picture", "Scene", "Thing", "World", "caption", "paint", "random_scene"]
