@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from operators.shapes import Bool, Float
+from operators.shapes import Bool, Float, Int
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -90,6 +90,25 @@ class Layer(nn.Module):
         x = x + self.attend(self.norm1(x), mask, causal)
         return x + self.fc2(self.activation(self.fc1(self.norm2(x))))
 
+    def forward_at(
+        self,
+        x: Float[Tensor, "b n w"],
+        at: Int[Tensor, "b"],  # noqa: F821
+        causal: bool,
+    ) -> Float[Tensor, "b w"]:
+        """What a pre-norm layer gives at one position of each sequence, and no more work."""
+        b, n, w = x.shape
+        states = self.norm1(x)
+        rows = torch.arange(b, device=x.device)
+        split = (b, -1, self.heads, w // self.heads)
+        q = F.linear(states[rows, at], self.qkv.weight[:w], self.qkv.bias[:w])
+        kv = F.linear(states, self.qkv.weight[w:], self.qkv.bias[w:])
+        k, v = (part.view(split).transpose(1, 2) for part in kv.split(w, dim=-1))
+        mask = (torch.arange(n, device=x.device) <= at[:, None])[:, None, None] if causal else None
+        heads = F.scaled_dot_product_attention(q.view(split).transpose(1, 2), k, v, attn_mask=mask)
+        x = x[rows, at] + self.out(heads.reshape(b, w))
+        return x + self.fc2(self.activation(self.fc1(self.norm2(x))))
+
     def attend(
         self, x: Float[Tensor, "b n w"], mask: Bool[Tensor, "b 1 1 n"] | None, causal: bool
     ) -> Float[Tensor, "b n w"]:
@@ -138,3 +157,21 @@ class Tower(nn.Module):
                 x = deep_prompts.before(index, x)
             x = layer(x, attended, self.causal)
         return x
+
+    def forward_at(
+        self,
+        x: Float[Tensor, "b n w"],
+        at: Int[Tensor, "b"],  # noqa: F821
+    ) -> Float[Tensor, "b w"]:
+        """`forward(x)` at one position of each sequence, for a pre-norm tower without padding.
+
+        The last layer computes that position alone, which saves most of its work.
+
+        Args:
+            x: Embedded tokens, positions added.
+            at: Position of each sequence that is wanted.
+        """
+        *before, last = self.layers
+        for layer in before:
+            x = layer(x, None, self.causal)
+        return last.forward_at(x, at, self.causal)  # pyright: ignore[reportCallIssue]
