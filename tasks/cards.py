@@ -6,6 +6,8 @@ from data_catalog import Dataset
 from operators.backbones import BACKBONES, BackboneCard, BackboneUnavailable, reference
 from operators.methods import METHODS
 from operators.methods.hyperparameters import defaults
+from tasks import heldout, resolve
+from tasks.ingest import ingest_dataset
 from tasks.resolve import dataset_cards, ingested
 from tasks.store import Store
 
@@ -104,6 +106,33 @@ def embedded_backbone_cards() -> list[BackboneCard]:
             except BackboneUnavailable:
                 continue
     return cards
+
+
+def verify_figures(store: Store, name: str, device: str = "cpu") -> list[heldout.Comparison]:
+    """Computes the figures on a backbone's card again; datasets are ingested where they are not.
+
+    Args:
+        store: Where the datasets are.
+        name: Of the backbone: a known name, a folder or a hub id.
+        device: As torch names it.
+
+    Raises:
+        RequestError: No such backbone, or it has no figures.
+        BackboneUnavailable: Its weights cannot be had here.
+    """
+    from operators.backbones.clip import fetch
+
+    which = resolve.backbone(name)
+    if which.family != "clip":
+        raise resolve.RequestError(
+            f"{name} is of family {which.family}: only models that `shotboard pretrain` has "
+            "exported have figures to verify."
+        )
+    folder = fetch(which.location)
+    known = dataset_cards(store)
+    asked = [one.dataset for one in heldout.read_results(folder)["results"]]
+    datasets = {each: ingest_dataset(each, store) for each in asked if each in known}
+    return heldout.verify(which, folder, datasets, device)
 
 
 def _counts(dataset: Dataset) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def compute(
         WorkerDied: A worker died at every try, mostly for want of memory.
         OSError: The store cannot be written, such as on a full disk.
     """
-    bar = _ProgressArtifact(f"trials-{slug(title)}", len(bundle.specs))
+    bar = ProgressArtifact(f"trials-{slug(title)}", len(bundle.specs), "trials")
     done: list[Done] = []
     for outcome in pool.map_unordered("compute", list(calls(bundle.specs)), context):
         if outcome.error:
@@ -75,17 +75,18 @@ def slug(text: str) -> str:
     return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
 
 
-class _ProgressArtifact:
-    """A bar in Prefect's UI; trials never fail for want of it."""
+class ProgressArtifact:
+    """A bar in Prefect's UI; work never fails for want of it."""
 
-    def __init__(self, key: str, total: int) -> None:
+    def __init__(self, key: str, total: int, unit: str) -> None:
         self.total = total
         self.last = time.monotonic()
         self.id: UUID | None = None
         with contextlib.suppress(Exception):
-            self.id = create_progress_artifact(0.0, key=key, description=f"{total} trials")  # pyright: ignore[reportAttributeAccessIssue]
+            self.id = create_progress_artifact(0.0, key=key, description=f"{total} {unit}")  # pyright: ignore[reportAttributeAccessIssue]
 
     def show(self, done: int) -> None:
+        """`done` of the total are done; sent every few seconds."""
         due = time.monotonic() - self.last >= ARTIFACT_SECONDS or done == self.total
         if self.id is not None and due:
             self.last = time.monotonic()

@@ -23,6 +23,10 @@ class Reporter(Protocol):
         """`done` of `total` are done."""
         ...
 
+    def note(self, stage: str, text: str) -> None:
+        """What the stage is at, beside how far it is."""
+        ...
+
     def end(self, stage: str, summary: str) -> None:
         """A stage is over."""
         ...
@@ -39,6 +43,7 @@ class LogReporter:
         self.logger = logger
         self.every_seconds = every_seconds
         self._last: dict[str, float] = {}
+        self._notes: dict[str, str] = {}
 
     def begin(self, stage: str, total: int | None) -> None:
         """See `Reporter`."""
@@ -48,7 +53,13 @@ class LogReporter:
         """See `Reporter`."""
         if time.monotonic() - self._last.get(stage, 0.0) >= self.every_seconds:
             self._last[stage] = time.monotonic()
-            self.logger.info("%s: %d of %s", stage, done, "?" if total is None else total)
+            note = f", {self._notes[stage]}" if stage in self._notes else ""
+            of = "?" if total is None else total
+            self.logger.info("%s: %d of %s%s", stage, done, of, note)
+
+    def note(self, stage: str, text: str) -> None:
+        """See `Reporter`; shown with the next line."""
+        self._notes[stage] = text
 
     def end(self, stage: str, summary: str) -> None:
         """See `Reporter`."""
@@ -110,6 +121,10 @@ class Stage:
         self.done = done
         self.total = total if total is not None else self.total
         self.reporter.advance(self.name, self.done, self.total)
+
+    def note(self, text: str) -> None:
+        """What the stage is at, beside how far it is."""
+        self.reporter.note(self.name, text)
 
     def step(self, by: int = 1) -> None:
         """`by` more are done."""

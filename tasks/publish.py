@@ -1,4 +1,4 @@
-"""Trial folders -> MLflow. The only file that imports mlflow, and only when there is news.
+"""Trial folders -> MLflow, which is only imported when there is news.
 
 An experiment is a suite, a run below it one flow run, its children are the cells it completed.
 
@@ -18,9 +18,7 @@ are those of the trials, so a metric that is logged twice is one.
 """
 
 import json
-import logging
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -33,7 +31,7 @@ from statistics import fmean
 from typing import Any
 
 from operators.files import write_atomic
-from tasks.environment import set_defaults
+from tasks.mlflow_client import connect, ensure_model, open_experiment, safe
 from tasks.store import Store
 
 FILES = ("trial.json", "predictions.parquet", "prompt.safetensors")
@@ -104,7 +102,7 @@ def publish(
         skipped = sum(not set(r["trial_ids"]).isdisjoint(wanted) for r in receipts.values())
         return PublishReport(uri, suite, None, 0, skipped, 0, time.perf_counter() - started)
 
-    client = _client(uri)
+    client = connect(uri)
     experiment_id, existing = _open_experiment(client, store, suite)
     alive = {run.info.run_id for run in existing.values()}
     cells: dict[str, dict[str, Trial]] = defaultdict(dict)
@@ -151,7 +149,7 @@ def verify(store: Store) -> list[str]:
     troubles = []
     done = store.done()
     for receipt in receipts:
-        client = _client(receipt["tracking_uri"])
+        client = connect(receipt["tracking_uri"])
         for experiment, entry in receipt["experiments"].items():
             run_id = entry["mlflow_run_id"]
             place = f"cell {receipt['cell_id']}, run {run_id} of {experiment}"
@@ -168,35 +166,18 @@ def verify(store: Store) -> list[str]:
     return troubles
 
 
-def _client(uri: str) -> Any:
-    set_defaults()
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    from mlflow import MlflowClient
-
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
 def _open_experiment(client: Any, store: Store, suite: str) -> tuple[str, dict[str, Any]]:
     """Returns the experiment's id and its active runs of cells, creating what is not there."""
-    experiment = client.get_experiment_by_name(suite)
-    if experiment is None:
-        # A tracking server keeps artifacts where it decides; a plain database has no opinion.
-        local = client.tracking_uri.startswith("sqlite:")
-        place = store.mlflow_artifacts.joinpath(_safe(suite)).as_uri() if local else None
-        return client.create_experiment(suite, artifact_location=place), {}
-    if experiment.lifecycle_stage != "active":
-        client.restore_experiment(experiment.experiment_id)
+    experiment_id, is_new = open_experiment(client, store, suite)
     runs: dict[str, Any] = {}
     token = None
-    while True:
-        page = client.search_runs([experiment.experiment_id], max_results=1000, page_token=token)
+    while not is_new:
+        page = client.search_runs([experiment_id], max_results=1000, page_token=token)
         runs |= {run.data.tags["cell_id"]: run for run in page if "cell_id" in run.data.tags}
         token = page.token
         if not token:
-            return experiment.experiment_id, runs
+            break
+    return experiment_id, runs
 
 
 def _parent_run(
@@ -295,7 +276,7 @@ def _metrics(trials: Sequence[Trial]) -> list[Any]:
 
 
 def _numbers(trial: Trial) -> dict[str, float]:
-    return {_safe(f"{m['split']}/{m['metric']}", "/"): m["value"] for m in trial["metrics"]}
+    return {safe(f"{m['split']}/{m['metric']}", "/"): m["value"] for m in trial["metrics"]}
 
 
 def _means(trials: Sequence[Trial]) -> dict[str, float]:
@@ -331,7 +312,7 @@ def _parameters(spec: Mapping[str, Any]) -> dict[str, str]:
     flat = {k: v for k, v in spec.items() if k not in ("seed", "hyperparameters")}
     flat |= {f"hp.{name}": value for name, value in spec["hyperparameters"].items()}
     return {
-        _safe(name, "."): (value if isinstance(value, str) else json.dumps(value))[:VALUE_LENGTH]
+        safe(name, "."): (value if isinstance(value, str) else json.dumps(value))[:VALUE_LENGTH]
         for name, value in flat.items()
     }
 
@@ -340,8 +321,6 @@ def _register_best(
     client: Any, store: Store, suite: str, uri: str, cells: Mapping[str, Mapping[str, Trial]]
 ) -> int:
     """Moves the alias `best` where a new trial beats all before it; returns how often."""
-    from mlflow.exceptions import MlflowException
-
     path = store.published / MODELS
     known = json.loads(path.read_text()) if path.is_file() else {}
     if known.get("tracking_uri") != uri:
@@ -353,11 +332,7 @@ def _register_best(
         receipt = json.loads((store.published / f"{entry['cell_id']}.json").read_text())
         run_id = receipt["experiments"][suite]["mlflow_run_id"]
         if name not in known["models"]:
-            try:
-                client.create_registered_model(name)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
+            ensure_model(client, name)
         source = f"{client.get_run(run_id).info.artifact_uri}/trials/{entry['trial_id']}"
         tags = {"trial_id": entry["trial_id"], "accuracy": str(entry["accuracy"])}
         version = client.create_model_version(name, source, run_id=run_id, tags=tags)
@@ -377,7 +352,7 @@ def _better(
         values = [m["value"] for m in trial["metrics"] if m["metric"] == "accuracy"]
         if not values or not (store.trial(trial["trial_id"]) / "prompt.safetensors").exists():
             continue
-        name = _safe("-".join(trial["spec"][key] for key in _MODEL))
+        name = safe("-".join(trial["spec"][key] for key in _MODEL))
         rival = best.get(name) or known.get(name)
         if rival is None or fmean(values) > rival["accuracy"]:
             best[name] = {key: trial[key] for key in ("trial_id", "cell_id")}
@@ -460,8 +435,3 @@ def _milliseconds(trial: Trial) -> int:
 def _end_milliseconds(trial: Trial) -> int:
     cost = trial["cost"]
     return _milliseconds(trial) + int(1000 * (cost["tune_seconds"] + cost["evaluate_seconds"]))
-
-
-def _safe(name: str, extra: str = "") -> str:
-    """`name` in the letters that MLflow takes."""
-    return re.sub(rf"[^\w\-. {re.escape(extra)}]", "_", name, flags=re.ASCII)

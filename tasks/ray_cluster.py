@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from tasks.environment import MachineError, for_workers, set_defaults, set_local_ray
 
-OBJECT_STORE_BYTES = 200 * 2**20  # arguments are names and paths; features travel as files
+SHARED_BYTES = 200 * 2**20  # arguments are names and paths; features travel as files
 RESTARTS = 4  # deaths of one worker before another takes its place
 RETRIES = 2  # a batch whose worker died is tried this many times more
 JOIN_SECONDS = 30.0
@@ -49,6 +49,7 @@ class Cluster:
         cpus: Cores that a local Ray uses; None means all.
         gpus_per_worker: GPUs, or the part of one, that each worker holds.
         requested: Workers that were asked for; None means as many as fit.
+        shared_bytes: Shared memory of a local Ray, for what travels between processes.
         started_by_us: Whether a Ray was started or joined here, and is left at the end.
     """
 
@@ -56,6 +57,7 @@ class Cluster:
     cpus: int | None
     gpus_per_worker: float
     requested: int | None
+    shared_bytes: int = SHARED_BYTES
     started_by_us: bool = False
     _resources: dict[str, Any] | None = None
     _pools: list["WorkerPool"] = field(default_factory=list)
@@ -66,7 +68,7 @@ class Cluster:
         """What Ray counts in the whole cluster: CPU, GPU, memory. Starts Ray."""
         with self._lock:
             if self._resources is None:
-                self.started_by_us = _connect(self.address, self.cpus)
+                self.started_by_us = _connect(self.address, self.cpus, self.shared_bytes)
                 import ray
 
                 self._resources = dict(ray.cluster_resources())
@@ -114,6 +116,7 @@ def ray_cluster(
     cpus: int | None = None,
     gpus_per_worker: float = 0.0,
     workers: int | None = None,
+    shared_bytes: int = SHARED_BYTES,
 ) -> Iterator[Cluster]:
     """Gives the cluster of a run, and leaves it at the end as it was found.
 
@@ -126,13 +129,14 @@ def ray_cluster(
         cpus: Cores that a local Ray uses; None means all.
         gpus_per_worker: GPUs that each worker holds, such as 1, or 0.25 to share one by four.
         workers: Number of workers; None means one a core or as many as the GPUs hold.
+        shared_bytes: Shared memory of a Ray that starts here.
 
     Raises:
         ConnectionError: No Ray answers at `address`.
         ValueError: `workers` or `gpus_per_worker` is more than the cluster has, or makes no sense.
     """
     check_request(None, gpus_per_worker=gpus_per_worker, workers=workers)
-    cluster = Cluster(address, cpus, gpus_per_worker, workers)
+    cluster = Cluster(address, cpus, gpus_per_worker, workers, shared_bytes)
     try:
         if address or gpus_per_worker:
             _ = cluster.workers
@@ -295,7 +299,7 @@ def check_request(address: str | None, *, gpus_per_worker: float, workers: int |
         raise ConnectionError(_no_cluster(str(address), trouble))
 
 
-def _connect(address: str | None, cpus: int | None) -> bool:
+def _connect(address: str | None, cpus: int | None, shared_bytes: int) -> bool:
     """Starts or joins Ray; returns whether this process must leave it again."""
     set_defaults()
     if address is None:
@@ -317,11 +321,11 @@ def _connect(address: str | None, cpus: int | None) -> bool:
     # It tells every local Ray that it has a password, which is so and needs no reader.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     with _set(variables):  # a local Ray hands its environment on, which is faster than asking it to
-        _start_local(cpus)
+        _start_local(cpus, shared_bytes)
     return True
 
 
-def _start_local(cpus: int | None) -> None:
+def _start_local(cpus: int | None, shared_bytes: int) -> None:
     """Starts Ray; it gives itself 30 seconds, which a busy machine may not keep at first.
 
     Raises:
@@ -334,7 +338,7 @@ def _start_local(cpus: int | None) -> None:
             ray.init(
                 num_cpus=cpus,
                 include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
+                object_store_memory=shared_bytes,
                 log_to_driver=False,
                 configure_logging=False,
             )

@@ -12,6 +12,7 @@ Layout under `SHOTBOARD_HOME` (default `.shotboard/`):
     downloads/                              archives that were fetched and unpacked
     runs/<run_id>.json                      one run of a suite: its trials and when
     published/<cell_id>.json                the MLflow run of a cell
+    pretraining/<run_id>/                   a pretraining (tasks/pretrain.py); model/ is the result
     leaderboard.duckdb                      the board
     mlflow.db, mlartifacts/                 MLflow
     prefect/                                the private Prefect server's database
@@ -92,6 +93,11 @@ class Store:
     def published(self) -> Path:
         """Folder of the receipts of MLflow."""
         return self.home / "published"
+
+    @property
+    def pretraining(self) -> Path:
+        """Folder of the pretrainings."""
+        return self.home / "pretraining"
 
     @property
     def board(self) -> Path:

@@ -1,13 +1,12 @@
 """What a user asks for: a suite, and what the command line changes of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from data_catalog.wording import did_you_mean
+from tasks.faults import read_mapping, sentences
 from tasks.resolve import RequestError
 
 
@@ -120,16 +119,7 @@ def read_suite(path: Path) -> Suite:
     Raises:
         RequestError: No such file, no YAML, an unknown key, or a value that cannot work.
     """
-    if not path.is_file():
-        raise RequestError(f"no suite file at {path}.")
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except yaml.YAMLError as error:
-        raise RequestError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
-    except UnicodeDecodeError as error:
-        raise RequestError(f"{path} is no text in UTF-8, so it is no suite file.") from error
-    if not isinstance(values, dict):
-        raise RequestError(f"{path} is no mapping of keys to values. Start with `datasets: [..]`.")
+    values = read_mapping(path, "suite", "datasets: [..]")
     return make_suite({"name": path.stem, **values}, where=str(path))
 
 
@@ -142,7 +132,7 @@ def make_suite(values: Mapping[str, Any], *, where: str) -> Suite:
     try:
         return Suite.model_validate(dict(values))
     except ValidationError as error:
-        raise RequestError(f"{where}: {_sentences(error)}") from error
+        raise RequestError(f"{where}: {sentences(error, _owner_of, _RULES)}") from error
 
 
 def override(suite: Suite, changes: Overrides) -> Suite:
@@ -176,34 +166,13 @@ def override(suite: Suite, changes: Overrides) -> Suite:
     return make_suite(values, where=suite.name)
 
 
-def _sentences(error: ValidationError) -> str:
-    """Every fault that pydantic found, as sentences."""
-    parts = []
-    for fault in error.errors():
-        place = ".".join(str(step) for step in fault["loc"])
-        if fault["type"] == "extra_forbidden":
-            key = str(fault["loc"][-1])
-            known = Suite.model_fields if len(fault["loc"]) == 1 else MethodChoice.model_fields
-            owner = "suite" if len(fault["loc"]) == 1 else "method entry"
-            parts.append(f"no key of a {owner} is called {key!r}. {did_you_mean(key, known)}")
-        elif fault["type"] == "value_error":
-            parts.append(f"{fault.get('ctx', {}).get('error', fault['msg'])}.")
-        elif fault["type"] == "missing":
-            parts.append(f"the key {place!r} is missing.")
-        else:
-            rule = _RULES.get(fault["type"], fault["msg"].lower())
-            value = list(fault["input"]) if isinstance(fault["input"], tuple) else fault["input"]
-            parts.append(f"{place}={value!r}: {rule}.")
-    return " ".join(parts)
+def _owner_of(place: tuple[int | str, ...]) -> tuple[str, Iterable[str]]:
+    if len(place) == 1:
+        return "suite", Suite.model_fields
+    return "method entry", MethodChoice.model_fields
 
 
-_RULES = {  # in YAML's words, where pydantic speaks of Python
-    "tuple_type": "give a list, such as [a, b]",
-    "too_short": "give at least one",
+_RULES = {
     "model_type": "write NAME or {NAME: {hyperparameter: value}}",
     "dict_type": "write {hyperparameter: value}",
-    "string_type": "give a text, in quotes where YAML reads something else",
-    "int_type": "give a whole number",
-    "int_parsing": "give a whole number",
-    "int_from_float": "give a whole number",
 }

@@ -2,6 +2,7 @@
 
 import html
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from flows.cli.common import err, out, print_table
+
+NOTE_SECONDS = 30.0  # between two lines of a stage where there is no terminal
 
 
 class TerminalReporter:
@@ -18,6 +21,7 @@ class TerminalReporter:
         self.console = console
         self.lock = threading.Lock()
         self.bars: dict[str, Any] = {}
+        self.noted: dict[str, float] = {}
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -45,13 +49,23 @@ class TerminalReporter:
         with self.lock:
             self.progress.update(self.bars[stage], completed=done, total=total)
 
+    def note(self, stage: str, text: str) -> None:
+        """See `Reporter`; a line now and then where there is no bar."""
+        with self.lock:
+            bar = self.bars.get(stage)
+            if bar is not None and self.console.is_terminal:
+                self.progress.update(bar, description=f"{stage}  {text}")
+            elif time.monotonic() - self.noted.get(stage, 0.0) >= NOTE_SECONDS:
+                self.noted[stage] = time.monotonic()
+                self.console.print(f"  {stage}: {text}", markup=False, soft_wrap=True)
+
     def end(self, stage: str, summary: str) -> None:
         """See `Reporter`."""
         with self.lock:
             bar = self.bars.pop(stage, None)
             if bar is not None:
                 self.progress.remove_task(bar)
-            self.console.print(f"  {stage}: {summary}", markup=False)
+            self.console.print(f"  {stage}: {summary}", markup=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
         """See `Reporter`."""

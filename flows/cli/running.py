@@ -59,7 +59,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a suite: do what is missing, then print the board."""
-    _quiet_libraries(verbose)
+    quiet_libraries(verbose)
     with one_sentence():
         from tasks.ray_cluster import check_request
 
@@ -99,7 +99,7 @@ def run(
         else:
             print_board(rows)
             out.print(
-                f"\n{summary.text} Board: {_near(summary.board)}", markup=False, soft_wrap=True
+                f"\n{summary.text} Board: {near(summary.board)}", markup=False, soft_wrap=True
             )
         for trial_id, error in summary.failed:
             err.print(f"failed {trial_id}: {error}", markup=False, soft_wrap=True)
@@ -264,7 +264,7 @@ def _refuse_missing_gpus(gpus_per_worker: float) -> None:
         )
 
 
-def _quiet_libraries(verbose: bool) -> None:
+def quiet_libraries(verbose: bool) -> None:
     """Keeps library chatter out of the progress display; warnings and worse still show."""
     if verbose:
         return
@@ -272,11 +272,13 @@ def _quiet_libraries(verbose: bool) -> None:
     os.environ.setdefault("PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL", "CRITICAL")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     for name in ("alembic", "mlflow", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _near(path: Any) -> str:
+def near(path: Any) -> str:
+    """A path as it is seen from the working directory."""
     import pathlib
 
     here = pathlib.Path.cwd()

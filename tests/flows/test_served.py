@@ -111,7 +111,7 @@ def served():
 
 def test_every_deployment_is_there(served):
     names = {deployment["name"] for deployment in served.call("/deployments/filter", {})}
-    assert names == {"quickstart", "nightly", "ingest"}
+    assert names == {"quickstart", "nightly", "ingest", "pretrain"}
 
 
 def test_the_nightly_gets_scheduled_runs(served):

@@ -63,10 +63,10 @@ def write_trial(store, *, seed=1, method="coop", accuracy=0.5, **changes):
 @pytest.fixture(scope="module")
 def empty_database(tmp_path_factory):
     """An MLflow database without runs: to set one up takes longer than all these tests."""
-    from tasks.publish import _client
+    from tasks.mlflow_client import connect
 
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    _client(f"sqlite:///{path}").search_experiments()
+    connect(f"sqlite:///{path}").search_experiments()
     return path
 
 
@@ -79,9 +79,9 @@ def store(tmp_path, empty_database, monkeypatch):
 
 @pytest.fixture
 def client(store):
-    from tasks.publish import _client
+    from tasks.mlflow_client import connect
 
-    return _client(store.mlflow_uri)
+    return connect(store.mlflow_uri)
 
 
 def cell_runs(client, suite="quick"):

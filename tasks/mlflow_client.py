@@ -1,0 +1,50 @@
+"""How MLflow is reached: one client for benchmarks (`publish.py`) and pretraining (`track.py`)."""
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from tasks.environment import set_defaults
+from tasks.store import Store
+
+
+def connect(uri: str) -> Any:
+    """A client of the tracking server or database at `uri`."""
+    set_defaults()
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    if uri.startswith("sqlite:///"):
+        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def open_experiment(client: Any, store: Store, name: str) -> tuple[str, bool]:
+    """Returns the id of an experiment, and whether it had to be made."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        # A tracking server keeps artifacts where it decides; a plain database has no opinion.
+        local = client.tracking_uri.startswith("sqlite:")
+        place = store.mlflow_artifacts.joinpath(safe(name)).as_uri() if local else None
+        return client.create_experiment(name, artifact_location=place), True
+    if experiment.lifecycle_stage != "active":
+        client.restore_experiment(experiment.experiment_id)
+    return experiment.experiment_id, False
+
+
+def ensure_model(client: Any, name: str) -> None:
+    """Registers a model unless it is registered."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def safe(name: str, extra: str = "") -> str:
+    """`name` in the letters that MLflow takes."""
+    return re.sub(rf"[^\w\-. {re.escape(extra)}]", "_", name, flags=re.ASCII)
