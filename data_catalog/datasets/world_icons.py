@@ -5,11 +5,8 @@ Known trouble: an icon set may draw a thing in its own way (the head of a dog, o
 some classes look alike or unlike their namesakes in the pretraining styles.
 """
 
-import random
-
 from data_catalog.card import DatasetCard
-from data_catalog.world.sets import Drawn, WorldSet, alone
-from data_catalog.world.vocabulary import kinds
+from data_catalog.world.sets import WorldSet, held_out_look
 
 CLASSES = (
     "airplane", "anchor", "bed", "bell", "bicycle", "book", "briefcase", "bug", "bus", "cake",
@@ -20,14 +17,8 @@ CLASSES = (
 )  # fmt: skip
 
 
-def draw(rng: random.Random, name: str, domain: str) -> Drawn:
-    """An icon of the held-out set, in any colour and texture."""
-    kind = kinds()[name]
-    return Drawn(alone(rng, kind, kind.held_out, domain))
-
-
 SOURCE = WorldSet(
-    "world-icons", CLASSES, {"train": 30, "val": 10, "test": 25}, ("clean", "photo"), draw
+    "world-icons", CLASSES, {"train": 30, "val": 10, "test": 25}, ("clean", "photo"), held_out_look
 )
 CARD = DatasetCard(
     name="world-icons",

@@ -5,24 +5,20 @@ clean, half photo-like.
 Known trouble: a capital and a lowercase l, an I and a J are hard to tell apart in some faces.
 """
 
-import random
 import string
 
 from data_catalog.card import DatasetCard
-from data_catalog.world.sets import Drawn, WorldSet, alone
-from data_catalog.world.vocabulary import kinds
+from data_catalog.world.sets import WorldSet, held_out_look
 
 CLASSES = tuple(string.ascii_lowercase)
 
 
-def draw(rng: random.Random, name: str, domain: str) -> Drawn:
-    """A letter in a face of the held-out families."""
-    kind = kinds()[name]
-    return Drawn(alone(rng, kind, kind.held_out, domain))
-
-
 SOURCE = WorldSet(
-    "world-letters", CLASSES, {"train": 30, "val": 10, "test": 30}, ("clean", "photo"), draw
+    "world-letters",
+    CLASSES,
+    {"train": 30, "val": 10, "test": 30},
+    ("clean", "photo"),
+    held_out_look,
 )
 CARD = DatasetCard(
     name="world-letters",

@@ -4,11 +4,8 @@ Splits: drawn, 30 train, 10 val and 30 test images of each class, half clean, ha
 Known trouble: zero-shot is near chance by design, since the names mean nothing to the text tower.
 """
 
-import random
-
 from data_catalog.card import DatasetCard
-from data_catalog.world.sets import Drawn, WorldSet, alone
-from data_catalog.world.vocabulary import kinds
+from data_catalog.world.sets import WorldSet, held_out_look
 
 CLASSES = (
     "carrot", "church", "feather", "frog", "glasses", "guitar", "hammer", "helicopter",
@@ -17,14 +14,8 @@ CLASSES = (
 )  # fmt: skip
 
 
-def draw(rng: random.Random, name: str, domain: str) -> Drawn:
-    """A novel thing in any of its styles."""
-    kind = kinds()[name]
-    return Drawn(alone(rng, kind, kind.held_out, domain))
-
-
 SOURCE = WorldSet(
-    "world-novel", CLASSES, {"train": 30, "val": 10, "test": 30}, ("clean", "photo"), draw
+    "world-novel", CLASSES, {"train": 30, "val": 10, "test": 30}, ("clean", "photo"), held_out_look
 )
 CARD = DatasetCard(
     name="world-novel",

@@ -12,7 +12,7 @@ from data_catalog.png import stored_png
 from data_catalog.sources.base import Example, digest_of
 from data_catalog.world.painting import SIDE, paint
 from data_catalog.world.scenes import Place, Scene, Thing, single_place, thing
-from data_catalog.world.vocabulary import COLOURS, Kind, Style
+from data_catalog.world.vocabulary import COLOURS, Kind, Style, kinds
 
 # Moves when a set's images do: what is ingested already is then read anew.
 REVISION = 1
@@ -113,6 +113,12 @@ def alone(
     colour = colour or rng.choice(list(COLOURS))
     shown = thing(rng, kind, rng.choice(styles), colour, place or single_place(rng))
     return scene_of((shown,), rng, domain)
+
+
+def held_out_look(rng: random.Random, name: str, domain: str) -> Drawn:
+    """A kind by itself, in a style that pretraining never saw."""
+    kind = kinds()[name]
+    return Drawn(alone(rng, kind, kind.held_out, domain))
 
 
 def scene_of(things: tuple[Thing, ...], rng: random.Random, domain: str) -> Scene:

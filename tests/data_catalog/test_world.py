@@ -256,10 +256,9 @@ def test_world_scenes_bring_a_mask_in_which_the_labelled_shape_is_one():
 
 
 def test_world_icons_are_in_the_held_out_style_alone():
-    from data_catalog.datasets import world_icons
-
-    for name in world_icons.CLASSES:
-        drawn = world_icons.draw(random.Random(0), name, "clean")
+    source = CATALOG["world-icons"].source
+    for name in source.classes:
+        drawn = source.draw(random.Random(0), name, "clean")
         assert drawn.scene.things[0].style.family == HELD_OUT_ICON_SET
 
 

@@ -1,6 +1,7 @@
 import pytest
 
-from flows.recipes import load_recipe, shipped
+from flows.recipes import FOLDER, load_recipe
+from flows.shipped import shipped
 from tasks.recipe import make_recipe, override
 from tasks.resolve import RequestError
 
@@ -11,7 +12,7 @@ def recipe(**values):
     return make_recipe({**LEAST, **values}, where="mine.yaml")
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped(FOLDER))
 def test_a_shipped_recipe_can_be_read_and_names_datasets_of_the_catalog(name):
     from data_catalog import CATALOG
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from flows.suites import load_suite, shipped
+from flows.shipped import shipped
+from flows.suites import FOLDER, load_suite
 from tasks.plan import check
 from tasks.resolve import RequestError
 from tasks.suite import Overrides, make_suite, override, read_suite
@@ -189,13 +190,13 @@ def test_an_override_is_checked_like_a_suite():
         override(suite(), Overrides(shots=(0,)))
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped(FOLDER))
 def test_every_shipped_suite_is_named_like_its_file_and_says_what_it_is(name):
     assert load_suite(name).name == name
     assert load_suite(name).description
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped(FOLDER))
 def test_every_shipped_suite_can_be_run(store, name):
     check(store, load_suite(name))
 

@@ -1,0 +1,38 @@
+"""YAML files that ship with Shotboard, and how one is found by name or path."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from data_catalog.wording import did_you_mean
+from tasks.resolve import RequestError
+
+T = TypeVar("T")
+
+
+def shipped(folder: Path) -> dict[str, Path]:
+    """Shipped files by name."""
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load(kind: str, name: str, folder: Path, read: Callable[[Path], T]) -> T:
+    """Reads the file of a shipped name, or any YAML file.
+
+    Args:
+        kind: What it is, for the error: `suite`, `recipe`.
+        name: As a user wrote it.
+        folder: Where the shipped ones are.
+        read: From a path to what is in it.
+
+    Raises:
+        RequestError: There is neither, or the file is wrong.
+    """
+    known = shipped(folder)
+    if name in known:
+        return read(known[name])
+    if name.endswith((".yaml", ".yml")) or "/" in name or Path(name).is_file():
+        return read(Path(name).expanduser())
+    raise RequestError(
+        f"no {kind} is called {name!r}. {did_you_mean(name, known)} "
+        "The path of a YAML file will do as well."
+    )
