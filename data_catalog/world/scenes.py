@@ -113,9 +113,7 @@ def random_scene(rng: random.Random) -> Scene:
 def plain_scene(rng: random.Random) -> Scene:
     """A first picture for a beginner: one large upright thing, often black on white."""
     kind = rng.choice(known(weighted(rng, GROUPS)))
-    size = rng.uniform(0.75, 0.98)
-    room = (1 - size) / 2
-    place = Place(0.5 + rng.uniform(-room, room), 0.5 + rng.uniform(-room, room), size)
+    place = filling_place(rng, least=0.75)
     background = rng.choice(list(COLOURS))
     shown = replace(seen_thing(rng, kind, background, place), texture="solid")
     shown = replace(shown, angle=shown.angle / 2)
@@ -148,15 +146,24 @@ def thing(rng: random.Random, kind: Kind, style: Style, colour: str, place: Plac
 
 
 def single_place(rng: random.Random) -> Place:
-    """A place for one thing: mostly large and near the centre."""
+    """A place for one thing: mostly large, always wholly in the picture."""
     size = rng.uniform(0.55, 0.98) if rng.random() < 0.85 else rng.uniform(0.38, 0.55)
-    room = (1 - size) / 2
-    return Place(0.5 + rng.uniform(-room, room), 0.5 + rng.uniform(-room, room), size)
+    return _inside(rng, size)
+
+
+def filling_place(rng: random.Random, *, least: float = 0.7) -> Place:
+    """A place for one thing that fills most of the picture, as the subject of a photo does."""
+    return _inside(rng, rng.uniform(least, 0.98))
 
 
 def weighted(rng: random.Random, weights: Mapping[K, float]) -> K:
     """A key, drawn with its weight."""
     return rng.choices(list(weights), list(weights.values()))[0]
+
+
+def _inside(rng: random.Random, size: float) -> Place:
+    room = (1 - size) / 2
+    return Place(0.5 + rng.uniform(-room, room), 0.5 + rng.uniform(-room, room), size)
 
 
 def _ink(drawn: Thing) -> Thing:

@@ -11,7 +11,14 @@ import numpy as np
 from data_catalog.png import stored_png
 from data_catalog.sources.base import Example, digest_of
 from data_catalog.world.painting import SIDE, paint
-from data_catalog.world.scenes import Place, Scene, Thing, single_place, thing
+from data_catalog.world.scenes import (
+    Place,
+    Scene,
+    Thing,
+    filling_place,
+    single_place,
+    thing,
+)
 from data_catalog.world.vocabulary import COLOURS, Kind, Style, kinds
 
 # Moves when a set's images do: what is ingested already is then read anew.
@@ -116,9 +123,9 @@ def alone(
 
 
 def held_out_look(rng: random.Random, name: str, domain: str) -> Drawn:
-    """A kind by itself, in a style that pretraining never saw."""
+    """A kind by itself, filling the picture, in a style that pretraining never saw."""
     kind = kinds()[name]
-    return Drawn(alone(rng, kind, kind.held_out, domain))
+    return Drawn(alone(rng, kind, kind.held_out, domain, place=filling_place(rng)))
 
 
 def scene_of(things: tuple[Thing, ...], rng: random.Random, domain: str) -> Scene:
