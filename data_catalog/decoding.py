@@ -1,17 +1,22 @@
-"""Whether an image can be decoded, by its content; what its suffix says does not matter."""
+"""Images from encoded bytes, by their content; what a suffix says does not matter."""
 
 import hashlib
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from io import BytesIO
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from data_catalog.sources import Example
 
+if TYPE_CHECKING:
+    import numpy as np
+
 WORKERS = min(4, os.cpu_count() or 1)
 AHEAD = 16  # images in flight for each worker
+JPEG = b"\xff\xd8\xff"  # what such a file starts with
 
 
 class Checked(NamedTuple):
@@ -68,3 +73,25 @@ def check_image(example: Example) -> Checked:
         reason = str(error).partition(" <_io")[0] or "cannot be decoded"
         return Checked(example, 0, 0, digest, f"{type(error).__name__}: {reason}")
     return Checked(example, width, height, digest, "")
+
+
+def decode(image: bytes) -> "np.ndarray":
+    """Decodes an image as RGB, uint8 of shape (h, w, 3), with Pillow's pixels.
+
+    The same lines are in `operators/images.py`, which does not know this package.
+
+    Raises:
+        Exception: It cannot be decoded; Pillow's readers raise a dozen kinds on damaged data.
+    """
+    import numpy as np
+    import simplejpeg
+    from PIL import Image
+
+    if image.startswith(JPEG):
+        with suppress(ValueError):  # damaged or unusual: Pillow decides what can be had of it
+            if simplejpeg.decode_jpeg_header(image)[2] not in ("CMYK", "YCCK"):
+                return simplejpeg.decode_jpeg(image)
+    opened = Image.open(BytesIO(image))
+    if opened.mode == "P" and "transparency" in opened.info:
+        opened = opened.convert("RGBA")  # the same colours, without Pillow's warning
+    return np.array(opened.convert("RGB"))

@@ -1,13 +1,12 @@
 """Images with a sentence each, for pretraining: what a source of pairs is, and Parquet as one."""
 
-import io
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from PIL import Image
 
+from data_catalog.decoding import decode
 from data_catalog.sources import SourceError
 from data_catalog.sources import columns as cols
 from data_catalog.sources.base import absolute, digest_files, digest_of, is_remote
@@ -23,11 +22,11 @@ class Pair(NamedTuple):
     """An image and a sentence that belongs to it.
 
     Attributes:
-        image: RGB.
+        image: RGB, uint8 of shape (h, w, 3).
         text: The sentence.
     """
 
-    image: Image.Image
+    image: np.ndarray
     text: str
 
 
@@ -313,10 +312,7 @@ def _decoded(image: Any, text: Any) -> Pair | None:
     if not encoded or not sentence or not sentence.strip():
         return None
     try:
-        opened = Image.open(io.BytesIO(encoded))
-        if opened.mode == "P" and "transparency" in opened.info:
-            opened = opened.convert("RGBA")  # the same colours, without Pillow's warning
-        return Pair(opened.convert("RGB"), sentence)
+        return Pair(decode(encoded), sentence)
     except MemoryError:  # says something of the machine, not of the image
         raise
     except Exception:  # Pillow's readers raise a dozen kinds on damaged data

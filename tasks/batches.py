@@ -62,7 +62,7 @@ class PairWorker:
 
         pairs = self.source.batch(step, self.size)
         crops = [centre_crop(pair.image, self.side, self.side) for pair in pairs]
-        images = np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2))
+        images = np.stack(crops)
         # Only sources that can meet a broken row count them.
         skipped = getattr(self.source, "skipped", 0)
         return Batch(images, [pair.text for pair in pairs], skipped, os.getpid())

@@ -192,3 +192,12 @@ def spec():
         return TrialSpec(**{**values, **fields})
 
     return make
+
+
+@pytest.fixture
+def real_data():
+    """The folder of the real data sets."""
+    folder = Path(os.environ.get("SHOTBOARD_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; SHOTBOARD_DATA names another folder")
+    return folder

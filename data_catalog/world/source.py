@@ -4,6 +4,8 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from data_catalog.pairs import Pair
 from data_catalog.sources.base import digest_of
 from data_catalog.world.captions import caption
@@ -36,7 +38,7 @@ class World:
     def pair(self, number: int) -> Pair:
         """The pair of a number, a picture of 64 pixels and its caption."""
         scene, text = self._described(number)
-        return Pair(paint(scene).image, text)
+        return Pair(np.array(paint(scene).image), text)
 
     def batch(self, step: int, size: int) -> Sequence[Pair]:
         """See `PairSource.batch`."""

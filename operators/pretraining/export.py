@@ -8,12 +8,10 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from operators.backbones.clip import CLIP_MEAN, CLIP_STD, TOKENIZER
+from operators.backbones.clip import BICUBIC, CLIP_MEAN, CLIP_STD, TOKENIZER
 from operators.backbones.transformer import Layer, Tower
 from operators.pretraining.model import FIRST_SCALE, NORM_EPS, DualEncoder
 from operators.pretraining.recipe import Recipe
-
-BICUBIC = 3  # as Pillow numbers its filters
 
 
 def write_clip(

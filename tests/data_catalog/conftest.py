@@ -1,6 +1,5 @@
 """Drawn images and small trees of them; nothing here needs a network."""
 
-import os
 from io import BytesIO
 from pathlib import Path
 
@@ -12,8 +11,6 @@ from PIL import Image
 
 from data_catalog import DatasetCard, Example, ImageFolder
 from data_catalog.png import stored_png
-
-PROJECT = Path(__file__).parents[2]
 
 
 class Listed:
@@ -114,12 +111,3 @@ def table(tmp_path):
         return file
 
     return write
-
-
-@pytest.fixture
-def real_data():
-    """The folder of the real data sets."""
-    folder = Path(os.environ.get("SHOTBOARD_DATA") or PROJECT.parent / "shared" / "data")
-    if not folder.is_dir():
-        pytest.skip(f"no real data at {folder}; SHOTBOARD_DATA names another folder")
-    return folder
