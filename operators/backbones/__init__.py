@@ -12,9 +12,9 @@ from operators.backbones.base import (
     Tokens,
     unit,
 )
-from operators.backbones.clip import Clip
+from operators.backbones.clip import EMBEDDED, Clip
 from operators.backbones.effnet_minilm import EffnetMiniLM
-from operators.backbones.transformer import DeepPrompts
+from operators.backbones.prompts import DeepPrompts, TextPrompts
 
 FAMILIES = {
     "effnet-minilm": EffnetMiniLM,
@@ -37,6 +37,7 @@ class Known(NamedTuple):
 
 
 BACKBONES: dict[str, Known] = {
+    "mini-clip": Known("clip", str(EMBEDDED / "mini_clip"), "CLIP of 48 pixels, embedded"),
     "effnet-minilm": Known("effnet-minilm", "", "EfficientNet-Lite0 + MiniLM-L6, embedded"),
     "clip-vit-b32": Known("clip", "openai/clip-vit-base-patch32", "OpenAI CLIP ViT-B/32"),
     "clip-vit-b16": Known("clip", "openai/clip-vit-base-patch16", "OpenAI CLIP ViT-B/16"),
@@ -100,6 +101,7 @@ __all__ = [
     "BackboneReference",
     "BackboneUnavailable",
     "DeepPrompts",
+    "TextPrompts",
     "Tokens",
     "is_location",
     "reference",

@@ -6,43 +6,65 @@ the configuration and the tokenizer; the arithmetic is that of `Tower`, equal to
 transformers' own (tests/operators/test_clip.py).
 """
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from operators.backbones.base import (
-    Backbone,
-    BackboneCard,
-    BackboneUnavailable,
-    digest_files,
-    freeze,
+from operators.backbones.base import Backbone, BackboneCard, PromptPlace, freeze
+from operators.backbones.clip_files import (
+    BICUBIC,
+    CLIP_MEAN,
+    CLIP_STD,
+    EMBEDDED,
+    TOKENIZER,
+    fetch,
+    fingerprint,
+    place_of,
+    read_config,
+    read_license,
+    read_preprocessing,
 )
-from operators.backbones.transformer import DeepPrompts, Layer, Tower, TowerShape
-from operators.images import Preprocessing
+from operators.backbones.packed_text import PackedText
+from operators.backbones.prompts import DeepPrompts
+from operators.backbones.transformer import (
+    Attention,
+    Layer,
+    Tower,
+    TowerShape,
+    fold_quick_gelu,
+)
 from operators.shapes import Float, Int
 
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
-TOKENIZER = (
-    "tokenizer.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-)
-SETTINGS = (
-    "config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "model.safetensors.index.json",
-)
+__all__ = [
+    "BICUBIC",
+    "CLIP_MEAN",
+    "CLIP_STD",
+    "EMBEDDED",
+    "TOKENIZER",
+    "Clip",
+    "ImageReading",
+    "copy_clip_layer",
+    "fetch",
+    "read_preprocessing",
+]
+
+
+class ImageReading(NamedTuple):
+    """What `Clip.read_images` gives.
+
+    Attributes:
+        features: (b, d), as `encode_images` gives them.
+        patches: (b, p, d) the patches in the same space, row by row from the top left one.
+        states: Layer -> (b, n, v), all tokens after that layer.
+    """
+
+    features: Float[Tensor, "b d"]
+    patches: Float[Tensor, "b p d"]
+    states: dict[int, Tensor]
 
 
 class Clip(Backbone):
@@ -66,6 +88,7 @@ class Clip(Backbone):
         self.token_embedding = text.embeddings.token_embedding
         self.text_positions = text.embeddings.position_embedding.weight
         self.text_tower = tower(config.text_config, text.encoder.layers, causal=True)
+        self.packed_text = PackedText(self.text_tower, self.text_inputs)
         self.text_norm = text.final_layer_norm
         self.text_projection = model.text_projection
 
@@ -100,8 +123,8 @@ class Clip(Backbone):
         return BackboneCard(
             name=name,
             family="clip",
-            source=location if not Path(location).exists() else "a local folder",
-            license="see the model's own card",
+            source=location if not Path(location).exists() else place_of(folder),
+            license=read_license(folder),
             fingerprint=fingerprint(folder),
             feature_width=config.get("projection_dim", 512),
             capabilities=frozenset({"visual-prompts"}),
@@ -116,115 +139,103 @@ class Clip(Backbone):
         """See `Backbone.embed`."""
         return self.token_embedding(ids)
 
+    def text_inputs(
+        self,
+        embeddings: Float[Tensor, "*b n w"],
+        positions: Int[Tensor, "n"],  # noqa: F821
+    ) -> Float[Tensor, "*b n w"]:
+        """What enters the text tower."""
+        return embeddings + self.text_positions[positions]
+
+    def text_outputs(self, states: Float[Tensor, "*b w"]) -> Float[Tensor, "*b d"]:
+        """See `Backbone.text_outputs`; the state at the end token, projected."""
+        return self.text_projection(self.text_norm(states))
+
     def encode_text(
         self,
         embeddings: Float[Tensor, "k n w"],
         end: Int[Tensor, "k"],  # noqa: F821
         deep_prompts: DeepPrompts | None = None,
+        attention: Mapping[int, Attention] | None = None,
     ) -> Float[Tensor, "k d"]:
         """See `Backbone.encode_text`."""
-        x = embeddings + self.text_positions[: embeddings.shape[1]]
-        x = self.text_tower(x, deep_prompts=deep_prompts)
-        x = x[torch.arange(len(x), device=x.device), end]
-        return self.text_projection(self.text_norm(x))
+        x = self.text_inputs(embeddings, torch.arange(embeddings.shape[1], device=end.device))
+        x = self.text_tower(x, deep_prompts=deep_prompts, attention=attention)
+        return self.text_outputs(x[torch.arange(len(x), device=x.device), end])
 
-    @torch.no_grad()
-    def encode_images(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b d"]:
-        """See `Backbone.encode_images`."""
+    def embed_images(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n v"]:
+        """What enters the image tower without prompts: class token and patches, normalised."""
         patches = self.patches(pixels.to(self.device)).flatten(2).transpose(1, 2)
         first = self.class_token.expand(len(patches), 1, -1)
-        x = torch.cat([first, patches], dim=1) + self.image_positions
-        x = self.image_tower(self.image_norm_in(x))
-        return self.image_projection(self.image_norm_out(x[:, 0]))
+        return self.image_norm_in(torch.cat([first, patches], dim=1) + self.image_positions)
+
+    def prompted(
+        self,
+        tokens: Float[Tensor, "b n v"],
+        prompts: Float[Tensor, "*b m v"] | None,
+        place: PromptPlace,
+    ) -> Float[Tensor, "b n2 v"]:
+        """Embedded images with prompts among their tokens; prompts have no position."""
+        if prompts is None:
+            return tokens
+        added = self.image_norm_in(prompts.to(tokens.dtype)).expand(len(tokens), -1, -1)
+        at = 1 if place == "second" else tokens.shape[1]
+        return torch.cat([tokens[:, :at], added, tokens[:, at:]], dim=1)
+
+    def encode_images(
+        self,
+        pixels: Float[Tensor, "b 3 s s"],
+        *,
+        prompts: Float[Tensor, "*b m v"] | None = None,
+        place: PromptPlace = "last",
+        deep_prompts: DeepPrompts | None = None,
+        attention: Mapping[int, Attention] | None = None,
+    ) -> Float[Tensor, "b d"]:
+        """See `Backbone.encode_images`."""
+        x = self.prompted(self.embed_images(pixels), prompts, place)
+        first = torch.zeros(len(x), dtype=torch.long, device=x.device)
+        x = self.image_tower.forward_at(x, first, deep_prompts=deep_prompts, attention=attention)
+        return self.image_outputs(x)
+
+    def image_outputs(self, states: Float[Tensor, "*b v"]) -> Float[Tensor, "*b d"]:
+        """Features from states after the image tower."""
+        return self.image_projection(self.image_norm_out(states))
+
+    def read_images(
+        self,
+        tokens: Float[Tensor, "b n v"],
+        *,
+        prompts: Float[Tensor, "*b m v"] | None = None,
+        place: PromptPlace = "last",
+        deep_prompts: DeepPrompts | None = None,
+        attention: Mapping[int, Attention] | None = None,
+        layers: Collection[int] = (),
+    ) -> ImageReading:
+        """Everything that a method may want to see of images.
+
+        Args:
+            tokens: From `embed_images`, which a caller may keep: it depends on no prompt.
+            prompts: As in `encode_images`.
+            place: As in `encode_images`.
+            deep_prompts: As in `encode_images`.
+            attention: As in `encode_images`.
+            layers: Layers whose states are kept.
+        """
+        x = self.prompted(tokens, prompts, place)
+        states: dict[int, Tensor] = {}
+        tower = self.image_tower.states(x, deep_prompts=deep_prompts, attention=attention)
+        for index, state in enumerate(tower):
+            x = state
+            if index in layers:
+                states[index] = state
+        added = x.shape[1] - tokens.shape[1]
+        start = 1 + (added if place == "second" else 0)
+        patches = self.image_outputs(x[:, start : start + tokens.shape[1] - 1])
+        return ImageReading(self.image_outputs(x[:, 0]), patches, states)
 
     def modules(self) -> Sequence[nn.Module]:
         """See `Backbone.modules`."""
         return (self.model, self.text_tower, self.image_tower)
-
-
-def fetch(location: str) -> Path:
-    """The folder with a model's files: `location` itself, or the hub's copy of that id.
-
-    Raises:
-        BackboneUnavailable: See `Clip.describe`.
-    """
-    if Path(location).is_dir():
-        return Path(location)
-    if location.startswith((".", "/", "~")) or location.count("/") != 1:
-        raise BackboneUnavailable(
-            f"no folder at {location!r}. Give a folder that holds a CLIP in transformers' format "
-            "(config.json, model.safetensors, tokenizer), or a hub id such as "
-            "openai/clip-vit-base-patch16."
-        )
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(location, allow_patterns=[*WEIGHTS, *TOKENIZER, *SETTINGS]))
-    except Exception as error:  # the hub's errors share no narrower ancestor
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise BackboneUnavailable(
-            f"backbone {location!r} is not on this machine and the model hub did not give it "
-            f"({type(error).__name__}: {reason[:160]}). Download it where there is a network and "
-            "pass the folder instead: --backbones PATH."
-        ) from error
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """`config.json` of a CLIP.
-
-    Raises:
-        BackboneUnavailable: The file is missing or is that of another kind of model.
-    """
-    path = folder / "config.json"
-    if not path.is_file():
-        raise BackboneUnavailable(
-            f"{folder} holds no config.json, so it is no model in transformers' format."
-        )
-    config = json.loads(path.read_text())
-    if config.get("model_type") != "clip":
-        raise BackboneUnavailable(
-            f"{folder} holds a {config.get('model_type', 'nameless')!r} model; "
-            "this family reads 'clip'."
-        )
-    return config
-
-
-def read_preprocessing(folder: Path, image_size: int) -> Preprocessing:
-    """The preprocessing that a model was published with, CLIP's own where it does not say.
-
-    Raises:
-        BackboneUnavailable: It resizes in another way than by the short side.
-    """
-    settings: dict[str, Any] = {}
-    if (folder / "preprocessor_config.json").is_file():
-        settings = json.loads((folder / "preprocessor_config.json").read_text())
-    elif (folder / "processor_config.json").is_file():  # where transformers 5 writes it
-        settings = json.loads((folder / "processor_config.json").read_text())["image_processor"]
-    size = settings.get("size", image_size)
-    if isinstance(size, dict) and "shortest_edge" not in size:
-        raise BackboneUnavailable(
-            f"{folder} resizes images to {size}; this family resizes the 'shortest_edge' and crops."
-        )
-    crop = settings.get("crop_size", image_size)
-    return Preprocessing(
-        size=crop["height"] if isinstance(crop, dict) else crop,
-        short_side=size["shortest_edge"] if isinstance(size, dict) else size,
-        mean=tuple(settings.get("image_mean", CLIP_MEAN)),
-        std=tuple(settings.get("image_std", CLIP_STD)),
-    )
-
-
-def fingerprint(folder: Path) -> str:
-    """Digest of the bytes of weights, tokenizer and preprocessing, and of our arithmetic.
-
-    Raises:
-        BackboneUnavailable: The folder holds no weights.
-    """
-    files = {path for pattern in WEIGHTS for path in folder.glob(pattern)}
-    if not files:
-        raise BackboneUnavailable(f"{folder} holds no weights (*.safetensors or *.bin).")
-    files |= {folder / name for name in (*TOKENIZER, *SETTINGS) if (folder / name).is_file()}
-    return digest_files(sorted(files))
 
 
 def tower(config: Any, layers: nn.ModuleList, *, causal: bool = False) -> Tower:
@@ -240,6 +251,7 @@ def tower(config: Any, layers: nn.ModuleList, *, causal: bool = False) -> Tower:
     result = Tower(shape, causal=causal)
     for ours, theirs in zip(result.layers, layers, strict=True):
         copy_clip_layer(ours, theirs)  # pyright: ignore[reportArgumentType]
+    fold_quick_gelu(result)
     return result
 
 

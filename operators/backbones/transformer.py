@@ -4,18 +4,27 @@ Written once for all families, so that deep prompts, and every later way to cut 
 each of them alike. Layers are pre-norm (CLIP: ViT and text) or post-norm (BERT).
 """
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from operators.backbones.prompts import DeepPrompts
 from operators.shapes import Bool, Float, Int
+
+QUICK_GELU = 1.702
+
+# What may stand in for softmax(q k^T) v in a layer. It gets queries, keys and values, each
+# (b, heads, n, w / heads), and a mask that is true where a token may be attended to, or None
+# where every token may; it gives the heads' outputs, (b, heads, n, w / heads).
+Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
 def quick_gelu(x: Tensor) -> Tensor:
     """CLIP's activation, x * sigmoid(1.702 x)."""
-    return x * torch.sigmoid(1.702 * x)
+    return x * torch.sigmoid(QUICK_GELU * x)
 
 
 ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": F.gelu}
@@ -44,29 +53,12 @@ class TowerShape:
     post_norm: bool = False
 
 
-@dataclass(frozen=True)
-class DeepPrompts:
-    """Tokens that take the place of others before layers 1, 2, ... (Jia et al., VPT-deep).
-
-    Attributes:
-        tokens: (j, m, w): before layer l = 1..j the m tokens at `start` become `tokens[l-1]`.
-        start: Position of the first replaced token; negative counts from the end.
-    """
-
-    tokens: Tensor
-    start: int
-
-    def before(self, layer: int, x: Float[Tensor, "b n w"]) -> Float[Tensor, "b n w"]:
-        """The input of `layer`, with this layer's prompts in place."""
-        if not 1 <= layer <= len(self.tokens):
-            return x
-        prompts = self.tokens[layer - 1].to(x.dtype).expand(len(x), -1, -1)
-        start = self.start % x.shape[1]
-        return torch.cat([x[:, :start], prompts, x[:, start + prompts.shape[1] :]], dim=1)
-
-
 class Layer(nn.Module):
-    """Self-attention and a feed-forward part, each with a residual sum and a norm."""
+    """Self-attention and a feed-forward part, each with a residual sum and a norm.
+
+    `project`, attention and `finish` follow each other; paths that attend in a way of their
+    own (`PackedText`) put theirs between the other two.
+    """
 
     def __init__(self, shape: TowerShape) -> None:
         super().__init__()
@@ -81,14 +73,21 @@ class Layer(nn.Module):
         self.fc2 = nn.Linear(shape.mlp_width, shape.width)
 
     def forward(
-        self, x: Float[Tensor, "b n w"], mask: Bool[Tensor, "b 1 1 n"] | None, causal: bool
+        self,
+        x: Float[Tensor, "b n w"],
+        mask: Bool[Tensor, "b 1 1 n"] | None,
+        causal: bool,
+        attention: Attention | None = None,
     ) -> Float[Tensor, "b n w"]:
         """One layer; `mask` is true where a token may be attended to."""
-        if self.post_norm:
-            x = self.norm1(x + self.attend(x, mask, causal))
-            return self.norm2(x + self.fc2(self.activation(self.fc1(x))))
-        x = x + self.attend(self.norm1(x), mask, causal)
-        return x + self.fc2(self.activation(self.fc1(self.norm2(x))))
+        b, n, w = x.shape
+        q, k, v = self.project(x).view(b, n, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
+        if attention is None:
+            heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        else:
+            before = torch.ones(n, n, dtype=torch.bool, device=x.device).tril()
+            heads = attention(q, k, v, before if causal and mask is None else mask)
+        return self.finish(x, heads.transpose(1, 2).reshape(b, n, w))
 
     def forward_at(
         self,
@@ -96,27 +95,42 @@ class Layer(nn.Module):
         at: Int[Tensor, "b"],  # noqa: F821
         causal: bool,
     ) -> Float[Tensor, "b w"]:
-        """What a pre-norm layer gives at one position of each sequence, and no more work."""
+        """What the layer gives at one position of each sequence, and no more work."""
         b, n, w = x.shape
-        states = self.norm1(x)
         rows = torch.arange(b, device=x.device)
         split = (b, -1, self.heads, w // self.heads)
-        q = F.linear(states[rows, at], self.qkv.weight[:w], self.qkv.bias[:w])
-        kv = F.linear(states, self.qkv.weight[w:], self.qkv.bias[w:])
-        k, v = (part.view(split).transpose(1, 2) for part in kv.split(w, dim=-1))
+        states = self.normed(x)
+        q = self.queries(states[rows, at])
+        k, v = (p.view(split).transpose(1, 2) for p in self.keys_values(states).split(w, dim=-1))
         mask = (torch.arange(n, device=x.device) <= at[:, None])[:, None, None] if causal else None
         heads = F.scaled_dot_product_attention(q.view(split).transpose(1, 2), k, v, attn_mask=mask)
-        x = x[rows, at] + self.out(heads.reshape(b, w))
-        return x + self.fc2(self.activation(self.fc1(self.norm2(x))))
+        return self.finish(x[rows, at], heads.reshape(b, w))
 
-    def attend(
-        self, x: Float[Tensor, "b n w"], mask: Bool[Tensor, "b 1 1 n"] | None, causal: bool
-    ) -> Float[Tensor, "b n w"]:
-        """Multi-head self-attention."""
-        b, n, w = x.shape
-        q, k, v = self.qkv(x).view(b, n, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
-        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
-        return self.out(heads.transpose(1, 2).reshape(b, n, w))
+    def normed(self, x: Float[Tensor, "*b w"]) -> Float[Tensor, "*b w"]:
+        """What queries, keys and values are made of."""
+        return x if self.post_norm else self.norm1(x)
+
+    def project(self, x: Float[Tensor, "*b w"]) -> Float[Tensor, "*b w3"]:
+        """Queries, keys and values of all heads, side by side."""
+        return self.qkv(self.normed(x))
+
+    def queries(self, normed: Float[Tensor, "*b w"]) -> Float[Tensor, "*b w"]:
+        """The queries alone, of states that are `normed`."""
+        w = normed.shape[-1]
+        return F.linear(normed, self.qkv.weight[:w], self.qkv.bias[:w])
+
+    def keys_values(self, normed: Float[Tensor, "*b w"]) -> Float[Tensor, "*b w2"]:
+        """Keys and values alone, side by side, of states that are `normed`."""
+        w = normed.shape[-1]
+        return F.linear(normed, self.qkv.weight[w:], self.qkv.bias[w:])
+
+    def finish(self, x: Float[Tensor, "*b w"], heads: Float[Tensor, "*b w"]) -> Tensor:
+        """The layer's output, from its input and what its heads read."""
+        if self.post_norm:
+            x = self.norm1(x + self.out(heads))
+            return self.norm2(x + self.fc2(self.activation(self.fc1(x))))
+        x = x + self.out(heads)
+        return x + self.fc2(self.activation(self.fc1(self.norm2(x))))
 
 
 class Tower(nn.Module):
@@ -128,50 +142,113 @@ class Tower(nn.Module):
         self.causal = causal
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
 
+    def states(
+        self,
+        x: Float[Tensor, "b n w"],
+        *,
+        mask: Bool[Tensor, "b n"] | None = None,
+        deep_prompts: DeepPrompts | None = None,
+        attention: Mapping[int, Attention] | None = None,
+    ) -> Iterator[Float[Tensor, "b n w"]]:
+        """The states after each layer, one by one.
+
+        Args:
+            x: Embedded tokens, positions added.
+            mask: False where a token is padding. A causal tower needs none: what follows the
+                end token cannot reach it.
+            deep_prompts: Tokens to put in before later layers.
+            attention: What attends in some layers instead of the usual softmax.
+
+        Raises:
+            ValueError: Deep prompts have no layer or no place.
+        """
+        self.refuse_outside(x, deep_prompts, attention)
+        attended = None if mask is None else mask[:, None, None, :]
+        for index, layer in enumerate(self.layers):
+            if deep_prompts is not None:
+                x = deep_prompts.put(index, x)
+            override = None if attention is None else attention.get(index)
+            x = layer(x, attended, self.causal, override)
+            yield x
+
     def forward(
         self,
         x: Float[Tensor, "b n w"],
         *,
         mask: Bool[Tensor, "b n"] | None = None,
         deep_prompts: DeepPrompts | None = None,
+        attention: Mapping[int, Attention] | None = None,
     ) -> Float[Tensor, "b n w"]:
-        """The states after the last layer.
-
-        Args:
-            x: Embedded tokens, positions added.
-            mask: False where a token is padding. A causal tower needs none: what follows the
-                end token cannot reach it.
-            deep_prompts: Tokens to put in before layers 1, 2, ...
-
-        Raises:
-            ValueError: More deep prompts than layers that could take them.
-        """
-        if deep_prompts is not None and len(deep_prompts.tokens) >= len(self.layers):
-            raise ValueError(
-                f"{len(deep_prompts.tokens)} deep prompts for a tower of {len(self.layers)} "
-                f"layers: layer 0 reads the shallow prompt, so at most {len(self.layers) - 1} fit."
-            )
-        attended = None if mask is None else mask[:, None, None, :]
-        for index, layer in enumerate(self.layers):
-            if deep_prompts is not None:
-                x = deep_prompts.before(index, x)
-            x = layer(x, attended, self.causal)
+        """The states after the last layer; see `states`."""
+        for state in self.states(x, mask=mask, deep_prompts=deep_prompts, attention=attention):
+            x = state
         return x
 
     def forward_at(
         self,
         x: Float[Tensor, "b n w"],
         at: Int[Tensor, "b"],  # noqa: F821
+        *,
+        deep_prompts: DeepPrompts | None = None,
+        attention: Mapping[int, Attention] | None = None,
     ) -> Float[Tensor, "b w"]:
-        """`forward(x)` at one position of each sequence, for a pre-norm tower without padding.
+        """`forward(x)` at one position of each sequence, for a tower without padding.
 
         The last layer computes that position alone, which saves most of its work.
 
         Args:
             x: Embedded tokens, positions added.
             at: Position of each sequence that is wanted.
+            deep_prompts: As in `states`.
+            attention: As in `states`.
         """
-        *before, last = self.layers
-        for layer in before:
-            x = layer(x, None, self.causal)
-        return last.forward_at(x, at, self.causal)  # pyright: ignore[reportCallIssue]
+        final = len(self.layers) - 1
+        if attention is not None and final in attention:
+            x = self(x, deep_prompts=deep_prompts, attention=attention)
+            return x[torch.arange(len(x), device=x.device), at]
+        self.refuse_outside(x, deep_prompts, attention)
+        for index, layer in enumerate(self.layers):
+            if deep_prompts is not None:
+                x = deep_prompts.put(index, x)
+            if index < final:
+                override = None if attention is None else attention.get(index)
+                x = layer(x, None, self.causal, override)
+        last: Layer = self.layers[final]  # pyright: ignore[reportAssignmentType]
+        return last.forward_at(x, at, self.causal)
+
+    def refuse_outside(
+        self,
+        x: Tensor,
+        deep_prompts: DeepPrompts | None,
+        attention: Mapping[int, Attention] | None,
+    ) -> None:
+        """Raises where something cuts in at a layer or a position that is not there.
+
+        Raises:
+            ValueError: See `DeepPrompts.refuse_outside`; or `attention` names another layer.
+        """
+        if deep_prompts is not None:
+            deep_prompts.refuse_outside(len(self.layers), x.shape[1])
+        for layer in attention or ():
+            if not 0 <= layer < len(self.layers):
+                raise ValueError(
+                    f"attention override for layer {layer} of a tower of {len(self.layers)} "
+                    f"layers: they are 0 to {len(self.layers) - 1}."
+                )
+
+
+@torch.no_grad()
+def fold_quick_gelu(tower: Tower) -> None:
+    """Moves the factor of quick GELU into the weights of a frozen tower.
+
+    x sigmoid(a x) = silu(a x) / a, so with a in `fc1` and 1 / a in `fc2` the activation is
+    silu: one kernel, and one saved tensor where quick GELU keeps two. Results move by float
+    rounding alone. Weights that are trained or exported are not folded.
+    """
+    for layer in tower.layers:
+        assert isinstance(layer, Layer)
+        if layer.activation is quick_gelu:
+            layer.fc1.weight.mul_(QUICK_GELU)
+            layer.fc1.bias.mul_(QUICK_GELU)
+            layer.fc2.weight.div_(QUICK_GELU)
+            layer.activation = F.silu

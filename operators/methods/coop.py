@@ -123,4 +123,4 @@ class CoOp(StaticClassifier):
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """The class vectors that the current context gives."""
-        return self.backbone.encode_text(self.prompts.fill(self.context), self.prompts.end)
+        return self.backbone.encode_prompts(self.prompts, self.context)

@@ -1,51 +1,23 @@
 """Block P, prompt tokens: sentences with places for learned context vectors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from operators.backbones import Backbone
-from operators.shapes import Float, Int
+from operators.backbones import Backbone, TextPrompts
+from operators.shapes import Float
 
 ClassPosition = Literal["end", "middle", "front"]
 POSITIONS = ("end", "middle", "front")
 PLACEHOLDER = "X"  # one token in every vocabulary
 
 
-@dataclass(frozen=True)
-class PromptTokens:
-    """Embedded prompts of k classes and the places of their m context tokens.
-
-    Attributes:
-        embeddings: (k, n, w) token embeddings; placeholders stand where context goes.
-        end: (k,) position of the last token of each prompt.
-        slots: (k, m) positions of the context tokens.
-    """
-
-    embeddings: Float[Tensor, "k n w"]
-    end: Int[Tensor, "k"]  # noqa: F821
-    slots: Int[Tensor, "k m"]
-
-    def fill(self, context: Float[Tensor, "c m w"]) -> Float[Tensor, "k n w"]:
-        """The prompts with the context in place.
-
-        Args:
-            context: One context for all classes (c = 1) or one each (c = k).
-        """
-        k, _, w = self.embeddings.shape
-        places = self.slots[..., None].expand(-1, -1, w)
-        return self.embeddings.scatter(
-            1, places, context.expand(k, -1, -1).to(self.embeddings.dtype)
-        )
-
-
 @torch.no_grad()
 def prompt_tokens(
     backbone: Backbone, names: Sequence[str], *, n_context: int, position: ClassPosition
-) -> PromptTokens:
+) -> TextPrompts:
     """Lays out `[context] name.`, `[context] name [context].` or `name [context].`.
 
     Args:
@@ -68,7 +40,8 @@ def prompt_tokens(
     name_lengths = backbone.tokenize(list(names)).end - 1
     index = torch.arange(n_context, device=tokens.ids.device)
     after_name = torch.where(index >= before, name_lengths[:, None], 0)
-    return PromptTokens(backbone.embed(tokens.ids), tokens.end, 1 + index + after_name)
+    slots = 1 + index + after_name
+    return TextPrompts(tokens.ids, backbone.embed(tokens.ids), tokens.end, slots)
 
 
 @torch.no_grad()

@@ -1,19 +1,16 @@
 """The tiny CLIP against transformers' own, and what its folder is asked for."""
 
-import io
 import json
 import os
 import shutil
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from operators.backbones import BackboneUnavailable, reference
 from operators.backbones.clip import CLIP_MEAN, CLIP_STD, Clip, read_preprocessing
-from operators.backbones.transformer import DeepPrompts
-from operators.images import Preprocessing, decode
+from operators.backbones.prompts import DeepPrompts
+from operators.images import Preprocessing
 
 TEXTS = ["cat", "a photo of a very small orange boat.", "oak tree, 12!", "a"]
 
@@ -29,16 +26,6 @@ def theirs(clip_folder):
 @pytest.fixture(scope="module")
 def pixels():
     return torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-
-
-def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind)
-    return file.getvalue()
-
-
-def noise(*shape: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 @torch.no_grad()
@@ -76,30 +63,6 @@ def test_a_text_that_is_too_long_is_named(clip):
         clip.tokenize(["cat", "zebra " * 10])
 
 
-PICTURES = {
-    "landscape": Image.fromarray(noise(45, 80, 3)),
-    "portrait": Image.fromarray(noise(101, 40, 3)),
-    "odd margin": Image.fromarray(noise(33, 64, 3)),
-    "small": Image.fromarray(noise(7, 9, 3)),
-    "as large as the crop": Image.fromarray(noise(32, 32, 3)),
-    "transparent": Image.fromarray(noise(50, 41, 4)),
-    "grey": Image.fromarray(noise(41, 50)),
-    "palette": Image.fromarray(noise(41, 50, 3)).quantize(16),
-}
-
-
-@pytest.mark.parametrize("picture", PICTURES)
-def test_preprocessing_is_that_of_transformers_pixel_for_pixel(clip, clip_folder, picture):
-    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-
-    processor = CLIPImageProcessorPil.from_pretrained(clip_folder)
-    image = PICTURES[picture]
-    opaque = image.convert("RGB")  # transformers would lay a transparent image on white
-    wanted = processor(opaque, return_tensors="pt")["pixel_values"]
-    found = clip.preprocess([encoded(image)])
-    torch.testing.assert_close(found, wanted, rtol=0, atol=2e-6)  # 1 in 255 is 1.4e-2
-
-
 def test_preprocessing_is_read_where_transformers_5_writes_it(clip_folder, tmp_path):
     settings = json.loads((clip_folder / "preprocessor_config.json").read_text())
     settings["image_mean"] = [0.1, 0.2, 0.3]
@@ -122,16 +85,18 @@ def test_a_resize_that_squeezes_is_refused(tmp_path):
         read_preprocessing(tmp_path, 32)
 
 
-def test_an_image_is_decoded_by_its_content():
-    assert decode(encoded(PICTURES["landscape"], "GIF")).mode == "RGB"
-
-
-def test_a_transparent_palette_is_decoded_without_a_warning():
-    image = PICTURES["palette"].copy()
-    image.info["transparency"] = bytes(range(16))
-    file = io.BytesIO()
-    image.save(file, "PNG", transparency=bytes(range(16)))
-    assert decode(file.getvalue()).size == image.size
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"do_resize": False}, "says 'do_resize': false; this family resizes, crops"),
+        ({"do_center_crop": False}, "says 'do_center_crop': false"),
+        ({"resample": 2}, r"filter 2 \('resample'\); this family resizes with the bicubic one, 3"),
+    ],
+)
+def test_preprocessing_in_another_way_is_refused(tmp_path, setting, message):
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(setting))
+    with pytest.raises(BackboneUnavailable, match=message):
+        read_preprocessing(tmp_path, 32)
 
 
 @torch.no_grad()
@@ -162,14 +127,14 @@ def test_deep_prompts_at_the_end_of_an_image_tower_replace_the_last_tokens(clip)
 
 
 def plain_tower(tower, x, mask, prompts, places):
-    """Pre-norm layers with quick GELU; prompts take `places` before each layer but the first."""
+    """Pre-norm layers, the quick GELU folded; prompts take `places` before all but the first."""
     for index, layer in enumerate(tower.layers):
         if index > 0:
             x = x.clone()
             x[:, places] = prompts[index - 1]
         x = x + plain_attention(layer, layer.norm1(x), mask)
         hidden = layer.fc1(layer.norm2(x))
-        x = x + layer.fc2(hidden * torch.sigmoid(1.702 * hidden))
+        x = x + layer.fc2(hidden * torch.sigmoid(hidden))
     return x
 
 
@@ -187,9 +152,9 @@ def plain_attention(layer, x, mask):
 
 def test_the_first_layer_and_those_without_prompts_read_what_comes():
     prompts, x = DeepPrompts(torch.ones(1, 2, 48), start=-2), torch.zeros(3, 19, 48)
-    assert torch.equal(prompts.before(0, x), x)
-    assert torch.equal(prompts.before(2, x), x)
-    assert not torch.equal(prompts.before(1, x), x)
+    assert torch.equal(prompts.put(0, x), x)
+    assert torch.equal(prompts.put(2, x), x)
+    assert not torch.equal(prompts.put(1, x), x)
 
 
 def test_more_deep_prompts_than_layers_are_refused(clip):
