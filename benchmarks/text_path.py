@@ -49,8 +49,8 @@ class PlainText(nn.Module):
         for layer in tower.layers:
             assert isinstance(layer, Layer)
             attention = nn.MultiheadAttention(w, heads)
-            attention.in_proj_weight = layer.qkv.weight
-            attention.in_proj_bias = layer.qkv.bias
+            attention.in_proj_weight = nn.Parameter(layer.qkv.weight)  # the same memory
+            attention.in_proj_bias = nn.Parameter(layer.qkv.bias)
             attention.out_proj.load_state_dict(layer.out.state_dict())
             parts = [layer.norm1, attention, layer.norm2, layer.fc1, layer.fc2]
             self.blocks.append(nn.ModuleList(parts))
