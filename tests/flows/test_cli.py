@@ -280,7 +280,7 @@ def test_a_plan_shows_what_is_done_and_runs_nothing(shotboard, filled, tiny):
 def test_a_plan_before_ingestion_says_so(shotboard, tmp_path):
     answer = shotboard("plan", "--home", tmp_path / "store")
     assert answer.code == 0
-    assert "not ingested yet: digits, textiles" in answer.out
+    assert "not ingested yet: world-icons, world-domains, digits, textiles" in answer.out
     assert not (tmp_path / "store").exists()
 
 
