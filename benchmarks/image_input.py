@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from data_catalog.world import World
+from data_catalog.world.source import World
 from operators.backbones.clip import CLIP_MEAN, CLIP_STD
 from operators.images import Preprocessing, centre_crop, decode
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
-from data_catalog.world import World
 from data_catalog.world.captions import caption
 from data_catalog.world.painting import paint
 from data_catalog.world.scenes import random_scene
+from data_catalog.world.source import World
 from operators.pretraining import Recipe, Trainer, train_tokenizer
 from tasks.batches import PairWorker
 

@@ -116,7 +116,7 @@ class Pretraining(BaseModel):
 
 
 def _world(options: Mapping[str, Any]) -> PairSource:
-    from data_catalog.world import World
+    from data_catalog.world.source import World
 
     known = list(inspect.signature(World).parameters)
     for name in options:

@@ -4,11 +4,6 @@ An endless source of image-text pairs, drawn by our own code from fonts that pip
 Every picture is a pure function of a seed and a number, so nothing has to be stored. What
 pretraining never sees is named in `vocabulary.py`, and the embedded sets of `data_catalog/datasets`
 are drawn from it.
+
+Import from the modules: the cards of those sets need none of the libraries that painting does.
 """
-
-from data_catalog.world.captions import caption
-from data_catalog.world.painting import Picture, paint
-from data_catalog.world.scenes import DOMAINS, Scene, Thing, random_scene
-from data_catalog.world.source import World
-
-__all__ = ["DOMAINS", "Picture", "Scene", "Thing", "World", "caption", "paint", "random_scene"]

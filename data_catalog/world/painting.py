@@ -8,11 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageFilter
 
-from data_catalog.world.scenes import Scene, Thing
+from data_catalog.world.scenes import SIDE, Scene, Thing
 from data_catalog.world.tiles import TILE, tile
 from data_catalog.world.vocabulary import COLOURS
-
-SIDE = 64
 
 
 class Box(NamedTuple):
@@ -85,6 +83,7 @@ def _placed(thing: Thing, rng: random.Random) -> Image.Image:
     turn = math.radians(thing.angle)
     c, s = math.cos(turn) * form.width, math.sin(turn) * form.width
     middle = form.width / 2
+    flip = -1 if thing.mirrored else 1
     steps = (-0.5, 0.0, 0.5) if handmade else (-0.5, 0.5)
     left = round(thing.place.x * SIDE - side / 2)
     top = round(thing.place.y * SIDE - side / 2)
@@ -92,7 +91,7 @@ def _placed(thing: Thing, rng: random.Random) -> Image.Image:
     for v in steps:
         for u in steps:
             y = v * high
-            x = u * wide + shear * y + rng.uniform(-wobble, wobble)
+            x = flip * u * wide + shear * y + rng.uniform(-wobble, wobble)
             y += rng.uniform(-wobble, wobble)
             corners.append((c * x - s * y + middle, s * x + c * y + middle))
     count = len(steps)

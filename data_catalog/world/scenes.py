@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 from data_catalog.world.vocabulary import (
     COLOURS,
     TEXTURES,
+    Finish,
     Group,
     Kind,
     Style,
@@ -22,14 +23,17 @@ from data_catalog.world.vocabulary import (
 
 K = TypeVar("K")
 
+SIDE = 64  # of a picture, in pixels
 DOMAINS = ("clean", "photo", "inverted", "blurred", "sketch")
 HELD_OUT_DOMAIN = "sketch"
 
 # How often pretraining draws each group, and each domain.
 GROUPS: dict[Group, float] = {
-    "icon": 0.45, "shape": 0.15, "letter": 0.16, "digit": 0.16, "symbol": 0.08,
+    "icon": 0.52, "shape": 0.12, "letter": 0.14, "digit": 0.15, "symbol": 0.07,
 }  # fmt: skip
 SEEN_DOMAINS = {"clean": 0.40, "photo": 0.30, "blurred": 0.18, "inverted": 0.12}
+# And the finish of an icon, where a kind has it.
+FINISHES: dict[Finish, float] = {"filled": 0.55, "inked": 0.3, "line": 0.15}
 _ONE, _SEVERAL = 0.82, 0.08  # of the scenes; the others show two different things
 
 
@@ -53,6 +57,7 @@ class Thing:
         place: Where it is.
         angle: Degrees, counter-clockwise.
         weight: Erodes the form by so many pixels of its tile where negative, else thickens it.
+        mirrored: Whether left and right are swapped.
     """
 
     kind: Kind
@@ -62,6 +67,7 @@ class Thing:
     place: Place
     angle: float
     weight: int = 0
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,17 @@ def seen_thing(rng: random.Random, kind: Kind, background: str, place: Place) ->
     colour = rng.choice(list(COLOURS))
     while colour == background or held_out_pair(colour, kind.name):
         colour = rng.choice(list(COLOURS))
-    return thing(rng, kind, rng.choice(kind.seen), colour, place)
+    shown = thing(rng, kind, _seen_style(rng, kind), colour, place)
+    if kind.group != "icon":
+        return shown
+    # Icon sets are few and each draws a kind its own way; what a mirror or a thicker line changes
+    # is no part of the kind.
+    return replace(shown, mirrored=rng.random() < 0.4, weight=rng.choice((-1, 0, 0, 1)))
+
+
+def _seen_style(rng: random.Random, kind: Kind) -> Style:
+    finish = weighted(rng, FINISHES)
+    return rng.choice([style for style in kind.seen if style.finish == finish] or kind.seen)
 
 
 def thing(rng: random.Random, kind: Kind, style: Style, colour: str, place: Place) -> Thing:
@@ -168,7 +184,7 @@ def _inside(rng: random.Random, size: float) -> Place:
 
 def _ink(drawn: Thing) -> Thing:
     """The same thing in black ink; of no held-out pair, since black is in none."""
-    return Thing(drawn.kind, drawn.style, "black", "solid", drawn.place, drawn.angle, drawn.weight)
+    return replace(drawn, colour="black", texture="solid")
 
 
 def _moved(rng: random.Random, first: Thing, place: Place) -> Thing:

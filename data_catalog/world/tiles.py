@@ -1,18 +1,24 @@
 """The form of a kind in one style: a grey mask of `TILE` pixels that painting warps and colours."""
 
+import io
 import math
+import zipfile
 from functools import lru_cache
+from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from scipy.ndimage import binary_fill_holes
 
 from data_catalog.world.vocabulary import Style
 
 TILE = 64
 _FILL = 0.92  # of the tile, by the longer side
 _FINE = 4  # shapes are drawn so many times larger, for smooth edges
+_OUTLINE = 6  # pixels of the tile: as wide as the widest outline of the sets
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=65536)
 def tile(style: Style, side: int = TILE, weight: int = 0) -> Image.Image:
     """The mask of a style: 255 inside, 0 outside, centred, in mode L. Do not change it in place.
 
@@ -26,11 +32,14 @@ def tile(style: Style, side: int = TILE, weight: int = 0) -> Image.Image:
         return tile(style).filter(thick).resize((side, side), Image.Resampling.BOX)
     if side != TILE:
         return tile(style).resize((side, side), Image.Resampling.BOX)
-    return _glyph(style) if style.font else _shape(style.text)
+    if not style.file:
+        return _shape(style.text)
+    form = _drawing(style) if style.text.endswith(".svg") else _glyph(style)
+    return _inked(form) if style.finish == "inked" else form
 
 
 def _glyph(style: Style) -> Image.Image:
-    font = _font(style.font)
+    font = _font(style.file)
     left, top, right, bottom = (round(edge) for edge in font.getbbox(style.text))
     drawn = Image.new("L", (max(1, right - left), max(1, bottom - top)))
     ImageDraw.Draw(drawn).text((-left, -top), style.text, fill=255, font=font)
@@ -41,6 +50,32 @@ def _glyph(style: Style) -> Image.Image:
 def _font(path: str) -> ImageFont.FreeTypeFont:
     # The basic layout: it is in every build of Pillow, and the other needs a system library.
     return ImageFont.truetype(path, 96, layout_engine=ImageFont.Layout.BASIC)
+
+
+def _drawing(style: Style) -> Image.Image:
+    import resvg_py  # here: what draws no icon needs none of it
+
+    source = _archive(style.file).read(style.text).decode()
+    side = TILE * _FINE
+    png = resvg_py.svg_to_bytes(source, width=side, height=side, skip_system_fonts=True)
+    return _centred(Image.open(io.BytesIO(png)).getchannel("A"))
+
+
+@lru_cache(maxsize=8)
+def _archive(path: str) -> zipfile.ZipFile:
+    # In memory, not an open file: forked workers would share its position.
+    return zipfile.ZipFile(io.BytesIO(Path(path).read_bytes()))
+
+
+def _inked(lines: Image.Image) -> Image.Image:
+    """A line drawing filled up to its outline, its inner lines blank; with a gap, as it is."""
+    side = TILE * _FINE
+    drawn = np.asarray(lines.resize((side, side), Image.Resampling.BICUBIC)) >= 128
+    solid = binary_fill_holes(drawn)
+    # What lies deeper than the outline is thick: a box filter is 255 where all is inside.
+    blurred = Image.fromarray(solid).convert("L").filter(ImageFilter.BoxBlur(_OUTLINE * _FINE))
+    inked = solid & ~(drawn & (np.asarray(blurred) == 255))
+    return Image.fromarray(inked).convert("L").resize((TILE, TILE), Image.Resampling.BOX)
 
 
 def _centred(mask: Image.Image) -> Image.Image:

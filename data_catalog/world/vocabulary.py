@@ -9,13 +9,16 @@ an icon set, a font, or a form drawn here. Held out of pretraining are
 - the domain `sketch` (`scenes.py`).
 
 Sources: Font Awesome 6 Free, Material Design Icons 6, Remix Icon 2.5 and Phosphor 1.3 as packed in
-qtawesome (SIL OFL 1.1, Apache 2.0, Apache 2.0, MIT); DejaVu, STIX and Computer Modern as packed in
+qtawesome (SIL OFL 1.1, Apache 2.0, Apache 2.0, MIT); Lucide (ISC) and Heroicons (MIT) as packed in
+the packages of their names; DejaVu, STIX and Computer Modern as packed in
 matplotlib; Lato, Manrope, Caladea, Fredoka One and Amatic SC (SIL OFL 1.1) as packed on PyPI.
 """
 
 import csv
 import json
 import string
+import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -86,15 +89,27 @@ HELD_OUT_FONTS: dict[tuple[str, str, str], tuple[str, ...]] = {
 }  # fmt: skip
 _NO_SYMBOLS = ("cm",)  # Computer Modern keeps other characters at these code points
 
-ICON_SETS = {
-    "fontawesome": ("fontawesome6-solid-webfont", "6.7.2", ""),
-    "material": ("materialdesignicons6-webfont", "6.9.96", ""),
-    "remix": ("remixicon", "2.5.0", "-fill"),
-    "phosphor": ("phosphor", "1.3.0", "-fill"),
-}
+# The sets of `icons.csv`: fonts of qtawesome, and SVG files in the archive of a package.
 HELD_OUT_ICON_SET = "phosphor"
+_FONT_SETS = {
+    "fontawesome": ("fontawesome6-solid-webfont", "6.7.2"),
+    "material": ("materialdesignicons6-webfont", "6.9.96"),
+    "remix": ("remixicon", "2.5.0"),
+    "phosphor": ("phosphor", "1.3.0"),
+}
+_SVG_SETS = ("lucide", "heroicons")
+# How a set calls an icon's filled form and its outline.
+_FILLED = {
+    "fontawesome": "{}", "material": "{}", "remix": "{}-fill", "heroicons": "solid/{}",
+    "phosphor": "{}-fill",
+}  # fmt: skip
+_LINES = {
+    "material": "{}-outline", "remix": "{}-line", "lucide": "{}", "heroicons": "outline/{}",
+}  # fmt: skip
 # How a set names another drawing of the same thing.
-VARIANTS = {"material": ("-variant",), "remix": tuple(f"-{number}" for number in range(2, 9))}
+_VARIANTS = {"material": ("-variant",), "remix": tuple(f"-{number}" for number in range(2, 9))}
+
+Finish = Literal["filled", "line", "inked"]
 
 
 @dataclass(frozen=True)
@@ -102,14 +117,16 @@ class Style:
     """One look of a kind.
 
     Attributes:
-        font: File of the font; empty for a shape that is drawn here.
-        text: The character; for a shape its name.
+        file: Font, or archive of SVG files; empty for a shape that is drawn here.
+        text: The character, or the file in the archive; for a shape its name.
         family: Icon set or stem of the font's file; `drawn` for a shape.
+        finish: `inked` fills the inside of a `line` drawing and leaves its inner lines blank.
     """
 
-    font: str
+    file: str
     text: str
     family: str
+    finish: Finish = "filled"
 
 
 @dataclass(frozen=True)
@@ -167,31 +184,56 @@ def _icons() -> list[Kind]:
     rows = csv.DictReader((Path(__file__).parent / "icons.csv").open(encoding="utf-8"))
     found = []
     for row in rows:
-        styles = {family: _looks(family, row[family]) for family in ICON_SETS if row[family]}
-        held_out = styles.pop(HELD_OUT_ICON_SET, ())
-        seen = tuple(style for looks in styles.values() for style in looks)
+        held_out = tuple(_looks(HELD_OUT_ICON_SET, row[HELD_OUT_ICON_SET]))
+        seen = tuple(
+            style
+            for family in (*_FONT_SETS, *_SVG_SETS)
+            if family != HELD_OUT_ICON_SET
+            for style in _looks(family, row[family])
+        )
         if held_out:
             found.append(Kind(row["name"], "icon", seen, held_out))
         else:
-            found.append(Kind(row["name"], "icon", (), seen))
+            filled = tuple(style for style in seen if style.finish == "filled")
+            found.append(Kind(row["name"], "icon", (), filled))
     return found
 
 
-def _looks(family: str, name: str) -> tuple[Style, ...]:
-    """The icon of that name in one set, and its variants where the set has some."""
-    stem, version, suffix = ICON_SETS[family]
-    folder = find_package("qtawesome", "qtawesome") / "fonts"
-    codes = _codes(folder / f"{stem}-charmap-{version}.json")
-    first = name + suffix if name + suffix in codes else name
-    others = [f"{name}{ending}{suffix}" for ending in VARIANTS.get(family, ())]
-    names = [first, *(other for other in others if other in codes)]
-    file = str(folder / f"{stem}-{version}.ttf")
-    return tuple(Style(file, chr(int(codes[found], 16)), family) for found in names)
+def _looks(family: str, names: str) -> Iterator[Style]:
+    """The icons of these names, split by `|`, in one set: filled, as lines, and lines inked."""
+    file, glyphs = _font_set(family) if family in _FONT_SETS else _svg_set(family)
+    bare = [name for name in names.split("|") if name]
+    bare += [name + ending for name in tuple(bare) for ending in _VARIANTS.get(family, ())]
+    for name in bare:
+        for pattern, finishes in (
+            (_FILLED.get(family, ""), _AS_FILLED),
+            (_LINES.get(family, ""), _AS_LINES),
+        ):
+            if glyph := glyphs.get(pattern.format(name)):
+                yield from (Style(file, glyph, family, finish) for finish in finishes)
+
+
+_AS_FILLED: tuple[Finish, ...] = ("filled",)
+_AS_LINES: tuple[Finish, ...] = ("line", "inked")
 
 
 @cache
-def _codes(path: Path) -> dict[str, str]:
-    return json.loads(path.read_text())
+def _font_set(family: str) -> tuple[str, dict[str, str]]:
+    """File of a set's font, and the character of each name."""
+    stem, version = _FONT_SETS[family]
+    folder = find_package("qtawesome", "qtawesome") / "fonts"
+    codes = json.loads((folder / f"{stem}-charmap-{version}.json").read_text())
+    characters = {name: chr(int(code, 16)) for name, code in codes.items()}
+    return str(folder / f"{stem}-{version}.ttf"), characters
+
+
+@cache
+def _svg_set(family: str) -> tuple[str, dict[str, str]]:
+    """Archive of a set's drawings, and the member of each name."""
+    archive = find_package(family, family) / f"{family}.zip"
+    with zipfile.ZipFile(archive) as drawings:
+        members = drawings.namelist()
+    return str(archive), {member.removesuffix(".svg"): member for member in members}
 
 
 def _shapes() -> list[Kind]:

@@ -8,13 +8,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import binary_fill_holes
 
 from data_catalog import CATALOG
 from data_catalog.pairs import PairSource
 from data_catalog.png import stored_png
-from data_catalog.world import DOMAINS, Scene, Thing, World, caption, paint, random_scene
-from data_catalog.world.captions import article, plural
-from data_catalog.world.scenes import HELD_OUT_DOMAIN, Place, plain_scene
+from data_catalog.world.captions import article, caption, plural
+from data_catalog.world.painting import paint
+from data_catalog.world.scenes import (
+    DOMAINS,
+    HELD_OUT_DOMAIN,
+    Place,
+    Scene,
+    Thing,
+    plain_scene,
+    random_scene,
+)
+from data_catalog.world.source import World
+from data_catalog.world.tiles import tile
 from data_catalog.world.vocabulary import (
     COLOURS,
     HELD_OUT_FONTS,
@@ -138,6 +149,29 @@ def test_every_style_of_every_kind_has_a_form():
         for style in (*kind.seen, *kind.held_out):
             covered = np.asarray(tile(style)) > 128
             assert 0.01 < covered.mean() < 0.95, (kind.name, style)
+
+
+def test_an_inked_drawing_is_solid_up_to_its_outline_with_blank_inner_lines():
+    looks = {style.finish: style for style in kinds()["envelope"].seen if style.family == "lucide"}
+    line, inked = (np.asarray(tile(looks[finish])) > 128 for finish in ("line", "inked"))
+    assert inked.sum() > 1.5 * line.sum()
+    assert not (line & ~binary_fill_holes(inked)).any()  # the outline is still there
+    assert (line & ~inked).sum() > 50  # the flap, which was drawn, is now blank
+
+
+def test_every_known_icon_is_seen_in_two_sets_or_more():
+    few = {k.name for k in known("icon") if len({style.family for style in k.seen}) < 2}
+    assert not few
+
+
+def test_a_mirrored_thing_is_the_other_way_round():
+    right = scene("arrow")
+    (shown,) = right.things
+    left = replace(right, things=(replace(shown, mirrored=True),))
+    plain, mirrored = (paint(shot).forms[0] for shot in (right, left))
+    middle = plain.shape[1] // 2
+    assert plain[:, middle:].sum() > plain[:, :middle].sum()  # the head is on the right
+    assert mirrored[:, middle:].sum() < mirrored[:, :middle].sum()
 
 
 def test_no_two_kinds_look_the_same():

@@ -83,7 +83,7 @@ def test_an_unknown_key_of_a_suite_is_refused_by_name(refused, suite_file):
 
 def test_a_method_that_the_backbone_cannot_do_is_refused(refused, monkeypatch):
     monkeypatch.setitem(METHODS, "needs-vit", NeedsViT)
-    said = refused("run", "--methods", "needs-vit")
+    said = refused("run", "--methods", "needs-vit", "--backbones", "effnet-minilm")
     assert said.startswith("needs-vit needs visual-prompts, which effnet-minilm does not have.")
 
 

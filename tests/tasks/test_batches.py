@@ -86,7 +86,7 @@ def test_a_batch_that_kills_every_worker_ends_the_feed():
 
 @pytest.mark.slow
 def test_a_killed_ray_worker_is_started_again_and_nothing_is_lost():
-    from data_catalog.world import World
+    from data_catalog.world.source import World
 
     worker = PairWorker(World(), 4, 16)
     expected = [worker.make(step) for step in range(12)]
