@@ -24,7 +24,8 @@ from tasks.device import device_for, workers_for
 from tasks.heldout import Accuracy
 from tasks.ingest import ingest
 from tasks.model_card import CARD, export
-from tasks.pretrain import Run, State, learn_tokenizer, train
+from tasks.pretrain import learn_tokenizer, train
+from tasks.pretrain_run import Run, State
 from tasks.progress import LogReporter, chosen, reporter, reporting_to, stage
 from tasks.ray_cluster import WorkerPool, ray_cluster
 from tasks.recipe import Pretraining, override

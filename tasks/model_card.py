@@ -15,7 +15,8 @@ from operators.files import commit_folder, write_atomic
 from operators.pretraining import Trainer
 from tasks import heldout
 from tasks.heldout import RESULTS, Accuracy
-from tasks.pretrain import Run, State, span
+from tasks.pretrain import span
+from tasks.pretrain_run import Run, State
 from tasks.progress import stage
 
 CARD = "README.md"

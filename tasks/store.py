@@ -12,7 +12,7 @@ Layout under `SHOTBOARD_HOME` (default `.shotboard/`):
     downloads/                              archives that were fetched and unpacked
     runs/<run_id>.json                      one run of a suite: its trials and when
     published/<cell_id>.json                the MLflow run of a cell
-    pretraining/<run_id>/                   a pretraining (tasks/pretrain.py); model/ is the result
+    pretraining/<run_id>/                   a pretraining; see tasks/pretrain_run.py
     leaderboard.duckdb                      the board
     mlflow.db, mlartifacts/                 MLflow
     prefect/                                the private Prefect server's database

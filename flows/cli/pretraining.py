@@ -24,7 +24,7 @@ from tasks.store import Store
 
 if TYPE_CHECKING:
     from flows.pretraining import PretrainSummary
-    from tasks.pretrain import Run
+    from tasks.pretrain_run import Run
 
 
 @app.command()

@@ -222,12 +222,13 @@ class Silent:
 @pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_losses(resumed, place, tmp_path, monkeypatch):
     from tasks import pretrain
+    from tasks.pretrain_run import Run
     from tasks.recipe import read_recipe
     from tasks.store import Store
 
     monkeypatch.setattr(pretrain, "Tracker", Silent)
     monkeypatch.setattr(pretrain, "ProgressArtifact", Silent)
-    whole = pretrain.Run.of(Store(tmp_path), read_recipe(place.recipe))
+    whole = Run.of(Store(tmp_path), read_recipe(place.recipe))
     with whole.locked():
         pretrain.learn_tokenizer.fn(whole)
         pretrain.train.fn(whole, [], None, device="cpu", threads=1, git_commit=None)

@@ -16,7 +16,8 @@ from tasks import pretrain
 from tasks.device import device_for, device_kind, workers_for
 from tasks.heldout import RESULTS, read_results
 from tasks.model_card import CARD, export
-from tasks.pretrain import Run, learn_tokenizer, train
+from tasks.pretrain import learn_tokenizer, train
+from tasks.pretrain_run import Run
 from tasks.recipe import make_recipe, override
 from tasks.resolve import RequestError
 
