@@ -37,7 +37,8 @@ def stopping() -> Iterator[Stop]:
     stop = Stop()
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
-            stop.before[number] = signal.signal(number, stop.note)
+            if signal.getsignal(number) != signal.SIG_IGN:  # as for a job in the background
+                stop.before[number] = signal.signal(number, stop.note)
     try:
         yield stop
     finally:
