@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from operators.accounting import counted
 from operators.shapes import Float, Int
 from operators.spec import digest
+from operators.views import CENTRE, View, ViewPolicy
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,16 @@ class Episode:
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """Where the images of a dataset come from, as features or as pixels."""
+    """Where the images of a dataset come from, as features or as pixels.
 
-    def features(self, rows: np.ndarray) -> Float[Tensor, "b d"]:
+    They are seen under a random view, or as the centre crop where `view` is None.
+    """
+
+    def features(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b d"]:
         """Frozen features, not normalised."""
         ...
 
-    def pixels(self, rows: np.ndarray) -> Float[Tensor, "b 3 s s"]:
+    def pixels(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b 3 s s"]:
         """Preprocessed images."""
         ...
 
@@ -81,11 +86,13 @@ class Batch:
     """Some images and their labels, read when they are asked for.
 
     A method that only uses `features` never decodes an image. Features are small: the first
-    part of a batch that asks for them has them read for the whole, once.
+    part of a batch that asks for them has them read for the whole, once. Those that nobody keeps
+    have to be encoded, so each part of a whole episode encodes its own.
 
     Attributes:
         rows: (b,) row ids.
         labels: (b,) positions in the classes to choose from.
+        view: What the images are seen under; None is the centre crop.
     """
 
     def __init__(
@@ -93,33 +100,53 @@ class Batch:
         source: ImageSource,
         rows: np.ndarray,
         labels: Int[Tensor, "b"],  # noqa: F821
+        view: View | None = None,
+        *,
         part_of: "tuple[Batch, Tensor] | None" = None,
     ) -> None:
         self._source = source
         self._part_of = part_of
+        self._read_in_parts = False
         self.rows = rows
         self.labels = labels
+        self.view = view
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def kept(self) -> bool:
+        """Whether its features are kept somewhere; else reading them runs the image tower."""
+        return self.view is None or self.view.kept
 
     @cached_property
     def features(self) -> Float[Tensor, "b d"]:
         """Frozen features, not normalised."""
         if self._part_of is not None:
             whole, index = self._part_of
+            if (work := counted()) is not None and whole._part_of is None and self.kept:
+                work.cached_images += len(index)
             return whole.features[index]
-        return self._source.features(self.rows).to(self.labels.device)
+        return self._source.features(self.rows, self.view).to(self.labels.device)
 
     @cached_property
     def pixels(self) -> Float[Tensor, "b 3 s s"]:
         """Preprocessed images."""
-        return self._source.pixels(self.rows).to(self.labels.device)
+        return self._source.pixels(self.rows, self.view).to(self.labels.device)
 
     def select(self, index: Int[Tensor, "m"]) -> "Batch":  # noqa: F821
         """The images at some positions."""
         rows = self.rows[index.cpu().numpy()]
-        return Batch(self._source, rows, self.labels[index], part_of=(self, index))
+        part_of = None if self._read_in_parts else (self, index)
+        return Batch(self._source, rows, self.labels[index], self.view, part_of=part_of)
+
+    def under(self, view: View | None) -> "Batch":
+        """The same images under another view; this very batch where it is the same."""
+        if view == self.view:
+            return self
+        other = Batch(self._source, self.rows, self.labels, view)
+        other._read_in_parts = not other.kept
+        return other
 
 
 @dataclass(frozen=True)
@@ -154,13 +181,25 @@ class FewShot:
 
     Attributes:
         shots: Images a class that were asked for.
-        train: Labels are positions in the learned classes.
+        train: The centre crops. Labels are positions in the learned classes.
         val: As `train`; may be empty.
+        views: How training images are seen in each epoch.
+        seed: Of the trial; fresh views depend on it.
     """
 
     shots: int
     train: Batch
     val: Batch
+    views: ViewPolicy = CENTRE
+    seed: int = 0
+
+    def in_epoch(self, epoch: int) -> Batch:
+        """The training images as an epoch shows them, from 0."""
+        return self.train.under(self.views.view(epoch, seed=self.seed))
+
+    def shown(self, epochs: int) -> list[Batch]:
+        """The training images under each different view of the first epochs."""
+        return [self.train.under(view) for view in self.views.shown(epochs, seed=self.seed)]
 
 
 def batch_of(

@@ -1,16 +1,35 @@
-"""Frozen features on disk: encoded once, memory-mapped by every trial.
+"""Frozen features: encoded once, kept on disk, and memory-mapped by every trial.
 
-One file holds a row for each row of a dataset, another says which of them are there. A
-feature is written before it is marked, so a process that dies leaves nothing half done.
+There is a store for the centre crop and one for each view of a bank. In each, one file holds a
+row for each row of a dataset, another says which of them are there. A feature is written before
+it is marked, so a process that dies leaves nothing half done.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from operators.backbones import Backbone
+from operators.images import TRANSFORM_VERSION
 from operators.shapes import Float
+from operators.views import View
+
+ENCODED_AT_ONCE = 256  # images; their pixels are 154 MB at 224 x 224
+
+
+def view_folder(features: Path, view: View | None, precision: str = "fp32") -> Path:
+    """Where the features under one view lie; None is the centre crop.
+
+    Args:
+        features: Folder of a dataset under a backbone; its name carries both fingerprints.
+        view: One that is kept.
+        precision: Of the image tower; features are stored in float32 whatever it is.
+    """
+    name = "centre" if view is None else view.name
+    return features / f"v{TRANSFORM_VERSION}-{name}-{precision}"
 
 
 class FeatureStore:
@@ -83,3 +102,38 @@ class FeatureStore:
                 f"{absent[0]}: encode them first."
             )
         return torch.from_numpy(self._values[rows])
+
+
+class Images:
+    """The images of a dataset as a backbone reads them; see `ImageSource`.
+
+    Args:
+        encoded: Gives the files of some rows.
+        backbone: Preprocesses and encodes them.
+        stores: Gives the store of the centre crop or of a view that is kept. None encodes
+            whatever is asked for.
+    """
+
+    def __init__(
+        self,
+        encoded: Callable[[np.ndarray], Sequence[bytes]],
+        backbone: Backbone,
+        stores: Callable[[View | None], FeatureStore] | None = None,
+    ) -> None:
+        self.encoded = encoded
+        self.backbone = backbone
+        self.stores = stores
+
+    def features(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b d"]:
+        """Frozen features: kept ones, or encoded now under a view that nobody keeps."""
+        if self.stores is not None and (view is None or view.kept):
+            return self.stores(view).read(rows)
+        parts = np.split(rows, range(ENCODED_AT_ONCE, len(rows), ENCODED_AT_ONCE))
+        return torch.cat(
+            [self.backbone.encode_images(self.pixels(part, view)).float() for part in parts]
+        )
+
+    def pixels(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b 3 s s"]:
+        """Preprocessed images, decoded now."""
+        crops = None if view is None else view.crops(rows)
+        return self.backbone.preprocess(self.encoded(rows), crops)

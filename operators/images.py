@@ -1,7 +1,8 @@
 """From encoded bytes to the pixels that an image tower reads: CLIP's preprocessing.
 
-Short side to the tower's resolution with Pillow's antialiased bicubic filter, centre crop,
-then per-channel standardisation (Radford et al., "Learning Transferable Visual Models From
+Short side to the tower's resolution with Pillow's antialiased bicubic filter, centre crop, or
+any other part of the image resized to a square (`operators/views.py` says which), then
+per-channel standardisation (Radford et al., "Learning Transferable Visual Models From
 Natural Language Supervision", ICML 2021, released `clip.load` transform). The arithmetic
 is that of transformers' CLIP image processor; torchvision, which the CoOp code bases use,
 rounds the corner of an odd margin the other way, so a crop may start one pixel off there.
@@ -18,9 +19,10 @@ more than twice as tall as wide.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -31,30 +33,57 @@ from torch.nn import functional as F
 
 from operators.shapes import Float, UInt8
 
-# Moves when the pixels that come out for the same bytes do: it is part of a trial's identity.
+# Moves when the pixels that come out for the same bytes do, of the centre crop or of a view: it is
+# part of a trial's identity.
 TRANSFORM_VERSION = 2
 
 JPEG = b"\xff\xd8\xff"  # what such a file starts with
 
 
+class Crop(NamedTuple):
+    """A part of an image, in pixels, and whether it is then mirrored left to right."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    mirrored: bool
+
+
+CropRule = Callable[[int, int], Crop]  # from the height and width of a decoded image
+Filter = Literal["bicubic", "bilinear"]  # Pillow's, antialiased
+
+
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pixels are standardised: `(x / 255 - mean) / std` of a square centre crop.
+    """How pixels are standardised: `(x / 255 - mean) / std` of a square.
 
     Attributes:
-        size: Side of the crop in pixels; the short side is resized to `short_side` first.
-        short_side: Length that the short side is resized to.
+        size: Side of the square in pixels.
+        short_side: Length that the short side is resized to before a centre crop.
         mean: Of each channel, in 0..1.
         std: Of each channel, in 0..1.
+        squeeze: All of the image becomes the square, whatever its shape, as SigLIP has it; then
+            `short_side` is `size`.
+        filter: Of every resize.
     """
 
     size: int
     short_side: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    squeeze: bool = False
+    filter: Filter = "bicubic"
 
-    def __call__(self, images: Sequence[bytes]) -> Float[Tensor, "b 3 s s"]:
+    def __call__(
+        self, images: Sequence[bytes], crops: Sequence[CropRule] | None = None
+    ) -> Float[Tensor, "b 3 s s"]:
         """Decodes, crops and standardises encoded images.
+
+        Args:
+            images: Files of any kind.
+            crops: Which part of each is resized to the square; None cuts the centre, or
+                takes all where images are squeezed.
 
         Raises:
             OSError: An image cannot be decoded; ingestion has checked every one, so its
@@ -63,9 +92,16 @@ class Preprocessing:
         mean = torch.tensor(self.mean).view(3, 1, 1)
         std = torch.tensor(self.std).view(3, 1, 1)
         pixels = torch.empty(len(images), 3, self.size, self.size)
-        for place, image in zip(pixels, images, strict=True):
-            crop = centre_crop(decode(image), self.short_side, self.size)
-            place.copy_(torch.from_numpy(crop)).div_(255).sub_(mean).div_(std)
+        for place, image, rule in zip(pixels, images, crops or [None] * len(images), strict=True):
+            whole = decode(image)
+            if rule is not None:
+                square = resized_crop(whole, rule(*whole.shape[:2]), self.size, self.filter)
+            elif self.squeeze:
+                everything = Crop(0, 0, *whole.shape[:2], mirrored=False)
+                square = resized_crop(whole, everything, self.size, self.filter)
+            else:
+                square = centre_crop(whole, self.short_side, self.size, self.filter)
+            place.copy_(torch.from_numpy(square)).div_(255).sub_(mean).div_(std)
         return pixels
 
 
@@ -86,7 +122,7 @@ def decode(image: bytes) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def centre_crop(
-    image: UInt8[np.ndarray, "h w 3"], short_side: int, size: int
+    image: UInt8[np.ndarray, "h w 3"], short_side: int, size: int, filter: Filter = "bicubic"
 ) -> UInt8[np.ndarray, "3 s s"]:
     """Resizes the short side to `short_side` and cuts the central square of `size` pixels.
 
@@ -94,15 +130,42 @@ def centre_crop(
         image: RGB.
         short_side: At least `size`.
         size: Side of the result.
+        filter: Of the resize.
     """
     height, width = image.shape[:2]
     if width <= height:
         resized = (int(short_side * height / width), short_side)
     else:
         resized = (short_side, int(short_side * width / height))
-    # Torch's fast filter reads pixels in the order of the file, and warns of read-only memory.
-    pixels = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)
-    if resized != (height, width):
-        pixels = F.interpolate(pixels[None], resized, mode="bicubic", antialias=True)[0]
+    pixels = _resized(image, *resized, filter)
     top, left = (resized[0] - size) // 2, (resized[1] - size) // 2
     return pixels[:, top : top + size, left : left + size].numpy()
+
+
+def resized_crop(
+    image: UInt8[np.ndarray, "h w 3"], crop: Crop, size: int, filter: Filter = "bicubic"
+) -> UInt8[np.ndarray, "3 s s"]:
+    """Cuts a part out, resizes it to a square of `size` pixels, and mirrors it where asked.
+
+    The filter sees the part alone, as torchvision's `resized_crop` does.
+
+    Args:
+        image: RGB.
+        crop: Lies within the image.
+        size: Side of the result.
+        filter: Of the resize.
+    """
+    part = image[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+    pixels = _resized(part, size, size, filter)
+    return (pixels.flip(2) if crop.mirrored else pixels).numpy()
+
+
+def _resized(
+    image: UInt8[np.ndarray, "h w 3"], height: int, width: int, filter: Filter
+) -> UInt8[Tensor, "3 height width"]:
+    """All of an image in another size."""
+    # Torch's fast filter reads pixels in the order of the file, and warns of read-only memory.
+    pixels = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)
+    if (height, width) != image.shape[:2]:
+        pixels = F.interpolate(pixels[None], (height, width), mode=filter, antialias=True)[0]
+    return pixels

@@ -40,13 +40,26 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a trial took. Times are wall seconds, memory is the peak of its process."""
+    """What a trial took. Times are wall seconds, memory is the peak of its process.
+
+    Attributes:
+        tune_seconds: Building and fitting.
+        evaluate_seconds: Classifying the test rows.
+        peak_memory_bytes: Of the GPU where there is one, else resident.
+        trainable_parameters: Numbers that tuning learns.
+        steps: Of the optimiser.
+        tune_flops: Floating-point operations of the towers while tuning; operators/accounting.py
+            says what counts. None in files that were written before it was counted.
+        plain_tune_flops: The same in plain arithmetic, as the published codes tune.
+    """
 
     tune_seconds: float
     evaluate_seconds: float
     peak_memory_bytes: int
     trainable_parameters: int
     steps: int
+    tune_flops: int | None = None
+    plain_tune_flops: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

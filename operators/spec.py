@@ -9,7 +9,8 @@ seed: the trials of a cell are what a mean and a standard deviation are taken ov
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 ID_LENGTH = 16  # hex digits
@@ -76,12 +77,12 @@ class TrialSpec:
     precision: str = "fp32"
     test_rows_per_class: int | None = None
 
-    @property
+    @cached_property
     def trial_id(self) -> str:
         """Sixteen hex digits that name this trial everywhere."""
         return digest(self.identity())
 
-    @property
+    @cached_property
     def cell_id(self) -> str:
         """Sixteen hex digits shared by the trials that differ from this one by seed alone."""
         return digest({k: v for k, v in self.identity().items() if k != "seed"})
@@ -92,11 +93,12 @@ class TrialSpec:
         A dataset or backbone that is registered again under another name gives the same
         numbers, but rows of the board are read by name, so the names stay part of it.
         """
-        return asdict(self)
+        return self.to_json()
 
     def to_json(self) -> dict[str, Any]:
         """The specification as plain values, as `trial.json` keeps it."""
-        return asdict(self)
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**values, "hyperparameters": dict(self.hyperparameters)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "TrialSpec":

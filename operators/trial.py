@@ -10,8 +10,10 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from operators.accounting import Work, counting
 from operators.backbones import Backbone
 from operators.episode import Classes, Episode, FewShot, ImageSource, batch_of
+from operators.kept_pixels import KeptPixels
 from operators.methods import METHODS, Method
 from operators.methods.hyperparameters import own_of, tuning_of
 from operators.metrics import metrics_of
@@ -19,6 +21,7 @@ from operators.protocols import PROTOCOLS, Table
 from operators.results import PREDICTIONS, Cost, Metric
 from operators.spec import TrialSpec
 from operators.tuning import FitReport, logits_of
+from operators.views import CENTRE, View, ViewPolicy
 
 
 @runtime_checkable
@@ -44,7 +47,7 @@ class Outcome:
         metrics: Of every split.
         predictions: Schema `PREDICTIONS`.
         learned: The prompt, as `Method.learned` gives it.
-        cost: Time, memory and size.
+        cost: Time, memory, size and operations.
         report: What happened while fitting.
         episode_fingerprint: Digest of the rows used.
     """
@@ -61,6 +64,28 @@ def episode_of(spec: TrialSpec, table: Table) -> Episode:
     """The rows that a trial learns from and is tested on."""
     protocol = PROTOCOLS[spec.protocol]
     return protocol.episode(table, spec.shots, spec.seed, spec.test_rows_per_class)
+
+
+def view_policy(spec: TrialSpec) -> ViewPolicy:
+    """How a trial sees its training images.
+
+    Raises:
+        ValueError: `views` is no policy, or one that the method would never look at: that would
+            be another trial with the same number.
+    """
+    policy = ViewPolicy.parse(spec.views)
+    if policy != CENTRE and not METHODS[spec.method].view_epochs(spec.hyperparameters):
+        raise ValueError(
+            f"views={spec.views!r}: {spec.method} reads the centre crop alone, so its trials have "
+            "the views none."
+        )
+    return policy
+
+
+def views_shown(spec: TrialSpec) -> tuple[View | None, ...]:
+    """The different views that a trial has of its training images; None is the centre crop."""
+    epochs = METHODS[spec.method].view_epochs(spec.hyperparameters)
+    return view_policy(spec).shown(epochs, seed=spec.seed)
 
 
 def build(
@@ -89,25 +114,30 @@ def run_trial(spec: TrialSpec, backbone: Backbone, data: Data, images: ImageSour
 
     Raises:
         TuningError: The loss is no number any more.
-        ValueError: The method cannot do what the protocol asks, or its logits are no numbers.
+        ValueError: The method cannot do what the protocol or the view policy asks, or its
+            logits are no numbers.
     """
+    policy = view_policy(spec)
     reset_peak_memory(backbone.device)
     started = time.perf_counter()
     table, every = data.table, data.all_classes
     episode = episode_of(spec, table)
     generator = torch.Generator().manual_seed(spec.seed)
-    method = build(spec, backbone, every.subset(episode.classes), generator)
 
-    def batch(rows: np.ndarray, classes: tuple[int, ...]):
-        return batch_of(images, rows, table.labels, classes, backbone.device)
+    def batch(rows: np.ndarray, classes: tuple[int, ...], source: ImageSource = images):
+        return batch_of(source, rows, table.labels, classes, backbone.device)
 
     report = FitReport()
-    if spec.shots:
-        shots = FewShot(
-            spec.shots, batch(episode.train, episode.classes), batch(episode.val, episode.classes)
-        )
-        tuning = tuning_of(type(method), spec.hyperparameters)
-        report = method.fit(shots, tuning=tuning, generator=generator)
+    with counting() as work:
+        method = build(spec, backbone, every.subset(episode.classes), generator)
+        if spec.shots:
+            reread = KeptPixels(images)
+            train, val = (
+                batch(rows, episode.classes, reread) for rows in (episode.train, episode.val)
+            )
+            shots = FewShot(spec.shots, train, val, policy, spec.seed)
+            tuning = tuning_of(type(method), spec.hyperparameters)
+            report = method.fit(shots, tuning=tuning, generator=generator)
     method.eval()
     tuned = time.perf_counter()
 
@@ -142,6 +172,8 @@ def run_trial(spec: TrialSpec, backbone: Backbone, data: Data, images: ImageSour
         peak_memory_bytes=peak_memory(backbone.device),
         trainable_parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
         steps=report.steps,
+        tune_flops=work.done,
+        plain_tune_flops=plain_flops(work, backbone),
     )
     return Outcome(
         tuple(metrics),
@@ -151,6 +183,12 @@ def run_trial(spec: TrialSpec, backbone: Backbone, data: Data, images: ImageSour
         report,
         episode.fingerprint,
     )
+
+
+def plain_flops(work: Work, backbone: Backbone) -> int:
+    """Operations of the plain form, which encodes an image each time a step reads its features."""
+    encoding = work.cached_images * backbone.image_flops if work.cached_images else 0
+    return work.plain + encoding
 
 
 def refuse_nonsense(split: str, scores: Tensor) -> None:

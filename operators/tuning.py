@@ -126,7 +126,15 @@ def learning_rate(tuning: Tuning, epoch: int, step: int = 0, steps_an_epoch: int
     return tuning.lr / 2 * (1 + math.cos(math.pi * progress))
 
 
-def tune(method: Tunable, shots: FewShot, tuning: Tuning, generator: torch.Generator) -> FitReport:
+def tune(
+    method: Tunable,
+    shots: FewShot,
+    tuning: Tuning,
+    generator: torch.Generator,
+    *,
+    backward: Callable[[Batch], Tensor] | None = None,
+    epoch_end: Callable[[int], None] | None = None,
+) -> FitReport:
     """Minimises `method.loss` over the training images.
 
     Args:
@@ -134,6 +142,9 @@ def tune(method: Tunable, shots: FewShot, tuning: Tuning, generator: torch.Gener
         shots: Training images, and validation images for `selection="val"`.
         tuning: Optimiser, schedule and selection.
         generator: Draws the order of the images, on the CPU.
+        backward: Puts the gradients of a step into the parameters and returns the loss to
+            report; those of `method.loss` where it is not given.
+        epoch_end: Called with the number of each epoch, from 0, after its last step.
 
     Raises:
         TuningError: A loss is infinite or no number.
@@ -151,14 +162,19 @@ def tune(method: Tunable, shots: FewShot, tuning: Tuning, generator: torch.Gener
     steps = 0
     best = _Best(method) if tuning.selection == "val" else None
     for epoch in range(tuning.epochs):
-        batches = _batches(len(shots.train), tuning, generator)
+        images = shots.in_epoch(epoch)
+        batches = _batches(len(images), tuning, generator)
         total = torch.zeros((), device=shots.train.labels.device)
         for step, index in enumerate(batches):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(tuning, epoch, step, len(batches))
             optimizer.zero_grad(set_to_none=True)
-            loss = method.loss(shots.train.select(index.to(shots.train.labels.device)))
-            loss.backward()
+            batch = images.select(index.to(images.labels.device))
+            if backward is None:
+                loss = method.loss(batch)
+                loss.backward()
+            else:
+                loss = backward(batch)
             optimizer.step()
             total += loss.detach()
         steps += len(batches)
@@ -168,6 +184,8 @@ def tune(method: Tunable, shots: FewShot, tuning: Tuning, generator: torch.Gener
                 f"the loss became {losses[-1]} in epoch {epoch + 1} of {tuning.epochs} at "
                 f"lr={tuning.lr}: try a smaller lr or precision fp32."
             )
+        if epoch_end is not None:
+            epoch_end(epoch)
         if best is not None:
             best.offer(accuracy_on(method, shots.val), epoch)
     method.train(False)

@@ -89,6 +89,97 @@ def _byte_pairs(words: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]
 
 
 @pytest.fixture(scope="session")
+def siglip_folder(tmp_path_factory) -> Path:
+    """A random SigLIP in transformers' format; its files are named as on the hub."""
+    import torch
+    from transformers import SiglipConfig, SiglipModel
+
+    folder = tmp_path_factory.mktemp("backbones") / "tiny-siglip"
+    words = ["cat", "dog", "boat", "photo", "tree", "of", "a", "x", "small", "orange"]
+    tokenizer = _pieces(words, length=40)
+    tokenizer.save_pretrained(folder)
+    named = json.loads((folder / "tokenizer_config.json").read_text())
+    named["tokenizer_class"] = "SiglipTokenizer"  # which needs a package that reads other files
+    (folder / "tokenizer_config.json").write_text(json.dumps(named))
+    config = SiglipConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": 32,
+            "intermediate_size": 40,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "max_position_embeddings": 40,
+            "projection_size": 48,
+            "bos_token_id": 0,
+            "eos_token_id": 0,
+            "pad_token_id": 0,
+        },
+        vision_config={
+            "hidden_size": 48,
+            "intermediate_size": 56,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 3,
+            "image_size": 32,
+            "patch_size": 8,
+        },
+    )
+    model = SiglipModel(config)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+            weight.copy_(centre + 0.2 * torch.randn(weight.shape, generator=generator))
+        model.logit_scale.fill_(2.3)
+        model.logit_bias.fill_(-12.9)
+    model.save_pretrained(folder)
+    preprocessing = {
+        "image_processor_type": "SiglipImageProcessor",
+        "do_convert_rgb": None,
+        "do_resize": True,
+        "size": {"height": 32, "width": 32},
+        "resample": 3,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing))
+    return folder
+
+
+def _pieces(words: list[str], length: int):
+    """A tokenizer that spells any word in letters, knows `words`, and ends texts with `</s>`."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = [("</s>", 0.0), ("<unk>", 0.0), ("▁", -3.0), *((f"▁{word}", -1.0) for word in words)]
+    pieces += [(chr(code), -4.0) for code in range(33, 127)]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=1))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", 0)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="</s>",
+        pad_token="</s>",
+        unk_token="<unk>",
+        model_max_length=length,
+    )
+
+
+@pytest.fixture(scope="session")
+def siglip(siglip_folder):
+    """The tiny SigLIP as a backbone: a bidirectional text tower without a start token."""
+    from operators.backbones import reference
+
+    found = reference(str(siglip_folder))
+    return found.load(found.describe())
+
+
+@pytest.fixture(scope="session")
 def clip(clip_folder):
     """The tiny CLIP as a backbone: a causal text tower and a ViT."""
     from operators.backbones import reference
@@ -112,6 +203,28 @@ def backbone(request):
     return request.getfixturevalue(request.param)
 
 
+@pytest.fixture(scope="session")
+def precise():
+    """Makes a copy of a backbone with three layers of text tower, in double precision."""
+    import copy
+
+    import torch
+
+    from operators.backbones.packed_text import PackedText
+
+    def make(backbone):
+        twin = copy.deepcopy(backbone)
+        del twin.text_tower.layers[3:]
+        for module in twin.modules():
+            module.to(torch.float64)
+        if hasattr(twin, "centre"):
+            twin.centre = twin.centre.double()
+        twin.packed_text = PackedText(twin.text_tower, twin.text_inputs, twin.packed_text.pool)
+        return twin
+
+    return make
+
+
 @pytest.fixture
 def classes():
     """Four classes whose names have very different lengths."""
@@ -121,31 +234,68 @@ def classes():
 
 
 class Drawn:
-    """Features and pixels in memory, one row each; remembers which rows were read."""
+    """Features in memory, one row each; remembers which rows were read, and under which views."""
 
     def __init__(self, features) -> None:
         self.values = features
         self.read: list[int] = []
+        self.views: dict[object, int] = {}  # how often each was read, None being the centre crop
 
-    def features(self, rows: np.ndarray):
+    def features(self, rows: np.ndarray, view=None):
         self.read += rows.tolist()
-        return self.values[rows]
+        self.views[view] = self.views.get(view, 0) + 1
+        return self.under(view)[rows]
 
-    def pixels(self, rows: np.ndarray):
+    def under(self, view):
+        """Under a view, each feature has noise of its own."""
+        import torch
+
+        if view is None:
+            return self.values
+        generator = torch.Generator().manual_seed(1000 * (view.seed or 0) + view.number)
+        return self.values + 0.2 * torch.randn(self.values.shape, generator=generator)
+
+    def pixels(self, rows: np.ndarray, view=None):
         raise AssertionError("pixels were asked for, where frozen features do")
 
 
 @pytest.fixture
 def drawn_images():
     """Makes a source of features that lie around a direction of their own for each label."""
+    return lambda labels, width, **how: Drawn(_around_centres(labels, width, **how))
+
+
+def _around_centres(labels, width: int, *, seed: int = 0, noise: float = 0.5):
     import torch
 
-    def make(labels, width: int, *, seed: int = 0, noise: float = 0.5) -> Drawn:
-        generator = torch.Generator().manual_seed(seed)
-        labels = torch.as_tensor(np.asarray(labels), dtype=torch.long)
-        centres = torch.randn(int(labels.max()) + 1, width, generator=generator)
-        spread = noise * torch.randn(len(labels), width, generator=generator)
-        return Drawn(centres[labels] + spread)
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.as_tensor(np.asarray(labels), dtype=torch.long)
+    centres = torch.randn(int(labels.max()) + 1, width, generator=generator)
+    return centres[labels] + noise * torch.randn(len(labels), width, generator=generator)
+
+
+class Pictures:
+    """Pixels in memory, one picture a row, and the features that a backbone has of them."""
+
+    def __init__(self, pixels, encode) -> None:
+        self.values = pixels
+        self.encode = encode
+
+    def features(self, rows: np.ndarray, view=None):
+        return self.encode(self.values[rows])
+
+    def pixels(self, rows: np.ndarray, view=None):
+        return self.values[rows]
+
+
+@pytest.fixture
+def drawn_pictures():
+    """Makes a source of pictures for a backbone; those of a label resemble each other."""
+
+    def make(backbone, labels, **how) -> Pictures:
+        side = backbone.preprocess.size
+        pixels = _around_centres(labels, 3 * side**2, **how).view(-1, 3, side, side)
+        return Pictures(pixels, backbone.encode_images)
 
     return make
 

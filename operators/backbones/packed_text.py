@@ -8,21 +8,32 @@ is kept. Where the activations that autograd saves would outgrow a budget, the w
 into pieces, and those that do not fit are computed again on the way back.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from operators.backbones.packed_attention import attend, finish_at_ends, mean_states
+from operators.accounting import Flops, counted, forward
+from operators.backbones.flops import gradient_since, packed_layers, product
+from operators.backbones.packed_attention import (
+    attend,
+    attend_apart,
+    finish_at_ends,
+    mean_states,
+)
 from operators.backbones.packing import PADDING, PackPlan, pack
 from operators.backbones.prompts import DeepPrompts, TextPrompts
-from operators.backbones.transformer import Layer, Tower, TowerShape
+from operators.backbones.transformer import Attention, Layer, Tower, TowerShape
 from operators.shapes import Float, Int
+
+# What is read of a text: the state at its end token (CLIP), the mean over its tokens (sentence
+# encoders), or the state at the last place of the padded row, all of which is attended to (SigLIP).
+Pool = Literal["end", "mean", "last"]
 
 TEXT_BUDGET = 2 << 30  # bytes that autograd may save of a text tower
 
@@ -80,13 +91,17 @@ class PackedText:
     image (1 or k), m tokens a context, w width of a token.
 
     Args:
-        tower: Frozen; causal and read at the end token, or bidirectional and averaged.
+        tower: Frozen.
         inputs: Gives what enters the tower from embeddings and their positions.
+        pool: What is read of each text.
     """
 
-    def __init__(self, tower: Tower, inputs: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(
+        self, tower: Tower, inputs: Callable[[Tensor, Tensor], Tensor], pool: Pool
+    ) -> None:
         self.tower = tower
         self.inputs = inputs
+        self.pool: Pool = pool
         # (pieces, shared context) -> the pieces of a class list, for as long as it lives
         self._kept: WeakKeyDictionary[TextPrompts, dict[tuple[int, bool], list[Piece]]]
         self._kept = WeakKeyDictionary()
@@ -96,15 +111,17 @@ class PackedText:
         prompts: TextPrompts,
         context: Float[Tensor, "s c m w"],
         deep_prompts: DeepPrompts | None = None,
+        attention: Mapping[int, Attention] | None = None,
         *,
         budget: int = TEXT_BUDGET,
     ) -> Float[Tensor, "s k w"]:
-        """The tower's reading of each text: its end token's state, or the mean over its tokens.
+        """The tower's reading of each text; see `Pool`.
 
         Args:
             prompts: The texts.
             context: One context for all classes (c = 1) or one each (c = k).
             deep_prompts: Tokens that replace those at the same positions of all texts.
+            attention: What attends in some layers instead of the usual softmax.
             budget: Bytes that autograd may save; work beyond is done twice.
         """
         columns: dict[int, list[Tensor]] = {}
@@ -118,13 +135,34 @@ class PackedText:
                     part.piece,
                     some,
                     deep,
+                    attention,
                     use_reentrant=False,
                     preserve_rng_state=False,
                 )
             else:
-                states = self.encode(part.piece, some, deep)
+                states = self.encode(part.piece, some, deep, attention)
+            self.count(part, states, some, deep, attention)
             columns.setdefault(part.contexts.start, []).append(states)
         return torch.cat([torch.cat(parts, dim=1) for parts in columns.values()])
+
+    def count(
+        self,
+        part: Part,
+        states: Tensor,
+        context: Tensor,
+        deep: DeepPrompts | None,
+        attention: Mapping[int, Attention] | None,
+    ) -> None:
+        """Reports the operations of one part where they are counted."""
+        if (work := counted()) is None:
+            return
+        piece, tower = part.piece, self.tower
+        slots, contexts = len(piece.slots), len(context)
+        at_ends = self.pool != "mean" and tower.shape.layers - 1 not in (attention or ())
+        layers = packed_layers(tower.shape, piece.plan, slots, contexts, at_ends=at_ends)
+        again = forward(layers) if part.recompute else 0
+        since = gradient_since(context, deep)
+        work.add(states, done=layers, since=since, recomputed=again)
 
     def parts(self, prompts: TextPrompts, context: Tensor, budget: int) -> list[Part]:
         """Cuts the work so that each part fits the budget, if need be down to one class.
@@ -169,7 +207,7 @@ class PackedText:
         m = part.slots.shape[1]
         plan = pack(
             part.ids.tolist(),
-            part.end.tolist(),
+            [n - 1] * k if self.pool == "last" else part.end.tolist(),
             part.slots.tolist(),
             shared_context=shared,
             causal=self.tower.causal,
@@ -186,12 +224,17 @@ class PackedText:
         bias = bias.masked_fill(~plan.mask, float("-inf"))
         places = (plan.end - plan.prefix)[plan.row_ends] % plan.row_length
         end_bias = bias.gather(1, places[..., None].expand(-1, -1, bias.shape[2]))
-        return Piece(
-            plan, slots, context, inputs, first.project(inputs), bias[:, None], end_bias[:, None]
-        )
+        projected = first.project(inputs)
+        if (work := counted()) is not None:
+            work.add(projected, done=[Flops(product(len(inputs), inputs.shape[1], projected.shape[1]))])
+        return Piece(plan, slots, context, inputs, projected, bias[:, None], end_bias[:, None])
 
     def encode(
-        self, piece: Piece, context: Float[Tensor, "s c m w"], deep: DeepPrompts | None
+        self,
+        piece: Piece,
+        context: Float[Tensor, "s c m w"],
+        deep: DeepPrompts | None,
+        attention: Mapping[int, Attention] | None,
     ) -> Float[Tensor, "s k w"]:
         """One pass through the tower."""
         plan, contexts = piece.plan, len(context)
@@ -200,17 +243,18 @@ class PackedText:
         if contexts > 1 and plan.rows > 1:
             bias, end_bias = (b.repeat(contexts, 1, 1, 1) for b in (bias, end_bias))
         for index, layer in enumerate(self.layers):
+            override = None if attention is None else attention.get(index)
             if index > 0:
                 x = replaced(piece, deep, index, x)
-                if self.tower.causal and index == len(self.layers) - 1:
-                    break
+                if self.pool != "mean" and override is None and index == len(self.layers) - 1:
+                    return finish_at_ends(layer, x, plan, end_bias)
                 qkv = layer.project(x)
-            x = layer.finish(x, attend(layer, qkv, plan, bias))
-        if not self.tower.causal:
-            return mean_states(plan, x)
-        if len(self.layers) == 1:
-            return x.index_select(1, plan.end)
-        return finish_at_ends(self.layers[-1], x, plan, end_bias)
+            if override is None:
+                heads = attend(layer, qkv, plan, bias)
+            else:
+                heads = attend_apart(layer, qkv, plan, override, self.tower.causal)
+            x = layer.finish(x, heads)
+        return mean_states(plan, x) if self.pool == "mean" else x.index_select(1, plan.end)
 
     def fill(self, piece: Piece, context: Float[Tensor, "s c m w"]) -> tuple[Tensor, Tensor]:
         """The tower's input with the context in place, and its first projections."""

@@ -82,6 +82,22 @@ class PackPlan:
         inside = (self.position >= start) & (self.position < start + width)
         return (inside & (self.text != PADDING)).nonzero()[:, 0]
 
+    def apart(self) -> tuple[Int[Tensor, "k n"], Int[Tensor, "t"]]:  # noqa: F821
+        """The texts side by side again, each in a row of its own, as long as the longest.
+
+        Returns:
+            Place of each token of each text, arbitrary after its last; and for each of the t
+            places a position in that table, flattened, whose token it holds.
+        """
+        n = int(self.position.max()) + 1
+        back = self.text.clamp(min=0) * n + self.position
+        places = self.end[:, None].repeat(1, n)
+        here = torch.arange(self.tokens, device=back.device)
+        shared, own = self.text == SHARED, self.text >= 0
+        places[:, self.position[shared]] = here[shared]
+        places.view(-1)[back[own]] = here[own]
+        return places, back
+
     def to(self, device: torch.device) -> "PackPlan":
         """The same plan with its tables on `device`."""
         tables = {n: v.to(device) for n, v in vars(self).items() if isinstance(v, Tensor)}

@@ -61,25 +61,34 @@ class DeepPrompts:
             layer `first` + i the m tokens at `start` become `tokens[i]`.
         start: Position of the first replaced token; negative counts from the end.
         first: First layer that is prompted, from 1: layer 0 reads the shallow prompt.
+        insert: Before layer `first` the tokens are put between those that are there, and
+            replaced from then on: for image towers that are prompted in later layers alone.
     """
 
     tokens: Tensor
     start: int
     first: int = 1
+    insert: bool = False
+
+    @property
+    def width(self) -> int:
+        """The m tokens before one layer."""
+        return self.tokens.shape[-2]
 
     def before(self, layer: int) -> Tensor | None:
         """What replaces tokens at the input of `layer`: (m, w), (b, m, w) or nothing."""
         index = layer - self.first
         return self.tokens[index] if 0 <= index < len(self.tokens) else None
 
-    def put(self, layer: int, x: Float[Tensor, "b n w"]) -> Float[Tensor, "b n w"]:
+    def put(self, layer: int, x: Float[Tensor, "b n w"]) -> Float[Tensor, "b n2 w"]:
         """The input of `layer`, with this layer's prompts in place."""
         prompts = self.before(layer)
         if prompts is None:
             return x
         prompts = prompts.to(x.dtype).expand(len(x), -1, -1)
-        start = self.start % x.shape[1]
-        return torch.cat([x[:, :start], prompts, x[:, start + prompts.shape[1] :]], dim=1)
+        added = self.width if self.insert and layer == self.first else 0
+        start = self.start % (x.shape[1] + added)
+        return torch.cat([x[:, :start], prompts, x[:, start + self.width - added :]], dim=1)
 
     def refuse_outside(self, layers: int, length: int) -> None:
         """Raises where a prompt has no layer or no place in a sequence of `length` tokens.
@@ -87,7 +96,8 @@ class DeepPrompts:
         Raises:
             ValueError: Names the layers or the positions, and what there is.
         """
-        last, width = self.first + len(self.tokens) - 1, self.tokens.shape[-2]
+        last, width = self.first + len(self.tokens) - 1, self.width
+        length += width if self.insert else 0
         if self.first < 1 or last >= layers:
             raise ValueError(
                 f"deep prompts before layers {self.first} to {last}, {len(self.tokens)} deep "
@@ -100,3 +110,32 @@ class DeepPrompts:
                 f"deep prompts of {width} tokens at position {self.start} do not fit into "
                 f"sequences of {length} tokens."
             )
+
+
+def refuse_inserted_text(deep: DeepPrompts | None) -> None:
+    """Raises where deep prompts would make texts longer.
+
+    Raises:
+        ValueError: Says what texts have instead.
+    """
+    if deep is not None and deep.insert:
+        raise ValueError(
+            "deep prompts of texts cannot be inserted, since the tokens after them would move: "
+            "give the texts slots and replace those."
+        )
+
+
+def refuse_deep_text(deep: DeepPrompts, prompts: TextPrompts, layers: int) -> None:
+    """Raises where deep prompts have no layer, or would replace the last token of a text.
+
+    Raises:
+        ValueError: Names the position, and the shortest text; or they would be inserted.
+    """
+    refuse_inserted_text(deep)
+    width, shortest = deep.width, prompts.shortest
+    if deep.start < 0 or deep.start + width > shortest:
+        raise ValueError(
+            f"deep prompts of {width} tokens at position {deep.start} of texts: the shortest has "
+            f"its last token at position {shortest}, and they must stand before it."
+        )
+    deep.refuse_outside(layers, shortest)

@@ -6,6 +6,7 @@ each of them alike. Layers are pre-norm (CLIP: ViT and text) or post-norm (BERT)
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,11 @@ def quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(QUICK_GELU * x)
 
 
-ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": F.gelu}
+ACTIVATIONS = {
+    "quick_gelu": quick_gelu,
+    "gelu": F.gelu,
+    "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),  # SigLIP's
+}
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,7 @@ class Tower(nn.Module):
         mask: Bool[Tensor, "b n"] | None = None,
         deep_prompts: DeepPrompts | None = None,
         attention: Mapping[int, Attention] | None = None,
-    ) -> Float[Tensor, "b n w"]:
+    ) -> Float[Tensor, "b n2 w"]:
         """The states after the last layer; see `states`."""
         for state in self.states(x, mask=mask, deep_prompts=deep_prompts, attention=attention):
             x = state
@@ -225,10 +230,18 @@ class Tower(nn.Module):
         """Raises where something cuts in at a layer or a position that is not there.
 
         Raises:
-            ValueError: See `DeepPrompts.refuse_outside`; or `attention` names another layer.
+            ValueError: See `DeepPrompts.refuse_outside` and `refuse_overrides`.
         """
         if deep_prompts is not None:
             deep_prompts.refuse_outside(len(self.layers), x.shape[1])
+        self.refuse_overrides(attention)
+
+    def refuse_overrides(self, attention: Mapping[int, Attention] | None) -> None:
+        """Raises where attention is to be replaced in a layer that is not there.
+
+        Raises:
+            ValueError: Names the layer and those that there are.
+        """
         for layer in attention or ():
             if not 0 <= layer < len(self.layers):
                 raise ValueError(

@@ -56,6 +56,8 @@ TRIALS = pa.schema(
         pa.field("protocol_revision", pa.int32(), nullable=False),
         ("failed_at", _MICROSECONDS),
         ("file_stamp", pa.string()),
+        ("tune_flops", pa.int64()),
+        ("plain_tune_flops", pa.int64()),
     ]
 )
 METRICS = pa.schema(
@@ -121,6 +123,8 @@ def completed_rows(
             "peak_memory_bytes": cost.peak_memory_bytes,
             "trainable_parameters": cost.trainable_parameters,
             "steps": cost.steps,
+            "tune_flops": cost.tune_flops,
+            "plain_tune_flops": cost.plain_tune_flops,
             "device": origin.device,
             "torch_version": origin.torch_version,
             "git_commit": origin.git_commit,

@@ -42,7 +42,9 @@ CREATE TABLE trials (
     steps BIGINT,
     protocol_revision INTEGER NOT NULL,
     failed_at TIMESTAMP,
-    file_stamp VARCHAR
+    file_stamp VARCHAR,
+    tune_flops BIGINT,
+    plain_tune_flops BIGINT
 );
 
 CREATE TABLE metrics (

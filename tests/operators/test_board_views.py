@@ -40,7 +40,22 @@ def spec(**changes):
     return TrialSpec(**{**values, **changes})
 
 
-def trial(accuracies, *, started_at="2026-01-01T00:00:00+00:00", cost=1.0, extra=(), **changes):
+def trial(
+    accuracies,
+    *,
+    started_at="2026-01-01T00:00:00+00:00",
+    cost=1.0,
+    flops=(10, 90),
+    extra=(),
+    **changes,
+):
+    """The rows of one trial."""
+    values = trial_file(accuracies, started_at, cost, flops, extra, **changes)
+    return completed_rows(values, trial_id=values["trial_id"])
+
+
+def trial_file(accuracies, started_at, cost, flops, extra=(), **changes):
+    """What its `trial.json` holds."""
     one = spec(**changes)
     result = TrialResult(
         spec=one,
@@ -51,11 +66,13 @@ def trial(accuracies, *, started_at="2026-01-01T00:00:00+00:00", cost=1.0, extra
             peak_memory_bytes=100,
             trainable_parameters=8,
             steps=5,
+            tune_flops=flops[0],
+            plain_tune_flops=flops[1],
         ),
         provenance=Provenance(started_at=started_at, device="cpu", torch_version="2.13.0"),
         episode_fingerprint=f"{one.dataset}-{one.shots}-{one.seed}",
     )
-    return completed_rows(json.loads(json.dumps(result.to_json())), trial_id=one.trial_id)
+    return json.loads(json.dumps(result.to_json()))
 
 
 def cell(values, *, split="all", **changes):
@@ -348,6 +365,36 @@ def test_cost_is_averaged_over_seeds(connection, rows):
     (row,) = rows("cost")
     assert (row["accuracy"], row["tune_seconds"], row["evaluate_seconds"]) == (0.5, 2.0, 1.0)
     assert (row["peak_memory_bytes"], row["trainable_parameters"], row["steps"]) == (100, 8, 5)
+
+
+def test_operations_are_averaged_beside_how_many_were_saved(connection, rows):
+    counts = [(10**12, 9 * 10**12), (3 * 10**12, 11 * 10**12)]
+    results = [trial({"all": 0.5}, seed=s, flops=c) for s, c in enumerate(counts)]
+    results.append(trial({"all": 0.5}, method="linear-probe", flops=(0, 0)))
+    fill(connection, results=results)
+    written = {(row["tune_flops"], row["plain_tune_flops"]) for row in rows("trials")}
+    assert written == {*counts, (0, 0)}
+    coop, probe = sorted(rows("cost"), key=lambda row: row["method"])
+    assert (coop["tune_flops"], coop["plain_tune_flops"]) == (2e12, 10e12)
+    assert coop["times_fewer_flops"] == 5
+    assert (probe["tune_flops"], probe["times_fewer_flops"]) == (0, None)
+
+
+def test_a_trial_from_before_operations_were_counted_is_read(connection, rows):
+    values = trial_file({"all": 0.5}, "2026-01-01T00:00:00+00:00", 1.0, (10, 90))
+    del values["cost"]["tune_flops"], values["cost"]["plain_tune_flops"]
+    fill(connection, results=[completed_rows(values, trial_id=values["trial_id"])])
+    (row,) = rows("trials")
+    assert (row["tune_seconds"], row["tune_flops"], row["plain_tune_flops"]) == (1, None, None)
+    (row,) = rows("cost")
+    assert row["tune_flops"] is row["times_fewer_flops"] is None
+
+
+def test_operations_that_are_no_whole_number_are_refused():
+    values = trial_file({"all": 0.5}, "2026-01-01T00:00:00+00:00", 1.0, (10, 90))
+    values["cost"]["tune_flops"] = "many"
+    with pytest.raises(ValueError, match="many"):
+        completed_rows(values, trial_id=values["trial_id"])
 
 
 def test_nightly_changes_say_what_moved_came_and_went(connection, rows):

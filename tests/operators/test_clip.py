@@ -67,7 +67,7 @@ def test_preprocessing_is_read_where_transformers_5_writes_it(clip_folder, tmp_p
     settings = json.loads((clip_folder / "preprocessor_config.json").read_text())
     settings["image_mean"] = [0.1, 0.2, 0.3]
     (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": settings}))
-    assert read_preprocessing(tmp_path, 224) == Preprocessing(
+    assert read_preprocessing(tmp_path, 32) == Preprocessing(
         size=32, short_side=32, mean=(0.1, 0.2, 0.3), std=CLIP_STD
     )
 
@@ -78,19 +78,26 @@ def test_preprocessing_is_clips_own_where_nothing_is_said(tmp_path):
     )
 
 
-def test_a_resize_that_squeezes_is_refused(tmp_path):
-    settings = {"size": {"height": 32, "width": 32}}
+@pytest.mark.parametrize("crops", [{"do_center_crop": False}, {"crop_size": 32}])
+def test_a_clip_whose_images_are_squeezed_is_read_so(tmp_path, crops):
+    settings = {"size": {"height": 32, "width": 32}, "resample": 2, **crops}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
-    with pytest.raises(BackboneUnavailable, match="this family resizes the 'shortest_edge'"):
-        read_preprocessing(tmp_path, 32)
+    found = read_preprocessing(tmp_path, 32)
+    assert (found.size, found.squeeze, found.filter) == (32, True, "bilinear")
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"do_resize": False}, "says 'do_resize': false; this family resizes, crops"),
-        ({"do_center_crop": False}, "says 'do_center_crop': false"),
-        ({"resample": 2}, r"filter 2 \('resample'\); this family resizes with the bicubic one, 3"),
+        ({"do_resize": False}, "'do_resize': false; backbones resize, rescale and normalise"),
+        ({"do_center_crop": False, "size": 32}, "'do_center_crop': false; what is resized"),
+        ({"do_center_crop": False, "size": {"height": 40, "width": 40}}, "'size': .*reads 32"),
+        ({"size": {"height": 40, "width": 40}}, "squeezed into a square is not cropped"),
+        ({"size": {"height": 32, "width": 48}}, "'size': .* known are 'shortest_edge', and"),
+        ({"size": {"longest_edge": 32}}, "'size': .* known are 'shortest_edge', and"),
+        ({"crop_size": 48}, "'crop_size': 48; the image tower reads 32 pixels"),
+        ({"resample": 1}, r"'resample': 1; known are the filters 2 \(bilinear\) and 3"),
+        ({"rescale_factor": 0.5}, "'rescale_factor': 0.5; pixels are divided by 255"),
     ],
 )
 def test_preprocessing_in_another_way_is_refused(tmp_path, setting, message):
@@ -184,8 +191,34 @@ def test_a_folder_that_is_not_there_is_refused():
 
 def test_a_folder_of_another_kind_of_model_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(BackboneUnavailable, match="'bert' model; this family reads 'clip'"):
+    with pytest.raises(
+        BackboneUnavailable, match="'bert' model; backbones are 'clip' and 'siglip'"
+    ):
         reference(str(tmp_path)).describe()
+
+
+@pytest.mark.parametrize(
+    ("vision", "message"),
+    [
+        ({"layers": [3, 4, 6, 3], "width": 64}, "a CLIP with a ResNet; the image towers .* ViTs"),
+        ({"timm_model_name": "resnet50_clip"}, "a CLIP with a ResNet"),
+        ({"layers": 12, "patch_size": 16}, "a CLIP in open_clip's format; give its copy in"),
+    ],
+)
+@pytest.mark.parametrize("beside", [{}, {"config.json": {"architecture": "resnet50_clip"}}])
+def test_a_folder_of_open_clip_is_refused_and_says_why(tmp_path, vision, message, beside):
+    files = {"open_clip_config.json": {"model_cfg": {"vision_cfg": vision}}, **beside}
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(BackboneUnavailable, match=message):
+        reference(str(tmp_path)).describe()
+
+
+def test_a_file_is_refused_and_says_what_is_read(tmp_path):
+    file = tmp_path / "RN50.pt"
+    file.write_bytes(b"weights")
+    with pytest.raises(BackboneUnavailable, match=r"RN50\.pt is a file\. Give a folder that holds"):
+        reference(str(file)).describe()
 
 
 def test_a_folder_without_weights_is_refused(tmp_path, clip_folder):

@@ -128,3 +128,21 @@ def test_a_thousand_classes_pass_almost_without_padding():
         texts, ends, [list(range(1, 17))] * 1000, shared_context=True, causal=True, width=512
     )
     assert plan.tokens < 1.02 * (17 + sum(size + 1 for size in sizes))
+
+
+@pytest.mark.parametrize("width", [1, 512])
+@pytest.mark.parametrize("causal", [True, False])
+def test_texts_are_found_side_by_side_again(width, causal):
+    plan = plan_of(width=width, causal=causal)
+    assert plan.rows > 1 or width == 512
+    places, back = plan.apart()
+    assert places.shape == (3, 7)
+    for c, end in enumerate(ENDS):
+        found = [(int(plan.text[t]), int(plan.position[t])) for t in places[c, : end + 1]]
+        assert [position for _, position in found] == list(range(end + 1))
+        assert {text for text, _ in found} <= {c, SHARED}
+    for t, (text, position) in enumerate(zip(plan.text, plan.position, strict=True)):
+        if text != PADDING:
+            assert int(back[t]) == max(int(text), 0) * 7 + int(position)
+    own = plan.text >= 0
+    assert torch.equal(places.flatten()[back[own]], own.nonzero()[:, 0])

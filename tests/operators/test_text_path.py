@@ -33,7 +33,7 @@ def precise(backbone, dtype):
         module.to(dtype)
     if hasattr(twin, "centre"):
         twin.centre = twin.centre.to(dtype)
-    twin.packed_text = PackedText(twin.text_tower, twin.text_inputs)
+    twin.packed_text = PackedText(twin.text_tower, twin.text_inputs, twin.packed_text.pool)
     return twin
 
 
@@ -43,7 +43,7 @@ def rows_of_many(monkeypatch):
     monkeypatch.setattr(packing, "PREFIX_COST", 0)
 
 
-@pytest.fixture(scope="module", params=["clip", "effnet"])
+@pytest.fixture(scope="module", params=["clip", "effnet", "siglip"])
 def family(request):
     return request.getfixturevalue(request.param)
 
@@ -57,6 +57,12 @@ def encoder(request, family):
 @pytest.fixture(scope="module")
 def double_clip(clip):
     return precise(clip, torch.float64)
+
+
+@pytest.fixture(scope="module", params=["clip", "siglip"])
+def double(request):
+    """A backbone that reads one state of each text, in double precision."""
+    return precise(request.getfixturevalue(request.param), torch.float64)
 
 
 def drawn(*shape, like, seed=0, std=0.3):
@@ -80,12 +86,12 @@ def outcome(features, learned):
     return [loss, *torch.autograd.grad(loss, learned)]
 
 
-def assert_equal_paths(backbone, prompts, context, deep=None):
+def assert_equal_paths(backbone, prompts, context, deep=None, attention=None):
     """Both paths give the same features, the same loss and the same gradients."""
     learned = [context] if deep is None else [context, deep.tokens]
-    features = backbone.encode_prompts_plainly(prompts, context, deep)
+    features = backbone.encode_prompts_plainly(prompts, context, deep, attention)
     wanted = [features, *outcome(features, learned)]
-    features = backbone.encode_prompts(prompts, context, deep)
+    features = backbone.encode_prompts(prompts, context, deep, attention)
     found = [features, *outcome(features, learned)]
     limit = TOLERANCE[context.dtype]
     for ours, theirs in zip(found, wanted, strict=True):
@@ -165,6 +171,44 @@ def test_words_after_the_learned_tokens_belong_to_the_prefix(encoder):
     assert_equal_paths(encoder, prompts, context, deep)
 
 
+ATTENTIONS = {
+    "usual": lambda q, k, v, mask: F.scaled_dot_product_attention(q, k, v, attn_mask=mask),
+    "flat": lambda q, k, v, mask: F.scaled_dot_product_attention(q / 3, k, v, attn_mask=mask),
+    "of itself": lambda q, k, v, mask: v + q,
+}
+
+
+@pytest.mark.parametrize("position", ["end", "front"])
+@pytest.mark.parametrize("layers", [{0: "usual"}, {1: "flat"}, {0: "of itself", 2: "flat"}])
+@pytest.mark.parametrize("images", [None, 2])
+def test_attention_may_be_replaced_in_any_layer(encoder, position, layers, images):
+    prompts = prompt_tokens(encoder, NAMES, n_context=2, position=position)
+    w, like = encoder.token_width, prompts.embeddings
+    context = drawn(*(() if images is None else (images,)), 1, 2, w, like=like)
+    deep = DeepPrompts(drawn(1, 1, w, like=like, seed=3), start=encoder.text_start)
+    attention = {layer: ATTENTIONS[name] for layer, name in layers.items()}
+    assert_equal_paths(encoder, prompts, context, deep, attention)
+    if set(layers.values()) != {"usual"}:
+        plain, other = (encoder.encode_prompts(prompts, context, None, a) for a in ({}, attention))
+        assert not torch.allclose(plain, other, atol=1e-3)
+
+
+def test_an_override_of_a_text_layer_that_is_not_there_is_refused(clip):
+    prompts = prompt_tokens(clip, NAMES, n_context=1, position="end")
+    with pytest.raises(ValueError, match="layer 3 of a tower of 3 layers"):
+        context = torch.zeros(1, 1, clip.token_width)
+        clip.encode_prompts(prompts, context, attention={3: ATTENTIONS["usual"]})
+
+
+def test_deep_prompts_are_not_inserted_into_texts(clip):
+    prompts = prompt_tokens(clip, NAMES, n_context=2, position="end")
+    deep = DeepPrompts(torch.zeros(1, 1, clip.token_width), start=1, insert=True)
+    with pytest.raises(ValueError, match="of texts cannot be inserted"):
+        clip.encode_prompts(prompts, torch.zeros(1, 2, clip.token_width), deep)
+    with pytest.raises(ValueError, match="of texts cannot be inserted"):
+        clip.encode_text(prompts.embeddings, prompts.end, deep)
+
+
 def test_more_deep_prompts_than_slots_reach_the_names(double_clip):
     prompts = prompt_tokens(double_clip, NAMES, n_context=1, position="end")
     w = double_clip.token_width
@@ -175,14 +219,15 @@ def test_more_deep_prompts_than_slots_reach_the_names(double_clip):
 
 @pytest.mark.parametrize("budget", [1, 40_000, 200_000])
 @pytest.mark.parametrize("images", [None, 2])
-def test_pieces_under_a_budget_change_nothing(double_clip, monkeypatch, budget, images):
-    monkeypatch.setattr(double_clip, "text_budget", budget, raising=False)
+def test_pieces_under_a_budget_change_nothing(double, monkeypatch, budget, images):
+    monkeypatch.setattr(double, "text_budget", budget, raising=False)
     names = [*NAMES, *(f"{one} {two}" for one in WORDS for two in WORDS)]
-    prompts = prompt_tokens(double_clip, names, n_context=2, position="end")
-    w, like = double_clip.token_width, prompts.embeddings
+    prompts = prompt_tokens(double, names, n_context=2, position="end")
+    w, like = double.token_width, prompts.embeddings
     context = drawn(*(() if images is None else (images,)), 1, 2, w, like=like)
     tokens = drawn(2, *(() if images is None else (images,)), 2, w, like=like, seed=3)
-    assert_equal_paths(double_clip, prompts, context, DeepPrompts(tokens, start=1))
+    assert_equal_paths(double, prompts, context, DeepPrompts(tokens, start=double.text_start))
+    assert len(double.packed_text.parts(prompts, context[None], budget)) > 1
 
 
 class Living(TorchDispatchMode):
@@ -211,7 +256,7 @@ class Living(TorchDispatchMode):
 
 
 def most_bytes(tower, prompts, context, budget):
-    path = PackedText(tower.text_tower, tower.text_inputs)
+    path = PackedText(tower.text_tower, tower.text_inputs, tower.packed_text.pool)
     path(prompts, context, budget=budget)  # lays the classes out
     with Living() as living:
         path(prompts, context, budget=budget).square().sum().backward()

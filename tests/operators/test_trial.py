@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from operators.backbones import unit
 from operators.episode import Classes, batch_of
@@ -91,9 +93,26 @@ def test_predictions_are_those_of_the_plain_rule(clip, images, asked):
     torch.testing.assert_close(found, chances.max(dim=1).values.float(), rtol=1e-4, atol=1e-5)
 
 
+class Watched:
+    """Remembers which rows were read of a source, as features or as pixels."""
+
+    def __init__(self, source):
+        self.source = source
+        self.read = []
+
+    def features(self, rows, view=None):
+        self.read += rows.tolist()
+        return self.source.features(rows, view)
+
+    def pixels(self, rows, view=None):
+        self.read += rows.tolist()
+        return self.source.pixels(rows, view)
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_no_test_row_is_read_before_fitting_ends(clip, images, asked, method, monkeypatch):
+def test_no_test_row_is_read_before_fitting_ends(clip, drawn_pictures, asked, method, monkeypatch):
     read = []
+    images = Watched(drawn_pictures(clip, LABELS))
     fit = METHODS[method].fit
 
     def watched(self, shots, **keywords):
@@ -102,8 +121,8 @@ def test_no_test_row_is_read_before_fitting_ends(clip, images, asked, method, mo
         return report
 
     monkeypatch.setattr(METHODS[method], "fit", watched)
-    given = {"search_steps_beta": 3} if "tip" in method else {"epochs": 1}
-    given = given if method in ("coop", "tip-adapter", "tip-adapter-f") else {}
+    has = resolve(method, METHODS[method], {}, protocol="few_shot", shots=2)
+    given = {n: v for n, v in {"search_steps_beta": 3, "epochs": 1}.items() if n in has}
     run_trial(asked(method, given=given), clip, Data(), images)
     assert bool(read) == METHODS[method].card.learns
     assert max(read, default=0) < 70
@@ -167,6 +186,66 @@ def test_the_cost_is_counted(clip, images, asked):
     assert outcome.cost.evaluate_seconds > 0
 
 
+def counted_by_torch(run):
+    """What a run gives, and the operations that torch counts in it."""
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        outcome = run()
+    return outcome, counter.get_total_flops()
+
+
+def plain_pass(layers, width, mlp_width, tokens, features):
+    """Operations of one sequence through a tower: each way, attention twice on the way back."""
+    linear = 2 * tokens * width * (4 * width + 2 * mlp_width) * layers
+    attention = 4 * tokens**2 * width * layers
+    output = 2 * width * features
+    return linear + attention + output, linear + 2 * attention + output
+
+
+def test_the_operations_of_tuning_are_those_of_the_towers(clip, images, asked, monkeypatch):
+    spent, unwatched = [], METHODS["coop"].fit
+
+    def fit(self, shots, **keywords):
+        report, count = counted_by_torch(lambda: unwatched(self, shots, **keywords))
+        spent.append(count)
+        return report
+
+    monkeypatch.setattr(METHODS["coop"], "fit", fit)
+    cost = run_trial(asked(), clip, Data(), images).cost
+    b, k, d = 10, 5, 24  # two shots of each class are one batch
+    products = 2 * 2 * b * k * d  # of image and class features, there and back, are the method's
+    assert cost.steps == 2
+    assert cost.tune_flops == spent[0] - cost.steps * products > 0
+
+
+def test_the_plain_form_encodes_every_image_and_pads_every_text(clip, images, asked):
+    cost = run_trial(asked(), clip, Data(), images).cost
+    b, k = 10, 5
+    there, back = plain_pass(3, 32, 40, tokens=40, features=24)
+    image, _ = plain_pass(3, 48, 56, tokens=17, features=24)
+    image += 16 * 2 * (3 * 8 * 8) * 48  # its patches
+    assert cost.plain_tune_flops == cost.steps * (b * image + k * (there + back))
+    assert cost.tune_flops < cost.plain_tune_flops / 3
+
+
+def test_methods_that_read_kept_features_save_what_their_codes_encode(clip, images, asked):
+    def cost(method, given, protocol="few_shot", shots=2):
+        spec = asked(method, protocol, shots=shots, given=given)
+        return run_trial(spec, clip, Data(), images).cost
+
+    probe = cost("linear-probe", {})
+    assert probe.tune_flops == probe.plain_tune_flops == 0
+    zero = cost("zero-shot", {}, "zero_shot", 0)
+    assert zero.tune_flops == zero.plain_tune_flops == 0  # its texts are part of evaluation
+    there, _ = plain_pass(3, 32, 40, tokens=40, features=24)
+    search = {"search_steps_beta": 3}
+    adapter = cost("tip-adapter", search)
+    assert 0 < adapter.tune_flops < adapter.plain_tune_flops == 5 * there
+    tuned = cost("tip-adapter-f", search)
+    assert tuned.tune_flops == adapter.tune_flops
+    encoded = tuned.steps * 10 * clip.image_flops  # its code encodes the batch of each step
+    assert tuned.plain_tune_flops == 5 * there + encoded
+
+
 def test_what_was_learned_is_the_prompt(clip, images, asked):
     outcome = run_trial(asked(), clip, Data(), images)
     assert {name: value.shape for name, value in outcome.learned.items()} == {
@@ -222,6 +301,7 @@ def test_class_vectors_follow_their_parameters(clip):
     class Learned(StaticClassifier):
         """One learned vector a class."""
 
+        card = METHODS["zero-shot"].card
         tuning = Tuning(epochs=1)
 
         def __init__(self, backbone, classes):

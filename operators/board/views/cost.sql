@@ -1,11 +1,12 @@
 -- What an accuracy costs: means over the seeds of a cell. Times are those of the device that
--- computed each trial; compare them where `devices` is the same.
+-- computed each trial; compare them where `devices` is the same. Operations are the same on all.
 CREATE VIEW cost AS
 WITH cells AS (
     SELECT
         cell_id, avg(tune_seconds) AS tune_seconds, avg(evaluate_seconds) AS evaluate_seconds,
         avg(peak_memory_bytes) AS peak_memory_bytes,
         avg(trainable_parameters) AS trainable_parameters, avg(steps) AS steps,
+        avg(tune_flops) AS tune_flops, avg(plain_tune_flops) AS plain_tune_flops,
         string_agg(DISTINCT device, ', ' ORDER BY device) AS devices
     FROM trials
     WHERE status = 'completed'
@@ -14,7 +15,8 @@ WITH cells AS (
 SELECT
     method, dataset, backbone, protocol, shots, split, mean AS accuracy, tune_seconds,
     evaluate_seconds, peak_memory_bytes, trainable_parameters, steps, n, devices, variant,
-    cell_id, test_rows_per_class, setting, selection, views
+    cell_id, test_rows_per_class, setting, selection, views, tune_flops, plain_tune_flops,
+    plain_tune_flops / nullif(tune_flops, 0) AS times_fewer_flops
 FROM leaderboard
 JOIN cells USING (cell_id)
 WHERE metric = 'accuracy'

@@ -1,0 +1,175 @@
+"""What augmented training views are worth, and what they cost: CoOp under each view policy.
+
+    python benchmarks/views.py                                  # hours on one core
+    python benchmarks/views.py --datasets digits --shots 1      # minutes
+    python benchmarks/views.py --seeds 1 --epochs 5 --json -    # only to see it work
+
+The trials are those of `shotboard run --methods coop --views ..`, so an accuracy here is the one
+on the board. Seconds are CPU times of this process on one thread. `encode` is what the features
+of the training images take under all views of the policy, once for all seeds; other methods would
+have them for nothing. Under `fresh` nothing can be kept, so encoding is a part of each trial.
+Datasets are ingested into the store of SHOTBOARD_HOME where they are not there yet; no trial is
+written to it.
+
+A policy is worth its price where its accuracy is above that of `none` by more than the spread
+over seeds. The cheapest bank that is not below `fresh` is the one to prefer.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data_catalog import Dataset
+from operators.backbones import Backbone
+from operators.features import FeatureStore, Images, view_folder
+from operators.spec import TrialSpec
+from operators.trial import run_trial
+from operators.views import View, ViewPolicy
+from tasks import resolve
+from tasks.data import TrialData
+from tasks.encode import needed_rows
+from tasks.ingest import ingest_dataset
+from tasks.plan import check, make_plan
+from tasks.store import Store
+from tasks.suite import make_suite
+
+DATASETS = ("digits", "textiles", "world-icons")
+POLICIES = ("none", "bank:1", "bank:4", "bank:8", "bank:16", "fresh")
+
+
+class Kept:
+    """Features on disk, each encoded when it is first asked for, and what that took.
+
+    Args:
+        folder: Empty.
+        dataset: Whose images are encoded.
+        backbone: Encodes them.
+    """
+
+    def __init__(self, folder: Path, dataset: Dataset, backbone: Backbone) -> None:
+        self.folder, self.rows, self.width = folder, dataset.rows, backbone.feature_width
+        self.images = Images(dataset.images, backbone)
+        self.seconds: dict[tuple[View | None, int], float] = {}  # of a row, its share of a batch
+        self.store = cache(self._create)  # of a view
+
+    def _create(self, view: View | None) -> FeatureStore:
+        return FeatureStore.create(view_folder(self.folder, view), self.rows, self.width)
+
+    def encode(self, rows: np.ndarray, view: View | None) -> float:
+        """Sees that features are there; returns the seconds that they took, now or before."""
+        store = self.store(view)
+        missing = store.missing(rows)
+        if len(missing):
+            started = time.process_time()
+            store.write(missing, self.images.features(missing, view).numpy())
+            each = (time.process_time() - started) / len(missing)
+            self.seconds.update(((view, int(row)), each) for row in missing)
+        return sum(self.seconds[view, int(row)] for row in rows)
+
+
+def trials(
+    store: Store, dataset: Dataset, views: str, options: argparse.Namespace
+) -> tuple[TrialSpec, ...]:
+    """The trials of one policy, as a run would plan them."""
+    coop = {"epochs": options.epochs} if options.epochs else {}
+    values = {"name": "views", "datasets": [dataset.name], "backbones": [options.backbone]}
+    values |= {"methods": [{"coop": coop}], "shots": options.shots, "seeds": options.seeds}
+    request = check(store, make_suite({**values, "views": views}, where="benchmarks/views.py"))
+    return make_plan(store, request, {dataset.name: dataset}).specs
+
+
+def measure(
+    kept: Kept, dataset: Dataset, backbone: Backbone, specs: Sequence[TrialSpec]
+) -> dict[str, Any]:
+    """One line of the table: the seeds of one policy at one number of shots."""
+    needed = needed_rows(specs, dataset)
+    kept.encode(needed[None], None)
+    data, source = TrialData(dataset), Images(dataset.images, backbone, kept.store)
+    policy = ViewPolicy.parse(specs[0].views)
+    if policy.kind == "none":
+        train = needed[None][data.table.splits[needed[None]] == "train"]
+        encode = kept.encode(train, None)
+    else:
+        encode = sum(kept.encode(rows, view) for view, rows in needed.items() if view is not None)
+    accuracies, seconds = [], []
+    for spec in specs:
+        started = time.process_time()
+        outcome = run_trial(spec, backbone, data, source)
+        seconds.append(time.process_time() - started)
+        accuracies += [m.value for m in outcome.metrics if m.metric == "accuracy"]
+    return {
+        "dataset": dataset.name,
+        "shots": specs[0].shots,
+        "views": specs[0].views,
+        "seeds": [spec.seed for spec in specs],
+        "accuracies": accuracies,
+        "mean": statistics.mean(accuracies),
+        "std": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        "epochs": specs[0].hyperparameters["epochs"],
+        "encode_cpu_seconds": encode,
+        "trial_cpu_seconds": statistics.mean(seconds),
+        "total_cpu_seconds": encode + sum(seconds),
+    }
+
+
+def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """All lines, in the order of the table; views that policies share are encoded once."""
+    store, reference = Store.at(), resolve.backbone(options.backbone)
+    backbone = reference.load(reference.describe())
+    for name in options.datasets:
+        dataset = resolve.ingested(store, name) or ingest_dataset(name, store)
+        with tempfile.TemporaryDirectory() as folder:
+            kept = Kept(Path(folder), dataset, backbone)
+            for shots, views in product(options.shots, options.policies):
+                specs = trials(store, dataset, views, options)
+                yield measure(kept, dataset, backbone, [s for s in specs if s.shots == shots])
+
+
+def line(row: dict[str, Any]) -> str:
+    """A measurement as a person reads it."""
+    spread = "" if row["std"] is None else f" ± {100 * row['std']:.1f}"
+    return (
+        f"{row['dataset']:<12} {row['shots']:>5}  {row['views']:<8} "
+        f"{100 * row['mean']:>6.1f}{spread:<7} {row['encode_cpu_seconds']:>9.1f} "
+        f"{row['trial_cpu_seconds']:>9.1f} {row['total_cpu_seconds']:>9.1f}"
+    )
+
+
+def main() -> None:
+    """Measures, prints the table, and writes JSON where asked."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--datasets", nargs="+", default=DATASETS)
+    parser.add_argument("--backbone", default="mini-clip")
+    parser.add_argument("--policies", nargs="+", default=POLICIES)
+    parser.add_argument("--shots", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--epochs", type=int, help="published: 50 for 1 shot, 200 for 16")
+    parser.add_argument("--json", metavar="PATH", help="a file, or - for standard output")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    if options.json != "-":
+        print("dataset      shots  views    accuracy in %  encode s   trial s   all, s", flush=True)
+    for row in measured(options):
+        rows.append(row)
+        if options.json != "-":
+            print(line(row), flush=True)
+    report = json.dumps({"backbone": options.backbone, "method": "coop", "rows": rows}, indent=2)
+    if options.json == "-":
+        print(report)
+    elif options.json:
+        Path(options.json).write_text(report + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

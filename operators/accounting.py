@@ -1,0 +1,119 @@
+"""How many floating-point operations work takes, beside those of the plain form of the same work.
+
+The plain form of a step of tuning is what the published codes compute in it: the image tower over
+its batch, and every text padded to full length through all layers of the text tower, for each
+image again where prompts depend on the image. Backbones report what they did and what the plain
+form would have done; nothing is measured, and nobody counts unless `counting` is on.
+
+Counted are matrix products, 2 m n k operations each. A linear layer with frozen weights takes as
+many on the way back, for the gradient of its input alone; attention takes twice as many, for the
+gradients of both factors. Masked pairs count, in both forms. Not counted are norms, activations and
+softmax, what a fused attention kernel computes again on the way back, the optimiser, and what a
+method does outside the towers, such as the product of image and class features.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Operations of one layer, forward.
+
+    Attributes:
+        linear: In products with frozen weights.
+        attention: In products of queries, keys and values.
+    """
+
+    linear: int = 0
+    attention: int = 0
+
+    @property
+    def forward(self) -> int:
+        """Operations on the way there."""
+        return self.linear + self.attention
+
+    @property
+    def backward(self) -> int:
+        """Operations on the way back."""
+        return self.linear + 2 * self.attention
+
+
+class Work:
+    """What was done while counting, and what the plain form would have done.
+
+    Attributes:
+        done: Operations that were executed.
+        plain: Operations of the plain form, but for those of `cached_images`.
+        cached_images: Images whose kept features a step read: the plain form encodes them. A whole
+            batch that is read at once does not count, for those who read one (Tip-Adapter's cache,
+            a linear probe) keep its features in the published codes too.
+    """
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.plain = 0
+        self.cached_images = 0
+
+    def add(
+        self,
+        output: Tensor,
+        *,
+        done: Iterable[Flops] = (),
+        plain: Iterable[Flops] = (),
+        since: int = 0,
+        recomputed: int = 0,
+    ) -> None:
+        """Counts a pass through some layers: now forward, and backward whenever that happens.
+
+        Args:
+            output: Of the last layer.
+            done: Layers that were computed.
+            plain: Layers of the plain form.
+            since: First of the layers that a gradient reaches.
+            recomputed: Operations of `done` that are done again on the way back.
+        """
+        done, plain = list(done), list(plain)
+        self.done += forward(done)
+        self.plain += forward(plain)
+        if output.requires_grad:
+            done_back, plain_back = recomputed + backward(done[since:]), backward(plain[since:])
+
+            def returned(_: Tensor) -> None:
+                self.done += done_back
+                self.plain += plain_back
+
+            output.register_hook(returned)
+
+
+def forward(layers: Sequence[Flops]) -> int:
+    """Operations of all layers on the way there."""
+    return sum(layer.forward for layer in layers)
+
+
+def backward(layers: Sequence[Flops]) -> int:
+    """Operations of all layers on the way back."""
+    return sum(layer.backward for layer in layers)
+
+
+_current: ContextVar[Work | None] = ContextVar("work", default=None)
+
+
+@contextmanager
+def counting() -> Iterator[Work]:
+    """Counts what backbones do in this thread, until the block ends."""
+    work = Work()
+    token = _current.set(work)
+    try:
+        yield work
+    finally:
+        _current.reset(token)
+
+
+def counted() -> Work | None:
+    """The count that is on, if there is one."""
+    return _current.get()
