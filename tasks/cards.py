@@ -1,15 +1,20 @@
 """What is known of datasets, methods and backbones, as rows of the board and of listings."""
 
+import json
+from itertools import product
 from typing import Any
 
 from data_catalog import Dataset
 from operators.backbones import BACKBONES, BackboneCard, BackboneUnavailable, reference
-from operators.methods import METHODS
+from operators.methods import METHODS, Method
 from operators.methods.hyperparameters import defaults
+from operators.protocols import PROTOCOLS
 from tasks import heldout, resolve
 from tasks.ingest import ingest_dataset
 from tasks.resolve import dataset_cards, ingested
 from tasks.store import Store
+
+SHOTS = (1, 2, 4, 8, 16)  # those of the published tables
 
 
 def dataset_rows(store: Store) -> list[dict[str, Any]]:
@@ -51,14 +56,45 @@ def method_rows() -> list[dict[str, Any]]:
             "teacher": method.card.teacher,
             "card": {
                 "tunes": method.card.tunes,
+                "cost": method.card.cost,
                 "learns": method.card.learns,
                 "new_classes": method.card.new_classes,
                 "departures": list(method.card.departures),
                 "hyperparameters": defaults(method),
+                "recipes": recipes(method),
             },
         }
         for name, method in METHODS.items()
     ]
+
+
+def recipes(method: type[Method]) -> list[dict[str, Any]]:
+    """Where published hyperparameters are others than the defaults.
+
+    Returns:
+        `when`, such as `few_shot, 2 or 4 shots`, and `values` by name. A protocol that is not
+        named, or a number of shots, makes no difference.
+    """
+    known = defaults(method)
+    learnt = [name for name, protocol in PROTOCOLS.items() if protocol.learns]
+    where: dict[str, dict[str, list[int]]] = {}  # values, as text: protocol: shots
+    for name, shots in product(learnt if method.card.learns else (), SHOTS):
+        asked = method.recipe(protocol=name, shots=shots)
+        values = {key: value for key, value in asked.items() if value != known[key]}
+        if values:
+            there = where.setdefault(json.dumps(values, sort_keys=True), {})
+            there.setdefault(name, []).append(shots)
+    found = []
+    for values, protocols in where.items():
+        alike: dict[tuple[int, ...], list[str]] = {}
+        for name, shots in protocols.items():
+            alike.setdefault(tuple(shots), []).append(name)
+        for shots, names in alike.items():
+            parts = [] if names == learnt else [" or ".join(names)]
+            if shots != SHOTS:
+                parts.append(f"{' or '.join(map(str, shots))} shot{'s' * (shots != (1,))}")
+            found.append({"when": ", ".join(parts) or "all", "values": json.loads(values)})
+    return found
 
 
 def backbone_rows(used: list[BackboneCard] | None = None) -> list[dict[str, Any]]:
@@ -123,7 +159,7 @@ def verify_figures(store: Store, name: str, device: str = "cpu") -> list[heldout
     from operators.backbones.clip import fetch
 
     which = resolve.backbone(name)
-    if which.family != "clip":
+    if which.family not in ("", "clip"):  # of a folder or a hub id it is not known yet
         raise resolve.RequestError(
             f"{name} is of family {which.family}: only models that `shotboard pretrain` has "
             "exported have figures to verify."

@@ -1,5 +1,6 @@
 """`shotboard datasets`, `methods` and `backbones`: what there is, what it needs, its source."""
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -197,9 +198,10 @@ def list_methods(as_json: AsJson = False) -> None:
 
 @methods_app.command("show")
 def show_method(name: str, as_json: AsJson = False) -> None:
-    """Show what a method tunes, needs and defaults to, and where it comes from."""
+    """Show what a method tunes, needs, costs and defaults to, and where it comes from."""
     with one_sentence():
         from tasks.cards import method_rows
+        from tasks.method_page import facts, settings
         from tasks.resolve import method
 
         method(name)
@@ -207,15 +209,23 @@ def show_method(name: str, as_json: AsJson = False) -> None:
         if as_json:
             print_json(row)
             return
-        card = row.pop("card")
-        hyperparameters = card.pop("hyperparameters")
-        _print_card({**row, **card})
-        if hyperparameters:
-            print_table(
-                ["hyperparameter", "published"],
-                [[key, str(value)] for key, value in hyperparameters.items()],
-                title="\ndefaults",
-            )
+        lines = [["method", name], ["title", row["title"]]]
+        for key, known in facts(row).items():
+            first, *others = [known] if isinstance(known, str) else known
+            lines += [[key, first], *(["", other] for other in others)]
+        print_table(["", ""], lines)
+        if row["card"]["hyperparameters"]:
+            columns = ["hyperparameter", "published", "elsewhere"]
+            print_table(columns, settings(row), title="\ndefaults")
+
+
+@methods_app.command("page")
+def method_page() -> None:
+    """Write the page of all methods, as it stands in docs/methods.md, to standard output."""
+    with one_sentence():
+        from tasks.method_page import page
+
+        sys.stdout.write(page())
 
 
 @backbones_app.callback(invoke_without_command=True)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from operators.backbones import Backbone, unit
 from operators.episode import Batch, Classes, FewShot
+from operators.methods.class_text import class_vectors
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
@@ -24,6 +26,7 @@ class MethodCard:
     Attributes:
         title: Name in the paper.
         tunes: What is learned, in one sentence.
+        cost: What a step and a test image take, in one sentence.
         source: Paper, year and address.
         needs: What it asks of the backbone, as in `BackboneCard.capabilities`.
         learns: Whether it reads labelled images at all.
@@ -38,6 +41,7 @@ class MethodCard:
     title: str
     tunes: str
     source: str
+    cost: str = ""
     needs: frozenset[str] = field(default_factory=frozenset)
     learns: bool = True
     new_classes: bool = True
@@ -79,9 +83,25 @@ class Method(nn.Module, ABC):
     hyperparameters: dict[str, Any]
 
     def __init__(self, backbone: Backbone, classes: Classes) -> None:
+        """Holds the backbone and the classes.
+
+        Raises:
+            ValueError: The backbone lacks something that the method needs.
+        """
         super().__init__()
+        lacking = self.card.needs - backbone.card.capabilities
+        if lacking:
+            raise ValueError(
+                f"{self.card.title} needs {', '.join(sorted(lacking))}, which "
+                f"{backbone.card.name} does not have: use a CLIP with a ViT."
+            )
         self.backbone = backbone
         self.classes = classes
+
+    @cached_property
+    def hand_written(self) -> Float[Tensor, "k d"]:
+        """Unit-norm features of the prompts of the dataset's card, made when first asked for."""
+        return class_vectors(self.backbone, self.classes, self.classes.templates)
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int) -> Mapping[str, Any]:
@@ -95,6 +115,14 @@ class Method(nn.Module, ABC):
         Raises:
             ValueError: Names the value and the rule.
         """
+
+    @classmethod
+    def view_epochs(cls, hyperparameters: Mapping[str, Any]) -> int:
+        """Epochs in which it sees training images as the suite's view policy shows them.
+
+        0 where it reads the centre crop alone: its trials are then the same under any policy.
+        """
+        return 0 if cls.tuning is None else hyperparameters["epochs"]
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
@@ -142,8 +170,9 @@ class Method(nn.Module, ABC):
 class StaticClassifier(Method):
     """Classifies by cosine similarity to one vector a class, the same for every image.
 
-    That is CLIP's own rule; what differs between methods is where the vectors come from.
-    Outside of training they are computed once and kept.
+    That is CLIP's own rule; what differs between methods is where the vectors come from, and
+    whether the images are read as the frozen tower reads them. Outside of training the class
+    vectors are computed once and kept.
     """
 
     def __init__(self, backbone: Backbone, classes: Classes) -> None:
@@ -173,6 +202,14 @@ class StaticClassifier(Method):
                 self._kept = unit(self.class_features())
         return self._kept
 
+    def image_features(self, batch: Batch) -> Float[Tensor, "b d"]:
+        """What is compared to the class vectors; any length."""
+        return batch.features
+
+    def compare(self, batch: Batch, weights: Float[Tensor, "k d"]) -> Float[Tensor, "b k"]:
+        """Scaled cosine similarity of each image to some unit-norm vectors."""
+        return self.backbone.logit_scale * unit(self.image_features(batch)) @ weights.T
+
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """Scaled cosine similarity of each image to each class vector."""
-        return self.backbone.logit_scale * unit(batch.features) @ self.weights().T
+        return self.compare(batch, self.weights())

@@ -24,3 +24,19 @@ def class_vectors(
     prompts = [prompt for template in templates for prompt in classes.prompts(template)]
     features = backbone.text_features(prompts).view(len(templates), len(classes), -1)
     return unit(features.mean(dim=0))
+
+
+def mean_class_features(
+    backbone: Backbone, classes: Classes, templates: Sequence[str]
+) -> Float[Tensor, "k d"]:
+    """Mean over templates of the features of each class, which keep their length.
+
+    Args:
+        backbone: Encodes the sentences.
+        classes: The k classes.
+        templates: Sentences with one `{}` each. One with a longer feature counts for more,
+            which is how PromptSRC's code averages.
+    """
+    prompts = [prompt for template in templates for prompt in classes.prompts(template)]
+    features = backbone.whole_text_features(prompts)
+    return features.view(len(templates), len(classes), -1).mean(dim=0)

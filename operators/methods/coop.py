@@ -21,6 +21,7 @@ from operators.methods.prompt_tokens import (
     ClassPosition,
     prompt_tokens,
     random_context,
+    refuse_other_length,
     worded_context,
 )
 from operators.shapes import Float
@@ -47,6 +48,7 @@ class CoOp(StaticClassifier):
         title="CoOp (Context Optimization)",
         tunes="m context vectors at the input of the text tower, shared or one set a class",
         source="Zhou et al., IJCV 2022, https://arxiv.org/abs/2109.01134",
+        cost="a step takes all class prompts through the text tower and back",
         departures=(
             "context in float32, not float16",
             "frozen features of the centre crop unless the suite asks for views",
@@ -92,15 +94,7 @@ class CoOp(StaticClassifier):
     @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
-        if hyperparameters["n_context"] < 1:
-            raise ValueError(f"n_context={hyperparameters['n_context']}: learn at least 1 token.")
-        words = hyperparameters["context_init"].split()
-        if words and len(words) != hyperparameters["n_context"]:
-            raise ValueError(
-                f"n_context={hyperparameters['n_context']}, but context_init "
-                f"{hyperparameters['context_init']!r} has {len(words)} words: "
-                f"ask for n_context={len(words)}, or context_init='' for a random start."
-            )
+        refuse_other_length(hyperparameters["n_context"], hyperparameters["context_init"])
         if hyperparameters["class_position"] not in POSITIONS:
             raise ValueError(
                 f"class_position {hyperparameters['class_position']!r} is not one of "

@@ -4,7 +4,8 @@ Source: Radford et al., "Learning Transferable Visual Models From Natural Langua
 Supervision", ICML 2021, section 3.2 and appendix A.3, and CoOp's `lpclip/linear_probe.py`:
 the inverse regularisation C is the best of seven powers of ten on validation, refined by
 eight bisections. Departures: the few-shot draw is that of all other methods, and where a
-dataset has no validation images C is 1. The objective is scikit-learn's, C times the summed
+dataset has no validation images C is 1. Whatever views a suite asks for, it learns from the
+centre crops, as CoOp's does. The objective is scikit-learn's, C times the summed
 cross-entropy plus half the squared weights, solved to its optimum in float64.
 """
 
@@ -45,6 +46,7 @@ class LinearProbe(Method):
         title="Linear probe",
         tunes="one weight vector and intercept a class on image features",
         source="Radford et al., ICML 2021, section 3.2; CoOp code, lpclip",
+        cost="no step; up to 23 logistic regressions on kept features",
         new_classes=False,
         departures=("C is 1 where a dataset has no validation images",),
     )

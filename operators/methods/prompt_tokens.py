@@ -36,11 +36,11 @@ def prompt_tokens(
     head = f"{PLACEHOLDER} " * before
     tail = f" {PLACEHOLDER}" * (n_context - before)
     tokens = backbone.tokenize([f"{head}{name}{tail}." for name in names])
-    # A name's own length: its tokens less the start and the end token.
-    name_lengths = backbone.tokenize(list(names)).end - 1
+    # A name's own length: its tokens less the end token, and the start token where there is one.
+    name_lengths = backbone.tokenize(list(names)).end - backbone.text_start
     index = torch.arange(n_context, device=tokens.ids.device)
     after_name = torch.where(index >= before, name_lengths[:, None], 0)
-    slots = 1 + index + after_name
+    slots = backbone.text_start + index + after_name
     return TextPrompts(tokens.ids, backbone.embed(tokens.ids), tokens.end, slots)
 
 
@@ -53,7 +53,7 @@ def worded_context(backbone: Backbone, words: str) -> Float[Tensor, "1 m w"]:
         words: m is the number of its tokens, which for a rare word is more than one.
     """
     tokens = backbone.tokenize([words])
-    return backbone.embed(tokens.ids)[:, 1 : int(tokens.end[0])].clone()
+    return backbone.embed(tokens.ids)[:, backbone.text_start : int(tokens.end[0])].clone()
 
 
 def random_context(
@@ -61,3 +61,76 @@ def random_context(
 ) -> Tensor:
     """Draws N(0, std^2) on the CPU, so that the same seed gives the same start anywhere."""
     return (std * torch.randn(tuple(shape), generator=generator)).to(like.device)
+
+
+@torch.no_grad()
+def started_prompts(
+    backbone: Backbone,
+    names: Sequence[str],
+    *,
+    words: str,
+    n_context: int,
+    std: float,
+    generator: torch.Generator,
+) -> tuple[TextPrompts, Float[Tensor, "m w"]]:
+    """Lays out `words name.`, where the first words are learned, and gives what they start from.
+
+    With `a photo of a` and two tokens, `a photo` is learned and `of a` stays as it is: that
+    is what MaPLe's code does. Without words it is `[context] name.` and a random start.
+
+    Args:
+        backbone: Gives tokens and embeddings.
+        names: Class names.
+        words: At least `n_context` of them, or none.
+        n_context: m, learned tokens a prompt.
+        std: Standard deviation of a random start.
+        generator: Draws a random start.
+    """
+    if not words:
+        prompts = prompt_tokens(backbone, names, n_context=n_context, position="end")
+        shape = (n_context, backbone.token_width)
+        return prompts, random_context(shape, std, generator, like=prompts.embeddings)
+    tokens = backbone.tokenize([f"{words} {name}." for name in names])
+    index = torch.arange(n_context, device=tokens.ids.device)
+    slots = (backbone.text_start + index).expand(len(names), -1)
+    prompts = TextPrompts(tokens.ids, backbone.embed(tokens.ids), tokens.end, slots)
+    return prompts, worded_context(backbone, words)[0, :n_context]
+
+
+def refuse_few_words(n_context: int, words: str, *, called: str = "n_context") -> None:
+    """Raises where more tokens are to start from words than there are words.
+
+    Args:
+        n_context: Tokens that are learned.
+        words: What they start from; empty for a random start.
+        called: Name of the hyperparameter that asks for `n_context`.
+
+    Raises:
+        ValueError: Names both and the ways out.
+    """
+    if words and len(words.split()) < n_context:
+        count = len(words.split())
+        raise ValueError(
+            f"{called}={n_context}, but context_init {words!r} has {count} words: ask for "
+            f"{called}={count} or fewer, or context_init='' for a random start."
+        )
+
+
+def refuse_other_length(n_context: int, words: str) -> None:
+    """Raises where no token is learned, or not as many as there are words to start from.
+
+    Args:
+        n_context: Tokens that are learned.
+        words: What they start from; empty for a random start.
+
+    Raises:
+        ValueError: Names both and the ways out.
+    """
+    if n_context < 1:
+        raise ValueError(f"n_context={n_context}: learn at least 1 token.")
+    count = len(words.split())
+    if words and count != n_context:
+        raise ValueError(
+            f"n_context={n_context}, but context_init {words!r} has {count} words: "
+            f"ask for n_context={count}, or context_init='' for a random start."
+        )

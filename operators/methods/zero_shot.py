@@ -39,6 +39,7 @@ class ZeroShot(StaticClassifier):
         title="Zero-shot CLIP",
         tunes="nothing",
         source="Radford et al., ICML 2021, https://arxiv.org/abs/2103.00020",
+        cost="no step; one pass of the class prompts, then a comparison an image",
         learns=False,
     )
 
@@ -61,6 +62,7 @@ class ZeroShotEnsemble(ZeroShot):
         title="Zero-shot CLIP, template ensemble",
         tunes="nothing",
         source="Radford et al., ICML 2021, section 3.1.4; CoOp code, ZeroshotCLIP2",
+        cost="no step; a pass of the class prompts a template, then a comparison an image",
         learns=False,
     )
 

@@ -5,26 +5,62 @@ What only one method promises is in a file of that method.
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from operators.episode import Classes
+from operators.backbones.base import CAPABILITIES
+from operators.episode import Classes, FewShot, batch_of
 from operators.methods import METHODS
 from operators.methods.hyperparameters import defaults, own_of, resolve, tuning_of, variant
+from operators.views import View, ViewPolicy
 
 LABELS = [0, 1, 2, 3] * 3
-QUICK = {"epochs": 4, "max_iterations": 30, "search_steps": 2, "search_steps_beta": 10}
+QUICK = {
+    "epochs": 4,
+    "batch_size": len(LABELS),
+    "max_iterations": 30,
+    "search_steps": 2,
+    "search_steps_beta": 10,
+}
+TOWERS = {  # and what they can do
+    "clip": frozenset(CAPABILITIES),
+    "siglip": frozenset(CAPABILITIES) - {"class-token"},
+    "effnet": frozenset(),
+}
+EVERY = [(name, tower) for name in METHODS for tower in TOWERS]
+CAN = [(name, tower) for name, tower in EVERY if METHODS[name].card.needs <= TOWERS[tower]]
+CANNOT = [entry for entry in EVERY if entry not in CAN]
 
 
-@pytest.fixture(params=METHODS)
-def name(request):
+@pytest.fixture(params=CAN, ids="-".join)
+def entry(request):
+    """A method, and a backbone that it can work with."""
     return request.param
+
+
+@pytest.fixture
+def name(entry):
+    return entry[0]
 
 
 @pytest.fixture
 def method(name):
     return METHODS[name]
+
+
+@pytest.fixture
+def backbone(entry, request):
+    return request.getfixturevalue(entry[1])
+
+
+@pytest.fixture
+def drawn_images(drawn_images, drawn_pictures, method, backbone):
+    """Drawn features, which a method that needs no more must not look behind; else pictures."""
+    if "visual-prompts" not in method.card.needs:
+        return drawn_images
+    return lambda labels, width, **how: drawn_pictures(backbone, labels, **how)
 
 
 def build(method, backbone, classes, seed=0):
@@ -65,6 +101,20 @@ def test_fitting_leaves_the_backbone_alone_bit_by_bit(method, backbone, classes,
     assert not any(id(p) in owned for p in built.parameters())
 
 
+@pytest.mark.parametrize("tower", TOWERS)
+def test_what_a_backbone_can_do_is_on_its_card(tower, request):
+    assert request.getfixturevalue(tower).card.capabilities == TOWERS[tower]
+
+
+@pytest.mark.parametrize(("name", "tower"), CANNOT)
+def test_a_backbone_without_what_is_needed_is_refused(name, tower, classes, request):
+    backbone = request.getfixturevalue(tower)
+    with pytest.raises(
+        ValueError, match=f"needs .*, which {backbone.card.name} does not have: use"
+    ):
+        build(METHODS[name], backbone, classes)
+
+
 def test_what_requires_a_gradient_gets_one(method, backbone, classes, few_shot):
     shots = few_shot(backbone.feature_width, LABELS)
     built, _ = fit(method, backbone, classes, shots)
@@ -74,6 +124,46 @@ def test_what_requires_a_gradient_gets_one(method, backbone, classes, few_shot):
         built.train()
         built.loss(shots.train).backward()
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in trained)
+
+
+def test_tuning_moves_what_requires_a_gradient(method, backbone, classes, few_shot):
+    shots = few_shot(backbone.feature_width, LABELS)
+    start = dict(build(method, backbone, classes).named_parameters())
+    fitted, _ = fit(method, backbone, classes, shots)
+    for name, parameter in fitted.named_parameters():
+        if parameter.requires_grad:
+            assert not torch.equal(parameter, start[name]), name
+
+
+def test_fast_paths_change_no_loss_and_no_gradient(
+    method, backbone, classes, drawn_images, precise, monkeypatch
+):
+    if method.tuning is None:
+        return
+    twin = precise(backbone)
+    images = drawn_images(LABELS, backbone.feature_width)
+    images.values, images.encode = images.values.double(), twin.encode_images
+    batch = batch_of(images, np.arange(len(LABELS)), np.array(LABELS), range(4), twin.device)
+    shots = FewShot(3, batch, batch.select(torch.arange(0)))
+    built = build(method, twin, classes).double()
+    tuning = replace(method.tuning, epochs=1, warmup_epochs=0)
+    built.fit(shots, tuning=tuning, generator=torch.Generator())
+
+    def outcome():
+        built.train().zero_grad()
+        loss = built.loss(batch)
+        loss.backward()
+        return [loss.detach(), *(p.grad for p in built.parameters() if p.requires_grad)]
+
+    found = outcome()
+    monkeypatch.setattr(twin, "encode_prompts", twin.encode_prompts_plainly)
+    if (tower := twin.image_tower) is not None:
+        monkeypatch.setattr(
+            tower, "forward_at", lambda x, at, **how: tower(x, **how)[torch.arange(len(x)), at]
+        )
+    for fast, plain in zip(found, outcome(), strict=True):
+        limit = 1e-10 * max(1.0, float(plain.abs().max()))
+        torch.testing.assert_close(fast, plain, rtol=0, atol=limit)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -91,6 +181,40 @@ def test_global_random_state_decides_nothing(method, backbone, classes, few_shot
         torch.manual_seed(seed)
         results.append(fit(method, backbone, classes, shots)[0].logits(shots.train))
     assert torch.equal(*results)
+
+
+class Recorded:
+    """A source that remembers which rows were read under which views."""
+
+    def __init__(self, source):
+        self.source = source
+        self.read: dict[View | None, set[int]] = {}
+
+    def features(self, rows, view=None):
+        self.read.setdefault(view, set()).update(rows.tolist())
+        return self.source.features(rows, view)
+
+    def pixels(self, rows, view=None):
+        self.read.setdefault(view, set()).update(rows.tolist())
+        return self.source.pixels(rows, view)
+
+
+def test_training_images_are_seen_in_as_many_views_as_it_says(
+    method, backbone, classes, drawn_images
+):
+    labels = np.array([*LABELS, 0, 1, 2, 3])
+    source = Recorded(drawn_images(labels, backbone.feature_width))
+    train, val = (
+        batch_of(source, rows, labels, range(4), backbone.device)
+        for rows in np.split(np.arange(len(labels)), [len(LABELS)])
+    )
+    fit(method, backbone, classes, FewShot(3, train, val, ViewPolicy("bank", 3)))
+    seen = {view for view, rows in source.read.items() if rows & set(range(len(LABELS)))}
+    if method.view_epochs({**defaults(method), **QUICK}):
+        assert seen == {View(0), View(1), View(2)}
+    else:
+        assert seen <= {None}
+    assert all(not rows & set(val.rows.tolist()) for view, rows in source.read.items() if view)
 
 
 def test_gradient_steps_lower_the_loss(method, backbone, classes, few_shot):

@@ -205,3 +205,17 @@ def test_adamw_is_that_of_torch(linear, few_shot):
         optimizer.step()
     tune(linear, shots, tuning, seeded())
     torch.testing.assert_close(linear.weight.detach(), twin.weight.detach())
+
+
+def test_a_method_may_give_the_gradients_of_a_step_itself(linear, few_shot):
+    shots, start = few_shot(6, [0, 1, 2]), linear.weight.detach().clone()
+
+    def backward(batch):
+        linear.weight.grad = torch.full_like(linear.weight, 2.0)
+        return torch.tensor(float(len(batch)))
+
+    tuning = Tuning(lr=0.1, epochs=1, warmup_epochs=0, weight_decay=0.0)
+    report = tune(linear, shots, tuning, seeded(), backward=backward)
+    torch.testing.assert_close(linear.weight.detach(), start - 0.1 * 2.0)
+    assert report.losses == (3.0,)
+    assert linear.seen == []  # the loss of the method is not asked

@@ -1,0 +1,49 @@
+"""The methods side by side: on the same episode no two of them learn the same function."""
+
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+
+from operators.episode import Classes, FewShot, batch_of
+from operators.methods import METHODS
+from operators.methods.hyperparameters import own_of, resolve, tuning_of
+from operators.tuning import Tuning
+
+LABELS = [0, 1, 2, 3] * 3
+
+
+def test_no_two_methods_are_the_same_function(clip, classes, drawn_pictures):
+    source = drawn_pictures(clip, LABELS)
+    rows, cpu = np.arange(len(LABELS)), torch.device("cpu")
+    train = batch_of(source, rows, np.array(LABELS), range(4), cpu)
+    shots = FewShot(3, train, train.select(torch.arange(0)))
+    found = {}
+    for name, method in METHODS.items():
+        values = resolve(name, method, {}, protocol="base_to_new", shots=1)
+        generator = torch.Generator().manual_seed(0)
+        built = method(clip, classes, generator=generator, **own_of(method, values))
+        tuning = tuning_of(method, values)
+        tuning = tuning and replace(tuning, epochs=2, batch_size=6, warmup_epochs=0)
+        built.fit(shots, tuning=tuning, generator=generator)
+        with torch.no_grad():
+            found[name] = built.eval().logits(train).softmax(dim=1)
+    for one, other in combinations(METHODS, 2):
+        apart = float((found[one] - found[other]).abs().max())
+        assert apart > 1e-4, f"{one} and {other} differ by {apart}"
+
+
+@pytest.mark.parametrize("name", ["cocoop", "ivlp", "vpt", "maple", "promptsrc"])
+def test_prompts_are_learned_in_towers_without_start_and_class_token(siglip, drawn_pictures, name):
+    classes = Classes(("cat", "dog", "boat", "tree"), ("a photo of a {}.",))
+    source = drawn_pictures(siglip, LABELS)
+    train = batch_of(source, np.arange(12), np.array(LABELS), range(4), torch.device("cpu"))
+    shots = FewShot(3, train, train.select(torch.arange(0)))
+    method = METHODS[name]
+    built = method(siglip, classes, generator=torch.Generator().manual_seed(0))
+    tuning = Tuning(lr=0.001, epochs=4, batch_size=12, warmup_epochs=0)
+    report = built.fit(shots, tuning=tuning, generator=torch.Generator())
+    assert report.losses[-1] < report.losses[0]
+    assert built.eval().logits(train).isfinite().all()
