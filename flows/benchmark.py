@@ -3,19 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import wait
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.utilities.annotations import quote
 from pydantic import Field
 
 from data_catalog import Dataset
 from flows.suites import load_suite
 from operators.methods import METHODS
 from operators.protocols import PROTOCOLS
+from operators.views import PATTERN as VIEWS
 from tasks import board, publish, runs
 from tasks.cards import backbone_rows, dataset_rows, method_rows
 from tasks.compute import compute
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 else:  # the choices of the form in Prefect's UI
     MethodName = Literal[tuple(METHODS)]
     ProtocolName = Literal[tuple(PROTOCOLS)]
+V = TypeVar("V")
+
 BUNDLES_AT_ONCE = 2  # so that the tail of one bundle does not leave workers idle
 
 once = task(cache_policy=NO_CACHE, persist_result=False)
@@ -114,6 +118,13 @@ def benchmark(
         list[Annotated[int, Field(ge=0)]] | None,
         Field(description="Seeds of draw and start; default: the suite's"),
     ] = None,
+    views: Annotated[
+        str | None,
+        Field(
+            pattern=f"^({VIEWS})$",
+            description="How training images are seen: none, bank:K or fresh; default: the suite's",
+        ),
+    ] = None,
     hyperparameters: Annotated[
         dict[str, dict[str, Any]] | None,
         Field(description="By method, such as {coop: {epochs: 20}}"),
@@ -148,6 +159,7 @@ def benchmark(
         protocols=_tuple(protocols),
         shots=_tuple(shots),
         seeds=_tuple(seeds),
+        views=views,
         hyperparameters=hyperparameters or {},
     )
     store = Store.at(home)
@@ -229,6 +241,11 @@ def run_request(
     return summary
 
 
+def whole(value: V) -> V:
+    """An argument of a task that Prefect does not search for futures, field by field."""
+    return quote(value)  # pyright: ignore[reportReturnType]  # unwrapped before the task sees it
+
+
 def publish_done(
     store: Store, plan: Plan, run: runs.Run, flow_run_id: str | None
 ) -> Exception | None:
@@ -237,7 +254,7 @@ def publish_done(
         try:
             report = publish_trials(
                 store,
-                [spec.trial_id for spec in plan.specs],
+                whole([spec.trial_id for spec in plan.specs]),
                 suite=plan.suite.name,
                 run_id=run.run_id,
                 flow_run_id=flow_run_id,
@@ -267,7 +284,8 @@ def compute_all(
 ) -> list[tuple[str, str]]:
     """Encodes what is needed, then computes every missing trial; returns those that failed."""
     contexts: dict[tuple[str, str], Context] = {}
-    for bundle in plan.bundles():
+    bundles = list(plan.bundles())
+    for bundle in bundles:
         card, dataset = request.backbones.cards[bundle.backbone], datasets[bundle.dataset]
         contexts[bundle.backbone, bundle.dataset] = Context(
             backbone=request.backbones.references[bundle.backbone],
@@ -278,7 +296,7 @@ def compute_all(
     encoded = [
         encode.submit(
             f"{dataset} {backbone}",
-            [s for s in plan.missing if (s.backbone, s.dataset) == (backbone, dataset)],
+            whole([s for s in plan.missing if (s.backbone, s.dataset) == (backbone, dataset)]),
             datasets[dataset],
             request.backbones.cards[backbone],
             context,
@@ -291,9 +309,13 @@ def compute_all(
     with stage("trials", len(plan.missing)) as progress:
         futures = [
             compute.submit(
-                bundle.title, bundle, contexts[bundle.backbone, bundle.dataset], pool, progress
+                bundle.title,
+                whole(bundle),
+                contexts[bundle.backbone, bundle.dataset],
+                pool,
+                progress,
             )
-            for bundle in plan.bundles()
+            for bundle in bundles
         ]
         wait(futures)
         outcomes = [done for future in futures for done in future.result()]

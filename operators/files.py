@@ -3,7 +3,7 @@
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,30 +37,62 @@ def commit_folder(path: Path) -> Iterator[Path]:
     Yields:
         The draft, an empty folder beside `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    draft.mkdir()
-    try:
+    with _draft_of(path) as draft:
         yield draft
         for file in draft.iterdir():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
-        try:
-            draft.rename(path)
-        except OSError:
-            if not path.is_dir():
-                raise
-        else:
-            _sync_folder(path.parent)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        _put(draft, path)
+    sync_folder(path.parent)
 
 
-def _sync_folder(path: Path) -> None:
-    """Makes a rename in `path` survive a power cut, where the system lets folders be synced."""
+def commit_files(path: Path, files: Mapping[str, bytes]) -> None:
+    """Makes the folder `path` of some small files, whole or not at all; as `commit_folder`.
+
+    That the folder itself survives a power cut is `sync_folder`'s part, once for many of them.
+
+    Args:
+        path: The folder; those above it are made.
+        files: Content by name.
+    """
+    with _draft_of(path) as draft:
+        for name, content in files.items():
+            (draft / name).write_bytes(content)
+        for name in files:  # after the last one is written: then they share what a sync costs
+            with (draft / name).open("rb") as handle:
+                os.fsync(handle.fileno())
+        _put(draft, path)
+
+
+def sync_folder(path: Path) -> None:
+    """Makes renames in `path` survive a power cut, where the system lets folders be synced."""
     if os.name == "posix":
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+@contextmanager
+def _draft_of(path: Path) -> Iterator[Path]:
+    """A folder beside `path` that is gone when the block ends, moved or removed."""
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        draft.mkdir()
+    except FileNotFoundError:
+        draft.mkdir(parents=True)
+    try:
+        yield draft
+    finally:
+        if draft.exists():
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _put(draft: Path, path: Path) -> None:
+    """Renames `draft` to `path`, unless another writer was first."""
+    try:
+        draft.rename(path)
+    except OSError:
+        if not path.is_dir():
+            raise

@@ -1,8 +1,10 @@
 """Tuning and evaluation of a bundle of trials: one Prefect task that drives the Ray workers."""
 
 import contextlib
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
 from uuid import UUID
 
 from prefect import task
@@ -10,12 +12,13 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from operators.spec import TrialSpec
-from tasks.plan import Bundle
+from tasks.plan import Bundle, expected_cost
 from tasks.progress import Stage
 from tasks.ray_cluster import WorkerPool
 from tasks.worker import Context, Done
 
-QUICK_TRIALS = 8  # of these one call takes; a trial with gradient steps has a call of its own
+CALL_SECONDS = 0.5  # what a call of quick trials should take: little beside it is lost on Ray
+CALL_TRIALS = 64  # most trials of one call
 ARTIFACT_SECONDS = 3.0
 
 
@@ -46,28 +49,69 @@ def compute(
     """
     bar = ProgressArtifact(f"trials-{slug(title)}", len(bundle.specs), "trials")
     done: list[Done] = []
-    for outcome in pool.map_unordered("compute", list(calls(bundle.specs)), context):
+    calls = Calls(bundle.specs, workers=len(pool))
+    for outcome in pool.map_unordered("compute", calls, context):
         if outcome.error:
             raise outcome.error
+        calls.ended(outcome.batch)
         done += outcome.result
         progress.step(len(outcome.result))
         bar.show(len(done))
     return done
 
 
-def calls(specs: Sequence[TrialSpec]) -> Iterator[tuple[TrialSpec, ...]]:
-    """Cuts trials into calls of a worker, so that quick ones do not drown in calls."""
-    quick: list[TrialSpec] = []
-    for spec in specs:
-        if "epochs" in spec.hyperparameters:
-            yield (spec,)
-        else:
-            quick.append(spec)
-            if len(quick) == QUICK_TRIALS:
-                yield tuple(quick)
-                quick = []
-    if quick:
-        yield tuple(quick)
+class Calls(Iterator[tuple[TrialSpec, ...]]):
+    """Cuts trials into calls of a worker: long ones alone, quick ones together.
+
+    Nobody knows beforehand what a trial takes, so each method begins with one trial a call, and
+    has more as long as its calls are quick. A call never holds trials of two methods, nor more
+    than its share of what is left, so that the workers end together.
+
+    Args:
+        specs: The trials, the longest first.
+        workers: Workers that share them.
+        clock: Seconds, for tests.
+    """
+
+    def __init__(
+        self,
+        specs: Iterable[TrialSpec],
+        *,
+        workers: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.workers = workers
+        self.clock = clock
+        self._left: dict[str, deque[TrialSpec]] = {}
+        for spec in specs:
+            self._left.setdefault(spec.method, deque()).append(spec)
+        self._size: dict[str, int] = defaultdict(lambda: 1)
+        self._began: dict[str, float] = {}  # by the first trial of a call
+        self._lock = threading.Lock()
+
+    def __next__(self) -> tuple[TrialSpec, ...]:
+        """The next call: of the method whose next trial is the longest.
+
+        Raises:
+            StopIteration: All trials have been handed out.
+        """
+        with self._lock:
+            waiting = {name: specs for name, specs in self._left.items() if specs}
+            if not waiting:
+                raise StopIteration
+            name = max(waiting, key=lambda name: expected_cost(waiting[name][0]))
+            share = -(-sum(map(len, waiting.values())) // self.workers)
+            size = min(self._size[name], share, len(waiting[name]))
+            call = tuple(waiting[name].popleft() for _ in range(size))
+            self._began[call[0].trial_id] = self.clock()
+            return call
+
+    def ended(self, call: tuple[TrialSpec, ...]) -> None:
+        """Learns from a call that has ended; it may have waited for a worker, which is no harm."""
+        with self._lock:
+            seconds = self.clock() - self._began.pop(call[0].trial_id)
+            fits = int(len(call) * CALL_SECONDS / max(seconds, 1e-6))
+            self._size[call[0].method] = max(1, min(fits, 2 * len(call), CALL_TRIALS))
 
 
 def slug(text: str) -> str:

@@ -1,6 +1,6 @@
 """Frozen features of the rows that missing trials need, once for all methods, shots and seeds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,13 @@ from prefect.cache_policies import NO_CACHE
 
 from data_catalog import Dataset
 from operators.backbones import BackboneCard
-from operators.features import FeatureStore
-from operators.images import TRANSFORM_VERSION
+from operators.episode import Episode
+from operators.features import FeatureStore, view_folder
 from operators.spec import TrialSpec
-from operators.trial import episode_of
+from operators.trial import episode_of, views_shown
+from operators.views import View
 from tasks.data import TrialData
-from tasks.progress import stage
+from tasks.progress import Stage, stage
 from tasks.ray_cluster import WorkerPool
 from tasks.store import Store
 from tasks.worker import Context
@@ -23,13 +24,10 @@ from tasks.worker import Context
 CHUNK = 32  # images a call: about a second of a CPU core
 
 
-def features_folder(
-    store: Store, card: BackboneCard, dataset: Dataset, *, view: str = "centre"
-) -> Path:
-    """Folder of the features of a dataset; its name carries all that decides the numbers."""
+def features_folder(store: Store, card: BackboneCard, dataset: Dataset) -> Path:
+    """Folder of the features of a dataset under a backbone; each view has its own in there."""
     backbone = f"{card.name.replace('/', '--')}-{card.fingerprint}"
-    data = f"{dataset.name}-{dataset.fingerprint}"
-    return store.features / backbone / data / f"v{TRANSFORM_VERSION}-{view}-fp32"
+    return store.features / backbone / f"{dataset.name}-{dataset.fingerprint}"
 
 
 @task(name="encode", task_run_name="encode-{title}", cache_policy=NO_CACHE, persist_result=False)
@@ -53,27 +51,65 @@ def encode(
     """
     context.features.mkdir(parents=True, exist_ok=True)
     with FileLock(context.features / ".lock"):
-        width = card.feature_width or 0
-        store = FeatureStore.create(context.features, dataset.rows, width)
-        rows = store.missing(needed_rows(specs, dataset))
-        if not len(rows):
+        missing: dict[View | None, tuple[FeatureStore, np.ndarray]] = {}
+        for view, needed in needed_rows(specs, dataset).items():
+            folder = view_folder(context.features, view, context.backbone.precision)
+            store = FeatureStore.create(folder, dataset.rows, card.feature_width or 0)
+            rows = store.missing(needed)
+            if len(rows):
+                missing[view] = store, rows
+        total = sum(len(rows) for _, rows in missing.values())
+        if not total:
             return 0
-        chunks = np.split(rows, range(CHUNK, len(rows), CHUNK))
-        with stage(f"encode {title}", len(rows)) as progress:
-            for outcome in pool.map_unordered("encode", chunks, context):
-                if outcome.error:
-                    raise outcome.error
-                store.write(outcome.batch, outcome.result)
-                progress.step(len(outcome.batch))
-            progress.summary = f"{len(rows)} images"
-        return len(rows)
+        with stage(f"encode {title}", total) as progress:
+            for view, (store, rows) in missing.items():
+                encode_view(store, rows, view, context, pool, progress)
+            views = f" in {len(missing)} views" if len(missing) > 1 else ""
+            progress.summary = f"{total} images{views}"
+        return total
 
 
-def needed_rows(specs: Iterable[TrialSpec], dataset: Dataset) -> np.ndarray:
-    """Row ids that any of the trials learns from or is tested on, sorted."""
+def encode_view(
+    store: FeatureStore,
+    rows: np.ndarray,
+    view: View | None,
+    context: Context,
+    pool: WorkerPool,
+    progress: Stage,
+) -> None:
+    """Encodes some rows under one view and stores their features.
+
+    Args:
+        store: Of the view.
+        rows: Row ids.
+        view: None is the centre crop.
+        context: Says which backbone and dataset.
+        pool: Workers that encode.
+        progress: Counts the images.
+    """
+    chunks = np.split(rows, range(CHUNK, len(rows), CHUNK))
+    for outcome in pool.map_unordered("encode", chunks, context, view):
+        if outcome.error:
+            raise outcome.error
+        store.write(outcome.batch, outcome.result)
+        progress.step(len(outcome.batch))
+
+
+def needed_rows(specs: Iterable[TrialSpec], dataset: Dataset) -> Mapping[View | None, np.ndarray]:
+    """Row ids, sorted, that any of the trials reads under each view whose features are kept.
+
+    All rows of an episode are read as the centre crop (None), its training rows under the views
+    of a bank as well.
+    """
     table = TrialData(dataset).table
-    episodes = {
-        (spec.protocol, spec.shots, spec.seed, spec.test_rows_per_class): spec for spec in specs
-    }
-    parts = [episode_of(spec, table).rows for spec in episodes.values()]
-    return np.unique(np.concatenate(parts)) if parts else np.empty(0, dtype=np.int64)
+    episodes: dict[tuple[object, ...], Episode] = {}
+    parts: dict[View | None, dict[tuple[object, ...], np.ndarray]] = {}
+    for spec in specs:
+        draw = spec.protocol, spec.shots, spec.seed, spec.test_rows_per_class
+        if draw not in episodes:
+            episodes[draw] = episode_of(spec, table)
+            parts.setdefault(None, {})[draw] = episodes[draw].rows
+        for view in views_shown(spec):
+            if view is not None and view.kept:
+                parts.setdefault(view, {})[draw] = episodes[draw].train
+    return {view: np.unique(np.concatenate([*rows.values()])) for view, rows in parts.items()}

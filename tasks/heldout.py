@@ -11,19 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from data_catalog import Dataset
 from tasks.resolve import RequestError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from operators.backbones import Backbone, BackboneReference
 
 RESULTS = "results.json"
 FORMAT = 1
-CHUNK = 256  # images that are encoded at a time
 TOLERANCE = 0.002  # share of the rows that rounding on another machine may turn over
 Z95 = 1.959963984540054  # 97.5 % point of the normal distribution
 
@@ -83,6 +78,7 @@ def _accuracy(backbone: "Backbone", dataset: Dataset, split: str) -> Accuracy:
     import torch
 
     from operators.episode import batch_of
+    from operators.features import Images
     from operators.methods.zero_shot import ZeroShot
     from operators.protocols import PROTOCOLS
     from operators.tuning import logits_of
@@ -101,7 +97,7 @@ def _accuracy(backbone: "Backbone", dataset: Dataset, split: str) -> Accuracy:
             "out of `evaluate`, or give it such rows."
         )
     method = ZeroShot(backbone, data.all_classes, generator=torch.Generator())
-    images = _Encoded(dataset, backbone)
+    images = Images(dataset.images, backbone)
     batch = batch_of(images, rows, dataset.labels, every, backbone.device)
     predicted = logits_of(method, batch).argmax(dim=1)
     correct = int((predicted == batch.labels).sum())
@@ -117,28 +113,6 @@ def _accuracy(backbone: "Backbone", dataset: Dataset, split: str) -> Accuracy:
         ci95_low=low,
         ci95_high=high,
     )
-
-
-class _Encoded:
-    """Encodes the images of a dataset as they are asked for; see `ImageSource`."""
-
-    def __init__(self, dataset: Dataset, backbone: "Backbone") -> None:
-        self.dataset = dataset
-        self.backbone = backbone
-
-    def features(self, rows: np.ndarray) -> "Tensor":
-        """Frozen features, not normalised."""
-        import torch
-
-        parts = [
-            self.backbone.encode_images(self.pixels(rows[start : start + CHUNK])).float()
-            for start in range(0, len(rows), CHUNK)
-        ]
-        return torch.cat(parts)
-
-    def pixels(self, rows: np.ndarray) -> "Tensor":
-        """Preprocessed images."""
-        return self.backbone.preprocess(self.dataset.images(rows))
 
 
 def wilson(correct: int, n: int) -> tuple[float, float]:

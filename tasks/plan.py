@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby, product
 from typing import Any
 
@@ -87,7 +88,7 @@ class Plan:
     skipped: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def missing(self) -> tuple[TrialSpec, ...]:
         """The trials that have to be computed."""
         return tuple(spec for spec in self.specs if spec.trial_id not in self.done)
@@ -127,7 +128,9 @@ def check(store: Store, suite: Suite) -> Request:
         resolve.dataset_card(store, name)
     protocols = {name: resolve.protocol(name) for name in suite.protocols}
     methods = {choice.id: resolve.method(choice.id) for choice in suite.methods}
-    references = [resolve.backbone(name) for name in suite.backbones]
+    references = [
+        resolve.backbone(name)._replace(precision=suite.precision) for name in suite.backbones
+    ]
     skipped: dict[str, None] = {}
     possible = 0
     for (name, protocol), choice in product(protocols.items(), suite.methods):
@@ -210,30 +213,35 @@ def _add(
         draft.skipped[f"{choice.id} on {card.name}: it has no {', '.join(sorted(missing))}."] = None
         return
     learns = protocol.learns and method.card.learns
-    for shots, seed in product(suite.shots, suite.seeds) if learns else [(0, 0)]:
+    for shots in suite.shots if learns else (0,):
         values = hyperparameters(choice, method, protocol=protocol_name, shots=shots)
         if values.get("selection") == "val" and isinstance(dataset, Dataset):
             _refuse_without_validation(choice.id, dataset)
-        spec = TrialSpec(
-            method=choice.id,
-            method_revision=method.revision,
-            hyperparameters=values,
-            backbone=card.name,
-            backbone_fingerprint=card.fingerprint or "",
-            dataset=dataset.name,
-            dataset_fingerprint=dataset.fingerprint,
-            protocol=protocol_name,
-            protocol_revision=protocol.revision,
-            shots=shots,
-            seed=seed,
-            setting=suite.setting,
-            selection=str(values.get("selection", "last")),
-            template_set=template_set(dataset),
-            transform_version=TRANSFORM_VERSION,
-            precision=suite.precision,
-            test_rows_per_class=suite.test_rows_per_class,
-        )
-        draft.specs[spec.trial_id] = spec
+        views = suite.views if learns and method.view_epochs(values) else "none"
+        if learns and views != suite.views:
+            draft.notices[f"{choice.id} learns from centre crops alone: its views are none."] = None
+        cell: dict[str, Any] = {  # what its trials share: thousands may differ by seed alone
+            "method": choice.id,
+            "method_revision": method.revision,
+            "hyperparameters": values,
+            "backbone": card.name,
+            "backbone_fingerprint": card.fingerprint or "",
+            "dataset": dataset.name,
+            "dataset_fingerprint": dataset.fingerprint,
+            "protocol": protocol_name,
+            "protocol_revision": protocol.revision,
+            "shots": shots,
+            "setting": suite.setting,
+            "selection": str(values.get("selection", "last")),
+            "template_set": template_set(dataset),
+            "transform_version": TRANSFORM_VERSION,
+            "views": views,
+            "precision": suite.precision,
+            "test_rows_per_class": suite.test_rows_per_class,
+        }
+        for seed in suite.seeds if learns else (0,):
+            spec = TrialSpec(seed=seed, **cell)
+            draft.specs[spec.trial_id] = spec
 
 
 def _refuse_without_validation(name: str, dataset: Dataset) -> None:
@@ -294,6 +302,10 @@ def variant_of(spec: TrialSpec) -> str:
     text = ""
     if method is not None:
         text = variant(method, spec.hyperparameters, protocol=spec.protocol, shots=spec.shots)
+    if spec.views != "none":
+        text += f" views={spec.views}"
+    if spec.precision != "fp32":
+        text += f" precision={spec.precision}"
     if spec.test_rows_per_class is not None:
         text += f" test_rows_per_class={spec.test_rows_per_class}"
     return text.strip()

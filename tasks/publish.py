@@ -4,7 +4,7 @@ An experiment is a suite, a run below it one flow run, its children are the cell
 
     parameters   fields of the specification; hyperparameters as `hp.<name>`
     metrics      `<split>/<metric>` with the seed as step, `<split>/<metric>_mean` with the number
-                 of seeds as step, `cost/tune_seconds`, `cost/evaluate_seconds`
+                 of seeds as step, `cost/<name>` for each of `COSTS`
     input        the dataset; its digest is the fingerprint
     artifacts    `trials/<trial_id>/`: trial.json, predictions.parquet, prompt.safetensors
     tags         cell_id, shotboard.trial_ids, mlflow.source.git.commit, mlflow.parentRunId
@@ -38,6 +38,14 @@ FILES = ("trial.json", "predictions.parquet", "prompt.safetensors")
 MODELS = "models.json"  # beside the receipts: model name -> its best trial so far
 VALUE_LENGTH = 500  # characters of a parameter
 BATCH = 900  # metrics a call; MLflow takes 1000
+COSTS = (
+    "tune_seconds",
+    "evaluate_seconds",
+    "peak_memory_bytes",
+    "trainable_parameters",
+    "tune_flops",
+    "plain_tune_flops",
+)
 
 Trial = Mapping[str, Any]  # as trial.json holds it
 
@@ -266,7 +274,8 @@ def _metrics(trials: Sequence[Trial]) -> list[Any]:
         metrics += [Metric(name, value, moment, seed) for name, value in _numbers(trial).items()]
         metrics += [
             Metric(f"cost/{name}", trial["cost"][name], moment, seed)
-            for name in ("tune_seconds", "evaluate_seconds")
+            for name in COSTS
+            if trial["cost"].get(name) is not None  # an older trial did not count operations
         ]
     moment = max(map(_milliseconds, trials))
     metrics += [

@@ -237,25 +237,44 @@ class WorkerPool:
         """Calls `method(batch, *args)` for every batch; yields outcomes as they come.
 
         A batch that fails costs itself alone. Several threads may map over one pool; the workers
-        go to whoever waits longest. Closing the generator leaves what has not begun undone.
-        """
-        batches = list(batches)
-        outcomes: queue.Queue[Outcome] = queue.Queue()
+        go to whoever waits longest. Batches are taken one by one, as calls end, so the next one
+        may follow from how the last ones went. Closing the generator leaves what has not begun
+        undone.
 
-        def work(batch: Any) -> None:
+        Raises:
+            Exception: What `batches` raised; calls under way are left alone.
+        """
+        waiting, lock, closed = iter(batches), threading.Lock(), threading.Event()
+        outcomes: queue.Queue[Outcome | None] = queue.Queue()  # None: a thread found no more
+
+        def work() -> None:
             try:
-                outcomes.put(Outcome(batch, self.run(method, batch, *args), None))
-            except BaseException as error:  # the consumer decides
-                outcomes.put(Outcome(batch, None, error))
+                while not closed.is_set():
+                    with lock:
+                        batch = next(waiting)
+                    outcomes.put(self._outcome(method, batch, args))
+            except StopIteration:
+                pass
+            finally:
+                outcomes.put(None)
 
         threads = ThreadPoolExecutor(max_workers=len(self), thread_name_prefix=method)
         try:
-            for batch in batches:
-                threads.submit(work, batch)
-            for _ in batches:
-                yield outcomes.get()
+            working = [threads.submit(work) for _ in range(len(self))]
+            for _ in working:
+                while (outcome := outcomes.get()) is not None:
+                    yield outcome
+            for thread in working:
+                thread.result()
         finally:
+            closed.set()
             threads.shutdown(wait=False, cancel_futures=True)
+
+    def _outcome(self, method: str, batch: Any, args: Sequence[Any]) -> Outcome:
+        try:
+            return Outcome(batch, self.run(method, batch, *args), None)
+        except BaseException as error:  # the consumer decides
+            return Outcome(batch, None, error)
 
     def close(self) -> None:
         """Ends all workers, whatever they do."""

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from operators.views import ViewPolicy
 from tasks.faults import read_mapping, sentences
 from tasks.resolve import RequestError
 
@@ -50,8 +51,16 @@ class Suite(BaseModel):
     test_rows_per_class: int | None = Field(
         default=None, description="Cap on the test rows of each class; the board shows it"
     )
+    views: str = Field(
+        default="none",
+        description="How training images are seen: none (centre crop), bank:K (K random views in "
+        "turn, encoded once) or fresh (a new random view every epoch)",
+    )
     setting: Literal["paper"] = "paper"
-    precision: Literal["fp32"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        default="fp32",
+        description="Of the frozen encoders; what is learned, logits and losses are in fp32",
+    )
 
     @field_validator("shots")
     @classmethod
@@ -91,6 +100,12 @@ class Suite(BaseModel):
             raise ValueError(f"test_rows_per_class={cap}: keep at least 1, or null for all rows")
         return cap
 
+    @field_validator("views")
+    @classmethod
+    def _views_are_a_policy(cls, views: str) -> str:
+        ViewPolicy.parse(views)
+        return views
+
 
 def _without_repeats(what: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
     repeated = sorted({str(value) for value in values if values.count(value) > 1})
@@ -110,6 +125,7 @@ class Overrides(BaseModel):
     protocols: tuple[str, ...] | None = None
     shots: tuple[int, ...] | None = None
     seeds: tuple[int, ...] | None = None
+    views: str | None = None
     hyperparameters: dict[str, dict[str, Any]] = {}
 
 
@@ -145,7 +161,7 @@ def override(suite: Suite, changes: Overrides) -> Suite:
         RequestError: A value cannot work.
     """
     values = suite.model_dump()
-    for field in ("datasets", "backbones", "protocols", "shots", "seeds"):
+    for field in ("datasets", "backbones", "protocols", "shots", "seeds", "views"):
         if getattr(changes, field) is not None:
             values[field] = getattr(changes, field)
     if changes.methods is not None:

@@ -3,9 +3,10 @@
 import os
 import traceback
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,9 +19,14 @@ if TYPE_CHECKING:
 
     from data_catalog import Dataset
     from operators.backbones import Backbone, BackboneReference
-    from operators.features import FeatureStore
+    from operators.features import FeatureStore, Images
     from operators.spec import TrialSpec
     from operators.trial import Outcome
+    from operators.views import View
+    from tasks.data import TrialData
+
+COMMITS = 2  # trials of a worker that wait for the disk side by side, while it computes the next
+STORES_OPEN = 64  # feature stores that a worker keeps mapped; each is two open files
 
 
 @dataclass(frozen=True)
@@ -28,9 +34,9 @@ class Context:
     """What the trials of a bundle share.
 
     Attributes:
-        backbone: Which weights to load.
+        backbone: Which weights to load, and in which precision.
         dataset: Folder of the ingested dataset.
-        features: Folder of its features under the backbone.
+        features: Folder of its features under the backbone, all views.
         run: Provenance that only the driver knows: suite, flow_run_id, git_commit.
     """
 
@@ -65,19 +71,31 @@ class TrialWorker:
         self.device = device
         self._backbone = cache(self._load_backbone)
         self._dataset = cache(_open_dataset)
-        self._features = cache(_open_features)
+        self._data = cache(self._read_data)
+        self._features = lru_cache(STORES_OPEN)(_open_features)
 
-    def encode(self, rows: np.ndarray, context: Context) -> np.ndarray:
-        """Frozen features of some rows, (b, d) float32."""
-        backbone = self._backbone(context.backbone)
-        images = self._dataset(context.dataset).images(rows)
-        return backbone.encode_images(backbone.preprocess(images)).float().cpu().numpy()
+    def encode(self, rows: np.ndarray, context: Context, view: "View | None" = None) -> np.ndarray:
+        """Frozen features of some rows under a view, (b, d) float32; None is the centre crop."""
+        from operators.features import Images
+
+        images = Images(self._dataset(context.dataset).images, self._backbone(context.backbone))
+        return images.features(rows, view).cpu().numpy()
 
     def compute(self, specs: Sequence["TrialSpec"], context: Context) -> list[Done]:
-        """Computes and commits some trials; a trial that fails costs itself alone."""
-        return [self._one(spec, context) for spec in specs]
+        """Computes and commits some trials; a trial that fails costs itself alone.
 
-    def _one(self, spec: "TrialSpec", context: Context) -> Done:
+        A trial is written while the next one is computed; all are on disk at the return.
+        """
+        from operators.files import sync_folder
+
+        with ThreadPoolExecutor(COMMITS) as disk:
+            ended = [self._one(spec, context, disk) for spec in specs]
+        done = [end.result() if isinstance(end, Future) else end for end in ended]
+        if self.store.trials.is_dir():
+            sync_folder(self.store.trials)
+        return done
+
+    def _one(self, spec: "TrialSpec", context: Context, disk: Executor) -> "Done | Future[Done]":
         folder = self.store.trial(spec.trial_id)
         if folder.exists():  # a batch that is tried again after its worker died
             return Done(spec.trial_id, "")
@@ -87,11 +105,13 @@ class TrialWorker:
         try:
             backbone = self._backbone(context.backbone)
             dataset = self._dataset(context.dataset)
-            from tasks.data import TrialData
-
-            images = _Images(dataset, self._features(context.features), backbone)
-            outcome = run_trial(spec, backbone, TrialData(dataset), images)
-            self._commit(spec, outcome, started, context)
+            outcome = run_trial(
+                spec,
+                backbone,
+                self._data(context.dataset),
+                self._images(dataset, backbone, context),
+            )
+            files = self._files(spec, outcome, started, context)
         except OSError:
             raise  # a full disk is the run's trouble, not the trial's
         except Exception as error:
@@ -108,18 +128,19 @@ class TrialWorker:
                 },
             )
             return Done(spec.trial_id, message)
-        return Done(spec.trial_id, "")
+        return disk.submit(self._commit, spec, files)
 
-    def _commit(
+    def _files(
         self, spec: "TrialSpec", outcome: "Outcome", started: str, context: Context
-    ) -> None:
+    ) -> dict[str, bytes]:
+        """What a trial leaves behind, by name of the file."""
         import json
 
+        import pyarrow as pa
         import pyarrow.parquet as pq
         import torch
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
-        from operators.files import commit_folder
         from operators.results import Provenance, TrialResult
 
         result = TrialResult(
@@ -136,32 +157,46 @@ class TrialWorker:
             selected=outcome.report.selected or {},
             losses=outcome.report.losses,
         )
-        with commit_folder(self.store.trial(spec.trial_id)) as draft:
-            pq.write_table(outcome.predictions, draft / "predictions.parquet")
-            learned: dict[str, Tensor] = {k: v.contiguous() for k, v in outcome.learned.items()}
-            save_file(learned, draft / "prompt.safetensors", {"trial_id": spec.trial_id})
-            (draft / "trial.json").write_text(json.dumps(result.to_json(), indent=1))
+        predictions = pa.BufferOutputStream()
+        pq.write_table(outcome.predictions, predictions)
+        learned: dict[str, Tensor] = {k: v.contiguous() for k, v in outcome.learned.items()}
+        return {
+            "predictions.parquet": predictions.getvalue().to_pybytes(),
+            "prompt.safetensors": save(learned, {"trial_id": spec.trial_id}),
+            "trial.json": json.dumps(result.to_json(), indent=1).encode(),
+        }
+
+    def _commit(self, spec: "TrialSpec", files: Mapping[str, bytes]) -> Done:
+        """Puts a trial into the store.
+
+        Raises:
+            OSError: It cannot be written, such as on a full disk.
+        """
+        from operators.files import commit_files
+
+        commit_files(self.store.trial(spec.trial_id), files)
         self.store.clear_failure(spec.trial_id)
+        return Done(spec.trial_id, "")
+
+    def _read_data(self, folder: Path) -> "TrialData":
+        from tasks.data import TrialData
+
+        return TrialData(self._dataset(folder))
+
+    def _images(self, dataset: "Dataset", backbone: "Backbone", context: Context) -> "Images":
+        """Reads features from the stores, and encodes what is in none."""
+        from operators.features import Images, view_folder
+
+        return Images(
+            dataset.images,
+            backbone,
+            lambda view: self._features(
+                view_folder(context.features, view, context.backbone.precision)
+            ),
+        )
 
     def _load_backbone(self, which: "BackboneReference") -> "Backbone":
         return which.load(which.describe(), self.device)
-
-
-class _Images:
-    """Reads features from the feature store and pixels from the dataset."""
-
-    def __init__(self, dataset: "Dataset", store: "FeatureStore", backbone: "Backbone") -> None:
-        self.dataset = dataset
-        self.store = store
-        self.backbone = backbone
-
-    def features(self, rows: np.ndarray) -> "Tensor":
-        """See `ImageSource`."""
-        return self.store.read(rows)
-
-    def pixels(self, rows: np.ndarray) -> "Tensor":
-        """See `ImageSource`."""
-        return self.backbone.preprocess(self.dataset.images(rows))
 
 
 def _open_dataset(folder: Path) -> "Dataset":

@@ -71,7 +71,7 @@ def _inked(lines: Image.Image) -> Image.Image:
     """A line drawing filled up to its outline, its inner lines blank; with a gap, as it is."""
     side = TILE * _FINE
     drawn = np.asarray(lines.resize((side, side), Image.Resampling.BICUBIC)) >= 128
-    solid = binary_fill_holes(drawn)
+    solid = np.asarray(binary_fill_holes(drawn))
     # What lies deeper than the outline is thick: a box filter is 255 where all is inside.
     blurred = Image.fromarray(solid).convert("L").filter(ImageFilter.BoxBlur(_OUTLINE * _FINE))
     inked = solid & ~(drawn & (np.asarray(blurred) == 255))

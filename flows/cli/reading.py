@@ -121,7 +121,8 @@ def show(
             [[m["split"], m["metric"], m["value"], m["n"]] for m in values["metrics"]],
             title="\nmetrics",
         )
-        rest = {**values["cost"], **values["provenance"], "selected": values["selected"]}
+        cost = values["cost"] | _saved(values["cost"])
+        rest = {**cost, **values["provenance"], "selected": values["selected"]}
         print_table(["", ""], [[k, _short(v)] for k, v in rest.items()], title="\ncost and origin")
         out.print("\nartifacts")
         for path in values["files"]:
@@ -209,6 +210,12 @@ def _complete(store: Store, start: str) -> str:
         error = json.loads((store.failures / f"{found[0]}.json").read_text())["error"]
         raise LookupError(f"trial {found[0]} failed: {error} Run its suite again to retry it.")
     return found[0]
+
+
+def _saved(cost: dict[str, Any]) -> dict[str, float]:
+    """How many times fewer operations than the plain form, where both were counted."""
+    done, plain = cost.get("tune_flops"), cost.get("plain_tune_flops")
+    return {"times_fewer_flops": plain / done} if done and plain else {}
 
 
 def _short(value: Any) -> Any:

@@ -33,6 +33,7 @@ Backbones = Annotated[str | None, typer.Option(help="Names, folders or hub ids."
 Shots = Annotated[str | None, typer.Option(help="Labelled images a class, such as 1,4,16.")]
 Seeds = Annotated[str | None, typer.Option(help="Such as 1,2,3.")]
 Protocols = Annotated[str | None, typer.Option(help="Only these, comma-separated.")]
+Views = Annotated[str | None, typer.Option(help="Training views: none, bank:K or fresh.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="A hyperparameter: METHOD.NAME=VALUE.")
 ]
@@ -47,6 +48,7 @@ def run(
     shots: Shots = None,
     seeds: Seeds = None,
     protocols: Protocols = None,
+    views: Views = None,
     settings: Settings = None,
     ray_address: Annotated[
         str | None, typer.Option(help="Ray cluster to join.  [default: start one here]")
@@ -63,7 +65,7 @@ def run(
     with one_sentence():
         from tasks.ray_cluster import check_request
 
-        changes = _overrides(methods, datasets, backbones, shots, seeds, protocols, settings)
+        changes = _overrides(methods, datasets, backbones, shots, seeds, protocols, views, settings)
         store = Store.at(home)
         request = _request(store, suite, changes)
         check_request(ray_address, gpus_per_worker=gpus_per_worker, workers=workers)
@@ -79,7 +81,10 @@ def run(
         from tasks.server import prefect_api
 
         arguments: dict[str, Any] = {
-            **{k: list(v) for k, v in changes.model_dump(exclude={"hyperparameters"}).items() if v},
+            **{
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in changes.model_dump(exclude={"hyperparameters"}).items()
+            },
             "hyperparameters": changes.hyperparameters or None,
             "ray_address": ray_address,
             "gpus_per_worker": gpus_per_worker,
@@ -116,13 +121,14 @@ def plan(
     shots: Shots = None,
     seeds: Seeds = None,
     protocols: Protocols = None,
+    views: Views = None,
     settings: Settings = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the trials of a suite, what each needs and what is done; runs nothing."""
     with one_sentence():
-        changes = _overrides(methods, datasets, backbones, shots, seeds, protocols, settings)
+        changes = _overrides(methods, datasets, backbones, shots, seeds, protocols, views, settings)
         store = Store.at(home)
         request = _request(store, suite, changes)
         planned, waiting = _preview(store, request)
@@ -162,6 +168,7 @@ def _overrides(
     shots: str | None,
     seeds: str | None,
     protocols: str | None,
+    views: str | None,
     settings: list[str] | None,
 ) -> "Overrides":
     from tasks.suite import Overrides
@@ -173,6 +180,7 @@ def _overrides(
         shots=numbers("--shots", shots),
         seeds=numbers("--seeds", seeds),
         protocols=names(protocols),
+        views=views,
         hyperparameters=_hyperparameters(settings or []),
     )
 
@@ -246,6 +254,7 @@ def _grid(request: "Request") -> str:
         f"{', '.join(suite.datasets)} x {', '.join(m.id for m in suite.methods)} x "
         f"{', '.join(suite.backbones)} x {', '.join(suite.protocols)} x "
         f"shots {', '.join(map(str, suite.shots))} x seeds {', '.join(map(str, suite.seeds))}"
+        + (f", views {suite.views}" if suite.views != "none" else "")
     )
 
 

@@ -71,7 +71,7 @@ def pictures(tmp_path_factory) -> Path:
 def filled(tmp_path_factory, shotboard, pictures, clip_folder):
     """A store with the pictures, three trials of two methods and a failed one, and their board."""
     from flows.leaderboard import rebuild_leaderboard
-    from operators.features import FeatureStore
+    from operators.features import FeatureStore, view_folder
     from tasks.encode import features_folder, needed_rows
     from tasks.plan import check, make_plan
     from tasks.resolve import ingested
@@ -98,9 +98,10 @@ def filled(tmp_path_factory, shotboard, pictures, clip_folder):
     folder = features_folder(store, card, dataset)
     context = Context(request.backbones.references[name], dataset.folder, folder, {"suite": "mini"})
     worker = TrialWorker(store.home, "cpu")
-    features = FeatureStore.create(folder, dataset.rows, card.feature_width or 0)
-    rows = features.missing(needed_rows(specs, dataset))
-    features.write(rows, worker.encode(rows, context))
+    ((view, rows),) = needed_rows(specs, dataset).items()
+    place = view_folder(folder, view)
+    features = FeatureStore.create(place, dataset.rows, card.feature_width or 0)
+    features.write(rows, worker.encode(rows, context, view))
     assert [bool(done.error) for done in worker.compute(specs, context)] == [False] * 3 + [True]
     rebuild_leaderboard.fn(home=str(store.home))
     return store

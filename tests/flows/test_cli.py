@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ import pytest
 
 from operators.methods import METHODS, MethodCard
 from operators.methods.zero_shot import ZeroShot
+from tasks.method_page import page
 from tasks.server import free_port
 
 
@@ -52,7 +54,7 @@ def suite_file(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--methods", "co-op"], "no method is called 'co-op'. Did you mean coop?"),
+        (["--methods", "co-op"], "no method is called 'co-op'. Did you mean coop or kgcoop"),
         (["--datasets", "digit"], "no dataset is called 'digit'. Did you mean digits?"),
         (["--backbones", "efnet-minilm"], "'efnet-minilm'. Did you mean effnet-minilm?"),
         (["--protocols", "few-shot"], "no protocol is called 'few-shot'. Did you mean few_shot"),
@@ -62,6 +64,7 @@ def suite_file(tmp_path):
         (["--shots", "x"], "--shots x: give whole numbers"),
         (["--shots", ""], "shots=[]: give at least one."),
         (["--seeds", "1,1"], "seeds names 1 twice"),
+        (["--views", "bank"], "views='bank': give none for the centre crop, bank:K for K random"),
         (["--methods", "coop", "--protocols", "zero_shot"], "nothing to run: coop in zero_shot"),
         (["--set", "coop"], "--set coop: write METHOD.NAME=VALUE"),
         (["--set", "coop.epoch=3"], "no hyperparameter of coop is called 'epoch'."),
@@ -242,8 +245,21 @@ def test_a_method_shows_its_published_hyperparameters(shotboard):
     assert "arxiv.org/abs/2109.01134" in text.out
 
 
+def test_a_method_shows_what_it_costs_and_asks_of_a_comparison(shotboard):
+    text = shotboard("methods", "show", "tpt").out
+    assert "through the image tower" in text
+    assert "test-time: adapts to every test image" in text
+    assert "no AugMix" in text
+
+
+def test_the_page_of_the_methods_can_be_written_to_a_file(shotboard):
+    found = shotboard("methods", "page")
+    assert found.code == 0
+    assert found.out == page()
+
+
 def test_an_unknown_method_or_backbone_is_refused(shotboard):
-    assert "Did you mean coop?" in shotboard("methods", "show", "cop").sentence
+    assert "Did you mean coop or" in shotboard("methods", "show", "cop").sentence
     assert "Did you mean effnet-minilm?" in shotboard("backbones", "show", "effnet").sentence
 
 
@@ -275,6 +291,17 @@ def test_a_plan_shows_what_is_done_and_runs_nothing(shotboard, filled, tiny):
     assert len(shown["trials"]) == 5
     assert filled.done() == before
     assert "5 trials, " in shotboard(*arguments).out
+
+
+def test_views_change_the_plan_of_methods_that_see_them(shotboard, filled, tiny):
+    arguments = ["plan", "--datasets", "pets", "--backbones", tiny, "--methods"]
+    arguments += ["zero-shot,tip-adapter", "--shots", "1", "--seeds", "1,2"]
+    arguments += ["--protocols", "few_shot", "--home", filled.home, "--views", "bank:8", "--json"]
+    trials = shotboard(*arguments).json["trials"]
+    assert {(trial["method"], trial["views"]) for trial in trials} == {
+        ("zero-shot", "none"),
+        ("tip-adapter", "bank:8"),
+    }
 
 
 def test_a_plan_before_ingestion_says_so(shotboard, tmp_path):
@@ -393,6 +420,29 @@ def test_a_trial_is_shown_by_the_start_of_its_id(shotboard, filled):
     assert text.code == 0
     assert trial in text.out
     assert "predictions.parquet" in text.out
+
+
+def test_a_trial_says_how_many_operations_it_saved(shotboard, filled):
+    trials = [json.loads((filled.trial(i) / "trial.json").read_text()) for i in filled.done()]
+    values = next(each for each in trials if each["spec"]["method"] == "tip-adapter")
+    trial, cost = values["trial_id"], values["cost"]
+    assert 0 < cost["tune_flops"] < cost["plain_tune_flops"]
+    times = f"{cost['plain_tune_flops'] / cost['tune_flops']:.4f}".rstrip("0").rstrip(".")
+    text = shotboard("show", trial, "--home", filled.home).out
+    assert [times] == [line.split()[1] for line in text.splitlines() if "times_fewer" in line]
+
+
+def test_a_trial_that_counted_no_operations_is_shown_without(shotboard, filled, tmp_path):
+    older = shutil.copytree(filled.home, tmp_path / "store")
+    trial = min(filled.done())
+    path = older / "trials" / trial / "trial.json"
+    values = json.loads(path.read_text())
+    del values["cost"]["tune_flops"], values["cost"]["plain_tune_flops"]
+    path.write_text(json.dumps(values))
+    answer = shotboard("show", trial, "--home", older)
+    assert answer.code == 0
+    assert "tune_seconds" in answer.out
+    assert "times_fewer" not in answer.out
 
 
 def test_a_trial_that_is_not_there_is_one_sentence(shotboard, filled):

@@ -4,7 +4,6 @@ from dataclasses import asdict
 import pytest
 
 from operators.backbones import reference
-from tasks import heldout
 from tasks.heldout import RESULTS, evaluate, read_results, results_of, verify, wilson
 from tasks.resolve import RequestError
 
@@ -23,6 +22,7 @@ def pets(dataset_of):
 
 
 def test_the_figure_is_that_of_zero_shot_on_the_board(pets, clip, clip_folder, spec):
+    from operators.features import Images
     from operators.trial import run_trial
     from tasks.data import TrialData
 
@@ -30,7 +30,7 @@ def test_the_figure_is_that_of_zero_shot_on_the_board(pets, clip, clip_folder, s
     asked = spec(
         method="zero-shot", hyperparameters={}, protocol="zero_shot", shots=0, backbone="tiny"
     )
-    images = heldout._Encoded(pets, clip)
+    images = Images(pets.images, clip)
     outcome = run_trial(asked, clip, TrialData(pets), images)
     (theirs,) = (m for m in outcome.metrics if m.metric == "accuracy")
     assert (ours.accuracy, ours.n) == (theirs.value, theirs.n) == (ours.correct / ours.n, 16)

@@ -1,5 +1,7 @@
 """From a suite to trials: what is planned, skipped, found done and refused."""
 
+import importlib
+
 import pytest
 
 from data_catalog import Dataset
@@ -182,6 +184,44 @@ def test_trials_that_are_done_are_not_missing(plan, pets, store):
     assert len(again.missing) == len(again.specs) - 1
 
 
+@pytest.fixture
+def counted(monkeypatch):
+    """Counts the calls of functions, named as `module.function`."""
+
+    def watch(*names):
+        calls = dict.fromkeys(names, 0)
+        for name in names:
+            module, _, function = name.rpartition(".")
+            original = getattr(importlib.import_module(module), function)
+
+            def counting(*args, name=name, original=original, **kwargs):
+                calls[name] += 1
+                return original(*args, **kwargs)
+
+            monkeypatch.setattr(importlib.import_module(module), function, counting)
+        return calls
+
+    return watch
+
+
+def test_done_trials_are_found_by_one_listing_and_none_is_opened(plan, pets, store, counted):
+    many = {"methods": ["coop"], "shots": [1], "seeds": range(500)}
+    for spec in plan(pets, **many).specs:
+        store.trial(spec.trial_id).mkdir(parents=True)
+    calls = counted("os.scandir", "os.stat", "os.listdir", "io.open", "builtins.open")
+    assert len(plan(pets, **many).done) == 500
+    assert calls.pop("os.scandir") == 1
+    assert sum(calls.values()) < 50
+
+
+def test_a_trial_is_named_once_and_its_hyperparameters_resolved_once_a_cell(plan, pets, counted):
+    calls = counted("operators.spec.digest", "tasks.plan.resolve_hyperparameters")
+    made = plan(pets, methods=["coop"], shots=[1, 2], seeds=range(250))
+    assert sum(len(bundle.specs) for bundle in made.bundles()) == len(made.missing) == 500
+    assert calls["operators.spec.digest"] == 500
+    assert calls["tasks.plan.resolve_hyperparameters"] <= 2 * 2  # by `check` and by the plan
+
+
 def test_trials_of_other_suites_are_not_counted_as_done(plan, pets, store):
     store.trial("0" * 16).mkdir(parents=True)
     assert plan(pets).done == frozenset()
@@ -197,6 +237,8 @@ def test_a_draft_is_not_a_trial(plan, pets, store):
     [
         {"methods": [{"coop": {"epochs": 3}}]},
         {"test_rows_per_class": 3},
+        {"views": "bank:4"},
+        {"views": "fresh"},
         {"backbones": ["two"]},
         {"protocols": ["base_to_new"]},
         {"shots": [3]},
@@ -208,6 +250,31 @@ def test_what_changes_the_number_changes_the_id(plan, pets, changes):
     (before,) = plan(pets, **base).specs
     (after,) = plan(pets, **{**base, **changes}).specs
     assert before.trial_id != after.trial_id
+
+
+def test_a_method_that_reads_centre_crops_alone_has_one_trial_for_all_policies(plan, pets):
+    methods = ["zero-shot", "linear-probe", "tip-adapter"]
+    none, bank, fresh = (
+        {spec.method: spec for spec in made.specs}
+        for made in (
+            plan(pets, methods=methods, shots=[1], seeds=[1], views=views)
+            for views in ("none", "bank:8", "fresh")
+        )
+    )
+    for method in ("zero-shot", "linear-probe"):
+        assert none[method] == bank[method] == fresh[method]
+        assert none[method].views == "none"
+    assert [found["tip-adapter"].views for found in (none, bank, fresh)] == [
+        "none", "bank:8", "fresh"
+    ]  # fmt: skip
+
+
+def test_a_method_that_learns_but_sees_no_view_is_noted(plan, pets):
+    methods = ["zero-shot", "linear-probe", "coop"]
+    assert plan(pets, methods=methods, views="bank:8").notices == (
+        "linear-probe learns from centre crops alone: its views are none.",
+    )
+    assert plan(pets, methods=methods).notices == ()
 
 
 def test_other_images_change_the_id(plan, pets, dataset_of):
@@ -281,7 +348,7 @@ def test_selection_on_validation_needs_validation_rows(plan, dataset_of):
     ("changes", "said"),
     [
         ({"datasets": ["digit"]}, "no dataset is called 'digit'. Did you mean digits?"),
-        ({"methods": ["co-op"]}, "no method is called 'co-op'. Did you mean coop?"),
+        ({"methods": ["co-op"]}, "no method is called 'co-op'. Did you mean coop"),
         ({"backbones": ["effnet"]}, "no backbone is called 'effnet'. Did you mean effnet-minilm?"),
         ({"protocols": ["fewshot"]}, "no protocol is called 'fewshot'. Did you mean few_shot"),
         ({"methods": [{"coop": {"n_ctx": 4}}]}, "no hyperparameter of coop is called 'n_ctx'."),
@@ -343,6 +410,8 @@ def test_a_preview_plans_before_ingestion_and_finds_nothing_done(store, dataset_
 
 def test_variants_name_what_differs_from_the_published_settings(plan, pets):
     published = plan(pets, methods=["coop"]).specs[0]
-    changed = plan(pets, methods=[{"coop": {"epochs": 3}}], test_rows_per_class=2).specs[0]
+    changed = plan(
+        pets, methods=[{"coop": {"epochs": 3}}], test_rows_per_class=2, views="bank:8"
+    ).specs[0]
     assert variant_of(published) == ""
-    assert variant_of(changed).startswith("epochs=3 ")
+    assert variant_of(changed) == "epochs=3 views=bank:8 test_rows_per_class=2"

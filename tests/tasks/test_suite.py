@@ -115,6 +115,8 @@ def test_a_method_may_come_twice_with_other_hyperparameters():
         ({"shots": ["x"]}, "shots.0='x': give a whole number"),
         ({"seeds": [1.5]}, "seeds.0=1.5: give a whole number"),
         ({"test_rows_per_class": 0}, "test_rows_per_class=0: keep at least 1"),
+        ({"views": "bank:0"}, "views='bank:0': give none for the centre crop, bank:K for"),
+        ({"views": 8}, "views=8: give a text"),
         ({"setting": "papers"}, "setting='papers'"),
         ({"precision": "fp8"}, "precision='fp8'"),
     ],
@@ -188,6 +190,16 @@ def test_set_on_a_method_that_is_not_there_is_refused():
 def test_an_override_is_checked_like_a_suite():
     with pytest.raises(RequestError, match="shots=0"):
         override(suite(), Overrides(shots=(0,)))
+    with pytest.raises(RequestError, match="views='bank'"):
+        override(suite(), Overrides(views="bank"))
+
+
+def test_training_images_are_centre_crops_unless_views_are_asked_for(file):
+    assert suite().views == "none"
+    text = "datasets: [digits]\nmethods: [coop]\nviews: bank:8\n"
+    assert read_suite(file(text)).views == "bank:8"
+    assert override(suite(), Overrides(views="fresh")).views == "fresh"
+    assert override(suite(views="bank:2"), Overrides()).views == "bank:2"
 
 
 @pytest.mark.parametrize("name", shipped(FOLDER))

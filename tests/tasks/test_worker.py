@@ -7,12 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
 
-from operators.features import FeatureStore
+from operators.features import FeatureStore, view_folder
 from operators.methods import METHODS
 from operators.methods.zero_shot import ZeroShot
 from operators.results import PREDICTIONS, TrialResult
 from tasks.encode import features_folder, needed_rows
-from tasks.plan import check, make_plan
+from tasks.plan import check, make_plan, variant_of
 from tasks.suite import make_suite
 from tasks.worker import Context, Done, TrialWorker
 
@@ -36,8 +36,8 @@ class FullDisk(ZeroShot):
 class Job:
     """A worker, the trials of a small suite, and what they share."""
 
-    def __init__(self, store, dataset, backbone, methods):
-        values = {"name": "mini", "datasets": [dataset.name], "backbones": [backbone]}
+    def __init__(self, store, dataset, backbone, methods, **fields):
+        values = {"name": "mini", "datasets": [dataset.name], "backbones": [backbone], **fields}
         suite = make_suite({**values, "methods": methods, "shots": [1], "seeds": [1]}, where="mini")
         request = check(store, suite)
         ((name, card),) = request.backbones.cards.items()
@@ -54,9 +54,12 @@ class Job:
         self.width = card.feature_width
 
     def encode(self):
-        features = FeatureStore.create(self.context.features, self.dataset.rows, self.width)
-        rows = features.missing(needed_rows(self.specs, self.dataset))
-        features.write(rows, self.worker.encode(rows, self.context))
+        for view, needed in needed_rows(self.specs, self.dataset).items():
+            precision = self.context.backbone.precision
+            folder = view_folder(self.context.features, view, precision)
+            features = FeatureStore.create(folder, self.dataset.rows, self.width)
+            rows = features.missing(needed)
+            features.write(rows, self.worker.encode(rows, self.context, view))
 
     def compute(self):
         return self.worker.compute(self.specs, self.context)
@@ -88,10 +91,33 @@ def test_features_have_one_row_an_image(store, dataset_of, tiny):
     np.testing.assert_allclose(alone[0], features[1], rtol=1e-4, atol=1e-5)
 
 
+def test_a_trial_has_encoders_and_features_in_the_precision_of_its_suite(store, dataset_of, tiny):
+    dataset = dataset_of()
+    jobs = [
+        Job(store, dataset, tiny, ["zero-shot"], precision=precision)
+        for precision in ("fp32", "bf16")
+    ]
+    kept = []
+    for job, precision in zip(jobs, ("fp32", "bf16"), strict=True):
+        job.encode()
+        (spec,) = job.specs
+        assert spec.precision == precision
+        assert variant_of(spec) == ("" if precision == "fp32" else "precision=bf16")
+        assert job.compute() == [Done(spec.trial_id, "")]
+        (folder,) = job.context.features.glob(f"*-{precision}")
+        kept.append(FeatureStore(folder).read(dataset.rows_of("test")).numpy())
+        assert kept[-1].dtype == np.float32
+    assert not np.array_equal(*kept)
+    np.testing.assert_allclose(*kept, atol=0.1 * np.abs(kept[0]).max())
+    assert jobs[0].specs[0].cell_id != jobs[1].specs[0].cell_id
+
+
 def test_only_rows_that_a_trial_reads_are_needed(store, dataset_of, tiny):
     job = Job(store, dataset_of(), tiny, ["zero-shot"])
-    assert needed_rows(job.specs, job.dataset).tolist() == job.dataset.rows_of("test").tolist()
-    assert needed_rows([], job.dataset).tolist() == []
+    ((view, rows),) = needed_rows(job.specs, job.dataset).items()
+    assert view is None
+    assert rows.tolist() == job.dataset.rows_of("test").tolist()
+    assert needed_rows([], job.dataset) == {}
 
 
 def test_a_trial_is_committed_whole(job):
@@ -109,6 +135,7 @@ def test_a_trial_is_committed_whole(job):
     assert (result.provenance.suite, result.provenance.git_commit) == ("mini", "c1")
     assert len(result.losses) == 1
     assert result.cost.trainable_parameters == 2 * 32
+    assert 0 < result.cost.tune_flops < result.cost.plain_tune_flops
     learned = load_file(folder / "prompt.safetensors")
     assert [tuple(value.shape) for value in learned.values()] == [(1, 2, 32)]
 

@@ -1,0 +1,140 @@
+"""Which features are encoded: each row once under each view that some trial reads, for all."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from operators.features import FeatureStore, view_folder
+from operators.trial import episode_of
+from operators.views import View
+from tasks.data import TrialData
+from tasks.encode import encode, features_folder, needed_rows
+from tasks.plan import check, make_plan
+from tasks.ray_cluster import Outcome
+from tasks.suite import make_suite
+from tasks.worker import Context, Done, TrialWorker
+
+COOP = {"coop": {"epochs": 5, "n_context": 2}}
+
+
+class Inline:
+    """A pool whose only worker is in this process; remembers what it has encoded."""
+
+    def __init__(self, worker):
+        self.worker = worker
+        self.encoded: Counter[tuple[View | None, int]] = Counter()
+
+    def map_unordered(self, method, batches, context, view):
+        for rows in batches:
+            self.encoded.update((view, int(row)) for row in rows)
+            yield Outcome(rows, getattr(self.worker, method)(rows, context, view), None)
+
+
+class Place:
+    """A store with a dataset, and suites over it, encoded and computed without Ray."""
+
+    def __init__(self, store, dataset, backbone):
+        self.store, self.dataset, self.backbone = store, dataset, backbone
+        self.worker = TrialWorker(store.home, "cpu")
+        self.pool: Any = Inline(self.worker)
+        self.context: Any = None
+
+    def plan(self, *methods, views="none", shots=(1,), seeds=(1,)):
+        values = {"name": "mini", "datasets": [self.dataset.name], "backbones": [self.backbone]}
+        values |= {"methods": methods or [COOP], "views": views, "shots": shots, "seeds": seeds}
+        request = check(self.store, make_suite(values, where="mini"))
+        ((name, self.card),) = request.backbones.cards.items()
+        self.context = Context(
+            request.backbones.references[name],
+            self.dataset.folder,
+            features_folder(self.store, self.card, self.dataset),
+            {"suite": "mini"},
+        )
+        return make_plan(self.store, request, {self.dataset.name: self.dataset}).specs
+
+    def encode(self, specs):
+        return encode.fn("it", specs, self.dataset, self.card, self.context, self.pool)
+
+    def train(self, spec):
+        return set(episode_of(spec, TrialData(self.dataset).table).train.tolist())
+
+
+@pytest.fixture
+def place(store, dataset_of, tiny):
+    return Place(store, dataset_of(), tiny)
+
+
+def test_training_rows_are_needed_in_the_views_of_the_bank_and_all_rows_in_the_centre(place):
+    (spec,) = place.plan(views="bank:3")
+    needed = needed_rows([spec], place.dataset)
+    assert set(needed) == {None, View(0), View(1), View(2)}
+    assert needed[None].tolist() == episode_of(spec, TrialData(place.dataset).table).rows.tolist()
+    for number in range(3):
+        assert set(needed[View(number)].tolist()) == place.train(spec)
+        assert needed[View(number)].tolist() == sorted(place.train(spec))
+
+
+def test_a_view_that_no_epoch_shows_is_not_needed(place):
+    assert len(needed_rows(place.plan(views="bank:50"), place.dataset)) == 1 + 5
+    cache = place.plan("tip-adapter", views="bank:50")
+    assert len(needed_rows(cache, place.dataset)) == 1 + 10
+
+
+def test_fresh_views_are_not_encoded_ahead(place):
+    assert set(needed_rows(place.plan(views="fresh"), place.dataset)) == {None}
+
+
+def test_methods_that_read_centre_crops_alone_need_no_view(place):
+    specs = place.plan("zero-shot", "linear-probe", views="bank:4")
+    assert set(needed_rows(specs, place.dataset)) == {None}
+
+
+def test_each_needed_view_of_a_row_is_encoded_once_for_all_trials(place):
+    first = place.plan(COOP, "tip-adapter-f", views="bank:3", shots=(1, 2), seeds=(1, 2))
+    count = place.encode(first)
+    wanted = {
+        (view, row)
+        for view, rows in needed_rows(first, place.dataset).items()
+        for row in rows.tolist()
+    }
+    assert count == len(wanted)
+    assert place.pool.encoded == dict.fromkeys(wanted, 1)
+    assert place.encode(first) == 0
+    assert place.encode(place.plan(COOP, views="bank:2", seeds=(1, 2))) == 0
+    larger = place.plan(COOP, views="bank:4")
+    assert place.encode(larger) == len(place.train(larger[0]))
+    assert max(place.pool.encoded.values()) == 1
+
+
+def test_kept_features_are_those_of_the_view(place):
+    (spec,) = place.plan(views="bank:2")
+    place.encode([spec])
+    rows = np.array(sorted(place.train(spec)))
+    read = [
+        FeatureStore(view_folder(place.context.features, view)).read(rows).numpy()
+        for view in (None, View(0), View(1))
+    ]
+    for view, features in zip((None, View(0), View(1)), read, strict=True):
+        anew = place.worker.encode(rows, place.context, view)
+        np.testing.assert_allclose(features, anew, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(read[1], read[2], rtol=1e-2)
+    assert not np.allclose(read[0], read[1], rtol=1e-2)
+
+
+@pytest.mark.parametrize("views", ["none", "bank:2", "fresh"])
+def test_trials_are_computed_under_their_policy(place, views):
+    specs = place.plan("zero-shot", "linear-probe", "tip-adapter", COOP, views=views)
+    place.encode(specs)
+    done = place.worker.compute(specs, place.context)
+    assert done == [Done(spec.trial_id, "") for spec in specs]
+    kept = [json.loads((place.store.trial(s.trial_id) / "trial.json").read_text()) for s in specs]
+    found = {trial["spec"]["method"]: trial["spec"]["views"] for trial in kept}
+    assert found == {
+        "zero-shot": "none",
+        "linear-probe": "none",
+        "tip-adapter": views,
+        "coop": views,
+    }
