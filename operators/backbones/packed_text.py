@@ -226,7 +226,9 @@ class PackedText:
         end_bias = bias.gather(1, places[..., None].expand(-1, -1, bias.shape[2]))
         projected = first.project(inputs)
         if (work := counted()) is not None:
-            work.add(projected, done=[Flops(product(len(inputs), inputs.shape[1], projected.shape[1]))])
+            work.add(
+                projected, done=[Flops(product(len(inputs), inputs.shape[1], projected.shape[1]))]
+            )
         return Piece(plan, slots, context, inputs, projected, bias[:, None], end_bias[:, None])
 
     def encode(
