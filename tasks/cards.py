@@ -156,7 +156,7 @@ def verify_figures(store: Store, name: str, device: str = "cpu") -> list[heldout
         RequestError: No such backbone, or it has no figures.
         BackboneUnavailable: Its weights cannot be had here.
     """
-    from operators.backbones.clip import fetch
+    from operators.backbones.clip_files import fetch
 
     which = resolve.backbone(name)
     if which.family not in ("", "clip"):  # of a folder or a hub id it is not known yet

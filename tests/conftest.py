@@ -205,20 +205,20 @@ def backbone(request):
 
 @pytest.fixture(scope="session")
 def precise():
-    """Makes a copy of a backbone with three layers of text tower, in double precision."""
+    """Makes a copy of a backbone with three layers of text tower, in another precision."""
     import copy
 
     import torch
 
     from operators.backbones.packed_text import PackedText
 
-    def make(backbone):
+    def make(backbone, dtype=torch.float64):
         twin = copy.deepcopy(backbone)
         del twin.text_tower.layers[3:]
         for module in twin.modules():
-            module.to(torch.float64)
+            module.to(dtype)
         if hasattr(twin, "centre"):
-            twin.centre = twin.centre.double()
+            twin.centre = twin.centre.to(dtype)
         twin.packed_text = PackedText(twin.text_tower, twin.text_inputs, twin.packed_text.pool)
         return twin
 

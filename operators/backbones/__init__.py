@@ -15,8 +15,8 @@ from operators.backbones.base import (
     Tokens,
     unit,
 )
-from operators.backbones.clip import EMBEDDED, Clip
-from operators.backbones.clip_files import family_of
+from operators.backbones.clip import Clip
+from operators.backbones.clip_files import EMBEDDED, family_of
 from operators.backbones.effnet_minilm import EffnetMiniLM
 from operators.backbones.prompts import DeepPrompts, TextPrompts
 from operators.backbones.siglip import Siglip

@@ -14,13 +14,8 @@ import torch
 from torch import Tensor
 
 from operators.accounting import Flops, counted
-from operators.backbones.base import VIT, BackboneCard, ImageReading, widened
+from operators.backbones.base import VIT, BackboneCard, widened
 from operators.backbones.clip_files import (
-    BICUBIC,
-    CLIP_MEAN,
-    CLIP_STD,
-    EMBEDDED,
-    TOKENIZER,
     fetch,
     fingerprint,
     place_of,
@@ -31,22 +26,9 @@ from operators.backbones.clip_files import (
 from operators.backbones.flops import full_layers, gradient_since, layers_read_at_one, product
 from operators.backbones.prompts import DeepPrompts, refuse_inserted_text
 from operators.backbones.transformer import Attention
-from operators.backbones.vit import ViTBackbone, copy_clip_layer
+from operators.backbones.vit import ViTBackbone
 from operators.images import Preprocessing
 from operators.shapes import Float, Int
-
-__all__ = [
-    "BICUBIC",
-    "CLIP_MEAN",
-    "CLIP_STD",
-    "EMBEDDED",
-    "TOKENIZER",
-    "Clip",
-    "ImageReading",
-    "copy_clip_layer",
-    "fetch",
-    "read_preprocessing",
-]
 
 IMAGE_SIZE = 224  # where a configuration leaves it out, as transformers does
 FEATURE_WIDTH = 512
@@ -117,16 +99,10 @@ class Clip(ViTBackbone):
         x = self.text_tower(x, deep_prompts=deep_prompts, attention=attention)
         return self.text_outputs(x[torch.arange(len(x), device=x.device), end])
 
-    def embed_images(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n v"]:
-        """See `Backbone.embed_images`: class token and patches, normalised."""
-        pixels = pixels.to(self.device, self.patches.weight.dtype)
-        patches = self.patches(pixels).flatten(2).transpose(1, 2)
+    def placed(self, patches: Float[Tensor, "b p v"]) -> Float[Tensor, "b n v"]:
+        """See `ViTBackbone.placed`: class token and patches, normalised."""
         first = self.class_token.expand(len(patches), 1, -1)
-        tokens = self.image_norm_in(torch.cat([first, patches], dim=1) + self.image_positions)
-        if (work := counted()) is not None:
-            cut = Flops(len(tokens) * self.patch_flops)
-            work.add(tokens, done=[cut], plain=[cut])
-        return tokens
+        return self.image_norm_in(torch.cat([first, patches], dim=1) + self.image_positions)
 
     def image_prompts(self, prompts: Float[Tensor, "*b m v"]) -> Float[Tensor, "*b m v"]:
         """See `ViTBackbone.image_prompts`; they pass the norm before the first layer."""

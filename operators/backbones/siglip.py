@@ -152,14 +152,9 @@ class Siglip(ViTBackbone):
         x = self.text_tower(x, deep_prompts=deep_prompts, attention=attention)
         return self.text_outputs(x[:, -1])
 
-    def embed_images(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n v"]:
-        """See `Backbone.embed_images`: the patches."""
-        pixels = pixels.to(self.device, self.patches.weight.dtype)
-        tokens = self.patches(pixels).flatten(2).transpose(1, 2) + self.image_positions
-        if (work := counted()) is not None:
-            cut = Flops(len(tokens) * self.patch_flops)
-            work.add(tokens, done=[cut], plain=[cut])
-        return tokens
+    def placed(self, patches: Float[Tensor, "b p v"]) -> Float[Tensor, "b n v"]:
+        """See `ViTBackbone.placed`: the patches."""
+        return patches + self.image_positions
 
     def image_prompts(self, prompts: Float[Tensor, "*b m v"]) -> Float[Tensor, "*b m v"]:
         """See `ViTBackbone.image_prompts`; they enter as they are."""

@@ -96,9 +96,18 @@ class ViTBackbone(Backbone):
         """What enters the text tower."""
         return embeddings.to(self.text_positions.dtype) + self.text_positions[positions]
 
-    @abstractmethod
     def embed_images(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n v"]:
         """See `Backbone.embed_images`."""
+        pixels = pixels.to(self.device, self.patches.weight.dtype)
+        tokens = self.placed(self.patches(pixels).flatten(2).transpose(1, 2))
+        if (work := counted()) is not None:
+            cut = Flops(len(tokens) * self.patch_flops)
+            work.add(tokens, done=[cut], plain=[cut])
+        return tokens
+
+    @abstractmethod
+    def placed(self, patches: Float[Tensor, "b p v"]) -> Float[Tensor, "b n v"]:
+        """What enters the image tower, from embedded patches: positions added."""
 
     @abstractmethod
     def image_prompts(self, prompts: Float[Tensor, "*b m v"]) -> Float[Tensor, "*b m v"]:

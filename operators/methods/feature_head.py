@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from operators.methods.linear_maps import draw_uniform
 from operators.shapes import Float
 
 
@@ -15,7 +16,7 @@ class Bottleneck(nn.Module):
     Args:
         width: d.
         reduction: h is at least 1, whatever it is.
-        generator: Draws W and V as torch draws linear maps: U(-1/sqrt(inputs), 1/sqrt(inputs)).
+        generator: Draws W and V as torch draws linear maps.
         device: Where they go.
 
     Source: Gao et al., "CLIP-Adapter", IJCV 2024, section 3.2; the last ReLU and the missing
@@ -29,8 +30,7 @@ class Bottleneck(nn.Module):
         inner = max(1, width // reduction)
 
         def drawn(outputs: int, inputs: int) -> nn.Parameter:
-            numbers = torch.empty(outputs, inputs)
-            numbers.uniform_(-(inputs**-0.5), inputs**-0.5, generator=generator)
+            numbers = draw_uniform(torch.empty(outputs, inputs), inputs, generator)
             return nn.Parameter(numbers.to(device))
 
         self.down = drawn(inner, width)

@@ -7,13 +7,18 @@ from operators.shapes import Float
 
 
 @torch.no_grad()
+def draw_uniform(numbers: Tensor, inputs: int, generator: torch.Generator) -> Tensor:
+    """Fills a tensor as torch starts maps of so many inputs: U(-1/sqrt(inputs), 1/sqrt(inputs))."""
+    return numbers.uniform_(-(inputs**-0.5), inputs**-0.5, generator=generator)
+
+
 def drawn_linear(
     inputs: int, outputs: int, generator: torch.Generator, device: torch.device
 ) -> nn.Linear:
-    """A linear map with torch's usual start: U(-1/sqrt(inputs), 1/sqrt(inputs)), bias too."""
+    """A linear map with torch's usual start, bias too."""
     linear = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
     for parameter in (linear.weight, linear.bias):
-        parameter.uniform_(-(inputs**-0.5), inputs**-0.5, generator=generator)
+        draw_uniform(parameter, inputs, generator)
     return linear.to(device)
 
 

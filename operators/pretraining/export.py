@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from operators.backbones.clip import BICUBIC, CLIP_MEAN, CLIP_STD, TOKENIZER
+from operators.backbones.clip_files import BICUBIC, CLIP_MEAN, CLIP_STD, TOKENIZER
 from operators.backbones.transformer import Layer, Tower
 from operators.pretraining.model import FIRST_SCALE, NORM_EPS, DualEncoder
 from operators.pretraining.recipe import Recipe

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from operators.backbones import BackboneUnavailable, reference
-from operators.backbones.clip import CLIP_MEAN, CLIP_STD, Clip, read_preprocessing
+from operators.backbones.clip import Clip
+from operators.backbones.clip_files import CLIP_MEAN, CLIP_STD, read_preprocessing
 from operators.backbones.prompts import DeepPrompts
 from operators.images import Preprocessing
 

@@ -4,7 +4,6 @@ No method has a case of its own: what is covered is every layout of learned toke
 kinds of text tower, in double and in single precision.
 """
 
-import copy
 import weakref
 
 import pytest
@@ -25,18 +24,6 @@ LAYOUTS = [("end", False), ("middle", False), ("front", False), ("end", True), (
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 
-def precise(backbone, dtype):
-    """A copy of a backbone with three layers of text tower, in another precision."""
-    twin = copy.deepcopy(backbone)
-    del twin.text_tower.layers[3:]
-    for module in twin.modules():
-        module.to(dtype)
-    if hasattr(twin, "centre"):
-        twin.centre = twin.centre.to(dtype)
-    twin.packed_text = PackedText(twin.text_tower, twin.text_inputs, twin.packed_text.pool)
-    return twin
-
-
 @pytest.fixture(autouse=True)
 def rows_of_many(monkeypatch):
     """Lets towers as narrow as these have many rows, as wide ones do."""
@@ -49,20 +36,20 @@ def family(request):
 
 
 @pytest.fixture(scope="module", params=TOLERANCE, ids=["double", "single"])
-def encoder(request, family):
+def encoder(request, family, precise):
     """A backbone in double and in single precision."""
     return precise(family, request.param)
 
 
 @pytest.fixture(scope="module")
-def double_clip(clip):
-    return precise(clip, torch.float64)
+def double_clip(clip, precise):
+    return precise(clip)
 
 
 @pytest.fixture(scope="module", params=["clip", "siglip"])
-def double(request):
+def double(request, precise):
     """A backbone that reads one state of each text, in double precision."""
-    return precise(request.getfixturevalue(request.param), torch.float64)
+    return precise(request.getfixturevalue(request.param))
 
 
 def drawn(*shape, like, seed=0, std=0.3):
