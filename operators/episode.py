@@ -157,11 +157,14 @@ class Classes:
         names: As a person would write them, in the order of the logits.
         templates: Hand-written prompts of the dataset's card, each with one `{}`.
         ensemble: Templates to average over where a method does; may be empty.
+        descriptions: Sentences about each class, in the order of the names, from outside of the
+            dataset; empty where there are none.
     """
 
     names: tuple[str, ...]
     templates: tuple[str, ...]
     ensemble: tuple[str, ...] = ()
+    descriptions: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -172,7 +175,9 @@ class Classes:
 
     def subset(self, positions: Sequence[int]) -> "Classes":
         """Some of the classes, in the order given."""
-        return Classes(tuple(self.names[i] for i in positions), self.templates, self.ensemble)
+        names = tuple(self.names[i] for i in positions)
+        described = tuple(self.descriptions[i] for i in positions) if self.descriptions else ()
+        return Classes(names, self.templates, self.ensemble, described)
 
 
 @dataclass(frozen=True)
