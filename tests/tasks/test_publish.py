@@ -2,13 +2,14 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from operators.results import Cost, Metric, Provenance, TrialResult
 from operators.spec import TrialSpec
-from tasks.publish import publish, verify
+from tasks.publish import Publication, publish, published_along, verify
 from tasks.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -231,3 +232,52 @@ def test_the_best_prompt_is_a_registered_model(store, client, tmp_path):
         f"models:/{name}@best", dst_path=str(tmp_path / "out")
     )
     assert Path(folder, "prompt.safetensors").read_bytes() == b"prompt"
+
+
+def spec_of(store, trial):
+    return TrialSpec.from_json(json.loads((store.trial(trial) / "trial.json").read_text())["spec"])
+
+
+def test_a_cell_is_written_while_others_are_computed(store, client, tmp_path):
+    elsewhere = Store(tmp_path / "elsewhere")
+    first, second, other = (
+        write_trial(elsewhere, seed=seed, method=method)
+        for seed, method in ((1, "coop"), (2, "coop"), (1, "kgcoop"))
+    )
+    specs = [spec_of(elsewhere, trial) for trial in (first, second, other)]
+    store.trials.mkdir()
+    shutil.move(elsewhere.trial(first), store.trial(first))
+    publication = Publication(store, [first, second, other], suite="quick", run_id="r1")
+    with published_along(publication, specs, specs[1:], every=0.05):
+        assert not publication.written
+        shutil.move(elsewhere.trial(second), store.trial(second))
+        deadline = time.monotonic() + 60
+        while not publication.written and time.monotonic() < deadline:
+            time.sleep(0.05)
+    (run,) = cell_runs(client)
+    assert run.data.tags["shotboard.trial_ids"] == ",".join(sorted([first, second]))
+    shutil.move(elsewhere.trial(other), store.trial(other))
+    report = publication.finish()
+    assert (report.published, report.skipped, report.models) == (2, 0, 2)
+    assert len(cell_runs(client)) == 2
+    assert verify(store) == []
+
+
+def test_a_run_killed_before_its_models_were_moved_moves_them_the_next_time(store, client):
+    trial = write_trial(store)
+    Publication(store, [trial], suite="quick", run_id="r1").write([trial])
+    report = publish(store, [trial], suite="quick", run_id="r2")
+    assert (report.published, report.skipped, report.models) == (0, 1, 1)
+    best = client.get_model_version_by_alias("coop-tiny-digits-few_shot", "best")
+    assert best.tags["trial_id"] == trial
+    assert publish(store, [trial], suite="quick", run_id="r3").parent_run_id is None
+
+
+def test_trouble_while_trials_run_is_told_at_the_end(store, monkeypatch):
+    trial = write_trial(store)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://nowhere")
+    publication = Publication(store, [trial], suite="quick", run_id="r1")
+    with published_along(publication, [spec_of(store, trial)], [spec_of(store, trial)], every=0.01):
+        time.sleep(0.1)
+    with pytest.raises(Exception, match="nonsense"):
+        publication.finish()
