@@ -5,11 +5,11 @@ from difflib import get_close_matches
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Returns `Did you mean a or b?`, or the whole list when nothing is near."""
+    """Returns `Did you mean a, b or c?`, or the whole list when nothing is near."""
     choices = sorted(known)
-    near = get_close_matches(name, choices)
-    if near:
-        return f"Did you mean {' or '.join(near)}?"
+    *others, last = get_close_matches(name, choices) or [""]
+    if last:
+        return f"Did you mean {' or '.join([', '.join(others), last] if others else [last])}?"
     return f"There is: {', '.join(choices) or 'none'}."
 
 

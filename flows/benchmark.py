@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import wait
+from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
@@ -20,17 +20,18 @@ from operators.protocols import PROTOCOLS
 from operators.views import PATTERN as VIEWS
 from tasks import board, publish, runs
 from tasks.cards import backbone_rows, dataset_rows, method_rows
+from tasks.choices import Request, check
 from tasks.compute import compute
-from tasks.encode import encode, features_folder
+from tasks.encode import contexts_of, encode, encoders_of
 from tasks.ingest import ingest
-from tasks.plan import Plan, Request, check, make_plan, variant_of
+from tasks.plan import Bundle, Plan, make_plan, variant_of
 from tasks.progress import LogReporter, chosen, reporter, reporting_to, stage
 from tasks.ray_cluster import WorkerPool, ray_cluster
 from tasks.reports import publish_artifacts
 from tasks.resolve import RequestError
 from tasks.store import Store
 from tasks.suite import Overrides, Suite, override
-from tasks.worker import Context, TrialWorker
+from tasks.worker import Done, TrialWorker
 
 if TYPE_CHECKING:
     MethodName = str
@@ -43,7 +44,7 @@ V = TypeVar("V")
 BUNDLES_AT_ONCE = 2  # so that the tail of one bundle does not leave workers idle
 
 once = task(cache_policy=NO_CACHE, persist_result=False)
-publish_trials = once(publish.publish).with_options(name="publish")
+publish_trials = once(publish.Publication.finish).with_options(name="publish")
 rebuild_board = once(board.rebuild).with_options(name="aggregate")
 
 
@@ -203,6 +204,14 @@ def run_request(
             flow_run_id=flow_run_id,
             partial=partial,
         )
+        publication = publish.Publication(
+            store,
+            run.trial_ids,
+            suite=plan.suite.name,
+            run_id=run.run_id,
+            flow_run_id=flow_run_id,
+            git_commit=run.git_commit,
+        )
         failed: list[tuple[str, str]] = []
         trouble: Exception | None = None
         if plan.missing:
@@ -215,10 +224,11 @@ def run_request(
                 "git_commit": run.git_commit,
             }
             try:
-                failed = compute_all(store, request, plan, datasets, pool, provenance)
+                with publish.published_along(publication, plan.specs, plan.missing):
+                    failed = compute_all(store, request, plan, datasets, pool, provenance)
             except Exception as error:  # what was committed before it goes on the board first
                 trouble = error
-    unpublished = publish_done(store, plan, run, flow_run_id)
+    unpublished = publish_rest(publication)
     runs.finish(store, run)
     with stage("board") as aggregating:
         rebuilt = rebuild_board(
@@ -246,20 +256,11 @@ def whole(value: V) -> V:
     return quote(value)  # pyright: ignore[reportReturnType]  # unwrapped before the task sees it
 
 
-def publish_done(
-    store: Store, plan: Plan, run: runs.Run, flow_run_id: str | None
-) -> Exception | None:
+def publish_rest(publication: publish.Publication) -> Exception | None:
     """Brings MLflow up to date; gives back what went wrong, for the board does not wait for it."""
     with stage("publish") as publishing:
         try:
-            report = publish_trials(
-                store,
-                whole([spec.trial_id for spec in plan.specs]),
-                suite=plan.suite.name,
-                run_id=run.run_id,
-                flow_run_id=flow_run_id,
-                git_commit=run.git_commit,
-            )
+            report = publish_trials(whole(publication))
         except Exception as error:  # whatever MLflow raises
             publishing.summary = f"failed: {error}"
             return error
@@ -283,20 +284,11 @@ def compute_all(
     provenance: Mapping[str, str | None],
 ) -> list[tuple[str, str]]:
     """Encodes what is needed, then computes every missing trial; returns those that failed."""
-    contexts: dict[tuple[str, str], Context] = {}
-    bundles = list(plan.bundles())
-    for bundle in bundles:
-        card, dataset = request.backbones.cards[bundle.backbone], datasets[bundle.dataset]
-        contexts[bundle.backbone, bundle.dataset] = Context(
-            backbone=request.backbones.references[bundle.backbone],
-            dataset=dataset.folder,
-            features=features_folder(store, card, dataset),
-            run=provenance,
-        )
+    contexts = contexts_of(store, request.backbones, plan.missing, datasets, provenance)
     encoded = [
         encode.submit(
             f"{dataset} {backbone}",
-            whole([s for s in plan.missing if (s.backbone, s.dataset) == (backbone, dataset)]),
+            whole([s for s in plan.missing if (backbone, dataset) in encoders_of(s)]),
             datasets[dataset],
             request.backbones.cards[backbone],
             context,
@@ -307,18 +299,15 @@ def compute_all(
     for future in encoded:
         future.result()
     with stage("trials", len(plan.missing)) as progress:
-        futures = [
-            compute.submit(
-                bundle.title,
-                whole(bundle),
-                contexts[bundle.backbone, bundle.dataset],
-                pool,
-                progress,
-            )
-            for bundle in bundles
-        ]
-        wait(futures)
-        outcomes = [done for future in futures for done in future.result()]
+        futures: list[tuple[Bundle, PrefectFuture[list[Done]]]] = []
+        for bundle in plan.bundles():
+            # Students come last, so what waits for nothing has been submitted by now.
+            wait([f for b, f in futures if not bundle.waits_for.isdisjoint(b.trial_ids)])
+            context = contexts[bundle.backbone, bundle.dataset]
+            future = compute.submit(bundle.title, whole(bundle), context, pool, progress)
+            futures.append((bundle, future))
+        wait([future for _, future in futures])
+        outcomes = [done for _, future in futures for done in future.result()]
         return [(done.trial_id, done.error) for done in outcomes if done.error]
 
 

@@ -78,16 +78,32 @@ class Work:
             recomputed: Operations of `done` that are done again on the way back.
         """
         done, plain = list(done), list(plain)
-        self.done += forward(done)
-        self.plain += forward(plain)
+        self.book(forward(done), forward(plain))
         if output.requires_grad:
             done_back, plain_back = recomputed + backward(done[since:]), backward(plain[since:])
 
             def returned(_: Tensor) -> None:
-                self.done += done_back
-                self.plain += plain_back
+                self.book(done_back, plain_back)
 
             output.register_hook(returned)
+
+    def book(self, done: int, plain: int) -> None:
+        """Adds operations."""
+        self.done += done
+        self.plain += plain
+
+
+class SharedWork(Work):
+    """Work that is done for several at once: each count gets the same share."""
+
+    def __init__(self, shares: Sequence[Work]) -> None:
+        super().__init__()
+        self.shares = shares
+
+    def book(self, done: int, plain: int) -> None:
+        """See `Work.book`."""
+        for work in self.shares:
+            work.book(done // len(self.shares), plain // len(self.shares))
 
 
 def forward(layers: Sequence[Flops]) -> int:
@@ -104,9 +120,9 @@ _current: ContextVar[Work | None] = ContextVar("work", default=None)
 
 
 @contextmanager
-def counting() -> Iterator[Work]:
-    """Counts what backbones do in this thread, until the block ends."""
-    work = Work()
+def counting(work: Work | None = None) -> Iterator[Work]:
+    """Counts what backbones do in this thread, until the block ends; in `work` or a new count."""
+    work = work or Work()
     token = _current.set(work)
     try:
         yield work

@@ -1,7 +1,7 @@
 """Who sees which rows: an episode by row ids, and what tuning is given of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -91,28 +91,45 @@ class Batch:
 
     Attributes:
         rows: (b,) row ids.
-        labels: (b,) positions in the classes to choose from.
         view: What the images are seen under; None is the centre crop.
+        device: Where its tensors are.
     """
 
     def __init__(
         self,
         source: ImageSource,
         rows: np.ndarray,
-        labels: Int[Tensor, "b"],  # noqa: F821
+        labels: Int[Tensor, "b"] | None,  # noqa: F821
         view: View | None = None,
         *,
+        device: torch.device | None = None,
         part_of: "tuple[Batch, Tensor] | None" = None,
     ) -> None:
         self._source = source
         self._part_of = part_of
         self._read_in_parts = False
+        self._read_by_steps = False
+        self._labels = labels
         self.rows = rows
-        self.labels = labels
         self.view = view
+        self.device = labels.device if labels is not None else device or torch.device("cpu")
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def labels(self) -> Int[Tensor, "b"]:  # noqa: F821
+        """Positions in the classes to choose from.
+
+        Raises:
+            ValueError: These images have no labels.
+        """
+        if self._labels is None:
+            raise ValueError(
+                "these images have no labels: what learns from unlabelled images has only what "
+                "they show. Labelled ones are in `FewShot.train`."
+            )
+        return self._labels
 
     @property
     def kept(self) -> bool:
@@ -127,25 +144,36 @@ class Batch:
             if (work := counted()) is not None and whole._part_of is None and self.kept:
                 work.cached_images += len(index)
             return whole.features[index]
-        return self._source.features(self.rows, self.view).to(self.labels.device)
+        if self._read_by_steps and (work := counted()) is not None:
+            work.cached_images += len(self)
+        return self._source.features(self.rows, self.view).to(self.device)
 
     @cached_property
     def pixels(self) -> Float[Tensor, "b 3 s s"]:
         """Preprocessed images."""
-        return self._source.pixels(self.rows, self.view).to(self.labels.device)
+        return self._source.pixels(self.rows, self.view).to(self.device)
 
     def select(self, index: Int[Tensor, "m"]) -> "Batch":  # noqa: F821
         """The images at some positions."""
         rows = self.rows[index.cpu().numpy()]
+        labels = None if self._labels is None else self._labels[index]
         part_of = None if self._read_in_parts else (self, index)
-        return Batch(self._source, rows, self.labels[index], self.view, part_of=part_of)
+        return Batch(self._source, rows, labels, self.view, device=self.device, part_of=part_of)
 
     def under(self, view: View | None) -> "Batch":
         """The same images under another view; this very batch where it is the same."""
         if view == self.view:
             return self
-        other = Batch(self._source, self.rows, self.labels, view)
+        return self._like(self._source, view)
+
+    def through(self, source: ImageSource) -> "Batch":
+        """The same images under the same view, as another source reads them."""
+        return self._like(source, self.view)
+
+    def _like(self, source: ImageSource, view: View | None) -> "Batch":
+        other = Batch(source, self.rows, self._labels, view, device=self.device)
         other._read_in_parts = not other.kept
+        other._read_by_steps = other.kept and self._part_of is not None
         return other
 
 
@@ -158,7 +186,7 @@ class Classes:
         templates: Hand-written prompts of the dataset's card, each with one `{}`.
         ensemble: Templates to average over where a method does; may be empty.
         descriptions: Sentences about each class, in the order of the names, from outside of the
-            dataset; empty where there are none.
+            dataset; empty where there are none, else at least one a class.
     """
 
     names: tuple[str, ...]
@@ -181,6 +209,20 @@ class Classes:
 
 
 @dataclass(frozen=True)
+class Unlabelled:
+    """Images of the train split without their labels, which nobody can read from here.
+
+    Attributes:
+        images: The centre crops.
+        classes: What they may show: more than the learned classes where an episode has new ones
+            and its setting hands over their names.
+    """
+
+    images: Batch
+    classes: Classes
+
+
+@dataclass(frozen=True)
 class FewShot:
     """What `fit` is given: labelled train and validation images, and no test row.
 
@@ -190,6 +232,7 @@ class FewShot:
         val: As `train`; may be empty.
         views: How training images are seen in each epoch.
         seed: Of the trial; fresh views depend on it.
+        unlabelled: For methods whose card asks for it, else None.
     """
 
     shots: int
@@ -197,6 +240,20 @@ class FewShot:
     val: Batch
     views: ViewPolicy = CENTRE
     seed: int = 0
+    unlabelled: Unlabelled | None = None
+
+    def without_labels(self) -> "FewShot":
+        """The same with the unlabelled images in the place of the training images.
+
+        Raises:
+            ValueError: There are none.
+        """
+        if self.unlabelled is None:
+            raise ValueError(
+                "there are no unlabelled images: they are handed to methods whose card says "
+                "`unlabelled=True`."
+            )
+        return replace(self, train=self.unlabelled.images)
 
     def in_epoch(self, epoch: int) -> Batch:
         """The training images as an epoch shows them, from 0."""

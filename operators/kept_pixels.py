@@ -1,4 +1,6 @@
-"""Images that are read in every epoch, decoded once."""
+"""What is made of images that are read in every epoch: made once."""
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -11,20 +13,55 @@ from operators.views import View
 PIXELS_KEPT = 512 << 20  # bytes; 16 shots of 50 classes at 224 x 224 pixels are 480 million
 
 
-class KeptPixels:
-    """A source that keeps the pixels it has read, while there is room for them.
+class KeptRows:
+    """Keeps a tensor for each image and view, while there is room for them.
 
-    Fresh views are not kept: nobody asks for them again.
+    Those of fresh views are not kept: nobody asks for them again.
+
+    Args:
+        budget: Bytes that are kept; what comes after is made every time.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self.left = budget
+        self.values: dict[View | None, dict[int, Tensor]] = {}
+
+    def read(
+        self, rows: np.ndarray, view: View | None, make: Callable[[np.ndarray], Tensor]
+    ) -> Float[Tensor, "b ..."]:
+        """The tensors of some images.
+
+        Args:
+            rows: Row ids.
+            view: What the images are seen under.
+            make: Gives those at some positions in `rows`.
+        """
+        everywhere = np.arange(len(rows))
+        if view is not None and not view.kept:
+            return make(everywhere)
+        kept = self.values.setdefault(view, {})
+        missing = everywhere[[row not in kept for row in rows.tolist()]]
+        made: dict[int, Tensor] = {}
+        if len(missing):
+            made = dict(zip(rows[missing].tolist(), make(missing), strict=True))
+        for row, value in made.items():
+            if value.nbytes <= self.left:
+                self.left -= value.nbytes
+                kept[row] = value.clone()  # a part of what was made would keep the whole
+        return torch.stack([made[row] if row in made else kept[row] for row in rows.tolist()])
+
+
+class KeptPixels:
+    """A source that decodes an image once, as far as `KeptRows` has room.
 
     Args:
         source: Where images come from.
-        budget: Bytes of pixels that are kept; what comes after is read every time.
+        budget: Bytes of pixels that are kept.
     """
 
     def __init__(self, source: ImageSource, budget: int = PIXELS_KEPT) -> None:
         self.source = source
-        self.left = budget
-        self.kept: dict[View | None, dict[int, Tensor]] = {}
+        self.kept = KeptRows(budget)
 
     def features(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b d"]:
         """See `ImageSource`."""
@@ -32,15 +69,4 @@ class KeptPixels:
 
     def pixels(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b 3 s s"]:
         """See `ImageSource`."""
-        if view is not None and not view.kept:
-            return self.source.pixels(rows, view)
-        kept = self.kept.setdefault(view, {})
-        missing = np.array([row for row in rows.tolist() if row not in kept], dtype=rows.dtype)
-        read: dict[int, Tensor] = {}
-        if len(missing):
-            read = dict(zip(missing.tolist(), self.source.pixels(missing, view), strict=True))
-        for row, image in read.items():
-            if image.nbytes <= self.left:
-                self.left -= image.nbytes
-                kept[row] = image.clone()  # a part of what was read would keep the whole
-        return torch.stack([read[row] if row in read else kept[row] for row in rows.tolist()])
+        return self.kept.read(rows, view, lambda at: self.source.pixels(rows[at], view))

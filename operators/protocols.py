@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -94,6 +95,36 @@ def base_to_new(table: Table, shots: int, seed: int, cap: int | None) -> Episode
         val[np.isin(table.labels[val], base)],
         evaluations,
     )
+
+
+class Domain(NamedTuple):
+    """Images that may be learned from without labels.
+
+    Attributes:
+        classes: Labels that the images may have.
+        rows: Row ids.
+    """
+
+    classes: tuple[int, ...]
+    rows: np.ndarray
+
+
+def domain_of(table: Table, episode: Episode, *, clean: bool) -> Domain:
+    """The train split of an episode's dataset.
+
+    As published for base-to-new (PromptKD) it is whole, and the names of all its classes are
+    known, the new ones too.
+
+    Args:
+        table: Labels and splits.
+        episode: Says which classes are learned.
+        clean: Whether images and names are those of the learned classes alone, so that nothing
+            of the new ones is seen before they are tested.
+    """
+    rows = table.rows("train")
+    if clean:
+        return Domain(episode.classes, rows[np.isin(table.labels[rows], episode.classes)])
+    return Domain(tuple(range(table.classes)), rows)
 
 
 def drawn_rows(table: Table, shots: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

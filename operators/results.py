@@ -93,6 +93,7 @@ class TrialResult:
             "trial_id": self.spec.trial_id,
             "cell_id": self.spec.cell_id,
             **asdict(self),
+            "spec": self.spec.to_json(),
         }
 
     @classmethod

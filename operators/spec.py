@@ -8,7 +8,7 @@ seed: the trials of a cell are what a mean and a standard deviation are taken ov
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -56,6 +56,7 @@ class TrialSpec:
         views: Augmented views that training sees: `none`, `bank:K` or `fresh`.
         precision: Arithmetic of the frozen encoders, `fp32`, `bf16` or `fp16`.
         test_rows_per_class: Cap on the test rows of each class; None means all.
+        teacher: The trial whose prompt this one learns from, on the same draw; None for most.
     """
 
     method: str
@@ -76,6 +77,7 @@ class TrialSpec:
     views: str = "none"
     precision: str = "fp32"
     test_rows_per_class: int | None = None
+    teacher: "TrialSpec | None" = None
 
     @cached_property
     def trial_id(self) -> str:
@@ -85,20 +87,28 @@ class TrialSpec:
     @cached_property
     def cell_id(self) -> str:
         """Sixteen hex digits shared by the trials that differ from this one by seed alone."""
-        return digest({k: v for k, v in self.identity().items() if k != "seed"})
+        shared = {k: v for k, v in self.identity().items() if k != "seed"}
+        return digest(shared | ({"teacher": self.teacher.cell_id} if self.teacher else {}))
 
     def identity(self) -> dict[str, Any]:
-        """What the ids are taken from: every field.
+        """What the ids are taken from: every field, the teacher by its id.
+
+        Where there is no teacher it has no key, as in specifications that knew of none.
 
         A dataset or backbone that is registered again under another name gives the same
         numbers, but rows of the board are read by name, so the names stay part of it.
         """
-        return self.to_json()
+        return self._values(lambda teacher: teacher.trial_id)
 
     def to_json(self) -> dict[str, Any]:
         """The specification as plain values, as `trial.json` keeps it."""
+        return self._values(lambda teacher: teacher.to_json())
+
+    def _values(self, of_teacher: Callable[["TrialSpec"], Any]) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**values, "hyperparameters": dict(self.hyperparameters)}
+        del values["teacher"]
+        values["hyperparameters"] = dict(self.hyperparameters)
+        return values | ({"teacher": of_teacher(self.teacher)} if self.teacher else {})
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "TrialSpec":
@@ -108,7 +118,8 @@ class TrialSpec:
             ValueError: A key is missing or unknown.
         """
         known = {field.name for field in fields(cls)}
-        if set(values) != known:
-            odd = sorted(set(values) ^ known)
+        if set(values) | {"teacher"} != known:
+            odd = sorted((set(values) | {"teacher"}) ^ known)
             raise ValueError(f"trial specification: {', '.join(odd)} missing or unknown.")
-        return cls(**values)
+        teacher = values.get("teacher")
+        return cls(**{**values, "teacher": cls.from_json(teacher) if teacher else None})

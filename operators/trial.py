@@ -1,7 +1,8 @@
 """One trial from specification to numbers: build, fit, evaluate."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -12,12 +13,12 @@ from torch import Tensor
 
 from operators.accounting import Work, counting
 from operators.backbones import Backbone
-from operators.episode import Classes, Episode, FewShot, ImageSource, batch_of
+from operators.episode import Batch, Classes, Episode, FewShot, ImageSource, Unlabelled, batch_of
 from operators.kept_pixels import KeptPixels
-from operators.methods import METHODS, Method
+from operators.methods import METHODS, Method, StaticClassifier, Teacher
 from operators.methods.hyperparameters import own_of, tuning_of
 from operators.metrics import metrics_of
-from operators.protocols import PROTOCOLS, Table
+from operators.protocols import PROTOCOLS, Domain, Table, domain_of
 from operators.results import PREDICTIONS, Cost, Metric
 from operators.spec import TrialSpec
 from operators.tuning import FitReport, logits_of
@@ -66,6 +67,13 @@ def episode_of(spec: TrialSpec, table: Table) -> Episode:
     return protocol.episode(table, spec.shots, spec.seed, spec.test_rows_per_class)
 
 
+def unlabelled_of(spec: TrialSpec, table: Table, episode: Episode) -> Domain | None:
+    """The images that a trial learns from without labels; None where its method asks for none."""
+    if not METHODS[spec.method].card.unlabelled:
+        return None
+    return domain_of(table, episode, clean=spec.setting == "clean")
+
+
 def view_policy(spec: TrialSpec) -> ViewPolicy:
     """How a trial sees its training images.
 
@@ -89,7 +97,11 @@ def views_shown(spec: TrialSpec) -> tuple[View | None, ...]:
 
 
 def build(
-    spec: TrialSpec, backbone: Backbone, classes: Classes, generator: torch.Generator
+    spec: TrialSpec,
+    backbone: Backbone,
+    classes: Classes,
+    generator: torch.Generator,
+    teacher: Teacher | None = None,
 ) -> Method:
     """The method of a trial, not fitted yet.
 
@@ -98,12 +110,55 @@ def build(
         backbone: Frozen encoders.
         classes: Those that are learned.
         generator: Source of the initial parameters.
+        teacher: For methods that learn from another tuned model.
+
+    Raises:
+        ValueError: The method has a teacher and none was given, or one was given in vain.
     """
     method: type = METHODS[spec.method]
-    return method(backbone, classes, generator=generator, **own_of(method, spec.hyperparameters))
+    if (teacher is None) == METHODS[spec.method].card.teacher:
+        needs = "learns from a teacher: give one" if teacher is None else "has no teacher"
+        raise ValueError(f"{spec.method} {needs}.")
+    taught = {} if teacher is None else {"teacher": teacher}
+    own = own_of(method, spec.hyperparameters)
+    return method(backbone, classes, generator=generator, **taught, **own)
 
 
-def run_trial(spec: TrialSpec, backbone: Backbone, data: Data, images: ImageSource) -> Outcome:
+def teacher_of(
+    spec: TrialSpec,
+    backbone: Backbone,
+    data: Data,
+    learned: Mapping[str, Tensor],
+    images: ImageSource | None,
+) -> Teacher:
+    """The tuned model that a trial left behind, as a teacher.
+
+    Args:
+        spec: Of the teacher's trial.
+        backbone: The backbone that `spec` names.
+        data: The dataset that `spec` names.
+        learned: What the trial learned.
+        images: As in `Teacher`.
+
+    Raises:
+        ValueError: Its method has no class vectors that are the same for every image.
+    """
+    known = data.all_classes
+    classes = known.subset(episode_of(spec, data.table).classes)
+    method = build(spec, backbone, classes, torch.Generator())
+    if not isinstance(method, StaticClassifier):
+        raise ValueError(f"{spec.method} has no class vectors, so it is no teacher.")
+    method.load_state_dict(learned)
+    return Teacher(method.eval(), images, known)
+
+
+def run_trial(
+    spec: TrialSpec,
+    backbone: Backbone,
+    data: Data,
+    images: ImageSource,
+    teacher: Teacher | None = None,
+) -> Outcome:
     """Computes a trial.
 
     Args:
@@ -111,6 +166,7 @@ def run_trial(spec: TrialSpec, backbone: Backbone, data: Data, images: ImageSour
         backbone: The backbone that `spec` names.
         data: The dataset that `spec` names.
         images: Reads its images.
+        teacher: The outcome of `spec.teacher`, where there is one.
 
     Raises:
         TuningError: The loss is no number any more.
@@ -129,13 +185,16 @@ def run_trial(spec: TrialSpec, backbone: Backbone, data: Data, images: ImageSour
 
     report = FitReport()
     with counting() as work:
-        method = build(spec, backbone, every.subset(episode.classes), generator)
+        method = build(spec, backbone, every.subset(episode.classes), generator, teacher)
         if spec.shots:
             reread = KeptPixels(images)
             train, val = (
                 batch(rows, episode.classes, reread) for rows in (episode.train, episode.val)
             )
             shots = FewShot(spec.shots, train, val, policy, spec.seed)
+            if (domain := unlabelled_of(spec, table, episode)) is not None:
+                seen = Batch(reread, domain.rows, None, device=backbone.device)
+                shots = replace(shots, unlabelled=Unlabelled(seen, every.subset(domain.classes)))
             tuning = tuning_of(type(method), spec.hyperparameters)
             report = method.fit(shots, tuning=tuning, generator=generator)
     method.eval()

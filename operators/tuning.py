@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from operators.episode import Batch, FewShot
+from operators.stacking import take_step
 
 OPTIMIZERS = ("sgd", "adamw")
 SELECTIONS = ("last", "val")
@@ -164,19 +166,17 @@ def tune(
     for epoch in range(tuning.epochs):
         images = shots.in_epoch(epoch)
         batches = _batches(len(images), tuning, generator)
-        total = torch.zeros((), device=shots.train.labels.device)
+        total = torch.zeros((), device=shots.train.device)
         for step, index in enumerate(batches):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(tuning, epoch, step, len(batches))
             optimizer.zero_grad(set_to_none=True)
-            batch = images.select(index.to(images.labels.device))
+            batch = images.select(index.to(images.device))
             if backward is None:
-                loss = method.loss(batch)
-                loss.backward()
+                total += take_step(partial(method.loss, batch))
             else:
-                loss = backward(batch)
+                total += backward(batch).detach()
             optimizer.step()
-            total += loss.detach()
         steps += len(batches)
         losses.append(float(total) / len(batches))
         if not math.isfinite(losses[-1]):
@@ -201,7 +201,7 @@ def tune(
 def logits_of(method: Tunable, batch: Batch, rows: int = EVALUATION_ROWS) -> Tensor:
     """Logits of a whole batch, computed `rows` images at a time."""
     method.train(False)
-    index = torch.arange(len(batch), device=batch.labels.device)
+    index = torch.arange(len(batch), device=batch.device)
     return torch.cat([method.logits(batch.select(part)).float() for part in index.split(rows)])
 
 

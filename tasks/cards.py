@@ -34,10 +34,32 @@ def dataset_rows(store: Store) -> list[dict[str, Any]]:
                 "source": card.source.describe(),
                 "fingerprint": here.fingerprint if here else None,
                 "trouble": card.trouble,
-                "card": {**card.to_json(), **(_counts(here) if here else {})},
+                "card": {
+                    **card.to_json(),
+                    **(_counts(here) if here else {}),
+                    "descriptions": said_of(store, name),
+                },
             }
         )
     return rows
+
+
+def said_of(store: Store, name: str) -> dict[str, Any] | None:
+    """What is known of the descriptions of a dataset; None where nobody has described it."""
+    try:
+        found = resolve.descriptions(store, name)
+    except resolve.RequestError as error:
+        return {"error": str(error)}
+    if found is None:
+        return None
+    said, file = found
+    return {
+        "classes": len(said.sentences),
+        "sentences": sum(map(len, said.sentences.values())),
+        "source": said.source,
+        "license": said.license,
+        "file": str(file),
+    }
 
 
 def method_rows() -> list[dict[str, Any]]:
@@ -53,7 +75,9 @@ def method_rows() -> list[dict[str, Any]]:
             "transductive": method.card.transductive,
             "test_time": method.card.test_time,
             "external_knowledge": method.card.external_knowledge,
+            "descriptions": method.card.descriptions,
             "teacher": method.card.teacher,
+            "unlabelled": method.card.unlabelled,
             "card": {
                 "tunes": method.card.tunes,
                 "cost": method.card.cost,

@@ -1,9 +1,16 @@
 """A dataset of the catalog as the planner and the operators see it."""
 
 from data_catalog import Dataset, DatasetCard
+from data_catalog.descriptions import Descriptions
 from operators.episode import Classes
+from operators.methods import Method
 from operators.protocols import Table
 from operators.spec import digest
+from tasks import resolve
+from tasks.resolve import RequestError
+from tasks.store import Store
+
+DESCRIBED = "+descriptions:"  # in the template set of a trial that reads them
 
 
 class TrialData:
@@ -11,14 +18,16 @@ class TrialData:
 
     Attributes:
         table: Labels and splits.
-        all_classes: Names as they stand in a prompt, and the card's templates.
+        all_classes: Names as they stand in a prompt, the card's templates, and what is said of
+            the classes where a method reads it.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, descriptions: Descriptions | None = None) -> None:
         self.table = Table(dataset.labels, dataset.splits, len(dataset.classes))
         ensemble = tuple(t for t in dataset.templates if dataset.templates != (dataset.template,))
         names = DatasetCard.prompt_names(dataset.classes)
-        self.all_classes = Classes(names, (dataset.template,), ensemble)
+        said = () if descriptions is None else descriptions.of(dataset.classes)
+        self.all_classes = Classes(names, (dataset.template,), ensemble, said)
 
 
 class Preview:
@@ -44,6 +53,63 @@ def preview(card: DatasetCard) -> Preview | None:
     return Preview(card) if card.classes else None
 
 
-def template_set(dataset: "Dataset | Preview") -> str:
-    """Name and digest of the sentences of a dataset's card."""
-    return f"card-{digest([dataset.template, *dataset.templates])[:8]}"
+def descriptions_of(store: Store, dataset: "Dataset | Preview") -> Descriptions | None:
+    """What is said of the classes of a dataset; None where nothing is.
+
+    Raises:
+        RequestError: The file cannot be read, or is about other classes.
+    """
+    found = resolve.descriptions(store, dataset.name)
+    if found is None:
+        return None
+    said, file = found
+    try:
+        said.of(dataset.classes)
+    except ValueError as error:
+        raise RequestError(f"{file}: {error}") from error
+    return said
+
+
+def template_set(dataset: "Dataset | Preview", said: Descriptions | None = None) -> str:
+    """Name and digest of all sentences that a trial reads: the card's, and those of `said`."""
+    name = f"card-{digest([dataset.template, *dataset.templates])[:8]}"
+    return name if said is None else f"{name}{DESCRIBED}{said.digest(dataset.classes)[:8]}"
+
+
+def template_set_for(
+    store: Store, method: type[Method], dataset: "Dataset | Preview"
+) -> str | None:
+    """The template set of the trials of a method; None where it lacks descriptions.
+
+    Raises:
+        RequestError: As `descriptions_of`.
+    """
+    if not method.card.descriptions:
+        return template_set(dataset)
+    said = descriptions_of(store, dataset)
+    return None if said is None else template_set(dataset, said)
+
+
+def data_of(store: Store, dataset: Dataset, templates: str) -> TrialData:
+    """The dataset as a trial with such a template set was planned to see it.
+
+    Raises:
+        ValueError: What is said of the classes has changed since.
+    """
+    if DESCRIBED not in templates:
+        return TrialData(dataset)
+    said = descriptions_of(store, dataset)
+    if said is None or template_set(dataset, said) != templates:
+        raise ValueError(
+            f"the descriptions of {dataset.name} have changed since this run was planned: start "
+            "it again, and the new ones are read."
+        )
+    return TrialData(dataset, said)
+
+
+def undescribed(method: str, dataset: str) -> str:
+    """Why a method has no trials on a dataset that nobody has described, and the way out."""
+    return (
+        f"{method} on {dataset}: it reads sentences about each class, and there are none. Give "
+        f"them with `shotboard datasets describe {dataset} --file FILE`."
+    )

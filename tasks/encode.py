@@ -13,13 +13,14 @@ from operators.backbones import BackboneCard
 from operators.episode import Episode
 from operators.features import FeatureStore, view_folder
 from operators.spec import TrialSpec
-from operators.trial import episode_of, views_shown
+from operators.trial import episode_of, unlabelled_of, views_shown
 from operators.views import View
+from tasks.choices import Backbones
 from tasks.data import TrialData
 from tasks.progress import Stage, stage
 from tasks.ray_cluster import WorkerPool
 from tasks.store import Store
-from tasks.worker import Context
+from tasks.worker import Context, Encoder
 
 CHUNK = 32  # images a call: about a second of a CPU core
 
@@ -28,6 +29,39 @@ def features_folder(store: Store, card: BackboneCard, dataset: Dataset) -> Path:
     """Folder of the features of a dataset under a backbone; each view has its own in there."""
     backbone = f"{card.name.replace('/', '--')}-{card.fingerprint}"
     return store.features / backbone / f"{dataset.name}-{dataset.fingerprint}"
+
+
+def encoders_of(spec: TrialSpec) -> set[tuple[str, str]]:
+    """Backbone and dataset of a trial, and what its teacher sees the dataset with."""
+    names = {spec.backbone} | ({spec.teacher.backbone} if spec.teacher else set())
+    return {(name, spec.dataset) for name in names}
+
+
+def contexts_of(
+    store: Store,
+    backbones: Backbones,
+    specs: Iterable[TrialSpec],
+    datasets: Mapping[str, Dataset],
+    run: Mapping[str, str | None],
+) -> dict[tuple[str, str], Context]:
+    """What trials share, by backbone and dataset.
+
+    Args:
+        store: Where features are.
+        backbones: Those of the trials and of their teachers.
+        specs: The trials.
+        datasets: By name.
+        run: Provenance; see `Context`.
+    """
+    encoders: dict[tuple[str, str], Encoder] = {}
+    for name, on in sorted({pair for spec in specs for pair in encoders_of(spec)}):
+        features = features_folder(store, backbones.cards[name], datasets[on])
+        encoders[name, on] = Encoder(backbones.references[name], features)
+    contexts: dict[tuple[str, str], Context] = {}
+    for (name, on), own in encoders.items():
+        others = {b: other for (b, d), other in encoders.items() if d == on and b != name}
+        contexts[name, on] = Context(own.backbone, datasets[on].folder, own.features, run, others)
+    return contexts
 
 
 @task(name="encode", task_run_name="encode-{title}", cache_policy=NO_CACHE, persist_result=False)
@@ -99,7 +133,7 @@ def needed_rows(specs: Iterable[TrialSpec], dataset: Dataset) -> Mapping[View | 
     """Row ids, sorted, that any of the trials reads under each view whose features are kept.
 
     All rows of an episode are read as the centre crop (None), its training rows under the views
-    of a bank as well.
+    of a bank as well; so are those without labels, where a method learns from them.
     """
     table = TrialData(dataset).table
     episodes: dict[tuple[object, ...], Episode] = {}
@@ -109,7 +143,11 @@ def needed_rows(specs: Iterable[TrialSpec], dataset: Dataset) -> Mapping[View | 
         if draw not in episodes:
             episodes[draw] = episode_of(spec, table)
             parts.setdefault(None, {})[draw] = episodes[draw].rows
+        trained: dict[tuple[object, ...], np.ndarray] = {draw: episodes[draw].train}
+        if (domain := unlabelled_of(spec, table, episodes[draw])) is not None:
+            key = spec.protocol, spec.setting
+            trained[key] = parts[None][key] = domain.rows
         for view in views_shown(spec):
             if view is not None and view.kept:
-                parts.setdefault(view, {})[draw] = episodes[draw].train
+                parts.setdefault(view, {}).update(trained)
     return {view: np.unique(np.concatenate([*rows.values()])) for view, rows in parts.items()}

@@ -12,6 +12,7 @@ FLAGS = {
     "test_time": "test-time: adapts to every test image",
     "external_knowledge": "external knowledge: reads texts that are not in the dataset",
     "teacher": "teacher: learns from another tuned model",
+    "unlabelled": "unlabelled: learns from all images of the train split, without their labels",
 }
 
 
@@ -30,6 +31,7 @@ def facts(row: Mapping[str, Any]) -> dict[str, str | list[str]]:
         "costs": card["cost"],
         "reads": "labelled images" if card["learns"] else "no labelled image",
         "needs": [f"{name}: {CAPABILITIES[name]}" for name in row["needs"]]
+        + ["descriptions: sentences about each class of the dataset"] * row["descriptions"]
         or "frozen features and text prompts, which every backbone has",
         "new classes": "classifies classes that it has not seen"
         if card["new_classes"]

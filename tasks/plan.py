@@ -1,51 +1,28 @@
 """From a suite to the trials it means: which are there, which are missing, which make no sense."""
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby, product
 from typing import Any
 
 from data_catalog import Dataset
 from data_catalog.wording import some
-from operators.backbones import BackboneCard, BackboneReference, BackboneUnavailable
+from operators.backbones import BackboneCard
 from operators.images import TRANSFORM_VERSION
 from operators.methods import Method
-from operators.methods.hyperparameters import resolve as resolve_hyperparameters
 from operators.methods.hyperparameters import variant
 from operators.protocols import Protocol
 from operators.spec import TrialSpec
 from tasks import resolve
-from tasks.data import Preview, template_set
+from tasks.choices import Backbones, Request, Taught, hyperparameters, taught_by, unfit
+from tasks.data import Preview, template_set_for, undescribed
 from tasks.resolve import RequestError
 from tasks.store import Store
 from tasks.suite import MethodChoice, Suite
 
 BUNDLE = 200  # most trials of one Prefect task
-
-
-@dataclass(frozen=True)
-class Backbones:
-    """The backbones of a request, by the name that stands on the board."""
-
-    references: Mapping[str, BackboneReference]
-    cards: Mapping[str, BackboneCard]
-
-
-@dataclass(frozen=True)
-class Request:
-    """A suite whose names have all become objects.
-
-    Attributes:
-        suite: What was asked for.
-        backbones: See `Backbones`.
-        skipped: Combinations that make no sense for this suite, and why.
-    """
-
-    suite: Suite
-    backbones: Backbones
-    skipped: tuple[str, ...]
+TRAIN_SPLIT = 64  # images a class, roughly, of which methods without labels read all
 
 
 @dataclass(frozen=True)
@@ -57,12 +34,19 @@ class Bundle:
         dataset: Its name.
         protocol: Key of `PROTOCOLS`.
         specs: The trials.
+        waits_for: Ids of trials that have to be over before these begin: their teachers.
     """
 
     backbone: str
     dataset: str
     protocol: str
     specs: tuple[TrialSpec, ...]
+    waits_for: frozenset[str] = frozenset()
+
+    @property
+    def trial_ids(self) -> frozenset[str]:
+        """Ids of its trials."""
+        return frozenset(spec.trial_id for spec in self.specs)
 
     @property
     def title(self) -> str:
@@ -94,77 +78,65 @@ class Plan:
         return tuple(spec for spec in self.specs if spec.trial_id not in self.done)
 
     def bundles(self) -> Iterator[Bundle]:
-        """The missing trials, by what they share; the longest first within each."""
+        """The missing trials, by what they share; the longest first within each.
 
-        def shared(spec: TrialSpec) -> tuple[str, str, str]:
-            return spec.backbone, spec.dataset, spec.protocol
+        Teachers come first, in bundles of their own, so that nobody waits for others in them;
+        then what waits for nothing; then the students of those teachers.
+        """
+        missing = {spec.trial_id for spec in self.missing}
+        teachers = {s.teacher.trial_id for s in self.missing if s.teacher} & missing
+
+        def shared(spec: TrialSpec) -> tuple[int, str, str, str]:
+            waits = spec.teacher is not None and spec.teacher.trial_id in teachers
+            turn = 0 if spec.trial_id in teachers else 1 + waits
+            return turn, spec.backbone, spec.dataset, spec.protocol
 
         for key, group in groupby(sorted(self.missing, key=shared), key=shared):
+            _, backbone, dataset, protocol = key
             specs = sorted(group, key=expected_cost, reverse=True)
             for start in range(0, len(specs), BUNDLE):
-                yield Bundle(*key, tuple(specs[start : start + BUNDLE]))
+                part = tuple(specs[start : start + BUNDLE])
+                waits_for = {s.teacher.trial_id for s in part if s.teacher} & teachers
+                yield Bundle(backbone, dataset, protocol, part, frozenset(waits_for))
 
 
 @dataclass
 class _Draft:
     specs: dict[str, TrialSpec] = field(default_factory=dict)
+    teachers: dict[str, TrialSpec] = field(default_factory=dict)
+    students: dict[str, str] = field(default_factory=dict)  # of a teacher's id: name of a method
     skipped: dict[str, None] = field(default_factory=dict)
     notices: dict[str, None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where trials are planned: what those of one backbone, dataset and protocol share."""
+
+    store: Store
+    suite: Suite
+    card: BackboneCard
+    dataset: "Dataset | Preview"
+    protocol_name: str
+
+    @property
+    def protocol(self) -> Protocol:
+        return resolve.protocol(self.protocol_name)
+
+    def learns(self, method: type[Method]) -> bool:
+        return self.protocol.learns and method.card.learns
+
+
 def expected_cost(spec: TrialSpec) -> float:
     """A rough order of trials by time: gradient steps, then shots."""
-    return spec.hyperparameters.get("epochs", 0) * max(1, spec.shots) + spec.shots
-
-
-def check(store: Store, suite: Suite) -> Request:
-    """Turns every name of a suite into an object and refuses what cannot be.
-
-    Raises:
-        RequestError: A name is unknown, a hyperparameter cannot work, a backbone cannot be
-            had, a method can do nothing on any of the backbones, or no trial remains.
-    """
-    for name in suite.datasets:
-        resolve.dataset_card(store, name)
-    protocols = {name: resolve.protocol(name) for name in suite.protocols}
-    methods = {choice.id: resolve.method(choice.id) for choice in suite.methods}
-    references = [
-        resolve.backbone(name)._replace(precision=suite.precision) for name in suite.backbones
-    ]
-    skipped: dict[str, None] = {}
-    possible = 0
-    for (name, protocol), choice in product(protocols.items(), suite.methods):
-        method = methods[choice.id]
-        reason = unfit(choice.id, method, name, protocol)
-        if reason:
-            skipped[reason] = None
-            continue
-        possible += 1
-        for shots in suite.shots:
-            hyperparameters(choice, method, protocol=name, shots=shots)
-    if not possible:
-        raise RequestError(f"nothing to run: {' '.join(skipped)}")
-    try:
-        cards = {reference.name: reference.describe() for reference in references}
-    except BackboneUnavailable as error:
-        raise RequestError(str(error)) from error
-    if len(cards) < len(references):
-        names = ", ".join(reference.name for reference in references)
-        raise RequestError(f"backbones {names}: two would have the same name; rename a folder.")
-    for name, method in methods.items():
-        lacks = {b: method.card.needs - card.capabilities for b, card in cards.items()}
-        if all(lacks.values()):
-            b, missing = next(iter(lacks.items()))
-            raise RequestError(
-                f"{name} needs {', '.join(sorted(missing))}, which {b} does not have. Choose "
-                "another backbone with --backbones, such as a CLIP with a ViT."
-            )
-    backbones = Backbones({reference.name: reference for reference in references}, cards)
-    return Request(suite, backbones, tuple(skipped))
+    method = resolve.METHODS.get(spec.method)
+    reads_all = method is not None and method.card.unlabelled
+    images = TRAIN_SPLIT if reads_all else max(1, spec.shots)
+    return spec.hyperparameters.get("epochs", 0) * images + spec.shots
 
 
 def make_plan(store: Store, request: Request, datasets: "Mapping[str, Dataset | Preview]") -> Plan:
-    """The trials of a request over ingested datasets.
+    """The trials of a request over ingested datasets, those of teachers included.
 
     Args:
         store: What is done is looked up here.
@@ -175,73 +147,132 @@ def make_plan(store: Store, request: Request, datasets: "Mapping[str, Dataset | 
         RequestError: No trial remains.
     """
     suite, draft = request.suite, _Draft(skipped=dict.fromkeys(request.skipped))
-    for name, dataset_name in product(request.backbones.cards, suite.datasets):
+    for name, dataset_name in product(request.backbones.asked, suite.datasets):
         card, dataset = request.backbones.cards[name], datasets[dataset_name]
         for protocol_name in suite.protocols:
-            protocol = resolve.protocol(protocol_name)
-            reason = unsuited(dataset, protocol)
+            place = _Place(store, suite, card, dataset, protocol_name)
+            reason = unsuited(dataset, place.protocol)
             if reason:
                 draft.skipped[f"{protocol_name} on {dataset_name}: {reason}"] = None
                 continue
-            if protocol.learns and isinstance(dataset, Dataset):
+            if place.protocol.learns and isinstance(dataset, Dataset):
                 _notice_small_classes(draft, dataset, suite)
             for choice in suite.methods:
-                _add(draft, suite, choice, card, dataset, protocol_name, protocol)
+                _add(draft, place, choice, request.backbones)
     if not draft.specs:
         raise RequestError(f"nothing to run: {' '.join(draft.skipped)}")
+    _add_teachers(draft)
     done = frozenset(draft.specs) & store.done()
     return Plan(
         suite, tuple(draft.specs.values()), done, tuple(draft.skipped), tuple(draft.notices)
     )
 
 
-def _add(
-    draft: _Draft,
-    suite: Suite,
-    choice: MethodChoice,
-    card: BackboneCard,
-    dataset: "Dataset | Preview",
-    protocol_name: str,
-    protocol: Protocol,
-) -> None:
+def _add(draft: _Draft, place: _Place, choice: MethodChoice, backbones: Backbones) -> None:
     """Adds the trials of one method, or says why there are none."""
-    method = resolve.method(choice.id)
-    if unfit(choice.id, method, protocol_name, protocol):
+    method, suite = resolve.method(choice.id), place.suite
+    if unfit(choice.id, method, place.protocol_name, place.protocol):
         return
-    missing = method.card.needs - card.capabilities
-    if missing:
-        draft.skipped[f"{choice.id} on {card.name}: it has no {', '.join(sorted(missing))}."] = None
+    if reason := _obstacle(place, choice.id, method):
+        draft.skipped[reason] = None
         return
-    learns = protocol.learns and method.card.learns
+    learns = place.learns(method)
     for shots in suite.shots if learns else (0,):
-        values = hyperparameters(choice, method, protocol=protocol_name, shots=shots)
-        if values.get("selection") == "val" and isinstance(dataset, Dataset):
-            _refuse_without_validation(choice.id, dataset)
-        views = suite.views if learns and method.view_epochs(values) else "none"
-        if learns and views != suite.views:
-            draft.notices[f"{choice.id} learns from centre crops alone: its views are none."] = None
-        cell: dict[str, Any] = {  # what its trials share: thousands may differ by seed alone
-            "method": choice.id,
-            "method_revision": method.revision,
-            "hyperparameters": values,
-            "backbone": card.name,
-            "backbone_fingerprint": card.fingerprint or "",
-            "dataset": dataset.name,
-            "dataset_fingerprint": dataset.fingerprint,
-            "protocol": protocol_name,
-            "protocol_revision": protocol.revision,
-            "shots": shots,
-            "setting": suite.setting,
-            "selection": str(values.get("selection", "last")),
-            "template_set": template_set(dataset),
-            "transform_version": TRANSFORM_VERSION,
-            "views": views,
-            "precision": suite.precision,
-            "test_rows_per_class": suite.test_rows_per_class,
-        }
+        cell = _cell(draft, place, choice, method, shots)
+        teacher = taught_by(choice, method, cell["hyperparameters"])
+        teachers = _teachers(draft, place, choice.id, teacher, shots, backbones)
+        if teacher is not None and not teachers:
+            return
         for seed in suite.seeds if learns else (0,):
-            spec = TrialSpec(seed=seed, **cell)
+            spec = TrialSpec(seed=seed, teacher=teachers.get(seed), **cell)
             draft.specs[spec.trial_id] = spec
+
+
+def _obstacle(place: _Place, name: str, method: type[Method]) -> str:
+    """Why a method has no trials on a backbone and a dataset; empty if it has."""
+    missing = method.card.needs - place.card.capabilities
+    if missing:
+        return f"{name} on {place.card.name}: it has no {', '.join(sorted(missing))}."
+    if template_set_for(place.store, method, place.dataset) is None:
+        return undescribed(name, place.dataset.name)
+    return ""
+
+
+def _cell(
+    draft: _Draft, place: _Place, choice: MethodChoice, method: type[Method], shots: int
+) -> dict[str, Any]:
+    """What the trials of a cell share: thousands may differ by seed alone."""
+    suite, dataset, protocol = place.suite, place.dataset, place.protocol
+    values = hyperparameters(choice, method, protocol=place.protocol_name, shots=shots)
+    if values.get("selection") == "val" and isinstance(dataset, Dataset):
+        _refuse_without_validation(choice.id, dataset)
+    learns = place.learns(method)
+    views = suite.views if learns and method.view_epochs(values) else "none"
+    if learns and views != suite.views:
+        draft.notices[f"{choice.id} learns from centre crops alone: its views are none."] = None
+    differs = method.card.unlabelled and protocol.new_classes
+    if suite.setting == "clean" and not differs:
+        draft.notices[
+            f"{choice.id} in {place.protocol_name}: clean is the same as paper, which its trials "
+            "are filed under."
+        ] = None
+    return {
+        "method": choice.id,
+        "method_revision": method.revision,
+        "hyperparameters": values,
+        "backbone": place.card.name,
+        "backbone_fingerprint": place.card.fingerprint or "",
+        "dataset": dataset.name,
+        "dataset_fingerprint": dataset.fingerprint,
+        "protocol": place.protocol_name,
+        "protocol_revision": protocol.revision,
+        "shots": shots,
+        "setting": suite.setting if differs else "paper",
+        "selection": str(values.get("selection", "last")),
+        "template_set": template_set_for(place.store, method, dataset),
+        "transform_version": TRANSFORM_VERSION,
+        "views": views,
+        "precision": suite.precision,
+        "test_rows_per_class": suite.test_rows_per_class,
+    }
+
+
+def _teachers(
+    draft: _Draft,
+    place: _Place,
+    student: str,
+    taught: Taught | None,
+    shots: int,
+    backbones: Backbones,
+) -> dict[int, TrialSpec]:
+    """The trial of the teacher by seed of the student; none where it has no place here."""
+    if taught is None:
+        return {}
+    if taught.backbone:
+        place = replace(place, card=backbones.cards[resolve.backbone(taught.backbone).name])
+    if reason := _obstacle(place, taught.choice.id, taught.method):
+        draft.skipped[f"{student}: its teacher has no place: {reason}"] = None
+        return {}
+    learns = place.learns(taught.method)
+    cell = _cell(draft, place, taught.choice, taught.method, shots if learns else 0)
+    found = {seed: TrialSpec(seed=seed if learns else 0, **cell) for seed in place.suite.seeds}
+    for spec in found.values():
+        draft.teachers[spec.trial_id] = spec
+        draft.students[spec.trial_id] = student
+    return found
+
+
+def _add_teachers(draft: _Draft) -> None:
+    """Puts the trials of teachers before all others, and says which of them nobody asked for."""
+    added: dict[tuple[str, str, str], int] = {}
+    for trial_id, spec in draft.teachers.items():
+        if trial_id not in draft.specs:
+            key = spec.method, spec.backbone, draft.students[trial_id]
+            added[key] = added.get(key, 0) + 1
+    for (method, backbone, student), count in added.items():
+        trials = f"{count} trial{'s' * (count > 1)} of {method} on {backbone}"
+        draft.notices[f"{student} learns from a teacher: {trials} added."] = None
+    draft.specs = {**draft.teachers, **draft.specs}
 
 
 def _refuse_without_validation(name: str, dataset: Dataset) -> None:
@@ -264,38 +295,6 @@ def unsuited(dataset: "Dataset | Preview", protocol: Protocol) -> str:
     return ""
 
 
-def unfit(name: str, method: type[Method], protocol_name: str, protocol: Protocol) -> str:
-    """Why a method has no place in a protocol; empty if it has."""
-    if method.card.learns and not protocol.learns:
-        return f"{name} in {protocol_name}: it learns from labelled images, and there are none."
-    if protocol.new_classes and not method.card.new_classes:
-        return (
-            f"{name} in {protocol_name}: it learns something of its own for each class and cannot "
-            "classify new ones."
-        )
-    return ""
-
-
-def hyperparameters(
-    choice: MethodChoice, method: type[Method], *, protocol: str, shots: int
-) -> dict[str, Any]:
-    """All hyperparameters of a chosen method.
-
-    Raises:
-        RequestError: A name or a value cannot be.
-    """
-    for name, value in choice.hyperparameters.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise RequestError(f"{choice.id}: {name}={value}: give a finite number.")
-    try:
-        return resolve_hyperparameters(
-            choice.id, method, choice.hyperparameters, protocol=protocol, shots=shots
-        )
-    except (LookupError, ValueError) as error:
-        text = error.args[0] if error.args else str(error)
-        raise RequestError(f"{choice.id}: {text}" if choice.id not in text else text) from error
-
-
 def variant_of(spec: TrialSpec) -> str:
     """What tells the cells of one method apart, as the board shows it."""
     method = resolve.METHODS.get(spec.method)
@@ -306,6 +305,8 @@ def variant_of(spec: TrialSpec) -> str:
         text += f" views={spec.views}"
     if spec.precision != "fp32":
         text += f" precision={spec.precision}"
+    if spec.setting != "paper":
+        text += f" setting={spec.setting}"
     if spec.test_rows_per_class is not None:
         text += f" test_rows_per_class={spec.test_rows_per_class}"
     return text.strip()

@@ -1,9 +1,11 @@
 """Names become objects here, once, before anything expensive starts."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TypeVar
 
 from data_catalog import CATALOG, Dataset, DatasetCard, current, registered_cards
+from data_catalog.descriptions import Descriptions, described
 from data_catalog.wording import did_you_mean
 from operators.backbones import BACKBONES, BackboneReference, is_location, reference
 from operators.methods import METHODS, Method
@@ -54,6 +56,18 @@ def dataset_card(store: Store, name: str) -> DatasetCard:
 def ingested(store: Store, name: str) -> Dataset | None:
     """The dataset that a name stands for now, or None before its ingestion."""
     return current(store.data / name)
+
+
+def descriptions(store: Store, name: str) -> tuple[Descriptions, Path] | None:
+    """What is said of the classes of a dataset, and in which file; None where nothing is.
+
+    Raises:
+        RequestError: The file cannot be read.
+    """
+    try:
+        return described(name, store.cards)
+    except ValueError as error:
+        raise RequestError(str(error)) from error
 
 
 def method(name: str) -> type[Method]:

@@ -146,6 +146,11 @@ class Store:
         """Keeps the last error of a trial, so that the board can show it."""
         write_atomic(self.failures / f"{trial_id}.json", json.dumps(error, indent=1).encode())
 
+    def failure(self, trial_id: str) -> str:
+        """The last error of a trial; empty where none is known."""
+        file = self.failures / f"{trial_id}.json"
+        return json.loads(file.read_text())["error"] if file.is_file() else ""
+
     def clear_failure(self, trial_id: str) -> None:
         """Forgets the error of a trial that has completed since."""
         (self.failures / f"{trial_id}.json").unlink(missing_ok=True)

@@ -56,7 +56,11 @@ class Suite(BaseModel):
         description="How training images are seen: none (centre crop), bank:K (K random views in "
         "turn, encoded once) or fresh (a new random view every epoch)",
     )
-    setting: Literal["paper"] = "paper"
+    setting: Literal["paper", "clean"] = Field(
+        default="paper",
+        description="paper: as published, quirks included; clean: images without labels are those "
+        "of the learned classes alone",
+    )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         default="fp32",
         description="Of the frozen encoders; what is learned, logits and losses are in fp32",

@@ -4,7 +4,7 @@ import os
 import traceback
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from data_catalog import Dataset
     from operators.backbones import Backbone, BackboneReference
     from operators.features import FeatureStore, Images
+    from operators.methods import Teacher
     from operators.spec import TrialSpec
     from operators.trial import Outcome
     from operators.views import View
@@ -27,6 +28,18 @@ if TYPE_CHECKING:
 
 COMMITS = 2  # trials of a worker that wait for the disk side by side, while it computes the next
 STORES_OPEN = 64  # feature stores that a worker keeps mapped; each is two open files
+
+
+class Encoder(NamedTuple):
+    """How a backbone sees the dataset of a bundle.
+
+    Attributes:
+        backbone: Which weights to load, and in which precision.
+        features: Folder of the features under the backbone, all views.
+    """
+
+    backbone: "BackboneReference"
+    features: Path
 
 
 @dataclass(frozen=True)
@@ -38,12 +51,14 @@ class Context:
         dataset: Folder of the ingested dataset.
         features: Folder of its features under the backbone, all views.
         run: Provenance that only the driver knows: suite, flow_run_id, git_commit.
+        teachers: Backbones of teachers that are not the bundle's own, by name.
     """
 
     backbone: "BackboneReference"
     dataset: Path
     features: Path
     run: Mapping[str, str | None]
+    teachers: Mapping[str, Encoder] = field(default_factory=dict)
 
 
 class Done(NamedTuple):
@@ -108,8 +123,9 @@ class TrialWorker:
             outcome = run_trial(
                 spec,
                 backbone,
-                self._data(context.dataset),
-                self._images(dataset, backbone, context),
+                self._data(context.dataset, spec.template_set),
+                self._images(dataset, backbone, context.features, context.backbone.precision),
+                None if spec.teacher is None else self._teacher(spec.teacher, context),
             )
             files = self._files(spec, outcome, started, context)
         except OSError:
@@ -178,21 +194,51 @@ class TrialWorker:
         self.store.clear_failure(spec.trial_id)
         return Done(spec.trial_id, "")
 
-    def _read_data(self, folder: Path) -> "TrialData":
-        from tasks.data import TrialData
+    def _read_data(self, folder: Path, templates: str) -> "TrialData":
+        from tasks.data import data_of
 
-        return TrialData(self._dataset(folder))
+        return data_of(self.store, self._dataset(folder), templates)
 
-    def _images(self, dataset: "Dataset", backbone: "Backbone", context: Context) -> "Images":
+    def _teacher(self, spec: "TrialSpec", context: Context) -> "Teacher":
+        """What a trial of the store has learned, ready to teach.
+
+        Raises:
+            ValueError: The trial is not in the store.
+        """
+        from safetensors.torch import load_file
+
+        from operators.trial import teacher_of
+
+        folder = self.store.trial(spec.trial_id)
+        if not folder.exists():
+            raise ValueError(
+                f"its teacher, {spec.method} on {spec.backbone} (trial {spec.trial_id}), has no "
+                f"prompt: {self._trouble(spec)} Mend that, or choose another with teacher=NAME."
+            )
+        data = self._data(context.dataset, spec.template_set)
+        learned = load_file(folder / "prompt.safetensors", device=self.device)
+        own = context.teachers.get(spec.backbone)
+        if own is None:
+            return teacher_of(spec, self._backbone(context.backbone), data, learned, None)
+        backbone, dataset = self._backbone(own.backbone), self._dataset(context.dataset)
+        images = self._images(dataset, backbone, own.features, own.backbone.precision)
+        return teacher_of(spec, backbone, data, learned, images)
+
+    def _trouble(self, spec: "TrialSpec") -> str:
+        """Why a trial is not in the store, as a sentence."""
+        error = self.store.failure(spec.trial_id)
+        return f"it failed: {error}" if error else "it has not been computed."
+
+    def _images(
+        self, dataset: "Dataset", backbone: "Backbone", features: Path, precision: str
+    ) -> "Images":
         """Reads features from the stores, and encodes what is in none."""
         from operators.features import Images, view_folder
 
         return Images(
             dataset.images,
             backbone,
-            lambda view: self._features(
-                view_folder(context.features, view, context.backbone.precision)
-            ),
+            lambda view: self._features(view_folder(features, view, precision)),
         )
 
     def _load_backbone(self, which: "BackboneReference") -> "Backbone":

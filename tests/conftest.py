@@ -6,6 +6,7 @@ installed, and only modules that are imported after that are checked.
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,22 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for each other slow small sums
 
 NAMES = ("cat", "a very small orange boat", "dog", "oak tree")
+DESCRIPTIONS = (
+    ("a cat has soft fur and a long tail.", "a photo of a cat with two ears."),
+    ("a boat on the sea.",),
+    ("a dog with a wet nose, which barks.", "a photo of a dog.", "a brown dog in the grass."),
+    ("an oak tree has green leaves and a thick brown trunk, under which a dog may sleep all day.",),
+)
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Files that start servers come first, since they wait more than they compute; then large ones.
+
+    Whole files are handed out in this order: `--dist loadfile --no-loadscope-reorder`.
+    """
+    sizes = Counter(item.path for item in items)
+    waiting = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in waiting, -sizes[item.path], item.path))
 
 
 @pytest.fixture(scope="session")
@@ -225,12 +242,12 @@ def precise():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def classes():
-    """Four classes whose names have very different lengths."""
+    """Four classes whose names have very different lengths, as have their descriptions."""
     from operators.episode import Classes
 
-    return Classes(NAMES, ("a photo of a {}.",))
+    return Classes(NAMES, ("a photo of a {}.",), descriptions=DESCRIPTIONS)
 
 
 class Drawn:
@@ -259,7 +276,7 @@ class Drawn:
         raise AssertionError("pixels were asked for, where frozen features do")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def drawn_images():
     """Makes a source of features that lie around a direction of their own for each label."""
     return lambda labels, width, **how: Drawn(_around_centres(labels, width, **how))
@@ -288,7 +305,7 @@ class Pictures:
         return self.values[rows]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def drawn_pictures():
     """Makes a source of pictures for a backbone; those of a label resemble each other."""
 
@@ -300,7 +317,7 @@ def drawn_pictures():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def few_shot(drawn_images):
     """Makes what `fit` is given, of the labels of its train and validation images."""
     import torch
@@ -319,6 +336,35 @@ def few_shot(drawn_images):
         return FewShot(int(np.bincount(labels[: len(train)]).max()), *parts)
 
     return make
+
+
+@pytest.fixture
+def taught():
+    """Gives what a method learns from beside labels: `teacher` for its constructor, and shots.
+
+    The teacher is zero-shot classification with the student's backbone.
+    """
+    from dataclasses import replace
+
+    import torch
+
+    from operators.episode import Batch, Unlabelled
+    from operators.methods import METHODS, Teacher
+
+    class Taught:
+        def by(self, method, backbone, classes):
+            if not method.card.teacher:
+                return {}
+            teacher = METHODS["zero-shot"](backbone, classes, generator=torch.Generator())
+            return {"teacher": Teacher(teacher.eval())}
+
+        def on(self, method, shots, classes):
+            if not method.card.unlabelled:
+                return shots
+            images = Batch(shots.train._source, shots.train.rows, None)
+            return replace(shots, unlabelled=Unlabelled(images, classes))
+
+    return Taught()
 
 
 @pytest.fixture

@@ -147,6 +147,13 @@ def test_the_card_in_yaml_is_one():
     assert DatasetCard.from_yaml(TITLED["datasets/flowers.yaml"]).classes[0] == "daisy"
 
 
+def test_the_descriptions_in_json_are_some():
+    from data_catalog.descriptions import Descriptions
+
+    (text,) = (block["text"] for block in BLOCKS if block["language"] == "json")
+    assert len(Descriptions.from_json(text).of(["daisy", "rose", "tulip"])[0]) == 2
+
+
 @pytest.mark.parametrize("path", [METHOD_FILE, DATASET_FILE])
 @pytest.mark.parametrize("check", [["check"], ["format", "--check"]], ids=" ".join)
 def test_an_example_passes_the_linter(path, check):

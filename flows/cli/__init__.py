@@ -21,9 +21,10 @@ app = typer.Typer(
 def main() -> NoReturn:
     """Runs the command line."""
     set_defaults()
-    from flows.cli import listing, pretraining, reading, running  # registers the commands
+    # Importing them registers the commands.
+    from flows.cli import describing, listing, pretraining, reading, running
 
-    del listing, pretraining, reading, running
+    del describing, listing, pretraining, reading, running
     try:
         app(standalone_mode=True)
     except BrokenPipeError:  # `shotboard sql .. | head`

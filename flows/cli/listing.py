@@ -188,7 +188,7 @@ def list_methods(as_json: AsJson = False) -> None:
                     r["method"],
                     r["title"],
                     "yes" if r["card"]["new_classes"] else "no",
-                    r["needs"],
+                    [*r["needs"], *["descriptions"] * r["descriptions"]],
                     r["card"]["tunes"],
                 ]
                 for r in rows

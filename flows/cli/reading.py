@@ -22,6 +22,7 @@ from flows.cli.common import (
     print_table,
     write_file,
 )
+from operators.spec import TrialSpec
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def show(
         if as_json:
             print_json(values)
             return
-        spec = values["spec"]
+        spec = TrialSpec.from_json(values["spec"]).identity()  # a teacher by its id
         out.print(f"trial {values['trial_id']}   cell {values['cell_id']}\n")
         print_table(["", ""], [[k, _short(v)] for k, v in spec.items()], title="specification")
         print_table(

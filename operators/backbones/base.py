@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from operators.accounting import Flops, counted
 from operators.backbones.flops import full_layers, gradient_since
+from operators.backbones.merged_calls import TextCall
 from operators.backbones.packed_text import TEXT_BUDGET, PackedText
 from operators.backbones.prompts import DeepPrompts, TextPrompts, refuse_deep_text
 from operators.backbones.transformer import Attention, Tower
 from operators.images import TRANSFORM_VERSION, Preprocessing
 from operators.shapes import Float, Int
 from operators.spec import ID_LENGTH
+from operators.stacking import merged
 
 PromptPlace = Literal["last", "second"]  # of visual prompts, among the tokens of an image
 KeptTokens = Literal["all", "class"]  # of the states after a layer
@@ -139,13 +141,19 @@ class Backbone(ABC):
     padded_length: int | None = None
     text_output_flops: int = 0
 
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
+    def tokenize(self, texts: Sequence[str], *, cut: bool = False) -> Tokens:
         """Token ids of `texts`, with the family's start and end tokens.
+
+        Args:
+            texts: Class prompts, or sentences from elsewhere.
+            cut: A text that is longer than the tower reads loses its last words, as in CLIP's
+                `truncate`, and is not refused.
 
         Raises:
             ValueError: A text is longer than the tower reads; the message names it.
         """
-        batch = self.tokenizer(list(texts), padding=True, return_tensors="pt")
+        limit = {"truncation": True, "max_length": self.context_length} if cut else {}
+        batch = self.tokenizer(list(texts), padding=True, return_tensors="pt", **limit)
         lengths = batch["attention_mask"].sum(dim=1)
         self.refuse_long(texts, lengths.tolist())
         return Tokens(batch["input_ids"].to(self.device), (lengths - 1).to(self.device))
@@ -184,6 +192,8 @@ class Backbone(ABC):
         context: Float[Tensor, "*s c m w"],
         deep_prompts: DeepPrompts | None = None,
         attention: Mapping[int, Attention] | None = None,
+        *,
+        share: int = 1,
     ) -> Float[Tensor, "*s k d"]:
         """Features of k texts with learned tokens in their slots: where text prompts go in.
 
@@ -197,19 +207,23 @@ class Backbone(ABC):
                 later layers; (j, s, m, w) where each image has its own.
             attention: What attends in some layers instead of the usual softmax; it is shown each
                 text on its own, padded, whatever the fast path does in the others.
+            share: Calls of one step among which `text_budget` is divided.
 
         Raises:
             ValueError: Deep prompts have no layer, or would replace the end of a text; or
                 `attention` names a layer that is not there.
         """
+        if attention is None:
+            call = TextCall(self, prompts, context, deep_prompts, share)
+            if (together := merged(call)) is not None:
+                return together
         tower = self.packed_text.tower
         if deep_prompts is not None:
             refuse_deep_text(deep_prompts, prompts, tower.shape.layers)
         tower.refuse_overrides(attention)
         stacked = context if context.ndim == 4 else context[None]
-        states = self.packed_text(
-            prompts, stacked, deep_prompts, attention, budget=self.text_budget
-        )
+        budget = self.text_budget // share
+        states = self.packed_text(prompts, stacked, deep_prompts, attention, budget=budget)
         features = self.text_outputs(states if context.ndim == 4 else states[0])
         self.count_texts(features, prompts, context, deep_prompts)
         return features
@@ -236,6 +250,8 @@ class Backbone(ABC):
         context: Float[Tensor, "*s c m w"],
         deep_prompts: DeepPrompts | None = None,
         attention: Mapping[int, Attention] | None = None,
+        *,
+        share: int = 1,
     ) -> Float[Tensor, "*s k d"]:
         """What `encode_prompts` must equal: every text filled in and encoded on its own."""
         if deep_prompts is not None:
@@ -321,6 +337,11 @@ class Backbone(ABC):
         )
 
     @property
+    def image_tokens(self) -> int:
+        """Tokens of one image in the image tower, without prompts; 0 where it has none."""
+        return 0
+
+    @property
     @abstractmethod
     def image_flops(self) -> int:
         """Operations of one image without prompts through the whole image tower, forward."""
@@ -334,11 +355,13 @@ class Backbone(ABC):
         return unit(self.whole_text_features(texts))
 
     @torch.no_grad()
-    def whole_text_features(self, texts: Sequence[str]) -> Float[Tensor, "k d"]:
-        """Features of whole texts, not normalised."""
+    def whole_text_features(
+        self, texts: Sequence[str], *, cut: bool = False
+    ) -> Float[Tensor, "k d"]:
+        """Features of whole texts, not normalised; `cut` as in `tokenize`."""
         parts = []
         for start in range(0, len(texts), TEXT_BATCH):
-            tokens = self.tokenize(texts[start : start + TEXT_BATCH])
+            tokens = self.tokenize(texts[start : start + TEXT_BATCH], cut=cut)
             embeddings, no_slots = self.embed(tokens.ids), tokens.ids[:, :0]
             prompts = TextPrompts(tokens.ids, embeddings, tokens.end, no_slots)
             parts.append(self.encode_prompts(prompts, embeddings[:1, :0]))

@@ -217,7 +217,8 @@ class PackedText:
         which.scatter_(1, part.slots, torch.arange(m, device=which.device).expand(k, -1))
         slot = which.flatten()[plan.source].masked_fill(plan.text == PADDING, -1)
         slots = (slot >= 0).nonzero()[:, 0]
-        context = slot[slots] if shared else slot[slots] + m * (start + plan.text[slots])
+        owner = start + plan.text[slots].clamp(min=0)  # a text alone shares its prefix with none
+        context = slot[slots] if shared else slot[slots] + m * owner
         inputs = self.inputs(part.embeddings.flatten(0, 1)[plan.source], plan.position)
         first = self.layers[0]
         bias = torch.zeros(plan.mask.shape, dtype=inputs.dtype, device=inputs.device)

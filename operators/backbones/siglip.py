@@ -111,13 +111,14 @@ class Siglip(ViTBackbone):
         """Loads the weights that `card` describes."""
         return cls(card, fetch(location), device, dtype)
 
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
+    def tokenize(self, texts: Sequence[str], *, cut: bool = False) -> Tokens:
         """See `Backbone.tokenize`; every text is padded to the full length.
 
         In lower case, as all texts were in training; the tokenizer of SigLIP 2 leaves that to
         its callers.
         """
-        rows = self.tokenizer([text.lower() for text in texts]).input_ids
+        limit = {"truncation": True, "max_length": self.context_length} if cut else {}
+        rows = self.tokenizer([text.lower() for text in texts], **limit).input_ids
         lengths = [len(row) for row in rows]
         self.refuse_long(texts, lengths)
         padding = self.tokenizer.pad_token_id

@@ -22,6 +22,7 @@ from operators.backbones.base import (
     widened,
 )
 from operators.backbones.flops import full_layers, gradient_since, product
+from operators.backbones.merged_calls import ImageCall
 from operators.backbones.packed_text import PackedText, Pool
 from operators.backbones.prompts import DeepPrompts
 from operators.backbones.transformer import (
@@ -32,6 +33,7 @@ from operators.backbones.transformer import (
     fold_quick_gelu,
 )
 from operators.shapes import Float, Int
+from operators.stacking import merged
 
 
 class ViTBackbone(Backbone):
@@ -153,6 +155,10 @@ class ViTBackbone(Backbone):
         attention: Mapping[int, Attention] | None = None,
     ) -> Float[Tensor, "b d"]:
         """See `Backbone.encode_images`."""
+        if attention is None:
+            call = ImageCall(self, pixels, prompts, place, deep_prompts)
+            if (together := merged(call)) is not None:
+                return together
         self.refuse_inserted(deep_prompts)
         tokens = self.prompted(self.embed_images(pixels), prompts, place)
         return self.encode_tokens(tokens, deep_prompts, attention)
@@ -236,9 +242,14 @@ class ViTBackbone(Backbone):
         """Operations from so many tokens of so many images after the last layer to features."""
 
     @property
+    def image_tokens(self) -> int:
+        """See `Backbone.image_tokens`."""
+        return len(self.image_positions)
+
+    @property
     def image_flops(self) -> int:
         """See `Backbone.image_flops`."""
-        tokens = len(self.image_positions)
+        tokens = self.image_tokens
         layers = [*full_layers(self.image_tower.shape, 1, tokens), self.output_flops(1, tokens)]
         return self.patch_flops + forward(layers)
 

@@ -112,7 +112,7 @@ def _name_variants(
     connection: Connection, variant: Mapping[str, str] | Callable[[TrialSpec], str] | None
 ) -> None:
     """Names the variant of every cell again, for the naming may have changed."""
-    names = list(TrialSpec.__dataclass_fields__)
+    names = [name for name in TrialSpec.__dataclass_fields__ if name != "teacher"]
     cells = connection.execute(
         f"SELECT DISTINCT ON (cell_id) cell_id, {', '.join(names)} FROM trials"
     ).fetchall()

@@ -58,6 +58,7 @@ TRIALS = pa.schema(
         ("file_stamp", pa.string()),
         ("tune_flops", pa.int64()),
         ("plain_tune_flops", pa.int64()),
+        ("teacher_trial_id", pa.string()),
     ]
 )
 METRICS = pa.schema(
@@ -229,11 +230,13 @@ def utc(text: str | None) -> datetime | None:
 
 def _identity(spec: TrialSpec, trial_id: str) -> dict[str, Any]:
     """The columns that both completed and failed trials have."""
+    fields = {name: getattr(spec, name) for name in spec.__dataclass_fields__ if name != "teacher"}
     return {
-        **vars(spec),
+        **fields,
         "hyperparameters": json.dumps(spec.hyperparameters, sort_keys=True),
         "trial_id": trial_id,
         "cell_id": spec.cell_id,
+        "teacher_trial_id": spec.teacher.trial_id if spec.teacher else None,
         "variant": "",
     }
 

@@ -44,7 +44,8 @@ CREATE TABLE trials (
     failed_at TIMESTAMP,
     file_stamp VARCHAR,
     tune_flops BIGINT,
-    plain_tune_flops BIGINT
+    plain_tune_flops BIGINT,
+    teacher_trial_id VARCHAR
 );
 
 CREATE TABLE metrics (
@@ -87,8 +88,10 @@ CREATE TABLE methods (
     transductive BOOLEAN,
     test_time BOOLEAN,
     external_knowledge BOOLEAN,
+    descriptions BOOLEAN,
     teacher BOOLEAN,
-    card JSON
+    card JSON,
+    unlabelled BOOLEAN
 );
 
 CREATE TABLE backbones (

@@ -43,10 +43,13 @@ def kl_divergence(
     return temperature**2 * (wanted.exp() * gap).sum(dim=1)
 
 
-def logit_gap(found: Float[Tensor, "b k"], frozen: Float[Tensor, "b k"]) -> Float[Tensor, ""]:
-    """KL(softmax(frozen) || softmax(found)), summed over images, over the b k logits.
+def logit_gap(
+    found: Float[Tensor, "b k"], frozen: Float[Tensor, "b k"], temperature: float = 1.0
+) -> Float[Tensor, ""]:
+    """`kl_divergence` summed over images, over the b k logits.
 
-    Source: Khattak et al., "Self-regulating Prompts", ICCV 2023, equation 4; the order of the
-    two and the division by b k, not b, are in the authors' code.
+    Source: Khattak et al., "Self-regulating Prompts", ICCV 2023, equation 4; with a
+    temperature Li et al., "PromptKD", CVPR 2024, section 3. The order of the two in the first and
+    the division by b k, not b, in both are in the authors' codes.
     """
-    return kl_divergence(found, frozen).sum() / torch.numel(found)
+    return kl_divergence(found, frozen, temperature).sum() / torch.numel(found)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from operators.backbones import Backbone, unit
-from operators.episode import Batch, Classes, FewShot
+from operators.episode import Batch, Classes, FewShot, ImageSource
 from operators.methods.class_text import class_vectors
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
-EPISODE = ("backbone", "classes", "generator")  # constructor arguments that say on what, not how
+# Constructor arguments that say on what, not how.
+EPISODE = ("backbone", "classes", "generator", "teacher")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,9 @@ class MethodCard:
         transductive: It sees unlabelled test images or new class names while it learns.
         test_time: It adapts to every test image.
         external_knowledge: It reads texts that are not in the dataset.
-        teacher: It learns from another tuned model.
+        descriptions: Those texts are sentences about each class, which the dataset must come with.
+        teacher: It learns from another tuned model; it has a `Teaching` and takes a `Teacher`.
+        unlabelled: It learns from all images of the train split, without their labels.
         departures: Where it differs from the published code, one sentence each.
     """
 
@@ -48,8 +51,25 @@ class MethodCard:
     transductive: bool = False
     test_time: bool = False
     external_knowledge: bool = False
+    descriptions: bool = False
     teacher: bool = False
+    unlabelled: bool = False
     departures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teaching:
+    """Which tuned model a method learns from: a trial of its own on the same draw.
+
+    Attributes:
+        teacher: Id in `METHODS`.
+        teacher_backbone: Name, folder or hub id; empty for the student's own.
+        teacher_hyperparameters: What differs from the teacher's published settings, by name.
+    """
+
+    teacher: str
+    teacher_backbone: str = ""
+    teacher_hyperparameters: dict | None = None
 
 
 class Method(nn.Module, ABC):
@@ -65,6 +85,7 @@ class Method(nn.Module, ABC):
         card: What it is.
         revision: Moves when its numbers do.
         tuning: Published settings of the tuning loop; None where it takes no gradient steps.
+        teaching: The published teacher; None where it learns from no other tuned model.
         backbone: Frozen; its parameters are not this module's.
         classes: What the logits choose from.
     """
@@ -72,21 +93,24 @@ class Method(nn.Module, ABC):
     card: ClassVar[MethodCard]
     revision: ClassVar[int] = 1
     tuning: ClassVar[Tuning | None] = None
+    teaching: ClassVar[Teaching | None] = None
 
     def __new__(cls, *_: Any, **keywords: Any):
-        """Remembers the hyperparameters, so that `with_classes` can build a twin."""
+        """Remembers what `with_classes` builds a twin with."""
         self = super().__new__(cls)
         given = {name: value for name, value in keywords.items() if name not in EPISODE}
         self.hyperparameters = given
+        self.taught = {"teacher": keywords["teacher"]} if "teacher" in keywords else {}
         return self
 
     hyperparameters: dict[str, Any]
+    taught: dict[str, "Teacher"]
 
     def __init__(self, backbone: Backbone, classes: Classes) -> None:
         """Holds the backbone and the classes.
 
         Raises:
-            ValueError: The backbone lacks something that the method needs.
+            ValueError: The backbone or the classes lack something that the method needs.
         """
         super().__init__()
         lacking = self.card.needs - backbone.card.capabilities
@@ -94,6 +118,11 @@ class Method(nn.Module, ABC):
             raise ValueError(
                 f"{self.card.title} needs {', '.join(sorted(lacking))}, which "
                 f"{backbone.card.name} does not have: use a CLIP with a ViT."
+            )
+        if self.card.descriptions and not classes.descriptions:
+            raise ValueError(
+                f"{self.card.title} reads sentences about each class, and there are none: give "
+                "`Classes` their descriptions."
             )
         self.backbone = backbone
         self.classes = classes
@@ -114,6 +143,14 @@ class Method(nn.Module, ABC):
 
         Raises:
             ValueError: Names the value and the rule.
+        """
+
+    @classmethod
+    def check_teacher(cls, teacher: "type[Method]") -> None:
+        """Refuses a method that it cannot learn from, before anything starts.
+
+        Raises:
+            ValueError: Says why not.
         """
 
     @classmethod
@@ -158,7 +195,8 @@ class Method(nn.Module, ABC):
                 "classify others."
             )
         build: Any = type(self)
-        twin = build(self.backbone, classes, generator=torch.Generator(), **self.hyperparameters)
+        given = {**self.taught, **self.hyperparameters}
+        twin = build(self.backbone, classes, generator=torch.Generator(), **given)
         twin.load_state_dict(self.state_dict())
         return twin.eval()
 
@@ -213,3 +251,44 @@ class StaticClassifier(Method):
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """Scaled cosine similarity of each image to each class vector."""
         return self.compare(batch, self.weights())
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A tuned method that another one learns from.
+
+    Attributes:
+        method: Tuned, on a backbone of its own or that of its student.
+        images: The student's dataset as the teacher's backbone reads it; None where that is the
+            student's own backbone.
+        known: Classes as the teacher reads them, which may be with descriptions where its student
+            reads none.
+    """
+
+    method: StaticClassifier
+    images: ImageSource | None = None
+    known: Classes | None = None
+
+    def over(self, classes: Classes) -> "Teacher":
+        """The same teacher of other classes.
+
+        Raises:
+            ValueError: What it learned belongs to the classes it was learned on.
+        """
+        if self.known is not None:
+            place = {name: position for position, name in enumerate(self.known.names)}
+            if all(name in place for name in classes.names):
+                classes = self.known.subset([place[name] for name in classes.names])
+        if classes == self.method.classes:
+            return self
+        return replace(self, method=self.method.with_classes(classes))
+
+    @property
+    def class_vectors(self) -> Float[Tensor, "k t"]:
+        """Its unit-norm class vectors, t numbers wide."""
+        return self.method.weights()
+
+    @torch.no_grad()
+    def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
+        """Its logits of its student's images."""
+        return self.method.logits(batch if self.images is None else batch.through(self.images))

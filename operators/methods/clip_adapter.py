@@ -17,7 +17,7 @@ from torch import Tensor
 from operators.backbones import Backbone
 from operators.episode import Batch, Classes
 from operators.methods.base import MethodCard, StaticClassifier
-from operators.methods.feature_head import Bottleneck
+from operators.methods.feature_head import Bottleneck, mixed, refuse_no_share
 from operators.shapes import Float
 from operators.tuning import Tuning
 
@@ -74,8 +74,7 @@ class ClipAdapter(StaticClassifier):
         """See `Method.check`."""
         if hyperparameters["reduction"] < 1:
             raise ValueError(f"reduction={hyperparameters['reduction']}: give at least 1.")
-        if not 0 <= hyperparameters["ratio"] <= 1:
-            raise ValueError(f"ratio={hyperparameters['ratio']}: give 0 to 1.")
+        refuse_no_share(hyperparameters, "ratio")
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """The hand-written prompts."""
@@ -83,5 +82,4 @@ class ClipAdapter(StaticClassifier):
 
     def image_features(self, batch: Batch) -> Float[Tensor, "b d"]:
         """The adapted features."""
-        features = batch.features
-        return self.ratio * self.adapter(features) + (1 - self.ratio) * features
+        return mixed(self.adapter, batch.features, self.ratio)

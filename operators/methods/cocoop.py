@@ -90,19 +90,22 @@ class CoCoOp(Method):
         refuse_below_one(hyperparameters, "n_context", "reduction")
         refuse_few_words(hyperparameters["n_context"], hyperparameters["context_init"])
 
-    def contexts(self, images: Float[Tensor, "b d"]) -> Float[Tensor, "b m w"]:
+    def contexts(self, images: Float[Tensor, "*b d"]) -> Float[Tensor, "*b m w"]:
         """The context of each image, v + h(x) (section 3.2), from its unit-norm feature."""
         shift = self.widen(F.relu(self.narrow(images)))
-        return self.context + shift[:, None]
+        return self.context + shift[..., None, :]
+
+    def rows(self, images: int) -> int:
+        """How many of some images are classified at once; all where a gradient is needed."""
+        return images if torch.is_grad_enabled() else max(1, PAIRS // len(self.classes))
 
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """Scaled cosine similarity of each image to the class vectors of its own context."""
-        images = unit(batch.features)
-        rows = len(images) if torch.is_grad_enabled() else max(1, PAIRS // len(self.classes))
-        return torch.cat([self.own_logits(part) for part in images.split(rows)])
+        index = torch.arange(len(batch), device=batch.device).split(self.rows(len(batch)))
+        return torch.cat([self.own_logits(batch.select(part)) for part in index])
 
-    def own_logits(self, images: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
-        """The logits of images whose features have unit norm, at once."""
-        contexts = self.contexts(images)[:, None]
-        texts = unit(self.backbone.encode_prompts(self.prompts, contexts))
+    def own_logits(self, batch: Batch) -> Float[Tensor, "b k"]:
+        """The logits of images at once."""
+        images = unit(batch.features)
+        texts = unit(self.backbone.encode_prompts(self.prompts, self.contexts(images)[:, None]))
         return self.backbone.logit_scale * torch.einsum("bd,bkd->bk", images, texts)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from operators.backbones import Backbone, DeepPrompts, TextPrompts
-from operators.backbones.transformer import TowerShape
+from operators.backbones.transformer import Attention, TowerShape
 from operators.episode import Batch
 from operators.methods.prompt_tokens import random_context
 from operators.shapes import Float
@@ -62,29 +62,54 @@ def started_image_tokens(
 
 
 def prompted_texts(
-    backbone: Backbone, prompts: TextPrompts, tokens: Float[Tensor, "depth m w"]
+    backbone: Backbone,
+    prompts: TextPrompts,
+    tokens: Float[Tensor, "depth m w"],
+    *,
+    first: Float[Tensor, "k m w"] | None = None,
+    attention: Mapping[int, Attention] | None = None,
 ) -> Float[Tensor, "k d"]:
-    """Features of texts whose first m own tokens are learned, in `depth` layers."""
+    """Features of texts whose first m own tokens are learned, in `depth` layers.
+
+    Args:
+        backbone: With the text tower.
+        prompts: The texts.
+        tokens: Of each prompted layer.
+        first: Tokens of each text's own at the input, in place of `tokens[0]`.
+        attention: What attends in some layers instead of the usual softmax.
+    """
     deep = DeepPrompts(tokens[1:], start=backbone.text_start) if len(tokens) > 1 else None
-    return backbone.encode_prompts(prompts, tokens[:1], deep)
+    return backbone.encode_prompts(prompts, tokens[:1] if first is None else first, deep, attention)
 
 
 def prompted_images(
-    backbone: Backbone, batch: Batch, tokens: Float[Tensor, "depth m v"]
+    backbone: Backbone,
+    batch: Batch,
+    tokens: Float[Tensor, "depth m v"],
+    *,
+    attention: Mapping[int, Attention] | None = None,
 ) -> Float[Tensor, "b d"]:
     """Features of images with m learned tokens after their patches, in `depth` layers.
 
     The image tower has no causal mask and the tokens no position, so it is the same function
     wherever among the tokens of the image they stand.
+
+    Args:
+        backbone: With the capability `visual-prompts`.
+        batch: The images; their pixels are read.
+        tokens: Of each prompted layer.
+        attention: What attends in some layers instead of the usual softmax.
     """
     deep = DeepPrompts(tokens[1:], start=-tokens.shape[1]) if len(tokens) > 1 else None
 
     def encode(part: Batch) -> Tensor:
-        return backbone.encode_images(part.pixels, prompts=tokens[0], deep_prompts=deep)
+        return backbone.encode_images(
+            part.pixels, prompts=tokens[0], deep_prompts=deep, attention=attention
+        )
 
     if torch.is_grad_enabled():
         return encode(batch)
-    index = torch.arange(len(batch), device=batch.labels.device)
+    index = torch.arange(len(batch), device=batch.device)
     return torch.cat([encode(batch.select(part)) for part in index.split(IMAGE_ROWS)])
 
 

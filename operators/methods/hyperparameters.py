@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from difflib import get_close_matches
 from typing import Any
 
-from operators.methods.base import EPISODE, Method
+from operators.methods.base import EPISODE, Method, Teaching
 from operators.tuning import Tuning
 
 
@@ -23,9 +23,9 @@ def own_defaults(method: type[Method]) -> dict[str, Any]:
 
 
 def defaults(method: type[Method]) -> dict[str, Any]:
-    """All hyperparameters of a method, those of the tuning loop included."""
-    tuning = {} if method.tuning is None else asdict(method.tuning)
-    return {**own_defaults(method), **tuning}
+    """All hyperparameters of a method, those of the tuning loop and the teacher included."""
+    parts = (asdict(part) for part in (method.tuning, method.teaching) if part is not None)
+    return own_defaults(method) | {name: value for part in parts for name, value in part.items()}
 
 
 def resolve(
@@ -72,6 +72,13 @@ def tuning_of(method: type[Method], values: Mapping[str, Any]) -> Tuning | None:
     return Tuning(**{field.name: values[field.name] for field in fields(Tuning)})
 
 
+def teaching_of(method: type[Method], values: Mapping[str, Any]) -> Teaching | None:
+    """The part of resolved hyperparameters that says who teaches; None where nobody does."""
+    if method.teaching is None:
+        return None
+    return Teaching(**{field.name: values[field.name] for field in fields(Teaching)})
+
+
 def own_of(method: type[Method], values: Mapping[str, Any]) -> dict[str, Any]:
     """The part of resolved hyperparameters that the constructor reads."""
     return {name: values[name] for name in own_defaults(method)}
@@ -90,7 +97,8 @@ def variant(method: type[Method], values: Mapping[str, Any], *, protocol: str, s
 def _annotation(method: type[Method], name: str) -> Any:
     if name in own_defaults(method):
         return typing.get_type_hints(method.__init__)[name]
-    return typing.get_type_hints(Tuning)[name]
+    hints = {**typing.get_type_hints(Tuning), **typing.get_type_hints(Teaching)}
+    return hints[name]
 
 
 def _check_type(name: str, value: Any, wanted: Any) -> None:

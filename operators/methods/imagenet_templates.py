@@ -1,8 +1,20 @@
-"""60 of the 80 prompts that the authors of CLIP wrote for ImageNet, as PromptSRC chose them.
+"""Prompts that the authors of CLIP wrote for ImageNet, 80 in all, as others chose among them.
 
-Source: openai/CLIP, notebooks/Prompt_Engineering_for_ImageNet.ipynb (MIT); the choice is that
-of muzairkhattak/PromptSRC, trainers/imagenet_templates.py.
+Source: openai/CLIP, notebooks/Prompt_Engineering_for_ImageNet.ipynb (MIT). The 60 are those of
+muzairkhattak/PromptSRC, trainers/imagenet_templates.py; the eight photos are what nearly all
+dataset files of dyabel/mocoop have in common.
 """
+
+PHOTOS_8 = (
+    "a photo of a {}.",
+    "a photo of many {}.",
+    "a low resolution photo of the {}.",
+    "a low resolution photo of a {}.",
+    "a pixelated photo of the {}.",
+    "a pixelated photo of a {}.",
+    "a good photo of the {}.",
+    "a good photo of a {}.",
+)
 
 IMAGENET_60 = (
     "a photo of a {}.",

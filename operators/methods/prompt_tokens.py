@@ -16,7 +16,12 @@ PLACEHOLDER = "X"  # one token in every vocabulary
 
 @torch.no_grad()
 def prompt_tokens(
-    backbone: Backbone, names: Sequence[str], *, n_context: int, position: ClassPosition
+    backbone: Backbone,
+    names: Sequence[str],
+    *,
+    n_context: int,
+    position: ClassPosition,
+    cut: bool = False,
 ) -> TextPrompts:
     """Lays out `[context] name.`, `[context] name [context].` or `name [context].`.
 
@@ -26,6 +31,7 @@ def prompt_tokens(
         n_context: m, context tokens a prompt.
         position: Where the class name stands; in the middle, the first half of the context,
             rounded down, goes before it.
+        cut: A prompt that is too long loses its last words, and is not refused.
 
     Raises:
         ValueError: A prompt is longer than the text tower reads.
@@ -35,9 +41,9 @@ def prompt_tokens(
     before = {"end": n_context, "middle": n_context // 2, "front": 0}[position]
     head = f"{PLACEHOLDER} " * before
     tail = f" {PLACEHOLDER}" * (n_context - before)
-    tokens = backbone.tokenize([f"{head}{name}{tail}." for name in names])
+    tokens = backbone.tokenize([f"{head}{name}{tail}." for name in names], cut=cut)
     # A name's own length: its tokens less the end token, and the start token where there is one.
-    name_lengths = backbone.tokenize(list(names)).end - backbone.text_start
+    name_lengths = backbone.tokenize(list(names), cut=cut).end - backbone.text_start
     index = torch.arange(n_context, device=tokens.ids.device)
     after_name = torch.where(index >= before, name_lengths[:, None], 0)
     slots = backbone.text_start + index + after_name
@@ -72,6 +78,7 @@ def started_prompts(
     n_context: int,
     std: float,
     generator: torch.Generator,
+    cut: bool = False,
 ) -> tuple[TextPrompts, Float[Tensor, "m w"]]:
     """Lays out `words name.`, where the first words are learned, and gives what they start from.
 
@@ -85,16 +92,48 @@ def started_prompts(
         n_context: m, learned tokens a prompt.
         std: Standard deviation of a random start.
         generator: Draws a random start.
+        cut: A prompt that is too long loses its last words.
     """
     if not words:
-        prompts = prompt_tokens(backbone, names, n_context=n_context, position="end")
+        prompts = prompt_tokens(backbone, names, n_context=n_context, position="end", cut=cut)
         shape = (n_context, backbone.token_width)
         return prompts, random_context(shape, std, generator, like=prompts.embeddings)
-    tokens = backbone.tokenize([f"{words} {name}." for name in names])
+    tokens = backbone.tokenize([f"{words} {name}." for name in names], cut=cut)
     index = torch.arange(n_context, device=tokens.ids.device)
     slots = (backbone.text_start + index).expand(len(names), -1)
     prompts = TextPrompts(tokens.ids, backbone.embed(tokens.ids), tokens.end, slots)
     return prompts, worded_context(backbone, words)[0, :n_context]
+
+
+@torch.no_grad()
+def learned_template(
+    backbone: Backbone, names: Sequence[str], template: str
+) -> tuple[TextPrompts, Float[Tensor, "m w"]]:
+    """Lays out a template whose words are learned, all but the name, and what they start from.
+
+    Args:
+        backbone: Gives tokens and embeddings.
+        names: Class names.
+        template: With one `{}`. Its m tokens are those before the name, then those after it; full
+            stops are left out.
+
+    Raises:
+        ValueError: A prompt is longer than the text tower reads.
+
+    Source: Du et al., "Mixture of Prompt Learning for Vision Language Models", 2024; the full
+    stops are left out in the authors' code alone.
+    """
+    words = template.replace(".", "")
+    head = words.partition("{}")[0].strip()
+    tokens = backbone.tokenize([words.replace("{}", name) for name in (PLACEHOLDER, *names)])
+    start, end = backbone.text_start, tokens.end[:, None]
+    before = int(backbone.tokenize([head]).end[0]) - start if head else 0
+    after = int(tokens.end[0]) - start - before - 1  # of a name of one token
+    index = torch.arange(before + after, device=end.device)
+    slots = torch.where(index < before, start + index, end - before - after + index)
+    embeddings = backbone.embed(tokens.ids)
+    prompts = TextPrompts(tokens.ids[1:], embeddings[1:], tokens.end[1:], slots[1:])
+    return prompts, embeddings[0, slots[0]].clone()
 
 
 def refuse_few_words(n_context: int, words: str, *, called: str = "n_context") -> None:

@@ -107,7 +107,7 @@ class TPT(Method):
 
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """Those of the centre crops, each under the prompt that its own views have tuned."""
-        index = torch.arange(len(batch), device=batch.labels.device)
+        index = torch.arange(len(batch), device=batch.device)
         blocks = index.split(max(1, PROMPTS // len(self.classes)))
         return torch.cat([self.tuned(self.seen(batch.select(block))) for block in blocks])
 

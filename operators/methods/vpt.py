@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from operators.backbones import Backbone
 from operators.episode import Batch, Classes
 from operators.methods.base import MethodCard, StaticClassifier
-from operators.methods.class_text import class_vectors
+from operators.methods.class_text import class_vectors, refuse_no_place
 from operators.methods.deep_tokens import (
     prompted_images,
     refuse_below_one,
@@ -87,12 +87,7 @@ class VPT(StaticClassifier):
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
         refuse_below_one(hyperparameters, "image_tokens", "depth")
-        template = hyperparameters["template"]
-        if template and template.count("{}") != 1:
-            raise ValueError(
-                f"template {template!r} has no single {{}} for the class name: write one, such as "
-                "'a photo of a {}.', or '' for the template of the dataset's card."
-            )
+        refuse_no_place(hyperparameters["template"])
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """The frozen class vectors."""

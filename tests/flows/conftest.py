@@ -40,9 +40,9 @@ def shotboard():
     """Calls the command line, as `shotboard(*arguments)`."""
     from typer.testing import CliRunner
 
-    from flows.cli import app, listing, pretraining, reading, running
+    from flows.cli import app, describing, listing, pretraining, reading, running
 
-    del listing, pretraining, reading, running  # registers the commands
+    del describing, listing, pretraining, reading, running  # registers the commands
     runner = CliRunner()
 
     def call(*arguments) -> Answer:

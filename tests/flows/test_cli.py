@@ -54,7 +54,7 @@ def suite_file(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--methods", "co-op"], "no method is called 'co-op'. Did you mean coop or kgcoop"),
+        (["--methods", "co-op"], "'co-op'. Did you mean coop, mocoop or kgcoop?"),
         (["--datasets", "digit"], "no dataset is called 'digit'. Did you mean digits?"),
         (["--backbones", "efnet-minilm"], "'efnet-minilm'. Did you mean effnet-minilm?"),
         (["--protocols", "few-shot"], "no protocol is called 'few-shot'. Did you mean few_shot"),

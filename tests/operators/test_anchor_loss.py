@@ -44,11 +44,12 @@ def test_the_divergence_of_logits_from_themselves_is_0():
     assert kl_divergence(logits, logits + 7.0).abs().max() < 1e-5
 
 
-def test_the_gap_of_logits_is_the_divergence_over_all_logits():
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_the_gap_of_logits_is_the_divergence_over_all_logits(temperature):
     found, frozen = drawn(6, 4, seed=0), drawn(6, 4, seed=1)
-    q, p = (softmax(x.double().numpy()) for x in (found, frozen))
-    wanted = (p * np.log(p / q)).sum() / (6 * 4)
-    assert float(logit_gap(found, frozen)) == pytest.approx(wanted, rel=1e-4)
+    q, p = (softmax(x.double().numpy() / temperature) for x in (found, frozen))
+    wanted = temperature**2 * (p * np.log(p / q)).sum() / (6 * 4)
+    assert float(logit_gap(found, frozen, temperature)) == pytest.approx(wanted, rel=1e-4)
 
 
 def test_the_gap_of_features_is_the_mean_absolute_difference():

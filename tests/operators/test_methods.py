@@ -4,6 +4,7 @@ What only one method promises is in a file of that method.
 """
 
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from operators.backbones.base import CAPABILITIES
-from operators.episode import Classes, FewShot, batch_of
-from operators.methods import METHODS
+from operators.episode import Batch, Classes, FewShot, Unlabelled, batch_of
+from operators.methods import METHODS, Teacher
 from operators.methods.hyperparameters import defaults, own_of, resolve, tuning_of, variant
+from operators.tuning import FitReport
 from operators.views import View, ViewPolicy
 
 LABELS = [0, 1, 2, 3] * 3
@@ -23,6 +25,7 @@ QUICK = {
     "max_iterations": 30,
     "search_steps": 2,
     "search_steps_beta": 10,
+    "kd_weight": 1.0,  # 1000 is for thousands of steps
 }
 TOWERS = {  # and what they can do
     "clip": frozenset(CAPABILITIES),
@@ -34,37 +37,60 @@ CAN = [(name, tower) for name, tower in EVERY if METHODS[name].card.needs <= TOW
 CANNOT = [entry for entry in EVERY if entry not in CAN]
 
 
-@pytest.fixture(params=CAN, ids="-".join)
+@pytest.fixture(scope="module")
+def effnet(effnet, precise):
+    """Half of its text tower, which is as bidirectional and takes half the time."""
+    return precise(effnet, torch.float32)
+
+
+@pytest.fixture(params=CAN, ids="-".join, scope="module")
 def entry(request):
     """A method, and a backbone that it can work with."""
     return request.param
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def name(entry):
     return entry[0]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def method(name):
     return METHODS[name]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def backbone(entry, request):
     return request.getfixturevalue(entry[1])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def drawn_images(drawn_images, drawn_pictures, method, backbone):
     """Drawn features, which a method that needs no more must not look behind; else pictures."""
-    if "visual-prompts" not in method.card.needs:
+    if not method.card.needs:
         return drawn_images
     return lambda labels, width, **how: drawn_pictures(backbone, labels, **how)
 
 
+def taught(method, backbone, classes):
+    """The teacher of a method that has one: zero-shot classification."""
+    if not method.card.teacher:
+        return {}
+    teacher = METHODS["zero-shot"](backbone, classes, generator=torch.Generator())
+    return {"teacher": Teacher(teacher.eval())}
+
+
+def with_unlabelled(method, shots, classes):
+    """The episode, with its images once more for a method that asks for some without labels."""
+    if not method.card.unlabelled:
+        return shots
+    images = Batch(shots.train._source, shots.train.rows, None)
+    return replace(shots, unlabelled=Unlabelled(images, classes))
+
+
 def build(method, backbone, classes, seed=0):
-    return method(backbone, classes, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return method(backbone, classes, generator=generator, **taught(method, backbone, classes))
 
 
 def fit(method, backbone, classes, shots, seed=0):
@@ -72,7 +98,9 @@ def fit(method, backbone, classes, shots, seed=0):
     given = {key: value for key, value in QUICK.items() if key in defaults(method)}
     values = resolve("it", method, given, protocol="few_shot", shots=1)
     generator = torch.Generator().manual_seed(seed)
-    built = method(backbone, classes, generator=generator, **own_of(method, values))
+    given = {**taught(method, backbone, classes), **own_of(method, values)}
+    built = method(backbone, classes, generator=generator, **given)
+    shots = with_unlabelled(method, shots, classes)
     tuning = tuning_of(method, values)
     tuning = tuning and replace(tuning, warmup_epochs=0)
     report = built.fit(shots, tuning=tuning, generator=torch.Generator().manual_seed(seed))
@@ -83,22 +111,53 @@ def frozen(backbone):
     return [value.clone() for m in backbone.modules() for value in m.state_dict().values()]
 
 
-def test_one_logit_a_class_before_and_after_fitting(method, backbone, classes, few_shot):
-    shots = few_shot(backbone.feature_width, LABELS, [0, 1, 2, 3])
+@pytest.fixture(scope="module")
+def shots(backbone, few_shot):
+    """Three images of each of four classes, and one of each to validate."""
+    return few_shot(backbone.feature_width, LABELS, [0, 1, 2, 3])
+
+
+class Fit(NamedTuple):
+    """A fitted method, and what came with it."""
+
+    method: Any
+    report: FitReport
+    backbone_before: list[torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def first(method, backbone, classes, shots):
+    """The method fitted on `shots`, once for all tests that look at it and change nothing."""
+    before = frozen(backbone)
+    torch.manual_seed(1)
+    return Fit(*fit(method, backbone, classes, shots), before)
+
+
+@pytest.fixture(scope="module")
+def fitted(first):
+    return first.method
+
+
+@pytest.fixture(scope="module")
+def again(method, backbone, classes, shots, first):
+    """The same fit once more, at another state of the global generator."""
+    torch.manual_seed(2)
+    return fit(method, backbone, classes, shots)[0]
+
+
+def test_one_logit_a_class_before_and_after_fitting(method, backbone, classes, shots, fitted):
     before = build(method, backbone, classes).logits(shots.train)
-    fitted, _ = fit(method, backbone, classes, shots)
     for logits in (before, fitted.logits(shots.train)):
         assert logits.shape == (len(LABELS), len(classes))
         assert logits.isfinite().all()
 
 
-def test_fitting_leaves_the_backbone_alone_bit_by_bit(method, backbone, classes, few_shot):
-    before = frozen(backbone)
-    built, _ = fit(method, backbone, classes, few_shot(backbone.feature_width, LABELS))
+def test_fitting_leaves_the_backbone_alone_bit_by_bit(backbone, first):
+    before = first.backbone_before
     assert all(torch.equal(*pair) for pair in zip(before, frozen(backbone), strict=True))
     assert not any(p.requires_grad for m in backbone.modules() for p in m.parameters())
     owned = {id(p) for m in backbone.modules() for p in m.parameters()}
-    assert not any(id(p) in owned for p in built.parameters())
+    assert not any(id(p) in owned for p in first.method.parameters())
 
 
 @pytest.mark.parametrize("tower", TOWERS)
@@ -115,9 +174,8 @@ def test_a_backbone_without_what_is_needed_is_refused(name, tower, classes, requ
         build(METHODS[name], backbone, classes)
 
 
-def test_what_requires_a_gradient_gets_one(method, backbone, classes, few_shot):
-    shots = few_shot(backbone.feature_width, LABELS)
-    built, _ = fit(method, backbone, classes, shots)
+def test_what_requires_a_gradient_gets_one(method, backbone, classes, shots):
+    built, _ = fit(method, backbone, classes, shots)  # its own: a loss may move running means
     trained = [p for p in built.parameters() if p.requires_grad]
     assert not trained or method.card.learns
     if trained:
@@ -126,10 +184,8 @@ def test_what_requires_a_gradient_gets_one(method, backbone, classes, few_shot):
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in trained)
 
 
-def test_tuning_moves_what_requires_a_gradient(method, backbone, classes, few_shot):
-    shots = few_shot(backbone.feature_width, LABELS)
+def test_tuning_moves_what_requires_a_gradient(method, backbone, classes, fitted):
     start = dict(build(method, backbone, classes).named_parameters())
-    fitted, _ = fit(method, backbone, classes, shots)
     for name, parameter in fitted.named_parameters():
         if parameter.requires_grad:
             assert not torch.equal(parameter, start[name]), name
@@ -147,6 +203,7 @@ def test_fast_paths_change_no_loss_and_no_gradient(
     shots = FewShot(3, batch, batch.select(torch.arange(0)))
     built = build(method, twin, classes).double()
     tuning = replace(method.tuning, epochs=1, warmup_epochs=0)
+    shots = with_unlabelled(method, shots, classes)
     built.fit(shots, tuning=tuning, generator=torch.Generator())
 
     def outcome():
@@ -166,21 +223,13 @@ def test_fast_paths_change_no_loss_and_no_gradient(
         torch.testing.assert_close(fast, plain, rtol=0, atol=limit)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_same_generator_same_result(method, backbone, classes, few_shot, seed):
-    shots = few_shot(backbone.feature_width, LABELS, [0, 1, 2, 3])
-    twins = [fit(method, backbone, classes, shots, seed)[0] for _ in range(2)]
-    for one, other in zip(*(twin.learned().values() for twin in twins), strict=True):
+def test_same_generator_same_result(fitted, again):
+    for one, other in zip(*(twin.learned().values() for twin in (fitted, again)), strict=True):
         assert torch.equal(one, other)
 
 
-def test_global_random_state_decides_nothing(method, backbone, classes, few_shot):
-    shots = few_shot(backbone.feature_width, LABELS)
-    results = []
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        results.append(fit(method, backbone, classes, shots)[0].logits(shots.train))
-    assert torch.equal(*results)
+def test_global_random_state_decides_nothing(shots, fitted, again):
+    assert torch.equal(*(twin.logits(shots.train) for twin in (fitted, again)))
 
 
 class Recorded:
@@ -217,34 +266,31 @@ def test_training_images_are_seen_in_as_many_views_as_it_says(
     assert all(not rows & set(val.rows.tolist()) for view, rows in source.read.items() if view)
 
 
-def test_gradient_steps_lower_the_loss(method, backbone, classes, few_shot):
+def test_gradient_steps_lower_the_loss(method, first):
     if method.tuning is None:
         return
-    _, report = fit(method, backbone, classes, few_shot(backbone.feature_width, LABELS))
+    report = first.report
     assert report.steps == len(report.losses) == QUICK["epochs"]
     assert report.losses[-1] < report.losses[0]
 
 
-def test_what_was_learned_survives_a_file(method, backbone, classes, few_shot, tmp_path):
-    shots = few_shot(backbone.feature_width, LABELS, [0, 1, 2, 3])
-    fitted, _ = fit(method, backbone, classes, shots)
+def test_what_was_learned_survives_a_file(method, backbone, classes, shots, fitted, tmp_path):
     save_file({k: v.contiguous() for k, v in fitted.learned().items()}, tmp_path / "prompt")
     generator = torch.Generator().manual_seed(7)
-    fresh = method(backbone, classes, generator=generator, **fitted.hyperparameters)
+    given = {**taught(method, backbone, classes), **fitted.hyperparameters}
+    fresh = method(backbone, classes, generator=generator, **given)
     fresh.load_state_dict(load_file(tmp_path / "prompt"))
     assert torch.equal(fresh.eval().logits(shots.train), fitted.logits(shots.train))
 
 
-def test_the_prompt_file_holds_nothing_frozen(method, backbone, classes, few_shot):
-    fitted, _ = fit(method, backbone, classes, few_shot(backbone.feature_width, LABELS))
+def test_the_prompt_file_holds_nothing_frozen(backbone, fitted):
     owned = sum(value.numel() for value in fitted.learned().values())
     assert owned < sum(value.numel() for value in frozen(backbone)) / 2
 
 
-def test_other_classes_are_classified_or_refused(method, backbone, classes, few_shot):
-    shots = few_shot(backbone.feature_width, LABELS)
-    fitted, _ = fit(method, backbone, classes, shots)
-    others = Classes(("zebra", "tea pot"), classes.templates)
+def test_other_classes_are_classified_or_refused(method, classes, shots, fitted):
+    described = (("an animal with stripes.",), ("a round pot.", "it has a lid."))
+    others = Classes(("zebra", "tea pot"), classes.templates, descriptions=described)
     if not method.card.new_classes:
         with pytest.raises(ValueError, match="cannot classify others"):
             fitted.with_classes(others)
@@ -269,6 +315,23 @@ def test_the_order_of_classes_only_reorders_zero_shot_logits(method, backbone, c
     turned = build(method, backbone, classes.subset([3, 2, 1, 0])).logits(batch)
     wanted = build(method, backbone, classes).logits(batch).flip(1)
     torch.testing.assert_close(turned, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_descriptions_are_needed_where_the_card_says_so_and_read_nowhere_else(
+    method, backbone, classes
+):
+    bare = Classes(classes.names, classes.templates)
+    if not method.card.descriptions:
+        assert torch.equal(*(_start(build(method, backbone, c)) for c in (classes, bare)))
+        return
+    assert method.card.external_knowledge
+    with pytest.raises(ValueError, match="reads sentences about each class, and there are none"):
+        build(method, backbone, bare)
+
+
+def _start(built):
+    """All that a method starts from, as one vector."""
+    return torch.cat([torch.zeros(1), *(value.flatten() for value in built.learned().values())])
 
 
 def test_the_card_is_filled(method):

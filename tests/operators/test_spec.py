@@ -28,13 +28,29 @@ OTHER = {
     "views": "bank:4",
     "precision": "bf16",
     "test_rows_per_class": 3,
+    "teacher": TrialSpec(
+        method="promptsrc",
+        method_revision=1,
+        hyperparameters={"lr": 0.0025},
+        backbone="clip-vit-l14",
+        backbone_fingerprint="d" * 16,
+        dataset="pets",
+        dataset_fingerprint="1" * 16,
+        protocol="few_shot",
+        shots=4,
+        seed=1,
+    ),
 }
 
 
 @pytest.fixture
 def result(spec):
+    return result_of(spec())
+
+
+def result_of(spec):
     return TrialResult(
-        spec=spec(),
+        spec=spec,
         metrics=(Metric("base", "accuracy", 0.1 + 0.2, 7), Metric("new", "ece", 0.0, 3)),
         cost=Cost(
             tune_seconds=1.5,
@@ -65,6 +81,28 @@ def test_only_the_seed_leaves_the_cell_alone(spec):
     assert same == {"seed"}
 
 
+def test_a_specification_without_a_teacher_says_nothing_of_one(spec):
+    assert "teacher" not in spec().identity()
+    assert "teacher" not in spec().to_json()
+    assert "teacher" not in json.dumps(result_of(spec()).to_json())
+
+
+def test_another_teacher_is_another_student(spec):
+    teacher = OTHER["teacher"]
+    ids = {spec(teacher=t).trial_id for t in (teacher, replace(teacher, shots=8))}
+    assert len(ids | {spec().trial_id}) == 3
+    assert spec(teacher=teacher).identity()["teacher"] == teacher.trial_id
+
+
+def test_a_cell_holds_the_cell_of_the_teacher(spec):
+    """A teacher has the seed of its student, and what is averaged differs by it alone."""
+    teacher = OTHER["teacher"]
+    seeds = [spec(seed=seed, teacher=replace(teacher, seed=seed)) for seed in (1, 2)]
+    assert len({each.trial_id for each in seeds}) == 2
+    assert len({each.cell_id for each in seeds}) == 1
+    assert spec(teacher=replace(teacher, shots=8)).cell_id != seeds[0].cell_id
+
+
 def test_the_order_of_hyperparameters_does_not_matter(spec):
     one, other = ({"a": 1, "b": 2.0}, {"b": 2.0, "a": 1})
     assert spec(hyperparameters=one).trial_id == spec(hyperparameters=other).trial_id
@@ -92,6 +130,11 @@ def test_a_number_without_json_form_has_no_digest():
 
 def test_a_result_survives_json(result):
     assert TrialResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+
+
+def test_a_result_of_a_student_survives_json(spec):
+    written = result_of(spec(teacher=OTHER["teacher"]))
+    assert TrialResult.from_json(json.loads(json.dumps(written.to_json()))) == written
 
 
 def test_a_result_names_its_trial_and_cell(result):

@@ -217,6 +217,21 @@ def test_pieces_under_a_budget_change_nothing(double, monkeypatch, budget, image
     assert len(double.packed_text.parts(prompts, context[None], budget)) > 1
 
 
+@pytest.mark.parametrize("images", [None, 2])
+@pytest.mark.parametrize("position", ["end", "middle"])
+def test_classes_with_contexts_of_their_own_may_be_encoded_one_by_one(
+    double, monkeypatch, position, images
+):
+    monkeypatch.setattr(double, "text_budget", 1)
+    names = ("cat", "dog", *NAMES)
+    prompts = prompt_tokens(double, names, n_context=2, position=position)
+    shape = (*(() if images is None else (images,)), len(names), 2, double.token_width)
+    context = drawn(*shape, like=prompts.embeddings)
+    assert_equal_paths(double, prompts, context)
+    parts = double.packed_text.parts(prompts, context[None] if images is None else context, 1)
+    assert len(parts) == len(names) * (images or 1)
+
+
 class Living(TorchDispatchMode):
     """Follows the bytes of all tensors that live at once, made while it is on."""
 

@@ -14,8 +14,9 @@ from operators.methods.hyperparameters import resolve
 from operators.metrics import metrics_of
 from operators.protocols import Table
 from operators.results import PREDICTIONS
-from operators.trial import build, episode_of, run_trial
+from operators.trial import build, episode_of, run_trial, teacher_of
 from operators.tuning import Tuning, TuningError
+from operators.views import View
 
 LABELS = np.array([row % 5 for row in range(100)], dtype=np.int32)
 SPLITS = np.array(["train"] * 50 + ["val"] * 20 + ["test"] * 30)
@@ -110,7 +111,9 @@ class Watched:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_no_test_row_is_read_before_fitting_ends(clip, drawn_pictures, asked, method, monkeypatch):
+def test_no_test_row_is_read_before_fitting_ends(
+    clip, drawn_pictures, asked, method, monkeypatch, taught
+):
     read = []
     images = Watched(drawn_pictures(clip, LABELS))
     fit = METHODS[method].fit
@@ -123,7 +126,8 @@ def test_no_test_row_is_read_before_fitting_ends(clip, drawn_pictures, asked, me
     monkeypatch.setattr(METHODS[method], "fit", watched)
     has = resolve(method, METHODS[method], {}, protocol="few_shot", shots=2)
     given = {n: v for n, v in {"search_steps_beta": 3, "epochs": 1}.items() if n in has}
-    run_trial(asked(method, given=given), clip, Data(), images)
+    teacher = taught.by(METHODS[method], clip, Data.all_classes)
+    run_trial(asked(method, given=given), clip, Data(), images, **teacher)
     assert bool(read) == METHODS[method].card.learns
     assert max(read, default=0) < 70
     assert max(images.read) == 99
@@ -140,6 +144,88 @@ def test_fitting_knows_the_drawn_rows_alone(clip, images, asked, monkeypatch):
     assert given[0].shots == 2
     assert np.array_equal(given[0].train.rows, episode.train)
     assert np.array_equal(given[0].val.rows, episode.val)
+
+
+@pytest.fixture
+def given(clip, drawn_pictures, taught, monkeypatch):
+    """What a student is given by `run_trial` for a specification, before it learns anything."""
+
+    def ask(spec):
+        shots, method = [], METHODS[spec.method]
+        monkeypatch.setattr(method, "fit", lambda self, it, **_: shots.append(it) or 1 / 0)
+        teacher = taught.by(method, clip, Data.all_classes)
+        with pytest.raises(ZeroDivisionError):
+            run_trial(spec, clip, Data(), drawn_pictures(clip, LABELS), **teacher)
+        return shots[0]
+
+    return ask
+
+
+def test_images_without_labels_are_for_methods_that_ask_for_them(given, asked):
+    assert given(asked("ivlp")).unlabelled is None
+    unlabelled = given(asked("promptkd")).unlabelled
+    assert unlabelled.images.rows.tolist() == list(range(50))
+    assert unlabelled.classes == Data.all_classes
+
+
+def test_images_without_labels_have_none_to_read(given, asked):
+    images = given(asked("promptkd")).unlabelled.images
+    for batch in (
+        images,
+        images.select(torch.arange(3)),
+        images.under(View(1)),
+        images.through(images._source),
+    ):
+        with pytest.raises(ValueError, match="these images have no labels"):
+            batch.labels  # noqa: B018
+        assert not any(isinstance(v, torch.Tensor) for v in vars(batch).values())
+
+
+@pytest.mark.parametrize(("setting", "labels"), [("paper", {0, 1, 2, 3, 4}), ("clean", {0, 1, 2})])
+def test_new_classes_are_among_them_as_published_and_not_under_clean(given, asked, setting, labels):
+    unlabelled = given(asked("promptkd", "base_to_new", setting=setting)).unlabelled
+    assert set(LABELS[unlabelled.images.rows].tolist()) == labels
+    assert len(unlabelled.images) == 10 * len(labels)
+    assert len(unlabelled.classes) == len(labels)
+
+
+def test_the_episode_of_a_student_is_that_of_other_methods(asked):
+    student, other = (asked(method, "base_to_new") for method in ("promptkd", "coop"))
+    fingerprints = {episode_of(spec, Data.table).fingerprint for spec in (student, other)}
+    assert len(fingerprints) == 1
+
+
+def test_a_student_needs_a_teacher_and_others_take_none(clip, images, asked, taught):
+    with pytest.raises(ValueError, match="promptkd learns from a teacher: give one"):
+        run_trial(asked("promptkd"), clip, Data(), images)
+    teacher = taught.by(METHODS["promptkd"], clip, Data.all_classes)
+    with pytest.raises(ValueError, match="coop has no teacher"):
+        run_trial(asked(), clip, Data(), images, **teacher)
+
+
+@pytest.mark.parametrize("protocol", ["few_shot", "base_to_new"])
+def test_a_student_learns_from_what_a_trial_left_behind(clip, drawn_pictures, asked, protocol):
+    pictures = drawn_pictures(clip, LABELS)
+    teaching = asked("ivlp", protocol, given={"epochs": 1, "image_depth": 2})
+    outcome = run_trial(teaching, clip, Data(), pictures)
+    teacher = teacher_of(teaching, clip, Data(), outcome.learned, None)
+    assert teacher.method.classes == Data.all_classes.subset(
+        episode_of(teaching, Data.table).classes
+    )
+    assert all(
+        torch.equal(value, outcome.learned[name])
+        for name, value in teacher.method.state_dict().items()
+    )
+    spec = asked("promptkd", protocol, given={"epochs": 1, "kd_weight": 1.0}, teacher=teaching)
+    found = run_trial(spec, clip, Data(), pictures, teacher)
+    assert found.cost.steps == 50 // 8
+    assert {metric.split for metric in found.metrics} == {m.split for m in outcome.metrics}
+    assert found.episode_fingerprint == outcome.episode_fingerprint
+
+
+def test_a_method_without_class_vectors_is_no_teacher(clip, asked):
+    with pytest.raises(ValueError, match="cocoop has no class vectors, so it is no teacher"):
+        teacher_of(asked("cocoop"), clip, Data(), {}, None)
 
 
 def test_the_same_specification_gives_the_same_outcome_bit_by_bit(clip, images, asked):

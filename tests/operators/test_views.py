@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from operators.accounting import counting
 from operators.episode import Classes
 from operators.features import FeatureStore, Images, view_folder
 from operators.images import Crop, resized_crop
@@ -181,6 +182,17 @@ def test_a_fresh_view_is_another_in_each_epoch_and_seed():
     assert len(views) == 60
     drawn = {tuple(crops(view, count=5)) for view in views}
     assert len(drawn) == 60
+
+
+@pytest.mark.parametrize("text", ["none", "fresh", "bank:1", "bank:2", "bank:3", "bank:9"])
+def test_the_second_view_of_an_epoch_is_never_the_one_that_it_shows(text):
+    policy = ViewPolicy.parse(text)
+    shown = policy.shown(5, seed=1)
+    for epoch in range(5):
+        second = policy.second(epoch, epochs=5, seed=1)
+        assert second != policy.view(epoch, seed=1)
+        assert (second in shown) == (text in ("bank:2", "bank:3", "bank:9"))
+        assert second == policy.second(epoch, epochs=5, seed=1)
 
 
 def test_only_the_views_of_a_bank_are_kept():
@@ -439,7 +451,7 @@ def test_pixels_are_kept_by_view_and_those_of_a_fresh_view_are_not(images):
         assert torch.equal(first, again)
         assert torch.equal(first[0], Images.pixels(images, rows[:1], view)[0])
         assert torch.equal(kept.features(rows, view), images.features(rows, view))
-    assert set(kept.kept) == {None, View(0), View(1)}
+    assert set(kept.kept.values) == {None, View(0), View(1)}
 
 
 def test_a_batch_of_a_bank_is_read_once_for_the_epoch(drawn_images, few_shot):
@@ -460,3 +472,12 @@ def test_a_batch_of_a_bank_is_read_once_for_the_epoch(drawn_images, few_shot):
 
     tune(Linear(), shots, Tuning(epochs=4, batch_size=3), torch.Generator().manual_seed(0))
     assert source.views == {View(0): 2, View(1): 2}
+
+
+def test_features_that_a_step_reads_of_another_view_are_counted(few_shot):
+    train = few_shot(6, [0, 1, 2] * 4).train
+    step = train.select(torch.tensor([0, 5]))
+    with counting() as work:
+        for batch in (train.under(View(0)), step.under(View(1, seed=3)), step.under(View(1))):
+            assert batch.features.shape == (len(batch), 6)
+    assert work.cached_images == 2

@@ -15,7 +15,7 @@ from operators.tuning import Tuning
 LABELS = [0, 1, 2, 3] * 3
 
 
-def test_no_two_methods_are_the_same_function(clip, classes, drawn_pictures):
+def test_no_two_methods_are_the_same_function(clip, classes, drawn_pictures, taught):
     source = drawn_pictures(clip, LABELS)
     rows, cpu = np.arange(len(LABELS)), torch.device("cpu")
     train = batch_of(source, rows, np.array(LABELS), range(4), cpu)
@@ -24,10 +24,11 @@ def test_no_two_methods_are_the_same_function(clip, classes, drawn_pictures):
     for name, method in METHODS.items():
         values = resolve(name, method, {}, protocol="base_to_new", shots=1)
         generator = torch.Generator().manual_seed(0)
-        built = method(clip, classes, generator=generator, **own_of(method, values))
+        given = {**taught.by(method, clip, classes), **own_of(method, values)}
+        built = method(clip, classes, generator=generator, **given)
         tuning = tuning_of(method, values)
         tuning = tuning and replace(tuning, epochs=2, batch_size=6, warmup_epochs=0)
-        built.fit(shots, tuning=tuning, generator=generator)
+        built.fit(taught.on(method, shots, classes), tuning=tuning, generator=generator)
         with torch.no_grad():
             found[name] = built.eval().logits(train).softmax(dim=1)
     for one, other in combinations(METHODS, 2):

@@ -110,6 +110,26 @@ def test_a_rebuild_reads_only_what_is_new_and_a_full_one_gives_the_same(store):
     assert content(store) == step_by_step
 
 
+def test_students_name_their_teachers_and_their_seeds_are_one_row(store):
+    for seed in (1, 2):
+        teacher = spec(method="promptsrc", seed=seed)
+        commit(store, method="promptsrc", seed=seed)
+        commit(store, method="promptkd", seed=seed, teacher=teacher)
+    commit(store, seed=3)
+    rebuild(store)
+    taught = query(
+        store,
+        "SELECT student.seed, teacher.method FROM trials AS student "
+        "JOIN trials AS teacher ON student.teacher_trial_id = teacher.trial_id "
+        "WHERE student.seed = teacher.seed ORDER BY 1",
+    )
+    assert [tuple(row.values()) for row in to_rows(taught)] == [(1, "promptsrc"), (2, "promptsrc")]
+    alone = query(store, "SELECT method FROM trials WHERE teacher_trial_id IS NULL ORDER BY 1")
+    assert [row["method"] for row in to_rows(alone)] == ["coop", "promptsrc", "promptsrc"]
+    board = to_rows(query(store, "SELECT method, n FROM leaderboard ORDER BY method"))
+    assert {row["method"]: row["n"] for row in board} == {"coop": 1, "promptkd": 2, "promptsrc": 2}
+
+
 def test_a_trial_that_is_gone_leaves_the_board_and_one_computed_again_replaces_it(store):
     folder = commit(store)
     commit(store, seed=2)

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from operators.features import FeatureStore, view_folder
 from operators.trial import episode_of
 from operators.views import View
 from tasks.data import TrialData
-from tasks.encode import encode, features_folder, needed_rows
+from tasks.encode import encode, encoders_of, features_folder, needed_rows
 from tasks.plan import check, make_plan
 from tasks.ray_cluster import Outcome
 from tasks.suite import make_suite
@@ -138,3 +139,15 @@ def test_trials_are_computed_under_their_policy(place, views):
         "tip-adapter": views,
         "coop": views,
     }
+
+
+def test_a_student_needs_the_train_split_and_so_does_the_backbone_of_its_teacher(place):
+    train = set(place.dataset.rows_of("train").tolist())
+    (teacher, student) = place.plan({"promptkd": {"epochs": 1}}, views="bank:2")
+    assert set(needed_rows([teacher], place.dataset)[None].tolist()) & train == place.train(teacher)
+    needed = needed_rows([student], place.dataset)
+    assert train <= set(needed[None].tolist())
+    assert set(needed[View(0)].tolist()) == train
+    assert encoders_of(student) == {("tiny-clip", "pets")}
+    elsewhere = replace(student, teacher=replace(teacher, backbone="large"))
+    assert encoders_of(elsewhere) == {("tiny-clip", "pets"), ("large", "pets")}

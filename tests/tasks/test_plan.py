@@ -1,11 +1,19 @@
 """From a suite to trials: what is planned, skipped, found done and refused."""
 
 import importlib
+from dataclasses import replace
 
 import pytest
 
 from data_catalog import Dataset
-from operators.backbones import BACKBONES, FAMILIES, BackboneCard, BackboneUnavailable, Known
+from operators.backbones import (
+    BACKBONES,
+    CAPABILITIES,
+    FAMILIES,
+    BackboneCard,
+    BackboneUnavailable,
+    Known,
+)
 from operators.methods import METHODS, MethodCard
 from operators.methods.coop import CoOp
 from operators.methods.zero_shot import ZeroShot
@@ -33,6 +41,14 @@ class Absent:
         raise BackboneUnavailable(f"backbone {name!r} is not on this machine.")
 
 
+class Seeing(Described):
+    """As `Described`, with a ViT."""
+
+    @staticmethod
+    def describe(name, location):
+        return replace(Described.describe(name, location), capabilities=frozenset(CAPABILITIES))
+
+
 class NeedsViT(ZeroShot):
     card = MethodCard(
         title="Needs a ViT", tunes="nothing", source="", needs=frozenset({"visual-prompts"})
@@ -43,7 +59,9 @@ class NeedsViT(ZeroShot):
 def families(monkeypatch):
     monkeypatch.setitem(FAMILIES, "described", Described)
     monkeypatch.setitem(FAMILIES, "absent", Absent)
-    for name, family in (("one", "described"), ("two", "described"), ("gone", "absent")):
+    monkeypatch.setitem(FAMILIES, "seeing", Seeing)
+    known = {"one": "described", "two": "described", "gone": "absent"}
+    for name, family in {**known, "vit": "seeing", "large": "seeing"}.items():
         monkeypatch.setitem(BACKBONES, name, Known(family, "", ""))
 
 
@@ -215,11 +233,11 @@ def test_done_trials_are_found_by_one_listing_and_none_is_opened(plan, pets, sto
 
 
 def test_a_trial_is_named_once_and_its_hyperparameters_resolved_once_a_cell(plan, pets, counted):
-    calls = counted("operators.spec.digest", "tasks.plan.resolve_hyperparameters")
+    calls = counted("operators.spec.digest", "tasks.choices.resolve_hyperparameters")
     made = plan(pets, methods=["coop"], shots=[1, 2], seeds=range(250))
     assert sum(len(bundle.specs) for bundle in made.bundles()) == len(made.missing) == 500
     assert calls["operators.spec.digest"] == 500
-    assert calls["tasks.plan.resolve_hyperparameters"] <= 2 * 2  # by `check` and by the plan
+    assert calls["tasks.choices.resolve_hyperparameters"] <= 2 * 2  # by `check` and by the plan
 
 
 def test_trials_of_other_suites_are_not_counted_as_done(plan, pets, store):
@@ -415,3 +433,173 @@ def test_variants_name_what_differs_from_the_published_settings(plan, pets):
     ).specs[0]
     assert variant_of(published) == ""
     assert variant_of(changed) == "epochs=3 views=bank:8 test_rows_per_class=2"
+
+
+STUDENT = {"methods": ["promptkd"], "backbones": ["vit"]}
+
+
+def by_method(plan):
+    found = {}
+    for spec in plan.specs:
+        found.setdefault(spec.method, []).append(spec)
+    return found
+
+
+def test_a_student_brings_its_teachers_along(plan, pets):
+    made = plan(pets, **STUDENT)
+    found = by_method(made)
+    assert set(found) == {"promptsrc", "promptkd"}
+    assert [(s.shots, s.seed) for s in found["promptkd"]] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    for spec in found["promptkd"]:
+        assert spec.teacher in found["promptsrc"]
+        assert (spec.teacher.shots, spec.teacher.seed) == (spec.shots, spec.seed)
+        assert (spec.teacher.backbone, spec.teacher.protocol) == ("vit", spec.protocol)
+        assert spec.hyperparameters["teacher"] == "promptsrc"
+    assert made.notices == ("promptkd learns from a teacher: 4 trials of promptsrc on vit added.",)
+
+
+def test_a_teacher_is_the_trial_that_a_suite_asks_for_by_itself(plan, pets):
+    alone = plan(pets, methods=["promptsrc"], backbones=["vit"])
+    both = plan(pets, methods=["promptkd", "promptsrc"], backbones=["vit"])
+    assert alone.specs == tuple(by_method(both)["promptsrc"])
+    assert both.notices == ()
+
+
+def test_a_method_without_a_teacher_keeps_its_ids_beside_students(plan, pets):
+    alone = plan(pets, methods=["coop"], backbones=["vit"])
+    beside = plan(pets, methods=["promptkd", "coop"], backbones=["vit"])
+    assert alone.specs == tuple(by_method(beside)["coop"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"teacher": "ivlp"},
+        {"teacher_backbone": "large"},
+        {"teacher_hyperparameters": {"epochs": 3}},
+    ],
+)
+def test_another_teacher_is_another_student(plan, pets, changes):
+    one = {"shots": [1], "seeds": [1]}
+    before = by_method(plan(pets, **STUDENT, **one))["promptkd"][0]
+    made = plan(pets, backbones=["vit"], methods=[{"promptkd": changes}], **one)
+    (after,) = by_method(made)["promptkd"]
+    assert before.trial_id != after.trial_id
+    assert before.teacher.trial_id != after.teacher.trial_id
+
+
+def test_a_teacher_of_another_revision_makes_another_student(plan, pets, monkeypatch):
+    before = by_method(plan(pets, **STUDENT))["promptkd"]
+    monkeypatch.setattr(METHODS["promptsrc"], "revision", METHODS["promptsrc"].revision + 1)
+    after = by_method(plan(pets, **STUDENT))["promptkd"]
+    assert not {s.trial_id for s in before} & {s.trial_id for s in after}
+    assert [s.hyperparameters for s in before] == [s.hyperparameters for s in after]
+
+
+def test_a_larger_teacher_is_on_its_own_backbone_and_nothing_else_is(plan, pets):
+    methods = [{"promptkd": {"teacher_backbone": "large"}}, "coop"]
+    found = by_method(plan(pets, methods=methods, backbones=["vit"]))
+    assert {s.backbone for s in found["promptsrc"]} == {"large"}
+    assert {s.backbone for s in (*found["promptkd"], *found["coop"])} == {"vit"}
+
+
+def test_a_teacher_that_reads_no_label_has_one_trial_for_all_students(plan, pets):
+    made = plan(pets, methods=[{"promptkd": {"teacher": "zero-shot"}}], backbones=["vit"])
+    found = by_method(made)
+    assert [(s.shots, s.seed) for s in found["zero-shot"]] == [(0, 0)]
+    assert all(spec.teacher == found["zero-shot"][0] for spec in found["promptkd"])
+
+
+def test_seeds_of_a_student_are_one_cell(plan, pets):
+    found = by_method(plan(pets, **STUDENT))["promptkd"]
+    assert len({s.cell_id for s in found}) == 2  # one for each number of shots
+    assert len({s.trial_id for s in found}) == 4
+
+
+def test_teachers_are_bundled_first_and_waited_for_by_their_students_alone(plan, pets, dataset_of):
+    made = plan(
+        pets, dataset_of("toys"), methods=["coop", "promptkd", "promptsrc"], backbones=["vit"]
+    )
+    bundles = list(made.bundles())
+    order = [(b.dataset, {s.method for s in b.specs}) for b in bundles]
+    assert order == [
+        ("pets", {"promptsrc"}),
+        ("toys", {"promptsrc"}),
+        ("pets", {"coop"}),
+        ("toys", {"coop"}),
+        ("pets", {"promptkd"}),
+        ("toys", {"promptkd"}),
+    ]
+    for teachers, students in ((bundles[0], bundles[4]), (bundles[1], bundles[5])):
+        assert students.waits_for == teachers.trial_ids
+    assert all(not bundle.waits_for for bundle in bundles[:4])
+
+
+def test_students_whose_teachers_are_there_wait_for_nothing(plan, pets, store):
+    for spec in by_method(plan(pets, **STUDENT))["promptsrc"][:2]:
+        store.trial(spec.trial_id).mkdir(parents=True)
+    made = plan(pets, **STUDENT)
+    assert len(made.missing) == 6
+    turns = [({s.method for s in b.specs}, len(b.specs), len(b.waits_for)) for b in made.bundles()]
+    assert turns == [({"promptsrc"}, 2, 0), ({"promptkd"}, 2, 0), ({"promptkd"}, 2, 2)]
+
+
+def test_a_teacher_that_was_deleted_is_missing_again(plan, pets, store):
+    for spec in plan(pets, **STUDENT).specs:
+        store.trial(spec.trial_id).mkdir(parents=True)
+    made = plan(pets, **STUDENT)
+    assert made.missing == ()
+    gone = by_method(made)["promptsrc"][0]
+    store.trial(gone.trial_id).rmdir()
+    assert plan(pets, **STUDENT).missing == (gone,)
+
+
+def test_a_student_is_skipped_where_its_teacher_can_do_nothing(plan, pets):
+    """A teacher without a ViT can teach; one that needs a ViT cannot be without."""
+    methods = [{"promptkd": {"teacher": "coop", "teacher_backbone": "one"}}]
+    found = by_method(plan(pets, methods=methods, backbones=["vit"]))
+    assert {s.backbone for s in found["coop"]} == {"one"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"teacher": "prompt-src"}, "no method is called 'prompt-src'. Did you mean promptsrc"),
+        ({"teacher": "cocoop"}, "has no class vectors that are the same for every image"),
+        ({"teacher": "promptkd"}, "it learns from a teacher itself"),
+        ({"teacher_backbone": "larger"}, "no backbone is called 'larger'. Did you mean large"),
+        ({"teacher_backbone": "gone"}, "backbone 'gone' is not on this machine."),
+        ({"teacher_backbone": "one"}, "promptsrc, the teacher of promptkd, needs visual-prompts"),
+        ({"teacher_hyperparameters": {"epoch": 3}}, "no hyperparameter of promptsrc is called"),
+        ({"teacher_hyperparameters": {"epochs": 0}}, "promptsrc: epochs=0: must be above 0."),
+    ],
+)
+def test_a_teacher_that_cannot_be_is_one_sentence_before_anything_starts(store, pets, given, said):
+    text = refused(store, methods=[{"promptkd": given}], backbones=["vit"])
+    assert said in text
+    assert "\n" not in text
+
+
+def test_a_student_that_is_clean_is_another_trial_in_base_to_new_alone(plan, pets):
+    one = {"shots": [1], "seeds": [1], "protocols": ["few_shot", "base_to_new"]}
+    paper = by_method(plan(pets, **STUDENT, **one))
+    clean = by_method(plan(pets, **STUDENT, **one, setting="clean"))
+    assert paper["promptsrc"] == clean["promptsrc"]
+    assert paper["promptkd"][0] == clean["promptkd"][0]
+    assert (paper["promptkd"][1].setting, clean["promptkd"][1].setting) == ("paper", "clean")
+    assert variant_of(clean["promptkd"][1]) == "setting=clean"
+    assert paper["promptkd"][1].cell_id != clean["promptkd"][1].cell_id
+
+
+def test_a_method_without_a_clean_form_of_its_own_is_noted(plan, pets):
+    made = plan(pets, methods=["coop"], setting="clean")
+    assert {spec.setting for spec in made.specs} == {"paper"}
+    assert made.notices == (
+        "coop in few_shot: clean is the same as paper, which its trials are filed under.",
+    )
+
+
+def test_variants_name_another_teacher(plan, pets):
+    methods = [{"promptkd": {"teacher": "ivlp", "teacher_hyperparameters": {"epochs": 2}}}]
+    spec = by_method(plan(pets, methods=methods, backbones=["vit"]))["promptkd"][0]
+    assert variant_of(spec) == "teacher='ivlp' teacher_hyperparameters={'epochs': 2}"

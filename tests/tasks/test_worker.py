@@ -1,17 +1,18 @@
 """What a Ray worker does, without Ray: compute, commit once, note what failed."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from operators.features import FeatureStore, view_folder
 from operators.methods import METHODS
 from operators.methods.zero_shot import ZeroShot
 from operators.results import PREDICTIONS, TrialResult
-from tasks.encode import features_folder, needed_rows
+from tasks.encode import contexts_of, features_folder, needed_rows
 from tasks.plan import check, make_plan, variant_of
 from tasks.suite import make_suite
 from tasks.worker import Context, Done, TrialWorker
@@ -40,8 +41,10 @@ class Job:
         values = {"name": "mini", "datasets": [dataset.name], "backbones": [backbone], **fields}
         suite = make_suite({**values, "methods": methods, "shots": [1], "seeds": [1]}, where="mini")
         request = check(store, suite)
-        ((name, card),) = request.backbones.cards.items()
+        (name,) = request.backbones.asked
+        card = request.backbones.cards[name]
         self.store = store
+        self.request = request
         self.dataset = dataset
         self.specs = make_plan(store, request, {dataset.name: dataset}).specs
         self.context = Context(
@@ -53,6 +56,12 @@ class Job:
         self.worker = TrialWorker(store.home, "cpu")
         self.width = card.feature_width
 
+    def contexts(self):
+        """As the flow makes them, by backbone."""
+        datasets = {self.dataset.name: self.dataset}
+        made = contexts_of(self.store, self.request.backbones, self.specs, datasets, PROVENANCE)
+        return {name: context for (name, _), context in made.items()}
+
     def encode(self):
         for view, needed in needed_rows(self.specs, self.dataset).items():
             precision = self.context.backbone.precision
@@ -63,6 +72,10 @@ class Job:
 
     def compute(self):
         return self.worker.compute(self.specs, self.context)
+
+    def compute_one_by_one(self):
+        """As the flow has students begin: after their teachers are committed."""
+        return [done for s in self.specs for done in self.worker.compute([s], self.context)]
 
 
 @pytest.fixture
@@ -215,3 +228,92 @@ def test_a_loss_that_is_no_number_is_a_failed_trial_with_advice(job):
     (done,) = made.compute()
     assert "try a smaller lr" in done.error
     assert made.store.done() == set()
+
+
+TEACHING = {"teacher": "ivlp", "teacher_hyperparameters": {"epochs": 1, "image_depth": 1}}
+
+
+@pytest.fixture
+def student(job):
+    """A small student behind its teacher."""
+    return job({"promptkd": {**TEACHING, "epochs": 2, "batch_size": 4, "kd_weight": 1.0}})
+
+
+def test_a_student_learns_from_the_prompt_of_its_teacher(student):
+    teacher, pupil = student.specs
+    assert (teacher.method, pupil.method, pupil.teacher) == ("ivlp", "promptkd", teacher)
+    assert student.compute_one_by_one() == [Done(teacher.trial_id, ""), Done(pupil.trial_id, "")]
+    kept = json.loads((student.store.trial(pupil.trial_id) / "trial.json").read_text())
+    result = TrialResult.from_json(kept)
+    assert result.spec == pupil
+    assert kept["spec"]["teacher"] == teacher.to_json()
+    assert result.cost.steps == 2 * (12 // 4)
+    learned = load_file(student.store.trial(pupil.trial_id) / "prompt.safetensors")
+    assert {name.partition(".")[0] for name in learned} == {"image", "projector"}
+
+
+def test_a_student_follows_from_what_its_teacher_learned(student, tmp_path):
+    """The same trial beside another prompt of the teacher learns something else."""
+    teacher, pupil = student.specs
+    student.compute_one_by_one()
+    folder = student.store.trial(pupil.trial_id)
+    first = load_file(folder / "prompt.safetensors")
+    folder.rename(tmp_path / "aside")
+    student.compute_one_by_one()
+    again = load_file(folder / "prompt.safetensors")
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    folder.rename(tmp_path / "again")
+    prompt = student.store.trial(teacher.trial_id) / "prompt.safetensors"
+    save_file({name: 2 * value for name, value in load_file(prompt).items()}, prompt)
+    student.compute_one_by_one()
+    other = load_file(folder / "prompt.safetensors")
+    assert not np.array_equal(first["image"], other["image"])
+
+
+def test_a_teacher_that_failed_fails_its_student_in_a_sentence(student, monkeypatch):
+    def fail(self, shots, **_):
+        raise ValueError("the teacher cannot be tuned.")
+
+    monkeypatch.setattr(METHODS["ivlp"], "fit", fail)
+    teacher, pupil = student.specs
+    failed, left = student.compute_one_by_one()
+    assert failed == Done(teacher.trial_id, "the teacher cannot be tuned.")
+    assert left.trial_id == pupil.trial_id
+    assert left.error == (
+        f"its teacher, ivlp on tiny-clip (trial {teacher.trial_id}), has no prompt: it failed: the "
+        "teacher cannot be tuned. Mend that, or choose another with teacher=NAME."
+    )
+    assert student.store.done() == set()
+
+
+def test_a_student_whose_teacher_was_never_computed_says_so(student):
+    teacher, pupil = student.specs
+    (left,) = student.worker.compute([pupil], student.context)
+    assert f"(trial {teacher.trial_id}), has no prompt: it has not been computed." in left.error
+
+
+@pytest.fixture
+def larger(clip_folder, tmp_path):
+    """Another CLIP, as a user would name it."""
+    folder = tmp_path / "larger-clip"
+    shutil.copytree(clip_folder, folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("teacher", ["ivlp", "coop"])
+@pytest.mark.parametrize("views", ["none", "bank:2"])
+def test_a_teacher_may_have_a_backbone_of_its_own(
+    store, dataset_of, tiny, larger, teacher, views, monkeypatch
+):
+    """One that reads features finds those of its own backbone, the unlabelled rows among them."""
+    quick = {"epochs": 2, "batch_size": 4, "kd_weight": 1.0, "teacher_backbone": larger}
+    quick |= {"teacher": teacher, "teacher_hyperparameters": {"epochs": 1}}
+    made = Job(store, dataset_of(), tiny, [{"promptkd": quick}], views=views)
+    taught, pupil = made.specs
+    assert (taught.backbone, pupil.backbone) == ("larger-clip", "tiny-clip")
+    contexts = made.contexts()
+    for spec in made.specs:
+        made.context = contexts[spec.backbone]
+        made.encode()
+    for spec in made.specs:
+        assert made.worker.compute([spec], contexts[spec.backbone]) == [Done(spec.trial_id, "")]

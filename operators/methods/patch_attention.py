@@ -1,0 +1,167 @@
+"""Block H, attention over patches: a learned head that adds what an image's patches show.
+
+The patches are outputs of a frozen tower, so an image passes it once for as long as they are kept.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from operators.accounting import counted
+from operators.backbones import Backbone
+from operators.episode import Batch
+from operators.methods.deep_tokens import IMAGE_ROWS
+from operators.methods.linear_maps import draw_uniform
+from operators.shapes import Float
+from operators.views import View
+
+PATCHES_KEPT = 1 << 30  # bytes; 16 shots of 160 classes of ViT-B/16 with 512 numbers a patch
+
+
+class Patched(NamedTuple):
+    """What a frozen image tower gives of some images; any length.
+
+    Attributes:
+        features: (b, d).
+        patches: (b, p, d), in the same space.
+    """
+
+    features: Float[Tensor, "b d"]
+    patches: Float[Tensor, "b p d"]
+
+
+class PatchReader:
+    """Reads features and patches of images; while `keeping`, each image and view once.
+
+    Fresh views are not kept: nobody asks for them again.
+
+    Args:
+        backbone: With the capability `patch-features`.
+        budget: Bytes that are kept; what comes after is read every time.
+    """
+
+    def __init__(self, backbone: Backbone, budget: int = PATCHES_KEPT) -> None:
+        self.backbone = backbone
+        self.budget = budget
+        self._kept: dict[tuple[View | None, int], Patched] | None = None
+        self._left = 0
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Keeps what is read of one dataset until the block ends."""
+        self._kept, self._left = {}, self.budget
+        try:
+            yield
+        finally:
+            self._kept = None
+
+    @torch.no_grad()
+    def read(self, batch: Batch) -> Patched:
+        """Features and patches of a batch."""
+        keys = [(batch.view, row) for row in batch.rows.tolist()]
+        kept = {} if self._kept is None or not batch.kept else self._kept
+        absent = [place for place, key in enumerate(keys) if key not in kept]
+        if (work := counted()) is not None:
+            work.cached_images += len(keys) - len(absent)
+        index = torch.tensor(absent, dtype=torch.long, device=batch.labels.device)
+        read: dict[int, Patched] = {}
+        for part in index.split(IMAGE_ROWS) if absent else ():
+            seen = self._encoded(batch.select(part))
+            read |= dict(zip(part.tolist(), map(Patched, *seen), strict=True))
+        if self._kept is not None and batch.kept:
+            for place, one in read.items():
+                self._keep(keys[place], one)
+        found = [read[place] if place in read else kept[key] for place, key in enumerate(keys)]
+        return Patched(*(torch.stack(parts) for parts in zip(*found, strict=True)))
+
+    def _encoded(self, batch: Batch) -> Patched:
+        reading = self.backbone.read_images(self.backbone.embed_images(batch.pixels))
+        return Patched(reading.features, reading.patches)
+
+    def _keep(self, key: tuple[View | None, int], one: Patched) -> None:
+        assert self._kept is not None
+        size = one.features.nbytes + one.patches.nbytes
+        if size <= self._left:
+            self._left -= size
+            # A part of what was read would keep the whole.
+            self._kept[key] = Patched(one.features.clone(), one.patches.clone())
+
+
+class PatchQuery(nn.Module):
+    """A(f, X) = sum over patches x of softmax(Q f · K x / sqrt(h)) x, without intercepts.
+
+    Dimensions: b images, q queries of each (any number of dimensions), p patches, d width of a
+    feature, h = d / reduction width of the heads inside.
+
+    Args:
+        width: d.
+        reduction: h is at least 1, whatever it is.
+        generator: Draws Q and K as torch draws linear maps.
+        device: Where they go.
+
+    Source: Vaswani et al., "Attention Is All You Need", NeurIPS 2017, equation 1.
+    """
+
+    def __init__(
+        self, width: int, reduction: int, *, generator: torch.Generator, device: torch.device
+    ) -> None:
+        super().__init__()
+        self.inner = max(1, width // reduction)
+
+        def drawn() -> nn.Parameter:
+            numbers = draw_uniform(torch.empty(self.inner, width), width, generator)
+            return nn.Parameter(numbers.to(device))
+
+        self.query, self.key = drawn(), drawn()
+
+    def attention(
+        self, features: Float[Tensor, "#b *q d"], patches: Float[Tensor, "b p d"]
+    ) -> Float[Tensor, "b *q p"]:
+        """How much of each patch is looked at; sums to 1.
+
+        Args:
+            features: What asks; those of one image where all images are asked the same.
+            patches: What is looked at.
+        """
+        query, keys = F.linear(features, self.query), F.linear(patches, self.key)
+        scores = torch.einsum("b...h,bph->b...p", query, keys) * self.inner**-0.5
+        return scores.softmax(dim=-1)
+
+    def forward(
+        self, features: Float[Tensor, "#b *q d"], patches: Float[Tensor, "b p d"]
+    ) -> Float[Tensor, "b *q d"]:
+        """The mean patch that each query looks at."""
+        return torch.einsum("b...p,bpd->b...d", self.attention(features, patches), patches)
+
+
+class PatchAttention(PatchQuery):
+    """H(f, X) = O V A(f, X), see `PatchQuery`, without intercepts.
+
+    O starts at zero, and so does what the head adds.
+
+    Args:
+        width: d.
+        reduction: h is at least 1, whatever it is.
+        generator: Draws Q, K and V as torch draws linear maps.
+        device: Where they go.
+
+    Source: Vaswani et al., "Attention Is All You Need", NeurIPS 2017, equation 1.
+    """
+
+    def __init__(
+        self, width: int, reduction: int, *, generator: torch.Generator, device: torch.device
+    ) -> None:
+        super().__init__(width, reduction, generator=generator, device=device)
+        value = draw_uniform(torch.empty(self.inner, width), width, generator)
+        self.value = nn.Parameter(value.to(device))
+        self.out = nn.Parameter(torch.zeros(width, self.inner, device=device))
+
+    def forward(
+        self, features: Float[Tensor, "#b *q d"], patches: Float[Tensor, "b p d"]
+    ) -> Float[Tensor, "b *q d"]:
+        """What the head adds to each feature."""
+        return F.linear(F.linear(super().forward(features, patches), self.value), self.out)
