@@ -42,8 +42,9 @@ from operators.methods import METHODS, MethodCard, StaticClassifier  # noqa: E40
 from operators.results import PREDICTIONS, Cost, Metric, Provenance, TrialResult  # noqa: E402
 from operators.spec import TrialSpec  # noqa: E402
 from operators.tuning import FitReport  # noqa: E402
+from tasks.choices import check  # noqa: E402
 from tasks.ingest import ingest_dataset  # noqa: E402
-from tasks.plan import Plan, check, make_plan  # noqa: E402
+from tasks.plan import Plan, make_plan  # noqa: E402
 from tasks.progress import reporting_to  # noqa: E402
 from tasks.server import prefect_api  # noqa: E402
 from tasks.store import Store  # noqa: E402

@@ -36,10 +36,11 @@ from operators.spec import TrialSpec
 from operators.trial import run_trial
 from operators.views import View, ViewPolicy
 from tasks import resolve
+from tasks.choices import check
 from tasks.data import TrialData
 from tasks.encode import needed_rows
 from tasks.ingest import ingest_dataset
-from tasks.plan import check, make_plan
+from tasks.plan import make_plan
 from tasks.store import Store
 from tasks.suite import make_suite
 

@@ -15,8 +15,10 @@ Source: `encode_prompts` with a leading dimension, as CoCoOp has one context for
 """
 
 import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -60,6 +62,8 @@ def run_stacked(jobs: Sequence[Callable[[], T]]) -> list[T | Exception]:
     Returns:
         What each job returned, or the exception that it raised, in order.
     """
+    if len(jobs) == 1:
+        return [_tried(jobs[0])]
     lanes = [_Lane(job) for job in jobs]
     try:
         while running := [lane for lane in lanes if lane.running]:
@@ -70,6 +74,12 @@ def run_stacked(jobs: Sequence[Callable[[], T]]) -> list[T | Exception]:
         for lane in lanes:
             lane.abandon()
     return [lane.outcome for lane in lanes]
+
+
+def clock() -> float:
+    """Seconds of this trial: in a lane, those in which it ran and its share of merged calls."""
+    lane = _current.get()
+    return time.perf_counter() if lane is None else lane.spent + time.perf_counter() - lane.began
 
 
 def take_step(loss: Callable[[], Tensor]) -> Tensor:
@@ -141,6 +151,8 @@ class _Lane(Generic[T]):
         running: Whether the job goes on.
         merging: Whether its calls of a tower are merged.
         work: The count of operations that was on when it asked.
+        began: When it was last let run.
+        spent: Seconds that it ran before, and its share of what was done for several.
     """
 
     def __init__(self, job: Callable[[], T]) -> None:
@@ -151,14 +163,17 @@ class _Lane(Generic[T]):
         self.running = True
         self.merging = False
         self.work: Work | None = None
+        self.began = self.spent = 0.0
         self._go, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, name="lane", daemon=True)
         self._thread.start()
 
     def advance(self) -> None:
         """Lets the job run until it asks for something or ends."""
+        self.began = time.perf_counter()
         self._go.release()
         self._stopped.acquire()
+        self.spent += time.perf_counter() - self.began
 
     def abandon(self) -> None:
         """Ends the job where it waits."""
@@ -182,9 +197,7 @@ class _Lane(Generic[T]):
         _current.set(self)
         try:
             if not isinstance(self.answer, Abandoned):
-                self.outcome = self.job()
-        except Exception as error:
-            self.outcome = error
+                self.outcome = _tried(self.job)
         except Abandoned:
             pass
         finally:
@@ -195,19 +208,40 @@ class _Lane(Generic[T]):
 def _serve(waiting: Sequence[_Lane[Any]]) -> None:
     """Answers lanes that wait: calls of towers first, and the way back when all are there."""
     calls = [lane for lane in waiting if isinstance(lane.request, TowerCall)]
-    if not calls:
-        _go_back(waiting)
+    if not calls and waiting:
+        with _shared_time(waiting):
+            _go_back(waiting)
     while calls:
         first: Any = calls[0].request
         group = [lane for lane in calls if lane is calls[0] or first.fits(lane.request)]
         calls = [lane for lane in calls if lane not in group]
-        try:
-            with counting(SharedWork([lane.work for lane in group if lane.work])):
+        works = [lane.work for lane in group if lane.work is not None]
+        with _shared_time(group), counting(SharedWork(works)):
+            try:
                 answers = first.together([lane.request for lane in group])
-        except Exception as error:
-            answers = [error] * len(group)
+            except Exception as error:
+                answers = [error] * len(group)
         for lane, answer in zip(group, answers, strict=True):
             lane.answer = answer
+
+
+@contextmanager
+def _shared_time(lanes: Sequence[_Lane[Any]]) -> Iterator[None]:
+    """Charges each lane with its share of the time of the block."""
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        for lane in lanes:
+            lane.spent += (time.perf_counter() - began) / len(lanes)
+
+
+def _tried(job: Callable[[], T]) -> T | Exception:
+    """What a job returns or raises."""
+    try:
+        return job()
+    except Exception as error:
+        return error
 
 
 def _go_back(lanes: Sequence[_Lane[Any]]) -> None:

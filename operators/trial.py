@@ -1,6 +1,5 @@
 """One trial from specification to numbers: build, fit, evaluate."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from operators.metrics import metrics_of
 from operators.protocols import PROTOCOLS, Domain, Table, domain_of
 from operators.results import PREDICTIONS, Cost, Metric
 from operators.spec import TrialSpec
+from operators.stacking import clock, lanes_worth
 from operators.tuning import FitReport, logits_of
 from operators.views import CENTRE, View, ViewPolicy
 
@@ -152,6 +152,17 @@ def teacher_of(
     return Teacher(method.eval(), images, known)
 
 
+def lanes_of(spec: TrialSpec, backbone: Backbone, data: Data) -> int:
+    """How many trials that differ from this one by seed alone are worth tuning together."""
+    method = METHODS[spec.method]
+    if method.tuning is None or not spec.shots:
+        return 1
+    episode = episode_of(spec, data.table)
+    through_tower = "visual-prompts" in method.card.needs
+    images = min(spec.hyperparameters["batch_size"], len(episode.train)) if through_tower else 0
+    return lanes_worth(backbone, len(episode.classes), images)
+
+
 def run_trial(
     spec: TrialSpec,
     backbone: Backbone,
@@ -175,7 +186,7 @@ def run_trial(
     """
     policy = view_policy(spec)
     reset_peak_memory(backbone.device)
-    started = time.perf_counter()
+    started = clock()
     table, every = data.table, data.all_classes
     episode = episode_of(spec, table)
     generator = torch.Generator().manual_seed(spec.seed)
@@ -198,7 +209,7 @@ def run_trial(
             tuning = tuning_of(type(method), spec.hyperparameters)
             report = method.fit(shots, tuning=tuning, generator=generator)
     method.eval()
-    tuned = time.perf_counter()
+    tuned = clock()
 
     metrics: list[Metric] = []
     tables: list[pa.Table] = []
@@ -224,7 +235,7 @@ def run_trial(
                 }
             ).cast(PREDICTIONS)
         )
-    ended = time.perf_counter()
+    ended = clock()
     cost = Cost(
         tune_seconds=tuned - started,
         evaluate_seconds=ended - tuned,

@@ -4,7 +4,8 @@ import contextlib
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby, islice
 from uuid import UUID
 
 from prefect import task
@@ -49,7 +50,9 @@ def compute(
     """
     bar = ProgressArtifact(f"trials-{slug(title)}", len(bundle.specs), "trials")
     done: list[Done] = []
-    calls = Calls(bundle.specs, workers=len(pool))
+    cells = list({spec.cell_id: spec for spec in bundle.specs}.values())
+    lanes = dict(zip((s.cell_id for s in cells), pool.run("lanes", cells, context), strict=True))
+    calls = Calls(bundle.specs, workers=len(pool), lanes=lanes)
     for outcome in pool.map_unordered("compute", calls, context):
         if outcome.error:
             raise outcome.error
@@ -63,13 +66,15 @@ def compute(
 class Calls(Iterator[tuple[TrialSpec, ...]]):
     """Cuts trials into calls of a worker: long ones alone, quick ones together.
 
-    Nobody knows beforehand what a trial takes, so each method begins with one trial a call, and
-    has more as long as its calls are quick. A call never holds trials of two methods, nor more
-    than its share of what is left, so that the workers end together.
+    Nobody knows beforehand what a trial takes, so each method begins with one trial a call, or
+    with the seeds of one cell that are worth tuning together, and has more as long as its calls
+    are quick. A call never holds trials of two methods, nor more than its share of what is left,
+    so that the workers end together.
 
     Args:
         specs: The trials, the longest first.
         workers: Workers that share them.
+        lanes: How many seeds of a cell are worth tuning together, by cell; one if not said.
         clock: Seconds, for tests.
     """
 
@@ -78,9 +83,11 @@ class Calls(Iterator[tuple[TrialSpec, ...]]):
         specs: Iterable[TrialSpec],
         *,
         workers: int,
+        lanes: Mapping[str, int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.workers = workers
+        self.lanes = lanes or {}
         self.clock = clock
         self._left: dict[str, deque[TrialSpec]] = {}
         for spec in specs:
@@ -101,10 +108,15 @@ class Calls(Iterator[tuple[TrialSpec, ...]]):
                 raise StopIteration
             name = max(waiting, key=lambda name: expected_cost(waiting[name][0]))
             share = -(-sum(map(len, waiting.values())) // self.workers)
-            size = min(self._size[name], share, len(waiting[name]))
+            size = min(max(self._size[name], self._stack(waiting[name])), share, len(waiting[name]))
             call = tuple(waiting[name].popleft() for _ in range(size))
             self._began[call[0].trial_id] = self.clock()
             return call
+
+    def _stack(self, specs: Iterable[TrialSpec]) -> int:
+        """How many of the next trials are seeds of one cell that go together."""
+        cell, seeds = next(groupby(specs, key=lambda spec: spec.cell_id))
+        return len(list(islice(seeds, self.lanes.get(cell, 1))))
 
     def ended(self, call: tuple[TrialSpec, ...]) -> None:
         """Learns from a call that has ended; it may have waited for a worker, which is no harm."""

@@ -1,12 +1,13 @@
-"""What runs on a Ray worker: it keeps backbones and features, and computes trials one by one."""
+"""What runs on a Ray worker: it keeps backbones and features, and computes trials."""
 
 import os
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -99,52 +100,86 @@ class TrialWorker:
     def compute(self, specs: Sequence["TrialSpec"], context: Context) -> list[Done]:
         """Computes and commits some trials; a trial that fails costs itself alone.
 
-        A trial is written while the next one is computed; all are on disk at the return.
+        Seeds of one cell that follow each other may be tuned together. A trial is written while
+        the next one is computed; all are on disk at the return.
         """
         from operators.files import sync_folder
 
         with ThreadPoolExecutor(COMMITS) as disk:
-            ended = [self._one(spec, context, disk) for spec in specs]
+            ended = [
+                end
+                for _, cell in groupby(specs, key=lambda spec: spec.cell_id)
+                for end in self._cell(list(cell), context, disk)
+            ]
         done = [end.result() if isinstance(end, Future) else end for end in ended]
         if self.store.trials.is_dir():
             sync_folder(self.store.trials)
         return done
 
-    def _one(self, spec: "TrialSpec", context: Context, disk: Executor) -> "Done | Future[Done]":
-        folder = self.store.trial(spec.trial_id)
-        if folder.exists():  # a batch that is tried again after its worker died
-            return Done(spec.trial_id, "")
+    def lanes(self, specs: Sequence["TrialSpec"], context: Context) -> list[int]:
+        """How many seeds of the cell of each trial are worth tuning together."""
+        from operators.trial import lanes_of
+
+        try:
+            backbone = self._backbone(context.backbone)
+            data = [self._data(context.dataset, spec.template_set) for spec in specs]
+            return [lanes_of(spec, backbone, of) for spec, of in zip(specs, data, strict=True)]
+        except Exception:  # whatever it is, it will be the error of a trial
+            return [1] * len(specs)
+
+    def _cell(
+        self, specs: Sequence["TrialSpec"], context: Context, disk: Executor
+    ) -> "Iterator[Done | Future[Done]]":
+        """Computes trials that differ by seed alone, as many together as is worth while."""
+        from operators.stacking import run_stacked
+
+        # A batch that is tried again after its worker died holds trials that are there.
+        there = [spec for spec in specs if self.store.trial(spec.trial_id).exists()]
+        yield from (Done(spec.trial_id, "") for spec in there)
+        missing = [spec for spec in specs if spec not in there]
+        size = self.lanes(missing[:1], context)[0] if len(missing) > 1 else 1
+        for start in range(0, len(missing), size):
+            stack = missing[start : start + size]
+            computed = run_stacked([partial(self._computed, spec, context) for spec in stack])
+            for spec, files in zip(stack, computed, strict=True):
+                if isinstance(files, OSError):
+                    raise files  # a full disk is the run's trouble, not the trial's
+                if isinstance(files, Exception):
+                    yield self._failed(spec, files, context)
+                else:
+                    yield disk.submit(self._commit, spec, files)
+
+    def _computed(self, spec: "TrialSpec", context: Context) -> dict[str, bytes]:
+        """The files of a trial."""
         from operators.trial import run_trial
 
         started = _now()
-        try:
-            backbone = self._backbone(context.backbone)
-            dataset = self._dataset(context.dataset)
-            outcome = run_trial(
-                spec,
-                backbone,
-                self._data(context.dataset, spec.template_set),
-                self._images(dataset, backbone, context.features, context.backbone.precision),
-                None if spec.teacher is None else self._teacher(spec.teacher, context),
-            )
-            files = self._files(spec, outcome, started, context)
-        except OSError:
-            raise  # a full disk is the run's trouble, not the trial's
-        except Exception as error:
-            message = " ".join(str(error).split()) or type(error).__name__
-            self.store.record_failure(
-                spec.trial_id,
-                {
-                    "spec": spec.to_json(),
-                    "error": message,
-                    "traceback": traceback.format_exc(),
-                    "failed_at": _now(),
-                    "suite": context.run.get("suite"),
-                    "flow_run_id": context.run.get("flow_run_id"),
-                },
-            )
-            return Done(spec.trial_id, message)
-        return disk.submit(self._commit, spec, files)
+        backbone = self._backbone(context.backbone)
+        dataset = self._dataset(context.dataset)
+        outcome = run_trial(
+            spec,
+            backbone,
+            self._data(context.dataset, spec.template_set),
+            self._images(dataset, backbone, context.features, context.backbone.precision),
+            None if spec.teacher is None else self._teacher(spec.teacher, context),
+        )
+        return self._files(spec, outcome, started, context)
+
+    def _failed(self, spec: "TrialSpec", error: Exception, context: Context) -> Done:
+        """Keeps the error of a trial."""
+        message = " ".join(str(error).split()) or type(error).__name__
+        self.store.record_failure(
+            spec.trial_id,
+            {
+                "spec": spec.to_json(),
+                "error": message,
+                "traceback": "".join(traceback.format_exception(error)),
+                "failed_at": _now(),
+                "suite": context.run.get("suite"),
+                "flow_run_id": context.run.get("flow_run_id"),
+            },
+        )
+        return Done(spec.trial_id, message)
 
     def _files(
         self, spec: "TrialSpec", outcome: "Outcome", started: str, context: Context

@@ -23,7 +23,8 @@ from flows.cli.common import (
 from tasks.store import Store
 
 if TYPE_CHECKING:
-    from tasks.plan import Plan, Request
+    from tasks.choices import Request
+    from tasks.plan import Plan
     from tasks.suite import Overrides
 
 SuiteName = Annotated[str, typer.Argument(help="A shipped suite or a YAML file.")]
@@ -206,7 +207,7 @@ def _hyperparameters(settings: list[str]) -> dict[str, dict[str, Any]]:
 
 def _request(store: Store, suite: str, changes: "Overrides") -> "Request":
     from flows.suites import load_suite
-    from tasks.plan import check
+    from tasks.choices import check
     from tasks.suite import override
 
     return check(store, override(load_suite(suite), changes))

@@ -72,8 +72,9 @@ def filled(tmp_path_factory, shotboard, pictures, clip_folder):
     """A store with the pictures, three trials of two methods and a failed one, and their board."""
     from flows.leaderboard import rebuild_leaderboard
     from operators.features import FeatureStore, view_folder
+    from tasks.choices import check
     from tasks.encode import features_folder, needed_rows
-    from tasks.plan import check, make_plan
+    from tasks.plan import make_plan
     from tasks.resolve import ingested
     from tasks.store import Store
     from tasks.suite import make_suite

@@ -70,9 +70,9 @@ class Place:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
         self.env = {**kept, "SHOTBOARD_HOME": str(self.store.home)}
 
-    def start(self, suite, *arguments):
+    def start(self, suite, workers):
         return subprocess.Popen(
-            [*SHOTBOARD, "run", str(self.suites[suite]), "--json", *arguments],
+            [*SHOTBOARD, "run", str(self.suites[suite]), "--json", "--workers", str(workers)],
             cwd=ROOT,
             env=self.env,
             stdout=subprocess.PIPE,
@@ -81,8 +81,8 @@ class Place:
             start_new_session=True,
         )
 
-    def run(self, suite, *arguments):
-        process = self.start(suite, *arguments)
+    def run(self, suite, workers=2):
+        process = self.start(suite, workers)
         try:
             out, err = process.communicate(timeout=SECONDS)
         finally:
@@ -219,7 +219,7 @@ def test_a_board_that_was_lost_comes_back_row_for_row(place, second):
 def killed(place, second):
     """Kills the driver of a long run once trials are there and others failed; what is left."""
     before = place.store.done()
-    process = place.start("long")
+    process = place.start("long", workers=2)
     try:
         deadline = time.monotonic() + SECONDS
         while not place.store.done() - before or not place.failures():
@@ -244,7 +244,7 @@ def killed(place, second):
 
 @pytest.fixture(scope="module")
 def resumed(place, killed):
-    return place.run("long")
+    return place.run("long", workers=1)
 
 
 def test_a_killed_run_leaves_no_process_behind(killed):

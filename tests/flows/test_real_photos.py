@@ -52,6 +52,6 @@ def test_zero_shot_knows_a_third_of_the_photos_of_caltech(shotboard, caltech, tm
     suite = tmp_path / "photos.yaml"
     suite.write_text(SUITE)
     shotboard("datasets", "add", "caltech", "--path", str(caltech))
-    (row,) = json.loads(shotboard("run", str(suite), "--json"))["board"]
+    (row,) = json.loads(shotboard("run", str(suite), "--json", "--workers", "1"))["board"]
     assert (row["dataset"], row["method"], row["shots"]) == ("caltech", "zero-shot", 0)
     assert row["mean"] >= 0.35

@@ -134,6 +134,7 @@ def test_a_run_over_rest_completes_and_leaves_the_board(served):
         "methods": ["zero-shot"],
         "protocols": ["few_shot"],
         "home": str(served.home / "store"),
+        "workers": 1,
     }
     run = served.call(
         f"/deployments/{deployment['id']}/create_flow_run", {"parameters": parameters}

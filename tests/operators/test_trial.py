@@ -26,7 +26,9 @@ class Data:
     """Five classes, ten train, four validation and six test images each."""
 
     table = Table(LABELS, SPLITS, 5)
-    all_classes = Classes(("cat", "dog", "boat", "oak tree", "photo"), ("a photo of a {}.",))
+    names = ("cat", "dog", "boat", "oak tree", "photo")
+    sentences = tuple((f"a {name} in the grass.", f"an old {name}.") for name in names)
+    all_classes = Classes(names, ("a photo of a {}.",), descriptions=sentences)
 
 
 @pytest.fixture

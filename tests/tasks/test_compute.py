@@ -55,6 +55,20 @@ def test_a_first_trial_that_loads_the_backbone_does_not_make_the_others_slow(spe
     assert len(served(calls, clock, {"coop": 0.005})) <= 13
 
 
+def test_seeds_that_are_worth_tuning_together_share_a_call(spec, clock):
+    specs = [spec(seed=seed, shots=shots) for shots in (16, 4, 1) for seed in (1, 2, 3)]
+    lanes = {s.cell_id: 4 if s.shots < 16 else 1 for s in specs}
+    calls = Calls(specs, workers=1, lanes=lanes, clock=clock)
+    sizes = served(calls, clock, {"coop": 2 * CALL_SECONDS})
+    assert [size for _, size in sizes] == [1, 1, 1, 3, 3]
+
+
+def test_seeds_are_split_when_a_worker_would_idle(spec, clock):
+    specs = [spec(seed=seed) for seed in (1, 2, 3)]
+    calls = Calls(specs, workers=2, lanes={specs[0].cell_id: 8}, clock=clock)
+    assert [size for _, size in served(calls, clock, {"coop": 1.0})] == [2, 1]
+
+
 def test_a_method_that_turns_out_long_is_alone_again(spec, clock):
     specs = [spec(seed=seed, shots=16 if seed < 50 else 1) for seed in range(100)]
     calls = Calls(specs, workers=1, clock=clock)

@@ -11,9 +11,10 @@ import pytest
 from operators.features import FeatureStore, view_folder
 from operators.trial import episode_of
 from operators.views import View
+from tasks.choices import check
 from tasks.data import TrialData
 from tasks.encode import encode, encoders_of, features_folder, needed_rows
-from tasks.plan import check, make_plan
+from tasks.plan import make_plan
 from tasks.ray_cluster import Outcome
 from tasks.suite import make_suite
 from tasks.worker import Context, Done, TrialWorker

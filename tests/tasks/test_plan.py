@@ -17,8 +17,9 @@ from operators.backbones import (
 from operators.methods import METHODS, MethodCard
 from operators.methods.coop import CoOp
 from operators.methods.zero_shot import ZeroShot
+from tasks.choices import check
 from tasks.data import preview
-from tasks.plan import BUNDLE, check, expected_cost, make_plan, variant_of
+from tasks.plan import BUNDLE, expected_cost, make_plan, variant_of
 from tasks.resolve import RequestError
 from tasks.suite import make_suite
 

@@ -4,7 +4,7 @@ import pytest
 
 from flows.shipped import shipped
 from flows.suites import FOLDER, load_suite
-from tasks.plan import check
+from tasks.choices import check
 from tasks.resolve import RequestError
 from tasks.suite import Overrides, make_suite, override, read_suite
 

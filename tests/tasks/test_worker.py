@@ -12,8 +12,9 @@ from operators.features import FeatureStore, view_folder
 from operators.methods import METHODS
 from operators.methods.zero_shot import ZeroShot
 from operators.results import PREDICTIONS, TrialResult
+from tasks.choices import check
 from tasks.encode import contexts_of, features_folder, needed_rows
-from tasks.plan import check, make_plan, variant_of
+from tasks.plan import make_plan, variant_of
 from tasks.suite import make_suite
 from tasks.worker import Context, Done, TrialWorker
 
@@ -38,8 +39,9 @@ class Job:
     """A worker, the trials of a small suite, and what they share."""
 
     def __init__(self, store, dataset, backbone, methods, **fields):
-        values = {"name": "mini", "datasets": [dataset.name], "backbones": [backbone], **fields}
-        suite = make_suite({**values, "methods": methods, "shots": [1], "seeds": [1]}, where="mini")
+        values = {"name": "mini", "datasets": [dataset.name], "backbones": [backbone]}
+        values |= {"methods": methods, "shots": [1], "seeds": [1], **fields}
+        suite = make_suite(values, where="mini")
         request = check(store, suite)
         (name,) = request.backbones.asked
         card = request.backbones.cards[name]
@@ -188,6 +190,39 @@ def test_the_same_trial_gives_the_same_numbers_in_another_worker(job, tmp_path):
     made.worker = TrialWorker(made.store.home, "cpu")
     made.compute()
     assert pq.read_table(folder / "predictions.parquet").equals(first)
+
+
+def test_seeds_of_a_cell_are_tuned_together_and_committed_apart(
+    store, dataset_of, tiny, tmp_path, monkeypatch
+):
+    import operators.stacking
+
+    stacks = []
+    original = operators.stacking.run_stacked
+
+    def noted(jobs):
+        stacks.append(len(jobs))
+        return original(jobs)
+
+    monkeypatch.setattr(operators.stacking, "run_stacked", noted)
+    coop = {"coop": {"epochs": 3, "n_context": 2}}
+    job = Job(store, dataset_of(), tiny, ["zero-shot", coop], seeds=[1, 2, 3], shots=[1, 2])
+    job.encode()
+    assert job.worker.lanes(job.specs[:2], job.context) == [1, 64]
+    assert job.compute() == [Done(spec.trial_id, "") for spec in job.specs]
+    assert stacks == [1, 3, 3]
+    together = tmp_path / "together"
+    store.trials.rename(together)
+    job.compute_one_by_one()
+    assert stacks == [1, 3, 3] + [1] * len(job.specs)
+    for spec in job.specs:
+        one, other = (f / spec.trial_id / "prompt.safetensors" for f in (store.trials, together))
+        for key, value in load_file(one).items():
+            np.testing.assert_allclose(load_file(other)[key], value, atol=1e-5)
+        cost = json.loads((together / spec.trial_id / "trial.json").read_text())["cost"]
+        assert cost["tune_seconds"] > 0 < cost["evaluate_seconds"]
+        alone = json.loads((store.trial(spec.trial_id) / "trial.json").read_text())["cost"]
+        assert alone["plain_tune_flops"] == cost["plain_tune_flops"]
 
 
 def test_a_trial_that_fails_costs_itself_alone(job, broken):
