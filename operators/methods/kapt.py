@@ -147,7 +147,7 @@ class KAPT(StaticClassifier):
         """The adapted features; where no gradient is needed, of some images at a time."""
         if torch.is_grad_enabled():
             return self.adapted(batch)
-        index = torch.arange(len(batch), device=batch.labels.device)
+        index = torch.arange(len(batch), device=batch.device)
         return torch.cat([self.adapted(batch.select(part)) for part in index.split(IMAGE_ROWS)])
 
     def adapted(self, batch: Batch) -> Float[Tensor, "b d"]:

@@ -67,7 +67,7 @@ class PatchReader:
         absent = [place for place, key in enumerate(keys) if key not in kept]
         if (work := counted()) is not None:
             work.cached_images += len(keys) - len(absent)
-        index = torch.tensor(absent, dtype=torch.long, device=batch.labels.device)
+        index = torch.tensor(absent, dtype=torch.long, device=batch.device)
         read: dict[int, Patched] = {}
         for part in index.split(IMAGE_ROWS) if absent else ():
             seen = self._encoded(batch.select(part))

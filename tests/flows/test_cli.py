@@ -259,7 +259,7 @@ def test_the_page_of_the_methods_can_be_written_to_a_file(shotboard):
 
 
 def test_an_unknown_method_or_backbone_is_refused(shotboard):
-    assert "Did you mean coop or" in shotboard("methods", "show", "cop").sentence
+    assert "Did you mean coop" in shotboard("methods", "show", "cop").sentence
     assert "Did you mean effnet-minilm?" in shotboard("backbones", "show", "effnet").sentence
 
 
