@@ -153,7 +153,7 @@ class PlainClip(nn.Module):
         from transformers import CLIPModel
 
         super().__init__()
-        model: Any = CLIPModel.from_pretrained(folder)
+        model: Any = CLIPModel.from_pretrained(folder, dtype=torch.float32)
         self.model = model
         text, vision = model.config.text_config, model.config.vision_config
         self.texts = PlainTower(

@@ -4,7 +4,8 @@ import pytest
 
 from flows.shipped import shipped
 from flows.suites import FOLDER, load_suite
-from tasks.choices import check
+from operators.methods import METHODS
+from tasks.choices import check, hyperparameters, taught_by
 from tasks.resolve import RequestError
 from tasks.suite import Overrides, make_suite, override, read_suite
 
@@ -211,6 +212,25 @@ def test_every_shipped_suite_is_named_like_its_file_and_says_what_it_is(name):
 @pytest.mark.parametrize("name", shipped(FOLDER))
 def test_every_shipped_suite_can_be_run(store, name):
     check(store, load_suite(name))
+
+
+def test_the_zoo_has_every_method_once_at_few_and_many_shots_and_on_new_classes():
+    zoo = load_suite("zoo")
+    assert sorted(choice.id for choice in zoo.methods) == sorted(METHODS)
+    assert zoo.backbones == ("mini-clip",)  # needs no download
+    assert zoo.protocols == ("few_shot", "base_to_new")
+    assert (zoo.shots, zoo.seeds) == ((1, 16), (1, 2, 3))
+
+
+def test_teachers_of_the_zoo_are_trials_of_the_zoo():
+    zoo = load_suite("zoo")
+    taught = []
+    for choice in zoo.methods:
+        method = METHODS[choice.id]
+        values = hyperparameters(choice, method, protocol="few_shot", shots=16)
+        taught += filter(None, [taught_by(choice, method, values)])
+    assert taught
+    assert all(each.choice in zoo.methods and not each.backbone for each in taught)
 
 
 def test_an_unknown_suite_is_refused_with_the_nearest():
