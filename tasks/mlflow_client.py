@@ -2,6 +2,8 @@
 
 import logging
 import re
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,16 @@ def connect(uri: str) -> Any:
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        database = Path(uri.removeprefix("sqlite:///"))
+        database.parent.mkdir(parents=True, exist_ok=True)
+        _write_ahead(database)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _write_ahead(database: Path) -> None:
+    """Lets SQLite keep a log, as Prefect does: readers need not wait, and a commit is one sync."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
 
 
 def open_experiment(client: Any, store: Store, name: str) -> tuple[str, bool]:

@@ -1,8 +1,10 @@
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,8 @@ def empty_database(tmp_path_factory):
 
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     connect(f"sqlite:///{path}").search_experiments()
+    with closing(sqlite3.connect(path)) as database:  # what is in its log goes into the file
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path
 
 
