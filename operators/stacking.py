@@ -7,9 +7,11 @@ tower; when all lanes wait there, the calls become one, and each lane goes on wi
 are summed before the way back: each depends on the parameters of its own lane, so every lane gets
 the gradient that it would get alone, up to rounding.
 
-One lane runs at a time, in order, so nothing depends on the clock, and what lanes share (features,
-pixels, laid-out prompts) needs no locks. Calls are merged inside of a step of the tuning loop
-alone: a method that goes back through a tower by itself is served by itself.
+One lane runs at a time, in order, so nothing depends on which thread is quicker, and what lanes
+share (features, laid-out prompts) needs no locks. Calls are merged inside of `loss` alone, in a
+step of the tuning loop. So a `loss` goes back through nothing itself: that is for the `backward` of
+`tune`, which is served by itself. And it calls no tower with something learned from within a
+`cached_property`, which Python 3.11 locks for all objects of a class.
 
 Source: `encode_prompts` with a leading dimension, as CoCoOp has one context for each image.
 """
@@ -36,6 +38,7 @@ _current: "ContextVar[_Lane[Any] | None]" = ContextVar("lane", default=None)
 
 TOKENS = 2048  # of a merged step on a CPU: beyond them a larger batch is no quicker
 TOKENS_A_CLASS = 8  # of a class name that follows a shared context
+LANES = 16  # at most: each keeps its own images in memory, and more gain little
 
 
 def lanes_worth(backbone: "Backbone", classes: int, images: int = 0) -> int:
@@ -53,7 +56,7 @@ def lanes_worth(backbone: "Backbone", classes: int, images: int = 0) -> int:
     if backbone.device.type != "cpu":
         return 1
     tokens = classes * TOKENS_A_CLASS + images * backbone.image_tokens
-    return max(1, TOKENS // tokens)
+    return max(1, min(LANES, TOKENS // tokens))
 
 
 def run_stacked(jobs: Sequence[Callable[[], T]]) -> list[T | Exception]:
@@ -68,7 +71,8 @@ def run_stacked(jobs: Sequence[Callable[[], T]]) -> list[T | Exception]:
     try:
         while running := [lane for lane in lanes if lane.running]:
             for lane in running:
-                lane.advance()
+                if lane.ready:
+                    lane.advance()
             _serve([lane for lane in running if lane.running])
     finally:  # an interrupt must not leave threads behind
         for lane in lanes:
@@ -149,6 +153,7 @@ class _Lane(Generic[T]):
         answer: What its request became.
         outcome: What the job returned or raised, at its end.
         running: Whether the job goes on.
+        ready: Whether it can go on: it has begun, or its request is answered.
         merging: Whether its calls of a tower are merged.
         work: The count of operations that was on when it asked.
         began: When it was last let run.
@@ -160,7 +165,7 @@ class _Lane(Generic[T]):
         self.request: TowerCall | _Backward | None = None
         self.answer: Any = None
         self.outcome: Any = None
-        self.running = True
+        self.running = self.ready = True
         self.merging = False
         self.work: Work | None = None
         self.began = self.spent = 0.0
@@ -184,7 +189,7 @@ class _Lane(Generic[T]):
 
     def ask(self, request: TowerCall | _Backward) -> Any:
         """Waits for an answer; called by the job."""
-        self.request, self.work = request, counted()
+        self.request, self.work, self.ready = request, counted(), False
         self._stopped.release()
         self._go.acquire()
         self.request = None
@@ -222,7 +227,7 @@ def _serve(waiting: Sequence[_Lane[Any]]) -> None:
             except Exception as error:
                 answers = [error] * len(group)
         for lane, answer in zip(group, answers, strict=True):
-            lane.answer = answer
+            lane.answer, lane.ready = answer, True
 
 
 @contextmanager
@@ -254,4 +259,4 @@ def _go_back(lanes: Sequence[_Lane[Any]]) -> None:
     except Exception as error:
         answer = error
     for lane in lanes:
-        lane.answer = answer
+        lane.answer, lane.ready = answer, True

@@ -152,13 +152,18 @@ def teacher_of(
     return Teacher(method.eval(), images, known)
 
 
-def lanes_of(spec: TrialSpec, backbone: Backbone, data: Data) -> int:
-    """How many trials that differ from this one by seed alone are worth tuning together."""
+def lanes_of(spec: TrialSpec, backbone: Backbone, episode: Episode) -> int:
+    """How many trials that differ from this one by seed alone are worth tuning together.
+
+    Args:
+        spec: One of them.
+        backbone: The backbone that it names.
+        episode: Of it, or of any with the same protocol and shots.
+    """
     method = METHODS[spec.method]
     if method.tuning is None or not spec.shots:
         return 1
-    episode = episode_of(spec, data.table)
-    through_tower = "visual-prompts" in method.card.needs
+    through_tower = bool(method.card.needs)
     images = min(spec.hyperparameters["batch_size"], len(episode.train)) if through_tower else 0
     return lanes_worth(backbone, len(episode.classes), images)
 

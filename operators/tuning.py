@@ -1,10 +1,10 @@
 """The one tuning loop: every method that learns by gradient steps goes through it."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -88,8 +88,12 @@ class Tunable(Protocol):
         """As `nn.Module.parameters`."""
         ...
 
-    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """As `nn.Module.named_parameters`."""
+    def state_dict(self) -> dict[str, Any]:
+        """As `nn.Module.state_dict`."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """As `nn.Module.load_state_dict`."""
         ...
 
     def train(self, mode: bool = True) -> nn.Module:
@@ -213,22 +217,21 @@ def accuracy_on(method: Tunable, batch: Batch) -> float:
 
 
 class _Best:
-    """Remembers the parameters of the first epoch with the best validation accuracy."""
+    """Remembers parameters and buffers of the first epoch with the best validation accuracy."""
 
     def __init__(self, method: Tunable) -> None:
-        self.parameters = {n: p for n, p in method.named_parameters() if p.requires_grad}
+        self.method = method
         self.accuracy, self.epoch = -1.0, -1
         self.state: dict[str, Tensor] = {}
 
     def offer(self, accuracy: float, epoch: int) -> None:
         if accuracy > self.accuracy:
             self.accuracy, self.epoch = accuracy, epoch
-            self.state = {n: p.detach().clone() for n, p in self.parameters.items()}
+            state = self.method.state_dict()
+            self.state = {name: value.detach().clone() for name, value in state.items()}
 
-    @torch.no_grad()
     def restore(self) -> None:
-        for name, parameter in self.parameters.items():
-            parameter.copy_(self.state[name])
+        self.method.load_state_dict(self.state)
 
 
 def _optimizer(parameters: list[nn.Parameter], tuning: Tuning) -> torch.optim.Optimizer:

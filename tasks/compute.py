@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby, islice
 from uuid import UUID
@@ -50,8 +50,10 @@ def compute(
     """
     bar = ProgressArtifact(f"trials-{slug(title)}", len(bundle.specs), "trials")
     done: list[Done] = []
-    cells = list({spec.cell_id: spec for spec in bundle.specs}.values())
-    lanes = dict(zip((s.cell_id for s in cells), pool.run("lanes", cells, context), strict=True))
+    seeds = Counter(spec.cell_id for spec in bundle.specs)
+    cells = {spec.cell_id: spec for spec in bundle.specs if seeds[spec.cell_id] > 1}
+    found = pool.run("lanes", list(cells.values()), context) if cells else []
+    lanes = dict(zip(cells, found, strict=True))
     calls = Calls(bundle.specs, workers=len(pool), lanes=lanes)
     for outcome in pool.map_unordered("compute", calls, context):
         if outcome.error:

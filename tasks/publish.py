@@ -13,7 +13,7 @@ import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from statistics import fmean
@@ -42,7 +42,7 @@ class PublishReport:
         published: Cells that were created or completed.
         skipped: Cells that were complete.
         models: Registered models that got a better prompt.
-        seconds: Wall time of `finish`, or of `publish` as a whole.
+        seconds: Wall time of `finish`.
     """
 
     tracking_uri: str
@@ -52,17 +52,6 @@ class PublishReport:
     skipped: int
     models: int
     seconds: float
-
-
-def publish(store: Store, trial_ids: Iterable[str], **how: Any) -> PublishReport:
-    """Brings MLflow up to date with the completed trials among `trial_ids`.
-
-    Args:
-        store: Where the trials are.
-        trial_ids: Trials of a run, new or not; those that are not completed are left out.
-        how: As in `Publication`.
-    """
-    return Publication(store, trial_ids, **how).finish()
 
 
 class Publication:
@@ -78,7 +67,6 @@ class Publication:
         run_id: Shotboard's id of the run; a repetition writes under the same parent.
         flow_run_id: Prefect's id of the run.
         git_commit: Commit of the code, where no trial recorded one.
-        variant_of: Suite that this one was cut from on the command line.
     """
 
     def __init__(
@@ -90,7 +78,6 @@ class Publication:
         run_id: str,
         flow_run_id: str | None = None,
         git_commit: str | None = None,
-        variant_of: str | None = None,
     ) -> None:
         self.store = store
         self.trial_ids = frozenset(trial_ids)
@@ -99,23 +86,16 @@ class Publication:
         self.git_commit = git_commit
         self.uri = store.mlflow_uri
         self.tags = {"shotboard.run_id": run_id, "shotboard.flow_run_id": flow_run_id or ""}
-        if variant_of:
-            self.tags["shotboard.variant_of"] = variant_of
         self.receipts = receipts.read(store, self.uri, suite)
         self.written: set[str] = set()
         self._best: dict[str, dict[str, Any]] = {}
         self._session: _Session | None = None
 
-    def write(
-        self,
-        trial_ids: Iterable[str],
-        progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> int:
+    def write(self, trial_ids: Iterable[str]) -> int:
         """Writes every cell in which there is news; returns how many cells the trials have.
 
         Args:
             trial_ids: Completed trials: of each of their cells, all that are to be in it.
-            progress: Called with the number of cells that are written and that were to be.
         """
         cells: dict[str, dict[str, Trial]] = defaultdict(dict)
         for trial_id in trial_ids:
@@ -125,16 +105,12 @@ class Publication:
         if self._session is None:
             receipts.begin(self.store, self.suite)
             self._session = _Session(self)
-        news = sorted(cell for cell, trials in cells.items() if not self._complete(cell, trials))
-        for number, cell_id in enumerate(news):
-            progress(number, len(news))
-            self._write_cell(self._session, cell_id, cells[cell_id])
-        progress(len(news), len(news))
+        for cell_id, trials in sorted(cells.items()):
+            if not self._complete(cell_id, trials):
+                self._write_cell(self._session, cell_id, trials)
         return len(cells)
 
-    def finish(
-        self, progress: Callable[[int, int], None] = lambda done, total: None
-    ) -> PublishReport:
+    def finish(self) -> PublishReport:
         """Writes whatever is completed and not in MLflow yet, and moves the alias `best`."""
         started = time.perf_counter()
         done = sorted(self.trial_ids & self.store.done())
@@ -142,7 +118,7 @@ class Publication:
             known = sum(not r.trial_ids.isdisjoint(done) for r in self.receipts.values())
             seconds = time.perf_counter() - started
             return PublishReport(self.uri, self.suite, None, 0, known, 0, seconds)
-        cells = self.write(done, progress)
+        cells = self.write(done)
         assert self._session is not None
         models = self._register_best(self._session.client)
         self._session.close(trials=len(done), cells=cells)
@@ -156,6 +132,15 @@ class Publication:
             models,
             time.perf_counter() - started,
         )
+
+    def reopen(self) -> None:
+        """Looks MLflow up anew before it writes on: a cell may have been half written."""
+        self._session = None
+
+    def give_up(self) -> None:
+        """Ends the run of this flow run, as one that was killed."""
+        if self._session is not None:
+            self._session.client.set_terminated(self._session.parent, status="KILLED")
 
     def _write_cell(self, session: "_Session", cell_id: str, trials: dict[str, Trial]) -> None:
         run, receipt = session.cells.get(cell_id), self.receipts.get(cell_id)
@@ -313,21 +298,29 @@ def published_along(
     over = threading.Event()
 
     def follow() -> None:
-        with suppress(Exception):  # whatever MLflow raises
+        try:
             while waiting and not over.wait(every):
                 done = publication.store.done()
                 for cell in [cell for cell, ids in waiting.items() if ids <= done]:
                     publication.write(waiting.pop(cell))
                     if over.is_set():
                         return
+        except Exception:  # whatever MLflow raises
+            publication.reopen()
 
     thread = threading.Thread(target=follow, name="publish", daemon=True)
     thread.start()
     try:
         yield
-    finally:
+    except BaseException as error:
         over.set()
         thread.join()
+        if not isinstance(error, Exception):  # nobody will finish what is interrupted
+            with suppress(Exception):
+                publication.give_up()
+        raise
+    over.set()
+    thread.join()
 
 
 def verify(store: Store) -> list[str]:

@@ -49,7 +49,7 @@ def read(store: Store, uri: str, suite: str) -> dict[str, Receipt]:
 
 
 def contents(store: Store) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Every receipt and its file."""
+    """Every receipt and its file; one that cannot be read is as good as none."""
     if not store.published.is_dir():
         return
     with os.scandir(store.published) as entries:
@@ -57,7 +57,8 @@ def contents(store: Store) -> Iterator[tuple[Path, dict[str, Any]]]:
     for name in names:
         if name != MODELS:
             path = store.published / name
-            yield path, json.loads(path.read_bytes())
+            if content := _content(path):
+                yield path, content
 
 
 def write(
@@ -65,7 +66,7 @@ def write(
 ) -> Receipt:
     """Notes what is in MLflow: the last suite on top, and every suite under `experiments`."""
     path = store.published / f"{cell_id}.json"
-    before = json.loads(path.read_text()) if path.is_file() else {}
+    before = _content(path)
     experiments = before["experiments"] if before.get("tracking_uri") == uri else {}
     entry = {"mlflow_run_id": run_id, "trial_ids": sorted(trial_ids)}
     content = {
@@ -92,6 +93,13 @@ def finished(store: Store, suite: str) -> bool:
 def finish(store: Store, suite: str) -> None:
     """Notes that a suite is written to the end."""
     _mark(store, suite).unlink(missing_ok=True)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def _mark(store: Store, suite: str) -> Path:

@@ -52,14 +52,14 @@ class Context:
         dataset: Folder of the ingested dataset.
         features: Folder of its features under the backbone, all views.
         run: Provenance that only the driver knows: suite, flow_run_id, git_commit.
-        teachers: Backbones of teachers that are not the bundle's own, by name.
+        others: The run's other backbones on this dataset, by name: teachers may need them.
     """
 
     backbone: "BackboneReference"
     dataset: Path
     features: Path
     run: Mapping[str, str | None]
-    teachers: Mapping[str, Encoder] = field(default_factory=dict)
+    others: Mapping[str, Encoder] = field(default_factory=dict)
 
 
 class Done(NamedTuple):
@@ -118,12 +118,21 @@ class TrialWorker:
 
     def lanes(self, specs: Sequence["TrialSpec"], context: Context) -> list[int]:
         """How many seeds of the cell of each trial are worth tuning together."""
-        from operators.trial import lanes_of
+        from operators.trial import episode_of, lanes_of
 
+        episodes = {}  # drawing one takes a while on a large dataset
         try:
             backbone = self._backbone(context.backbone)
-            data = [self._data(context.dataset, spec.template_set) for spec in specs]
-            return [lanes_of(spec, backbone, of) for spec, of in zip(specs, data, strict=True)]
+            if backbone.device.type != "cpu":  # as in `lanes_worth`
+                return [1] * len(specs)
+            lanes = []
+            for spec in specs:
+                key = spec.protocol, spec.shots
+                if key not in episodes:
+                    data = self._data(context.dataset, spec.template_set)
+                    episodes[key] = episode_of(spec, data.table)
+                lanes.append(lanes_of(spec, backbone, episodes[key]))
+            return lanes
         except Exception:  # whatever it is, it will be the error of a trial
             return [1] * len(specs)
 
@@ -142,12 +151,13 @@ class TrialWorker:
             stack = missing[start : start + size]
             computed = run_stacked([partial(self._computed, spec, context) for spec in stack])
             for spec, files in zip(stack, computed, strict=True):
-                if isinstance(files, OSError):
-                    raise files  # a full disk is the run's trouble, not the trial's
-                if isinstance(files, Exception):
-                    yield self._failed(spec, files, context)
-                else:
+                if isinstance(files, dict):
                     yield disk.submit(self._commit, spec, files)
+                elif not isinstance(files, OSError):
+                    yield self._failed(spec, files, context)
+            for files in computed:  # a full disk is the run's trouble, not the trial's
+                if isinstance(files, OSError):
+                    raise files
 
     def _computed(self, spec: "TrialSpec", context: Context) -> dict[str, bytes]:
         """The files of a trial."""
@@ -238,8 +248,9 @@ class TrialWorker:
         """What a trial of the store has learned, ready to teach.
 
         Raises:
-            ValueError: The trial is not in the store.
+            ValueError: The trial is not in the store, or what it left cannot be read.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         from operators.trial import teacher_of
@@ -251,8 +262,14 @@ class TrialWorker:
                 f"prompt: {self._trouble(spec)} Mend that, or choose another with teacher=NAME."
             )
         data = self._data(context.dataset, spec.template_set)
-        learned = load_file(folder / "prompt.safetensors", device=self.device)
-        own = context.teachers.get(spec.backbone)
+        try:
+            learned = load_file(folder / "prompt.safetensors", device=self.device)
+        except (OSError, SafetensorError) as error:
+            raise ValueError(
+                f"the prompt of its teacher, trial {spec.trial_id}, cannot be read: {error}. "
+                f"Remove the folder {folder}, and the next run computes it again."
+            ) from error
+        own = context.others.get(spec.backbone)
         if own is None:
             return teacher_of(spec, self._backbone(context.backbone), data, learned, None)
         backbone, dataset = self._backbone(own.backbone), self._dataset(context.dataset)

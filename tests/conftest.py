@@ -367,6 +367,21 @@ def taught():
     return Taught()
 
 
+@pytest.fixture(scope="session")
+def moved():
+    """Moves all that a method learns away from where it started, and returns the method."""
+    import torch
+
+    def move(method):
+        generator = torch.Generator().manual_seed(5)
+        with torch.no_grad():
+            for parameter in method.parameters():
+                parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+        return method
+
+    return move
+
+
 @pytest.fixture
 def spec():
     """Makes the specification of a trial; keywords replace fields."""

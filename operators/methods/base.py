@@ -205,12 +205,10 @@ class Method(nn.Module, ABC):
         return {name: value.detach().cpu() for name, value in self.state_dict().items()}
 
 
-class StaticClassifier(Method):
-    """Classifies by cosine similarity to one vector a class, the same for every image.
+class KeepsTexts(Method):
+    """Has features of the classes that no image changes.
 
-    That is CLIP's own rule; what differs between methods is where the vectors come from, and
-    whether the images are read as the frozen tower reads them. Outside of training the class
-    vectors are computed once and kept.
+    Outside of training they are computed once and kept.
     """
 
     def __init__(self, backbone: Backbone, classes: Classes) -> None:
@@ -218,27 +216,43 @@ class StaticClassifier(Method):
         self._kept: Tensor | None = None
 
     @abstractmethod
-    def class_features(self) -> Float[Tensor, "k d"]:
-        """The class vectors; any length."""
+    def class_features(self) -> Float[Tensor, "... k d"]:
+        """The features, of any length."""
 
-    def train(self, mode: bool = True) -> "StaticClassifier":
-        """Forgets the kept class vectors, since their parameters may move."""
+    def train(self, mode: bool = True) -> "KeepsTexts":
+        """Forgets the kept features, since their parameters may move."""
         self._kept = None
         return super().train(mode)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Loads learned parameters and forgets class vectors computed from others."""
+        """Loads learned parameters and forgets features computed from others."""
         self._kept = None
         return super().load_state_dict(*args, **kwargs)
 
-    def weights(self) -> Float[Tensor, "k d"]:
-        """Unit-norm class vectors."""
+    def weights(self) -> Float[Tensor, "... k d"]:
+        """The features with length 1."""
         if self.training:
             return unit(self.class_features())
         if self._kept is None:
             with torch.no_grad():
                 self._kept = unit(self.class_features())
         return self._kept
+
+
+class StaticClassifier(KeepsTexts):
+    """Classifies by cosine similarity to one vector a class, the same for every image.
+
+    That is CLIP's own rule; what differs between methods is where the vectors come from, and
+    whether the images are read as the frozen tower reads them.
+    """
+
+    @abstractmethod
+    def class_features(self) -> Float[Tensor, "k d"]:
+        """The class vectors; any length."""
+
+    def weights(self) -> Float[Tensor, "k d"]:
+        """Unit-norm class vectors."""
+        return super().weights()
 
     def image_features(self, batch: Batch) -> Float[Tensor, "b d"]:
         """What is compared to the class vectors; any length."""

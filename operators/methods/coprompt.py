@@ -15,7 +15,7 @@ equally many; and towers with fewer layers than `depth` are prompted in as many 
 """
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ from operators.methods.deep_tokens import refuse_below_one
 from operators.methods.feature_head import Bottleneck, mixed, refuse_no_share
 from operators.methods.maple import MaPLe
 from operators.shapes import Float
+from operators.stacking import take_step
 from operators.tuning import FitReport, Tuning, tune
 from operators.views import View
 
@@ -141,9 +142,7 @@ class CoPrompt(MaPLe):
 
         def backward(batch: Batch) -> Tensor:
             self.place = float(torch.rand((), generator=generator))
-            loss = self.loss(batch)
-            loss.backward()
-            return loss
+            return take_step(partial(self.loss, batch))
 
         show(0)
         return tune(

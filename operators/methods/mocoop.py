@@ -11,7 +11,7 @@ are kept in float32; features are those of the centre crop unless the suite asks
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import torch
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from operators.backbones import Backbone, unit
 from operators.episode import Batch, Classes, FewShot
-from operators.methods.base import Method, MethodCard, StaticClassifier
+from operators.methods.base import KeepsTexts, Method, MethodCard
 from operators.methods.deep_tokens import refuse_below_one
 from operators.methods.imagenet_templates import IMAGENET_60, PHOTOS_8
 from operators.methods.linear_maps import drawn_linear
@@ -28,12 +28,13 @@ from operators.methods.prompt_tokens import learned_template
 from operators.methods.router import guided_gating_loss, mixed_similarity, top_gates
 from operators.methods.template_groups import group_vectors, template_groups
 from operators.shapes import Float
+from operators.stacking import take_step
 from operators.tuning import FitReport, Tuning, tune
 
 TEMPLATES = {"photos": PHOTOS_8, "imagenet": IMAGENET_60}
 
 
-class MoCoOp(StaticClassifier):
+class MoCoOp(KeepsTexts):
     """Compares an image to a mixture of the class features of g soft prompts.
 
     The soft prompt of a group is its first template, all words of it learned. A linear router
@@ -131,33 +132,28 @@ class MoCoOp(StaticClassifier):
 
     def backward(self, batch: Batch) -> Float[Tensor, ""]:
         """Gives the parameters the gradient of the loss, shortened where it is too long."""
-        loss = self.loss(batch)
-        loss.backward()
+        loss = take_step(partial(self.loss, batch))
         nn.utils.clip_grad_norm_(self.parameters(), self.clip_norm)
-        return loss.detach()
+        return loss
 
-    def class_features(self) -> Float[Tensor, "gk d"]:
-        """The class features of each soft prompt, one prompt after the other."""
+    def class_features(self) -> Float[Tensor, "g k d"]:
+        """The class features of each soft prompt."""
         share = len(self.groups)
         features = [
             self.backbone.encode_prompts(prompts, words[None], share=share)
             for prompts, words in zip(self.prompts, self.contexts, strict=True)
         ]
-        return torch.cat(features) + self.correction
-
-    def texts(self) -> Float[Tensor, "g k d"]:
-        """Unit-norm class features of each soft prompt."""
-        return self.weights().unflatten(0, (len(self.groups), len(self.classes)))
+        return torch.stack(features) + self.correction
 
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """Scaled similarity of each image to its own mixture of class features."""
         images = unit(batch.features)
         gates = top_gates(self.router(images), self.active)
-        return self.backbone.logit_scale * mixed_similarity(images, self.texts(), gates)
+        return self.backbone.logit_scale * mixed_similarity(images, self.weights(), gates)
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Cross-entropy, the contrast of texts and the guidance of the router."""
-        images, texts = unit(batch.features), self.texts()
+        images, texts = unit(batch.features), self.weights()
         scores = self.router(images)
         gates = top_gates(scores, self.active)
         logits = self.backbone.logit_scale * mixed_similarity(images, texts, gates)

@@ -140,7 +140,7 @@ class Restore(MaPLe):
         """Tunes, and raises the shares of the blocks after a third of the epochs."""
         if tuning is None:
             return FitReport()
-        third, before = tuning.epochs // 3, self.ratios.clone()
+        third = tuning.epochs // 3
 
         @torch.no_grad()
         def grow(epoch: int) -> None:
@@ -148,10 +148,7 @@ class Restore(MaPLe):
                 sizes = self.magnitudes().sum(dim=1) / max(1, self.start.shape[1])
                 self.ratios += sizes * sizes.new_tensor(self.growth)
 
-        report = tune(self, shots, tuning, generator, epoch_end=grow)
-        if report.selected is not None and report.selected["epoch"] < third:
-            self.ratios.copy_(before)  # the selected prompts were judged with these
-        return report
+        return tune(self, shots, tuning, generator, epoch_end=grow)
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """The class vectors that the text prompts give, after surgery."""

@@ -36,16 +36,7 @@ def build(tower, classes, **given):
     return KAPT(tower, classes, generator=torch.Generator().manual_seed(0), **given)
 
 
-def moved(method):
-    """The method with all that it learns away from where it started."""
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in method.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
-    return method
-
-
-def test_class_vectors_are_those_of_the_prompts_written_out(tower, classes):
+def test_class_vectors_are_those_of_the_prompts_written_out(tower, classes, moved):
     method = moved(build(tower, classes))
     found = unit(method.class_features())
     words = keywords(classes.names, classes.descriptions, 4)
@@ -89,7 +80,7 @@ def test_without_keywords_and_shift_a_class_vector_is_that_of_coop(tower, classe
     torch.testing.assert_close(method.eval().weights(), coop.eval().weights(), rtol=1e-4, atol=1e-5)
 
 
-def test_classes_that_are_described_differently_have_different_contexts(tower):
+def test_classes_that_are_described_differently_have_different_contexts(tower, moved):
     said = (("it is red.",), ("it is green and tall.",), ("it is red.",))
     method = moved(build(tower, Classes(("a", "b", "c"), ("a {}.",), descriptions=said)))
     one, two, three = method.contexts()
@@ -107,7 +98,9 @@ def test_keywords_that_do_not_fit_are_cut_and_a_name_is_not(tower):
         build(tower, Classes(("cat", name), ("a {}.",), descriptions=said))
 
 
-def test_an_image_is_its_unit_feature_and_what_the_head_adds(tower, classes, batch, pictures):
+def test_an_image_is_its_unit_feature_and_what_the_head_adds(
+    tower, classes, batch, pictures, moved
+):
     method = moved(build(tower, classes)).eval()
     reading = tower.read_images(tower.embed_images(pictures.values))
     features, patches = unit(reading.features), unit(reading.patches)
@@ -118,7 +111,7 @@ def test_an_image_is_its_unit_feature_and_what_the_head_adds(tower, classes, bat
     torch.testing.assert_close(start.image_features(batch), features, rtol=1e-4, atol=1e-5)
 
 
-def test_images_read_in_parts_give_the_same(tower, classes, batch, monkeypatch):
+def test_images_read_in_parts_give_the_same(tower, classes, batch, monkeypatch, moved):
     method = moved(build(tower, classes)).eval()
     whole = method.image_features(batch)
     monkeypatch.setattr("operators.methods.kapt.IMAGE_ROWS", 2)

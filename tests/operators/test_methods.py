@@ -93,9 +93,10 @@ def build(method, backbone, classes, seed=0):
     return method(backbone, classes, generator=generator, **taught(method, backbone, classes))
 
 
-def fit(method, backbone, classes, shots, seed=0):
+def fit(method, backbone, classes, shots, seed=0, **changes):
     """A method tuned by a shortened recipe, as a trial would tune it, and its report."""
-    given = {key: value for key, value in QUICK.items() if key in defaults(method)}
+    given = {**QUICK, **changes}
+    given = {key: value for key, value in given.items() if key in defaults(method)}
     values = resolve("it", method, given, protocol="few_shot", shots=1)
     generator = torch.Generator().manual_seed(seed)
     given = {**taught(method, backbone, classes), **own_of(method, values)}
@@ -274,6 +275,30 @@ def test_gradient_steps_lower_the_loss(method, first):
     assert report.losses[-1] < report.losses[0]
 
 
+def test_validation_brings_back_all_that_its_epoch_left_behind(
+    method, backbone, classes, shots, monkeypatch
+):
+    if method.tuning is None:
+        return
+    states = []
+
+    def judge(built, _):
+        states.append(built.learned())
+        states[-1] = {name: value.clone() for name, value in states[-1].items()}
+        return float(len(states) == 1)
+
+    monkeypatch.setattr("operators.tuning.accuracy_on", judge)
+    try:
+        fitted, report = fit(method, backbone, classes, shots, epochs=2, selection="val")
+    except ValueError as error:
+        assert "use selection='last'" in str(error)
+        return
+    assert report.selected == {"epoch": 0.0, "val_accuracy": 1.0}
+    assert any(not torch.equal(states[0][name], value) for name, value in states[1].items())
+    for name, value in fitted.learned().items():
+        assert torch.equal(value, states[0][name]), name
+
+
 def test_what_was_learned_survives_a_file(method, backbone, classes, shots, fitted, tmp_path):
     save_file({k: v.contiguous() for k, v in fitted.learned().items()}, tmp_path / "prompt")
     generator = torch.Generator().manual_seed(7)
@@ -318,20 +343,26 @@ def test_the_order_of_classes_only_reorders_zero_shot_logits(method, backbone, c
 
 
 def test_descriptions_are_needed_where_the_card_says_so_and_read_nowhere_else(
-    method, backbone, classes
+    method, backbone, classes, shots
 ):
     bare = Classes(classes.names, classes.templates)
     if not method.card.descriptions:
-        assert torch.equal(*(_start(build(method, backbone, c)) for c in (classes, bare)))
+        starts = (_start(method, backbone, c, shots) for c in (classes, bare))
+        for found, wanted in zip(*starts, strict=True):
+            assert torch.equal(found, wanted)
         return
     assert method.card.external_knowledge
     with pytest.raises(ValueError, match="reads sentences about each class, and there are none"):
         build(method, backbone, bare)
 
 
-def _start(built):
-    """All that a method starts from, as one vector."""
-    return torch.cat([torch.zeros(1), *(value.flatten() for value in built.learned().values())])
+def _start(method, backbone, classes, shots):
+    """What a method is before it learns: its parameters, its logits, and its loss if it has one."""
+    built = build(method, backbone, classes)
+    found = [*built.learned().values(), built.eval().logits(shots.train)]
+    if method.tuning is not None:
+        found.append(built.train().loss(shots.train))
+    return found
 
 
 def test_the_card_is_filled(method):

@@ -28,15 +28,6 @@ def build(backbone, classes, seed=0, **given):
     return MoCoOp(backbone, classes, generator=torch.Generator().manual_seed(seed), **given)
 
 
-def moved(method):
-    """The method with all that it learns away from where it started."""
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in method.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
-    return method
-
-
 def plain_texts(method, backbone):
     """The class features of each soft prompt, as unit vectors, every text encoded on its own."""
     features = []
@@ -64,7 +55,7 @@ def plain_logits(method, backbone, images, texts):
 
 @pytest.mark.parametrize("active", [1, 2, 5])
 def test_an_image_is_compared_to_the_mixture_that_its_router_chooses(
-    backbone, classes, batch, active
+    backbone, classes, batch, active, moved
 ):
     method = moved(build(backbone, classes, active=active)).eval()
     images = unit(batch.features).double().numpy()
@@ -74,7 +65,7 @@ def test_an_image_is_compared_to_the_mixture_that_its_router_chooses(
 
 
 @pytest.mark.parametrize("weights", [(0.0, 0.0), (5.0, 0.0), (0.0, 1.0), (5.0, 1.0)])
-def test_the_loss_has_three_parts(backbone, classes, batch, weights):
+def test_the_loss_has_three_parts(backbone, classes, batch, weights, moved):
     text_weight, gate_weight = weights
     method = build(backbone, classes, text_weight=text_weight, gate_weight=gate_weight)
     moved(method).train()
@@ -125,7 +116,7 @@ def test_a_soft_prompt_starts_as_the_first_template_of_its_group(clip, classes):
     method = build(clip, classes).eval()
     written = [group[0].replace(".", "") for group in method.groups]
     assert written[0] == "a {}, a type of thing"
-    for template, texts in zip(written, method.texts(), strict=True):
+    for template, texts in zip(written, method.weights(), strict=True):
         wanted = clip.text_features([template.replace("{}", name) for name in classes.names])
         torch.testing.assert_close(texts, wanted, rtol=1e-4, atol=1e-5)
 
@@ -162,7 +153,7 @@ def test_a_template_without_words_has_a_prompt_with_nothing_to_learn(clip, class
 
 
 @pytest.mark.parametrize("limit", [1e-3, 1e9])
-def test_a_gradient_that_is_too_long_is_shortened(clip, classes, few_shot, limit):
+def test_a_gradient_that_is_too_long_is_shortened(clip, classes, few_shot, limit, moved):
     batch = few_shot(clip.feature_width, LABELS).train
     method, plain = (moved(build(clip, classes, clip_norm=limit)).train() for _ in range(2))
     loss = method.backward(batch)

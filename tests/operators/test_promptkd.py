@@ -212,7 +212,7 @@ def test_values_that_cannot_work_are_refused_before_anything_starts(given, messa
 
 def test_a_teacher_without_shared_class_vectors_is_refused():
     PromptKD.check_teacher(METHODS["coop"])
-    for name in ("cocoop", "tpt", "linear-probe"):
+    for name in ("cocoop", "mocoop", "tpt", "linear-probe"):
         with pytest.raises(ValueError, match=r"no class vectors that are the same for every ima"):
             PromptKD.check_teacher(METHODS[name])
 

@@ -31,15 +31,6 @@ def build(tower, classes, method=TOMML, **given):
     return method(tower, classes, generator=torch.Generator().manual_seed(0), **given)
 
 
-def moved(method):
-    """The method with all that it learns away from where it started."""
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in method.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
-    return method
-
-
 def looked_at(head, text, patches):
     """The mean patch that a text attends to, patch by patch."""
     query = head.query @ text
@@ -68,7 +59,7 @@ def pair_by_pair(method, tower, pixels):
 
 @torch.no_grad()
 def test_each_image_has_a_text_and_a_feature_of_its_own_for_each_class(
-    tower, classes, drawn_pictures
+    tower, classes, drawn_pictures, moved
 ):
     method = moved(build(tower, classes, reduction=4, head_reduction=3))
     batch = batch_for(tower, drawn_pictures)
@@ -76,7 +67,7 @@ def test_each_image_has_a_text_and_a_feature_of_its_own_for_each_class(
     torch.testing.assert_close(method.logits(batch), wanted, rtol=1e-4, atol=1e-3)
 
 
-def test_what_a_class_finds_moves_its_own_prompt_alone(clip, classes, drawn_pictures):
+def test_what_a_class_finds_moves_its_own_prompt_alone(clip, classes, drawn_pictures, moved):
     method = moved(build(clip, classes, reduction=2)).eval()
     batch = batch_for(clip, drawn_pictures)
     patches = unit(method.patches.read(batch).patches)
@@ -108,7 +99,7 @@ def test_where_all_patches_are_alike_and_unguided_it_is_cocoop_of_the_patch(
 
 @pytest.mark.parametrize(("pairs", "most"), [(1, 1), (8, 2), (8192, 5)])
 def test_images_in_parts_give_the_same_logits(
-    clip, classes, drawn_pictures, monkeypatch, pairs, most
+    clip, classes, drawn_pictures, monkeypatch, pairs, most, moved
 ):
     method, batch = moved(build(clip, classes)).eval(), batch_for(clip, drawn_pictures)
     with torch.no_grad():
@@ -125,7 +116,7 @@ def test_images_in_parts_give_the_same_logits(
     assert (max(seen), sum(seen)) == (most, len(LABELS))
 
 
-def test_a_small_budget_changes_no_gradient(clip, classes, drawn_pictures, monkeypatch):
+def test_a_small_budget_changes_no_gradient(clip, classes, drawn_pictures, monkeypatch, moved):
     batch, gradients, parts = batch_for(clip, drawn_pictures), [], []
     packed = type(clip.packed_text)
     cut = packed.parts
@@ -154,7 +145,7 @@ def test_an_image_passes_the_image_tower_once_in_all_epochs(
     assert sum(seen) <= len(LABELS)
 
 
-def test_other_classes_ask_for_themselves(clip, classes, drawn_pictures):
+def test_other_classes_ask_for_themselves(clip, classes, drawn_pictures, moved):
     method = moved(build(clip, classes)).eval()
     others = Classes(("zebra", "tea pot"), ("a {}.",))
     twin = method.with_classes(others)

@@ -3,6 +3,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from operators.results import Cost, Metric, Provenance, TrialResult
 from operators.spec import TrialSpec
-from tasks.publish import Publication, publish, published_along, verify
+from tasks.publish import Publication, published_along, verify
 from tasks.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,6 +21,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning:mlflow"),
     pytest.mark.filterwarnings("ignore::UserWarning:mlflow"),
 ]
+
+
+def publish(store, trials, **how):
+    return Publication(store, trials, **how).finish()
 
 
 def write_trial(store, *, seed=1, method="coop", accuracy=0.5, **changes):
@@ -157,8 +162,9 @@ def test_without_news_mlflow_is_not_even_imported(store):
     trials = [write_trial(store, seed=seed) for seed in (1, 2)]
     publish(store, trials, suite="quick", run_id="r1")
     script = (
-        "import sys, time; from tasks.publish import publish; from tasks.store import Store\n"
-        f"report = publish(Store.at({str(store.home)!r}), {trials}, suite='quick', run_id='r2')\n"
+        "import sys; from tasks.publish import Publication; from tasks.store import Store\n"
+        f"store = Store.at({str(store.home)!r})\n"
+        f"report = Publication(store, {trials}, suite='quick', run_id='r2').finish()\n"
         "assert 'mlflow' not in sys.modules; print(report.skipped, report.seconds < 0.1)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
@@ -285,3 +291,47 @@ def test_trouble_while_trials_run_is_told_at_the_end(store, monkeypatch):
         time.sleep(0.1)
     with pytest.raises(Exception, match="nonsense"):
         publication.finish()
+
+
+def test_a_cell_that_was_half_written_has_one_run(store, client, monkeypatch):
+    from mlflow import MlflowClient
+
+    trial = write_trial(store)
+    log, met = MlflowClient.log_artifacts, threading.Event()
+
+    def sometimes(*arguments, **keywords):
+        if not met.is_set():
+            met.set()
+            raise OSError("the network is away")
+        return log(*arguments, **keywords)
+
+    monkeypatch.setattr(MlflowClient, "log_artifacts", sometimes)
+    publication = Publication(store, [trial], suite="quick", run_id="r1")
+    with published_along(publication, [spec_of(store, trial)], [spec_of(store, trial)], every=0.01):
+        assert met.wait(60)
+    assert publication.finish().published == 1
+    (run,) = cell_runs(client)
+    assert run.info.status == "FINISHED"
+    assert verify(store) == []
+
+
+def test_a_run_that_is_interrupted_is_killed_in_mlflow_too(store, client):
+    trial = write_trial(store)
+    publication = Publication(store, [trial], suite="quick", run_id="r1")
+    specs = [spec_of(store, trial)]
+    with pytest.raises(KeyboardInterrupt), published_along(publication, specs, specs, every=0.01):
+        while not publication.written:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+    experiment = client.get_experiment_by_name("quick").experiment_id
+    parents = client.search_runs([experiment], "tags.`shotboard.kind` = 'suite'")
+    assert [run.info.status for run in parents] == ["KILLED"]
+
+
+def test_a_damaged_receipt_is_written_again(store):
+    trial = write_trial(store)
+    publish(store, [trial], suite="quick", run_id="r1")
+    (receipt,) = (p for p in store.published.glob("*.json") if p.name != "models.json")
+    receipt.write_text(receipt.read_text()[:40])
+    assert publish(store, [trial], suite="quick", run_id="r2").published == 1
+    assert verify(store) == []

@@ -208,7 +208,7 @@ def test_seeds_of_a_cell_are_tuned_together_and_committed_apart(
     coop = {"coop": {"epochs": 3, "n_context": 2}}
     job = Job(store, dataset_of(), tiny, ["zero-shot", coop], seeds=[1, 2, 3], shots=[1, 2])
     job.encode()
-    assert job.worker.lanes(job.specs[:2], job.context) == [1, 64]
+    assert job.worker.lanes(job.specs[:2], job.context) == [1, 16]
     assert job.compute() == [Done(spec.trial_id, "") for spec in job.specs]
     assert stacks == [1, 3, 3]
     together = tmp_path / "together"
@@ -239,6 +239,22 @@ def test_a_trial_that_fails_costs_itself_alone(job, broken):
     assert error["error"] == "the method has failed."
     assert "Traceback" in error["traceback"]
     assert error["suite"] == "mini"
+
+
+def test_a_full_disk_costs_no_seed_that_was_tuned_beside(store, dataset_of, tiny, monkeypatch):
+    job = Job(store, dataset_of(), tiny, [{"coop": {"epochs": 1}}], seeds=[1, 2, 3])
+    job.encode()
+    original = METHODS["coop"].fit
+
+    def fit(self, shots, **how):
+        if shots.seed == 1:
+            raise OSError(28, "No space left on device")
+        return original(self, shots, **how)
+
+    monkeypatch.setattr(METHODS["coop"], "fit", fit)
+    with pytest.raises(OSError, match="No space"):
+        job.compute()
+    assert store.done() == {spec.trial_id for spec in job.specs if spec.seed > 1}
 
 
 def test_a_trial_that_completes_after_all_is_no_failure_any_more(job, broken, monkeypatch):
