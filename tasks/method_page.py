@@ -29,7 +29,11 @@ def facts(row: Mapping[str, Any]) -> dict[str, str | list[str]]:
     found: dict[str, str | list[str]] = {
         "tunes": card["tunes"],
         "costs": card["cost"],
-        "reads": "labelled images" if card["learns"] else "no labelled image",
+        "reads": "unlabelled images; its teacher reads labelled ones"
+        if row["unlabelled"]
+        else "labelled images"
+        if card["learns"]
+        else "no labelled image",
         "needs": [f"{name}: {CAPABILITIES[name]}" for name in row["needs"]]
         + ["descriptions: sentences about each class of the dataset"] * row["descriptions"]
         or "frozen features and text prompts, which every backbone has",

@@ -34,7 +34,7 @@ class MethodCard:
         new_classes: Whether what it learned carries over to classes it has not seen.
         transductive: It sees unlabelled test images or new class names while it learns.
         test_time: It adapts to every test image.
-        external_knowledge: It reads texts that are not in the dataset.
+        external_knowledge: It reads texts that are not in the dataset; a teacher's are not its own.
         descriptions: Those texts are sentences about each class, which the dataset must come with.
         teacher: It learns from another tuned model; it has a `Teaching` and takes a `Teacher`.
         unlabelled: It learns from all images of the train split, without their labels.

@@ -9,9 +9,10 @@ What the frozen image tower sees is never what the prompted one sees. Under the 
 the centre crop, and the frozen one a random view of its own in every epoch. Departures from the
 authors' code: views are random crops and mirror images, where it draws from RandAugment without
 a crop; prompts, maps and adapters are kept in float32; the weight of the consistency, the depth
-and the tokens are those of its general configuration on every dataset, where it has others for
-each of the eleven; sentences are those that the dataset comes with, and classes need not have
-equally many; and towers with fewer layers than `depth` are prompted in as many as they have.
+and the tokens are those of its yaml file on every dataset, which it uses on none of its own, since
+`trainers/constants.py` sets all three for each of the eleven; sentences are those that the
+dataset comes with, and classes need not have equally many; and towers with fewer layers than
+`depth` are prompted in as many as they have.
 """
 
 from collections.abc import Mapping
@@ -67,7 +68,7 @@ class CoPrompt(MaPLe):
         descriptions=True,
         departures=(
             "whatever sentences the dataset comes with; the paper's are GPT-3's",
-            "one weight, depth and number of tokens for all datasets",
+            "weight, depth and tokens of the yaml file, which the authors use on none of theirs",
             "random crops and mirror images, not RandAugment",
             "the prompted tower reads the centre crop unless the suite asks for views",
             "prompts, maps and adapters in float32, not float16",

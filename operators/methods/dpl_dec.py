@@ -59,7 +59,8 @@ class DPL(StaticClassifier):
         template: Sentence with one `{}` that class names are put into; empty for that of the
             dataset's card.
         conditioned: Whether the prompts at the text input read the sentence.
-        prompt_to_prompt: Strength with which prompts read prompts.
+        prompt_to_prompt: Strength with which prompts read prompts. Of the two strengths of each
+            reader only the ratio matters.
         prompt_to_instance: The same for what they read of the image or the sentence.
         instance_to_prompt: The same for what that reads of prompts.
         instance_to_instance: The same for what it reads of itself.

@@ -5,8 +5,9 @@ https://arxiv.org/abs/2409.12011, section 3. The code was published under other 
 paper gives, github.com/dyabel/mocoop. Departures from it: it also tunes the layer norms of the
 image tower, which stays frozen here; its text loss reads the names of all classes of a dataset,
 ours those of the learned classes alone; the templates of a dataset are those of its card and eight
-photos that nearly all of its lists share, where it adds a few by hand for six datasets; prompts
-are kept in float32; features are those of the centre crop unless the suite asks for views.
+photos that most of its lists hold, where it has a list for each dataset (docs/fidelity.md says
+how they differ); ImageNet has the settings of all others; prompts are kept in
+float32; features are those of the centre crop unless the suite asks for views.
 """
 
 from collections.abc import Mapping

@@ -145,7 +145,7 @@ class PromptKD(StaticClassifier):
             ValueError: There are none, or one of them would be a batch of its own.
         """
         images, unlabelled = shots.without_labels(), shots.unlabelled
-        if tuning is None:
+        if tuning is None or unlabelled is None:
             return FitReport()
         refuse_lone_image(len(unlabelled.images), tuning)
         self.lesson = Lesson(self.teacher.over(unlabelled.classes))
