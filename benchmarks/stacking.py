@@ -20,34 +20,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from steps import BATCH, SHAPES, SMALL_CONTEXT, Drawn, PlainClip, names, plain_loss, save_clip
+from steps import BATCH, SHAPES, PlainClip, plain_loss, save_clip, started
 
 from operators.backbones import Backbone, reference
-from operators.episode import Batch, Classes
+from operators.episode import Batch
 from operators.methods import METHODS, Method
 from operators.stacking import lanes_worth, run_stacked, take_step
 
 STEPS = 8  # of each trial in one measurement
-
-
-def trial(
-    name: str, shape: str, backbone: Backbone, classes: int, seed: int
-) -> tuple[Method, Batch]:
-    """A method as a trial begins with it, and the images of a step."""
-    settings: dict[str, Any] = {}
-    if (name, shape) == ("coop", "small"):
-        settings["n_context"] = SMALL_CONTEXT
-    if name == "promptsrc":
-        settings["frozen_templates"] = "card"
-    templates = ("a photo of a {}.",)
-    generator = torch.Generator().manual_seed(seed)
-    known = Classes(names(classes), templates, templates)
-    method: Method = METHODS[name](backbone, known, generator=generator, **settings)
-    size = BATCH[name]
-    source = Drawn(backbone, size, SHAPES[shape]["sizes"]["image_size"])
-    return method, Batch(source, np.arange(size), torch.arange(size) % classes)
 
 
 def some_steps(method: Method, batch: Batch) -> None:
@@ -81,7 +62,7 @@ def compare(
     rounds: int,
 ) -> dict[str, Any]:
     """One row of the table."""
-    trials = [trial(name, shape, backbone, classes, seed) for seed in range(max(lanes))]
+    trials = [started(name, shape, backbone, classes, seed) for seed in range(max(lanes))]
     first = trials[0]
     for count in lanes:
         together(trials[:count])  # lays out the texts, and warms up

@@ -256,20 +256,26 @@ class Forms(NamedTuple):
     weights: set[int]
 
 
-def forms_of(name: str, shape: str, backbone: Backbone, plain: PlainClip, classes: int) -> Forms:
-    """Both forms of one step of a method; refuses where loss or gradients differ."""
-    named = names(classes)
+def started(
+    name: str, shape: str, backbone: Backbone, classes: int, seed: int = 0
+) -> tuple[Method, Batch]:
+    """A method as a trial begins with it, and the images of a step."""
     settings = {"n_context": SMALL_CONTEXT} if (name, shape) == ("coop", "small") else {}
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     # One template for PromptSRC's frozen texts: they are made once a trial in both forms.
     templates = ("a photo of a {}.",)
-    known = Classes(named, templates, templates)
+    known = Classes(names(classes), templates, templates)
     if name == "promptsrc":
         settings["frozen_templates"] = "card"
     method: Method = METHODS[name](backbone, known, generator=generator, **settings)
     size, side = BATCH[name], SHAPES[shape]["sizes"]["image_size"]
     labels = torch.arange(size) % classes
-    batch = Batch(Drawn(backbone, size, side), np.arange(size), labels)
+    return method, Batch(Drawn(backbone, size, side), np.arange(size), labels)
+
+
+def forms_of(name: str, shape: str, backbone: Backbone, plain: PlainClip, classes: int) -> Forms:
+    """Both forms of one step of a method; refuses where loss or gradients differ."""
+    method, batch = started(name, shape, backbone, classes)
 
     def step(loss: Callable[[], Tensor]) -> Callable[[], None]:
         def run() -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from data_catalog import Dataset
     from operators.backbones import Backbone, BackboneReference
+    from operators.episode import Episode
     from operators.features import FeatureStore, Images
     from operators.methods import Teacher
     from operators.spec import TrialSpec
@@ -89,6 +90,8 @@ class TrialWorker:
         self._dataset = cache(_open_dataset)
         self._data = cache(self._read_data)
         self._features = lru_cache(STORES_OPEN)(_open_features)
+        # One draw of each kind, to count lanes by: drawing takes a while on a large dataset.
+        self._episodes: dict[tuple[Path, str, int], Episode] = {}
 
     def encode(self, rows: np.ndarray, context: Context, view: "View | None" = None) -> np.ndarray:
         """Frozen features of some rows under a view, (b, d) float32; None is the centre crop."""
@@ -120,18 +123,17 @@ class TrialWorker:
         """How many seeds of the cell of each trial are worth tuning together."""
         from operators.trial import episode_of, lanes_of
 
-        episodes = {}  # drawing one takes a while on a large dataset
         try:
             backbone = self._backbone(context.backbone)
             if backbone.device.type != "cpu":  # as in `lanes_worth`
                 return [1] * len(specs)
             lanes = []
             for spec in specs:
-                key = spec.protocol, spec.shots
-                if key not in episodes:
+                key = context.dataset, spec.protocol, spec.shots
+                if key not in self._episodes:
                     data = self._data(context.dataset, spec.template_set)
-                    episodes[key] = episode_of(spec, data.table)
-                lanes.append(lanes_of(spec, backbone, episodes[key]))
+                    self._episodes[key] = episode_of(spec, data.table)
+                lanes.append(lanes_of(spec, backbone, self._episodes[key]))
             return lanes
         except Exception:  # whatever it is, it will be the error of a trial
             return [1] * len(specs)
