@@ -1,13 +1,14 @@
 """What is known of datasets, methods and backbones, as rows of the board and of listings."""
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 from data_catalog import Dataset
 from operators.backbones import BACKBONES, BackboneCard, BackboneUnavailable, reference
 from operators.methods import METHODS, Method
-from operators.methods.hyperparameters import defaults
+from operators.methods.hyperparameters import PUBLISHED_ON, defaults, published
 from operators.protocols import PROTOCOLS
 from tasks import heldout, resolve
 from tasks.ingest import ingest_dataset
@@ -15,6 +16,7 @@ from tasks.resolve import dataset_cards, ingested
 from tasks.store import Store
 
 SHOTS = (1, 2, 4, 8, 16)  # those of the published tables
+LEARNT = [name for name, protocol in PROTOCOLS.items() if protocol.learns]
 
 
 def dataset_rows(store: Store) -> list[dict[str, Any]]:
@@ -96,29 +98,48 @@ def recipes(method: type[Method]) -> list[dict[str, Any]]:
     """Where published hyperparameters are others than the defaults.
 
     Returns:
-        `when`, such as `few_shot, 2 or 4 shots`, and `values` by name. A protocol that is not
-        named, or a number of shots, makes no difference.
+        `when`, such as `few_shot, 2 or 4 shots`, the datasets it is `on`, and `values` by name. A
+        protocol, a number of shots or a dataset that is not named makes no difference.
     """
-    known = defaults(method)
-    learnt = [name for name, protocol in PROTOCOLS.items() if protocol.learns]
+    places = list(product(LEARNT if method.card.learns else (), SHOTS))
+
+    def settings(dataset: str) -> list[dict[str, Any]]:
+        return [published(method, protocol=p, shots=s, dataset=dataset) for p, s in places]
+
+    usual = settings("")
+    everywhere = _where(places, usual, [defaults(method)] * len(places))
+    found = [{"when": when, "on": [], "values": values} for when, values in everywhere]
+    for dataset in PUBLISHED_ON:
+        for when, values in _where(places, settings(dataset), usual):
+            alike = [row for row in found if (row["when"], row["values"]) == (when, values)]
+            if alike and alike[0]["on"]:
+                alike[0]["on"].append(dataset)
+            else:
+                found.append({"when": when, "on": [dataset], "values": values})
+    return found
+
+
+def _where(
+    places: Sequence[tuple[str, int]],
+    settings: Sequence[Mapping[str, Any]],
+    usual: Sequence[Mapping[str, Any]],
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Protocols and shots where settings are not the usual ones, in words, and what they are."""
     where: dict[str, dict[str, list[int]]] = {}  # values, as text: protocol: shots
-    for name, shots in product(learnt if method.card.learns else (), SHOTS):
-        asked = method.recipe(protocol=name, shots=shots)
+    for (name, shots), asked, known in zip(places, settings, usual, strict=True):
         values = {key: value for key, value in asked.items() if value != known[key]}
         if values:
             there = where.setdefault(json.dumps(values, sort_keys=True), {})
             there.setdefault(name, []).append(shots)
-    found = []
     for values, protocols in where.items():
         alike: dict[tuple[int, ...], list[str]] = {}
         for name, shots in protocols.items():
             alike.setdefault(tuple(shots), []).append(name)
         for shots, names in alike.items():
-            parts = [] if names == learnt else [" or ".join(names)]
+            parts = [] if names == LEARNT else [" or ".join(names)]
             if shots != SHOTS:
                 parts.append(f"{' or '.join(map(str, shots))} shot{'s' * (shots != (1,))}")
-            found.append({"when": ", ".join(parts) or "all", "values": json.loads(values)})
-    return found
+            yield ", ".join(parts), json.loads(values)
 
 
 def backbone_rows(used: list[BackboneCard] | None = None) -> list[dict[str, Any]]:

@@ -107,11 +107,12 @@ def _check_methods(suite: Suite) -> tuple[dict[str, None], list[tuple[str, Taugh
             skipped[reason] = None
             continue
         possible += 1
-        for shots in suite.shots:
-            values = hyperparameters(choice, method, protocol=name, shots=shots)
+        for shots, dataset in product(suite.shots, suite.datasets):
+            place = {"protocol": name, "shots": shots, "dataset": dataset}
+            values = hyperparameters(choice, method, **place)
             teacher = taught_by(choice, method, values)
             if teacher is not None:
-                hyperparameters(teacher.choice, teacher.method, protocol=name, shots=shots)
+                hyperparameters(teacher.choice, teacher.method, **place)
                 reason = unfit(teacher.choice.id, teacher.method, name, protocol)
                 if reason:
                     raise RequestError(f"{choice.id}: its teacher has no place: {reason}")
@@ -174,7 +175,7 @@ def unfit(name: str, method: type[Method], protocol_name: str, protocol: Protoco
 
 
 def hyperparameters(
-    choice: MethodChoice, method: type[Method], *, protocol: str, shots: int
+    choice: MethodChoice, method: type[Method], *, protocol: str, shots: int, dataset: str
 ) -> dict[str, Any]:
     """All hyperparameters of a chosen method.
 
@@ -186,7 +187,12 @@ def hyperparameters(
             raise RequestError(f"{choice.id}: {name}={value}: give a finite number.")
     try:
         return resolve_hyperparameters(
-            choice.id, method, choice.hyperparameters, protocol=protocol, shots=shots
+            choice.id,
+            method,
+            choice.hyperparameters,
+            protocol=protocol,
+            shots=shots,
+            dataset=dataset,
         )
     except (LookupError, ValueError) as error:
         text = error.args[0] if error.args else str(error)

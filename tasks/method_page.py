@@ -56,17 +56,23 @@ def settings(row: Mapping[str, Any]) -> list[list[str]]:
     """
     card = row["card"]
     return [
-        [
-            name,
-            _written(value),
-            "; ".join(
-                f"{_written(recipe['values'][name])} ({recipe['when']})"
-                for recipe in card["recipes"]
-                if name in recipe["values"]
-            ),
-        ]
+        [name, _written(value), _elsewhere(name, card["recipes"])]
         for name, value in sorted(card["hyperparameters"].items())
     ]
+
+
+def _elsewhere(name: str, recipes: Sequence[Mapping[str, Any]]) -> str:
+    """Where the published value of a hyperparameter is not its default, and which it is."""
+    places: dict[tuple[str, str], list[str]] = {}  # value and when: datasets
+    for recipe in recipes:
+        if name in recipe["values"]:
+            place = _written(recipe["values"][name]), recipe["when"]
+            places.setdefault(place, []).extend(recipe["on"])
+    told = []
+    for (value, when), datasets in places.items():
+        on = f"on {', '.join(datasets)}" if datasets else ""
+        told.append(f"{value} ({' '.join(part for part in (when, on) if part)})")
+    return "; ".join(told)
 
 
 def page() -> str:

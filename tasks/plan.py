@@ -203,7 +203,9 @@ def _cell(
 ) -> dict[str, Any]:
     """What the trials of a cell share: thousands may differ by seed alone."""
     suite, dataset, protocol = place.suite, place.dataset, place.protocol
-    values = hyperparameters(choice, method, protocol=place.protocol_name, shots=shots)
+    values = hyperparameters(
+        choice, method, protocol=place.protocol_name, shots=shots, dataset=dataset.name
+    )
     if values.get("selection") == "val" and isinstance(dataset, Dataset):
         _refuse_without_validation(choice.id, dataset)
     learns = place.learns(method)
@@ -300,7 +302,8 @@ def variant_of(spec: TrialSpec) -> str:
     method = resolve.METHODS.get(spec.method)
     text = ""
     if method is not None:
-        text = variant(method, spec.hyperparameters, protocol=spec.protocol, shots=spec.shots)
+        place = {"protocol": spec.protocol, "shots": spec.shots, "dataset": spec.dataset}
+        text = variant(method, spec.hyperparameters, **place)
     if spec.views != "none":
         text += f" views={spec.views}"
     if spec.precision != "fp32":

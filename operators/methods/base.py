@@ -133,8 +133,14 @@ class Method(nn.Module, ABC):
         return class_vectors(self.backbone, self.classes, self.classes.templates)
 
     @classmethod
-    def recipe(cls, *, protocol: str, shots: int) -> Mapping[str, Any]:
-        """Published hyperparameters that depend on the protocol or the shots."""
+    def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
+        """Published hyperparameters that depend on the protocol, the shots or the dataset.
+
+        Args:
+            protocol: Key of `PROTOCOLS`.
+            shots: Labelled images a class.
+            dataset: Its name; one that nobody has published settings for has those of all.
+        """
         return {}
 
     @classmethod

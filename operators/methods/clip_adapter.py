@@ -65,7 +65,7 @@ class ClipAdapter(StaticClassifier):
         )
 
     @classmethod
-    def recipe(cls, *, protocol: str, shots: int) -> Mapping[str, Any]:
+    def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
         """Fewer epochs for fewer shots, as CoOp."""
         return {"epochs": 50 if shots <= 1 else 100 if shots <= 4 else 200}
 

@@ -85,7 +85,7 @@ class CoOp(StaticClassifier):
         self.context = nn.Parameter(context)
 
     @classmethod
-    def recipe(cls, *, protocol: str, shots: int) -> Mapping[str, Any]:
+    def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
         """Fewer epochs for fewer shots; worded context where new classes are asked for."""
         if protocol == "few_shot":
             return {"epochs": 50 if shots <= 1 else 100 if shots <= 4 else 200}

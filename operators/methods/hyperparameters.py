@@ -11,6 +11,22 @@ from typing import Any
 from operators.methods.base import EPISODE, Method, Teaching
 from operators.tuning import Tuning
 
+# The datasets that settings were published for, and other names that they go by.
+PUBLISHED_ON = (
+    "imagenet",
+    "caltech101",
+    "oxford_pets",
+    "stanford_cars",
+    "flowers102",
+    "food101",
+    "fgvc_aircraft",
+    "sun397",
+    "dtd",
+    "eurosat",
+    "ucf101",
+)
+OTHER_NAMES = {"oxford_flowers": "flowers102"}
+
 
 def own_defaults(method: type[Method]) -> dict[str, Any]:
     """Keyword arguments of a method's constructor and their defaults."""
@@ -29,9 +45,15 @@ def defaults(method: type[Method]) -> dict[str, Any]:
 
 
 def resolve(
-    name: str, method: type[Method], given: Mapping[str, Any], *, protocol: str, shots: int
+    name: str,
+    method: type[Method],
+    given: Mapping[str, Any],
+    *,
+    protocol: str,
+    shots: int,
+    dataset: str = "",
 ) -> dict[str, Any]:
-    """Defaults, then the published recipe for this protocol, then what the user asked for.
+    """Defaults, then the published recipe for this place, then what the user asked for.
 
     Args:
         name: The method's id, for messages.
@@ -39,6 +61,7 @@ def resolve(
         given: What the user asked for.
         protocol: Key of `PROTOCOLS`.
         shots: Labelled images a class.
+        dataset: Its name.
 
     Raises:
         LookupError: A name is unknown; the nearest are offered.
@@ -51,7 +74,7 @@ def resolve(
             hint = f" Did you mean {' or '.join(near)}?" if near else " It has none."
             raise LookupError(f"no hyperparameter of {name} is called {key!r}.{hint}")
         _check_type(f"{name}.{key}", value, _annotation(method, key))
-    values = {**known, **method.recipe(protocol=protocol, shots=shots), **given}
+    values = {**published(method, protocol=protocol, shots=shots, dataset=dataset), **given}
     values = {
         key: float(value) if isinstance(known[key], float) else value
         for key, value in values.items()
@@ -59,6 +82,17 @@ def resolve(
     tuning_of(method, values)
     method.check(values, protocol=protocol)
     return dict(sorted(values.items()))
+
+
+def published(
+    method: type[Method], *, protocol: str, shots: int, dataset: str = ""
+) -> dict[str, Any]:
+    """All published hyperparameters of a method for a protocol, a number of shots and a dataset."""
+    dataset = OTHER_NAMES.get(dataset, dataset)
+    return {
+        **defaults(method),
+        **method.recipe(protocol=protocol, shots=shots, dataset=dataset),
+    }
 
 
 def tuning_of(method: type[Method], values: Mapping[str, Any]) -> Tuning | None:
@@ -84,13 +118,18 @@ def own_of(method: type[Method], values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: values[name] for name in own_defaults(method)}
 
 
-def variant(method: type[Method], values: Mapping[str, Any], *, protocol: str, shots: int) -> str:
+def variant(
+    method: type[Method],
+    values: Mapping[str, Any],
+    *,
+    protocol: str,
+    shots: int,
+    dataset: str = "",
+) -> str:
     """What differs from the published settings, as `epochs=30 lr=0.01`; empty if nothing does."""
-    published = {**defaults(method), **method.recipe(protocol=protocol, shots=shots)}
+    usual = published(method, protocol=protocol, shots=shots, dataset=dataset)
     return " ".join(
-        f"{name}={value!r}"
-        for name, value in sorted(values.items())
-        if published.get(name) != value
+        f"{name}={value!r}" for name, value in sorted(values.items()) if usual.get(name) != value
     )
 
 

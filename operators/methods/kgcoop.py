@@ -77,7 +77,7 @@ class KgCoOp(CoOp):
         self.weight = weight
 
     @classmethod
-    def recipe(cls, *, protocol: str, shots: int) -> Mapping[str, Any]:
+    def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
         """The published settings are the same everywhere."""
         return {}
 

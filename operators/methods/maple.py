@@ -91,7 +91,7 @@ class MaPLe(StaticClassifier):
         )
 
     @classmethod
-    def recipe(cls, *, protocol: str, shots: int) -> Mapping[str, Any]:
+    def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
         """Shallower and shorter where other datasets are asked about."""
         if protocol in ("cross_dataset", "domain_generalization"):
             return {"lr": 0.0026, "epochs": 2, "depth": 3}

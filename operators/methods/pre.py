@@ -90,7 +90,7 @@ class PRE(CoOp):
         )
 
     @classmethod
-    def recipe(cls, *, protocol: str, shots: int) -> Mapping[str, Any]:
+    def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
         """The published settings are the same everywhere."""
         return {}
 

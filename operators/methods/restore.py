@@ -105,7 +105,7 @@ class Restore(MaPLe):
         self.register_buffer("ratios", ratios)  # they are part of what was learned
 
     @classmethod
-    def recipe(cls, *, protocol: str, shots: int) -> Mapping[str, Any]:
+    def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
         """Shorter where other datasets are asked about."""
         return {"epochs": 2} if protocol in ("cross_dataset", "domain_generalization") else {}
 

@@ -120,6 +120,17 @@ def test_the_published_settings_have_no_variant_text():
     assert variant(COOP, values, protocol="base_to_new", shots=16) == ""
 
 
+def test_a_dataset_may_have_published_settings_of_its_own_under_any_of_its_names():
+    def weight(dataset, **given):
+        place = {"protocol": "few_shot", "shots": 16, "dataset": dataset}
+        values = resolve("prograd", METHODS["prograd"], given, **place)
+        return values["weight"], variant(METHODS["prograd"], values, **place)
+
+    assert weight("flowers102") == weight("oxford_flowers") == (0.8, "")
+    assert weight("digits") == (1.0, "")
+    assert weight("flowers102", weight=1.0) == (1.0, "weight=1.0")
+
+
 def test_variant_text_names_what_differs_from_the_published_settings():
     values = asked(COOP, shots=1, epochs=30, lr=0.01, class_position="front", per_class=True)
     found = variant(COOP, values, protocol="few_shot", shots=1)

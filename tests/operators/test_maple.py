@@ -64,9 +64,9 @@ def test_at_the_published_size_it_learns_as_many_numbers_as_published():
 
 
 def test_other_datasets_are_asked_about_with_the_published_shallow_recipe():
-    assert MaPLe.recipe(protocol="base_to_new", shots=16) == {}
+    assert MaPLe.recipe(protocol="base_to_new", shots=16, dataset="digits") == {}
     wanted = {"lr": 0.0026, "epochs": 2, "depth": 3}
-    assert MaPLe.recipe(protocol="cross_dataset", shots=16) == wanted
+    assert MaPLe.recipe(protocol="cross_dataset", shots=16, dataset="digits") == wanted
 
 
 def test_more_tokens_than_words_are_refused_before_anything_starts():

@@ -182,8 +182,11 @@ def test_published_settings():
     assert (values["image_tokens"], values["image_depth"]) == (4, 9)
     assert (values["temperature"], values["kd_weight"]) == (1.0, 1000.0)
     assert (values["teacher"], values["teacher_backbone"]) == ("promptsrc", "")
-    assert PromptKD.recipe(protocol="cross_dataset", shots=16) == {"image_depth": 3}
-    assert PromptKD.recipe(protocol="base_to_new", shots=16) == {}
+    assert PromptKD.recipe(protocol="cross_dataset", shots=16, dataset="digits") == {
+        "image_depth": 3
+    }
+    assert PromptKD.recipe(protocol="base_to_new", shots=16, dataset="digits") == {}
+    assert PromptKD.recipe(protocol="base_to_new", shots=16, dataset="dtd") == {"kd_weight": 200.0}
 
 
 def test_a_teacher_is_named_by_hyperparameters():

@@ -106,10 +106,12 @@ def test_what_is_kept_is_the_weighted_mean_of_the_prompts_over_the_epochs(clip, 
 
 
 def test_recipes_are_those_of_the_published_configurations():
-    few_shot = PromptSRC.recipe(protocol="few_shot", shots=4)
+    few_shot = PromptSRC.recipe(protocol="few_shot", shots=4, dataset="digits")
     assert few_shot == {"epochs": 50, "mean_epoch": 30.0, "epoch_std": 30.0}
-    assert PromptSRC.recipe(protocol="base_to_new", shots=16) == {}
-    elsewhere = PromptSRC.recipe(protocol="cross_dataset", shots=16)
+    late = PromptSRC.recipe(protocol="few_shot", shots=4, dataset="eurosat")
+    assert late == {"epochs": 50, "mean_epoch": 45.0, "epoch_std": 5.0}
+    assert PromptSRC.recipe(protocol="base_to_new", shots=16, dataset="digits") == {}
+    elsewhere = PromptSRC.recipe(protocol="cross_dataset", shots=16, dataset="digits")
     assert elsewhere == {
         "text_depth": 3,
         "image_depth": 3,

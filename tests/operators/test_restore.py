@@ -144,8 +144,8 @@ def test_the_defaults_are_those_of_the_published_configurations():
     assert (values["lr"], values["epochs"], values["depth"], values["n_context"]) == (
         0.0035, 10, 9, 2,
     )  # fmt: skip
-    assert Restore.recipe(protocol="cross_dataset", shots=16) == {"epochs": 2}
-    assert Restore.recipe(protocol="few_shot", shots=16) == {}
+    assert Restore.recipe(protocol="cross_dataset", shots=16, dataset="digits") == {"epochs": 2}
+    assert Restore.recipe(protocol="few_shot", shots=16, dataset="digits") == {}
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ class Adapts(ZeroShot):
     )
 
     @classmethod
-    def recipe(cls, *, protocol, shots):
+    def recipe(cls, *, protocol, shots, dataset):
         """None of it is of any use."""
         return {}
 
@@ -81,9 +81,17 @@ def test_what_differs_by_protocol_and_shots_stands_beside_the_default(rows):
 
 def test_where_protocols_agree_none_is_named():
     assert recipes(METHODS["clip-adapter"]) == [
-        {"when": "1 shot", "values": {"epochs": 50}},
-        {"when": "2 or 4 shots", "values": {"epochs": 100}},
+        {"when": "1 shot", "on": [], "values": {"epochs": 50}},
+        {"when": "2 or 4 shots", "on": [], "values": {"epochs": 100}},
     ]
+
+
+def test_datasets_with_published_settings_of_their_own_are_named(rows):
+    weight = {"when": "8 or 16 shots", "on": ["flowers102", "dtd", "eurosat"]}
+    assert {**weight, "values": {"weight": 0.8}} in recipes(METHODS["prograd"])
+    elsewhere = {key: text for key, _, text in settings(rows["coprompt"])}
+    assert "0.1 (on oxford_pets, eurosat)" in elsewhere["consistency_weight"]
+    assert elsewhere["epochs"] == "5 (on food101)"
 
 
 def test_flags_and_needs_are_told_in_words(adapts):
