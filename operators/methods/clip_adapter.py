@@ -17,7 +17,8 @@ from torch import Tensor
 from operators.backbones import Backbone
 from operators.episode import Batch, Classes
 from operators.methods.base import MethodCard, StaticClassifier
-from operators.methods.feature_head import Bottleneck, mixed, refuse_no_share
+from operators.methods.bounds import refuse_below_one, refuse_no_share
+from operators.methods.feature_head import Bottleneck, mixed
 from operators.shapes import Float
 from operators.tuning import Tuning
 
@@ -72,8 +73,7 @@ class ClipAdapter(StaticClassifier):
     @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
-        if hyperparameters["reduction"] < 1:
-            raise ValueError(f"reduction={hyperparameters['reduction']}: give at least 1.")
+        refuse_below_one(hyperparameters, "reduction")
         refuse_no_share(hyperparameters, "ratio")
 
     def class_features(self) -> Float[Tensor, "k d"]:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from operators.backbones import Backbone, unit
 from operators.episode import Batch, Classes
 from operators.methods.base import Method, MethodCard
-from operators.methods.deep_tokens import refuse_below_one
+from operators.methods.bounds import refuse_below_one
 from operators.methods.linear_maps import drawn_linear
 from operators.methods.prompt_tokens import refuse_few_words, started_prompts
 from operators.shapes import Float

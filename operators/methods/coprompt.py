@@ -26,8 +26,8 @@ from operators.backbones import Backbone, unit
 from operators.episode import Batch, Classes, FewShot
 from operators.methods.anchor_loss import cosine_distance
 from operators.methods.base import MethodCard
-from operators.methods.deep_tokens import refuse_below_one
-from operators.methods.feature_head import Bottleneck, mixed, refuse_no_share
+from operators.methods.bounds import refuse_below_one, refuse_negative, refuse_no_share
+from operators.methods.feature_head import Bottleneck, mixed
 from operators.methods.maple import MaPLe
 from operators.shapes import Float
 from operators.stacking import take_step
@@ -143,9 +143,7 @@ class CoPrompt(MaPLe):
         super().check(hyperparameters, protocol=protocol)
         refuse_below_one(hyperparameters, "reduction")
         refuse_no_share(hyperparameters, "image_ratio", "text_ratio")
-        if not hyperparameters["consistency_weight"] >= 0:
-            weight = hyperparameters["consistency_weight"]
-            raise ValueError(f"consistency_weight={weight}: give 0 or more.")
+        refuse_negative(hyperparameters, "consistency_weight")
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator

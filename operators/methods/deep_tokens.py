@@ -10,7 +10,6 @@ https://arxiv.org/abs/2210.03117, equations 1 to 6.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -111,14 +110,3 @@ def prompted_images(
         return encode(batch)
     index = torch.arange(len(batch), device=batch.device)
     return torch.cat([encode(batch.select(part)) for part in index.split(IMAGE_ROWS)])
-
-
-def refuse_below_one(hyperparameters: Mapping[str, Any], *names: str) -> None:
-    """Raises where a number of tokens or layers is below 1.
-
-    Raises:
-        ValueError: Names it.
-    """
-    for name in names:
-        if hyperparameters[name] < 1:
-            raise ValueError(f"{name}={hyperparameters[name]}: give at least 1.")

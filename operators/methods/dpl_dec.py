@@ -26,6 +26,7 @@ from operators.backbones import Backbone
 from operators.backbones.transformer import Attention, TowerShape
 from operators.episode import Batch, Classes
 from operators.methods.base import MethodCard, StaticClassifier
+from operators.methods.bounds import refuse_below_one, refuse_not_positive
 from operators.methods.class_text import refuse_no_place
 from operators.methods.decoupled_attention import DecoupledAttention, SentenceReading, Strengths
 from operators.methods.deep_tokens import (
@@ -33,7 +34,6 @@ from operators.methods.deep_tokens import (
     image_tower,
     prompted_images,
     prompted_texts,
-    refuse_below_one,
     started_image_tokens,
     text_tower,
 )
@@ -131,11 +131,13 @@ class DPL(StaticClassifier):
             hyperparameters, "text_tokens", "image_tokens", "text_depth", "image_depth"
         )
         refuse_no_place(hyperparameters["template"])
-        for name in (
-            "prompt_to_prompt", "prompt_to_instance", "instance_to_prompt", "instance_to_instance",
-        ):  # fmt: skip
-            if not hyperparameters[name] > 0:
-                raise ValueError(f"{name}={hyperparameters[name]}: must be above 0.")
+        refuse_not_positive(
+            hyperparameters,
+            "prompt_to_prompt",
+            "prompt_to_instance",
+            "instance_to_prompt",
+            "instance_to_instance",
+        )
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """The class vectors that the current text prompts give."""

@@ -1,8 +1,5 @@
 """Block H, the feature head: a small network on top of the features of a tower."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,17 +17,6 @@ def mixed(
     Source: Gao et al., "CLIP-Adapter", IJCV 2024, section 3.2.
     """
     return ratio * head(features) + (1 - ratio) * features
-
-
-def refuse_no_share(hyperparameters: Mapping[str, Any], *names: str) -> None:
-    """Raises where the share of a head is none.
-
-    Raises:
-        ValueError: Names it.
-    """
-    for name in names:
-        if not 0 <= hyperparameters[name] <= 1:
-            raise ValueError(f"{name}={hyperparameters[name]}: give 0 to 1.")
 
 
 class Bottleneck(nn.Module):

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from operators.backbones import Backbone
 from operators.episode import Batch, Classes
 from operators.methods.base import MethodCard, StaticClassifier
+from operators.methods.bounds import refuse_below_one
 from operators.methods.deep_tokens import (
     deepened,
     effective_depth,
     prompted_images,
     prompted_texts,
-    refuse_below_one,
     started_image_tokens,
     text_tower,
 )

@@ -25,8 +25,9 @@ from torch.nn import functional as F
 from operators.backbones import Backbone, unit
 from operators.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard, StaticClassifier
+from operators.methods.bounds import refuse_below_one, refuse_negative
 from operators.methods.class_text import sentence_vectors
-from operators.methods.deep_tokens import IMAGE_ROWS, refuse_below_one
+from operators.methods.deep_tokens import IMAGE_ROWS
 from operators.methods.keywords import keywords
 from operators.methods.linear_maps import drawn_linear
 from operators.methods.patch_attention import PatchAttention, PatchReader
@@ -124,8 +125,7 @@ class KAPT(StaticClassifier):
         """See `Method.check`."""
         refuse_below_one(hyperparameters, "n_context", "reduction", "head_reduction")
         refuse_few_words(hyperparameters["n_context"], hyperparameters["context_init"])
-        if hyperparameters["n_keywords"] < 0:
-            raise ValueError(f"n_keywords={hyperparameters['n_keywords']}: give 0 or more.")
+        refuse_negative(hyperparameters, "n_keywords")
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator

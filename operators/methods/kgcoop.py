@@ -19,6 +19,7 @@ from operators.backbones import Backbone
 from operators.episode import Batch, Classes
 from operators.methods.anchor_loss import cosine_distance
 from operators.methods.base import MethodCard
+from operators.methods.bounds import refuse_negative
 from operators.methods.coop import CoOp
 from operators.methods.prompt_tokens import refuse_other_length
 from operators.shapes import Float
@@ -85,8 +86,7 @@ class KgCoOp(CoOp):
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
         refuse_other_length(hyperparameters["n_context"], hyperparameters["context_init"])
-        if hyperparameters["weight"] < 0:
-            raise ValueError(f"weight={hyperparameters['weight']}: give 0 or more.")
+        refuse_negative(hyperparameters, "weight")
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Cross-entropy plus the weighted distance to the hand-written prompts."""

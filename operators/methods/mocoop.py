@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from operators.backbones import Backbone, unit
 from operators.episode import Batch, Classes, FewShot
 from operators.methods.base import KeepsTexts, Method, MethodCard
-from operators.methods.deep_tokens import refuse_below_one
+from operators.methods.bounds import refuse_below_one, refuse_negative, refuse_not_positive
 from operators.methods.imagenet_templates import IMAGENET_60, PHOTOS_8
 from operators.methods.linear_maps import drawn_linear
 from operators.methods.prompt_tokens import learned_template
@@ -108,11 +108,8 @@ class MoCoOp(KeepsTexts):
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
         refuse_below_one(hyperparameters, "active")
-        for name in ("text_weight", "gate_weight"):
-            if hyperparameters[name] < 0:
-                raise ValueError(f"{name}={hyperparameters[name]}: give 0 or more.")
-        if not hyperparameters["clip_norm"] > 0:
-            raise ValueError(f"clip_norm={hyperparameters['clip_norm']}: must be above 0.")
+        refuse_negative(hyperparameters, "text_weight", "gate_weight")
+        refuse_not_positive(hyperparameters, "clip_norm")
 
     @cached_property
     def anchors(self) -> Float[Tensor, "g k d"]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,10 +15,10 @@ from torch.nn import functional as F
 from operators.accounting import counted
 from operators.backbones import Backbone
 from operators.episode import Batch
+from operators.kept_pixels import KeptRows
 from operators.methods.deep_tokens import IMAGE_ROWS
 from operators.methods.linear_maps import draw_uniform
 from operators.shapes import Float
-from operators.views import View
 
 PATCHES_KEPT = 1 << 30  # bytes; 16 shots of 160 classes of ViT-B/16 with 512 numbers a patch
 
@@ -37,8 +38,6 @@ class Patched(NamedTuple):
 class PatchReader:
     """Reads features and patches of images; while `keeping`, each image and view once.
 
-    Fresh views are not kept: nobody asks for them again.
-
     Args:
         backbone: With the capability `patch-features`.
         budget: Bytes that are kept; what comes after is read every time.
@@ -47,48 +46,36 @@ class PatchReader:
     def __init__(self, backbone: Backbone, budget: int = PATCHES_KEPT) -> None:
         self.backbone = backbone
         self.budget = budget
-        self._kept: dict[tuple[View | None, int], Patched] | None = None
-        self._left = 0
+        self._kept = KeptRows(0)
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
         """Keeps what is read of one dataset until the block ends."""
-        self._kept, self._left = {}, self.budget
+        self._kept = KeptRows(self.budget)
         try:
             yield
         finally:
-            self._kept = None
+            self._kept = KeptRows(0)
 
     @torch.no_grad()
     def read(self, batch: Batch) -> Patched:
         """Features and patches of a batch."""
-        keys = [(batch.view, row) for row in batch.rows.tolist()]
-        kept = {} if self._kept is None or not batch.kept else self._kept
-        absent = [place for place, key in enumerate(keys) if key not in kept]
+
+        def encoded(places: np.ndarray) -> Float[Tensor, "c n d"]:
+            if (work := counted()) is not None:
+                work.cached_images -= len(places)
+            index = torch.from_numpy(places).to(batch.device)
+            return torch.cat([self._encoded(batch.select(p)) for p in index.split(IMAGE_ROWS)])
+
         if (work := counted()) is not None:
-            work.cached_images += len(keys) - len(absent)
-        index = torch.tensor(absent, dtype=torch.long, device=batch.device)
-        read: dict[int, Patched] = {}
-        for part in index.split(IMAGE_ROWS) if absent else ():
-            seen = self._encoded(batch.select(part))
-            read |= dict(zip(part.tolist(), map(Patched, *seen), strict=True))
-        if self._kept is not None and batch.kept:
-            for place, one in read.items():
-                self._keep(keys[place], one)
-        found = [read[place] if place in read else kept[key] for place, key in enumerate(keys)]
-        return Patched(*(torch.stack(parts) for parts in zip(*found, strict=True)))
+            work.cached_images += len(batch)
+        both = self._kept.read(batch.rows, batch.view, encoded)
+        return Patched(both[:, 0], both[:, 1:])
 
-    def _encoded(self, batch: Batch) -> Patched:
+    def _encoded(self, batch: Batch) -> Float[Tensor, "b n d"]:
+        """The feature of each image in front of its n - 1 patches."""
         reading = self.backbone.read_images(self.backbone.embed_images(batch.pixels))
-        return Patched(reading.features, reading.patches)
-
-    def _keep(self, key: tuple[View | None, int], one: Patched) -> None:
-        assert self._kept is not None
-        size = one.features.nbytes + one.patches.nbytes
-        if size <= self._left:
-            self._left -= size
-            # A part of what was read would keep the whole.
-            self._kept[key] = Patched(one.features.clone(), one.patches.clone())
+        return torch.cat([reading.features[:, None], reading.patches], dim=1)
 
 
 class PatchQuery(nn.Module):

@@ -17,8 +17,8 @@ from torch import Tensor
 from operators.backbones import Backbone
 from operators.episode import Classes
 from operators.methods.base import MethodCard
+from operators.methods.bounds import refuse_below_one
 from operators.methods.coop import CoOp
-from operators.methods.deep_tokens import refuse_below_one
 from operators.methods.prompt_encoder import EncoderKind, PromptEncoder
 from operators.methods.prompt_tokens import refuse_other_length
 from operators.shapes import Float

@@ -19,6 +19,7 @@ from operators.backbones import Backbone
 from operators.episode import Batch, Classes, FewShot
 from operators.methods.anchor_loss import kl_divergence
 from operators.methods.base import MethodCard
+from operators.methods.bounds import refuse_no_share, refuse_not_positive
 from operators.methods.coop import CoOp
 from operators.methods.prompt_tokens import worded_context
 from operators.shapes import Float
@@ -94,10 +95,8 @@ class ProGrad(CoOp):
         """See `Method.check`."""
         if hyperparameters["n_context"] < 1:
             raise ValueError(f"n_context={hyperparameters['n_context']}: learn at least 1 token.")
-        if not 0 <= hyperparameters["weight"] <= 1:
-            raise ValueError(f"weight={hyperparameters['weight']}: give 0 to 1.")
-        if not hyperparameters["temperature"] > 0:
-            raise ValueError(f"temperature={hyperparameters['temperature']}: must be above 0.")
+        refuse_no_share(hyperparameters, "weight")
+        refuse_not_positive(hyperparameters, "temperature")
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator

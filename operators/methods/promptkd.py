@@ -27,9 +27,9 @@ from operators.backbones import Backbone
 from operators.episode import Batch, Classes, FewShot
 from operators.methods.anchor_loss import logit_gap
 from operators.methods.base import Method, MethodCard, StaticClassifier, Teacher, Teaching
+from operators.methods.bounds import refuse_below_one, refuse_not_positive
 from operators.methods.deep_tokens import (
     prompted_images,
-    refuse_below_one,
     started_image_tokens,
 )
 from operators.methods.distillation import Lesson
@@ -119,9 +119,7 @@ class PromptKD(StaticClassifier):
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
         refuse_below_one(hyperparameters, "image_tokens", "image_depth")
-        for name in ("temperature", "kd_weight"):
-            if not hyperparameters[name] > 0:
-                raise ValueError(f"{name}={hyperparameters[name]}: must be above 0.")
+        refuse_not_positive(hyperparameters, "temperature", "kd_weight")
         if hyperparameters["batch_size"] < 2:
             raise ValueError(
                 f"batch_size={hyperparameters['batch_size']}: the projector has a batch norm, so "

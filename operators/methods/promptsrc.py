@@ -24,6 +24,7 @@ from operators.backbones import Backbone, unit
 from operators.episode import Batch, Classes, FewShot
 from operators.methods.anchor_loss import feature_gap, logit_gap
 from operators.methods.base import MethodCard
+from operators.methods.bounds import refuse_negative, refuse_not_positive
 from operators.methods.class_text import mean_class_features
 from operators.methods.imagenet_templates import IMAGENET_60
 from operators.methods.ivlp import IVLP
@@ -132,11 +133,8 @@ class PromptSRC(IVLP):
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
         super().check(hyperparameters, protocol=protocol)
-        for name in ("text_weight", "image_weight", "logit_weight"):
-            if not hyperparameters[name] >= 0:
-                raise ValueError(f"{name}={hyperparameters[name]}: give 0 or more.")
-        if not hyperparameters["epoch_std"] > 0:
-            raise ValueError(f"epoch_std={hyperparameters['epoch_std']}: must be above 0.")
+        refuse_negative(hyperparameters, "text_weight", "image_weight", "logit_weight")
+        refuse_not_positive(hyperparameters, "epoch_std")
         if hyperparameters["selection"] == "val":
             raise ValueError(
                 "selection='val' keeps one epoch, but PromptSRC is a mean over all: use "

@@ -23,7 +23,8 @@ from torch.nn import functional as F
 from operators.backbones import Backbone
 from operators.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
-from operators.methods.feature_head import FeedForward, mixed, refuse_no_share
+from operators.methods.bounds import refuse_negative, refuse_no_share
+from operators.methods.feature_head import FeedForward, mixed
 from operators.methods.maple import MaPLe
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
@@ -114,9 +115,7 @@ class Restore(MaPLe):
         """See `Method.check`."""
         super().check(hyperparameters, protocol=protocol)
         refuse_no_share(hyperparameters, "image_ratio", "text_ratio")
-        for name in ("image_growth", "text_growth", "shift_weight"):
-            if not hyperparameters[name] >= 0:
-                raise ValueError(f"{name}={hyperparameters[name]}: give 0 or more.")
+        refuse_negative(hyperparameters, "image_growth", "text_growth", "shift_weight")
         if not hyperparameters["init_std"] > 0:
             raise ValueError(
                 f"init_std={hyperparameters['init_std']}: shifts are measured by those of the "

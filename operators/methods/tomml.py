@@ -24,8 +24,9 @@ from torch import Tensor
 from operators.backbones import Backbone, unit
 from operators.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
+from operators.methods.bounds import refuse_below_one
 from operators.methods.cocoop import CoCoOp
-from operators.methods.deep_tokens import IMAGE_ROWS, refuse_below_one
+from operators.methods.deep_tokens import IMAGE_ROWS
 from operators.methods.patch_attention import PatchAttention, PatchQuery, PatchReader
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning

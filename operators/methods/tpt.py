@@ -18,6 +18,7 @@ from torch import Tensor
 from operators.backbones import Backbone, unit
 from operators.episode import Batch, Classes
 from operators.methods.base import Method, MethodCard
+from operators.methods.bounds import refuse_negative, refuse_not_positive
 from operators.methods.confident_views import entropy_of_mean, most_confident
 from operators.methods.prompt_tokens import prompt_tokens, worded_context
 from operators.shapes import Float
@@ -100,10 +101,8 @@ class TPT(Method):
             raise ValueError(
                 f"confident={share} of views={views} is less than one view: ask for more of either."
             )
-        if hyperparameters["steps"] < 0:
-            raise ValueError(f"steps={hyperparameters['steps']}: give 0 or more.")
-        if not hyperparameters["lr"] > 0:
-            raise ValueError(f"lr={hyperparameters['lr']}: must be above 0.")
+        refuse_negative(hyperparameters, "steps")
+        refuse_not_positive(hyperparameters, "lr")
 
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """Those of the centre crops, each under the prompt that its own views have tuned."""

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from operators.backbones import Backbone
 from operators.episode import Batch, Classes
 from operators.methods.base import MethodCard, StaticClassifier
+from operators.methods.bounds import refuse_below_one
 from operators.methods.class_text import class_vectors, refuse_no_place
 from operators.methods.deep_tokens import (
     prompted_images,
-    refuse_below_one,
     started_image_tokens,
 )
 from operators.shapes import Float
