@@ -47,33 +47,30 @@ def few_shot_of(exact, drawn_pictures):
     return make
 
 
-def fitted(name, backbone, classes, shots_of, seed, **changes):
+def fitted(name, backbone, classes, shots_of, seed, *, taught=None, **changes):
     """A method after a few steps, and its report."""
     method = METHODS[name]
+    teacher = taught.by(method, backbone, classes) if taught else {}
     values = resolve(name, method, changes, protocol="base_to_new", shots=3)
     generator = torch.Generator().manual_seed(seed)
-    built = method(backbone, classes, generator=generator, **own_of(method, values))
-    for parameter in built.parameters():
-        parameter.data = parameter.data.double()
+    built = method(backbone, classes, generator=generator, **own_of(method, values), **teacher)
+    built.double()
     tuning = replace(tuning_of(method, values), warmup_epochs=0)
+    shots = taught.on(method, shots_of(seed), classes) if taught else shots_of(seed)
     with counting() as work:
-        report = built.fit(shots_of(seed), tuning=tuning, generator=generator)
+        report = built.fit(shots, tuning=tuning, generator=generator)
     return built.eval(), report, work
 
 
 STEPS = {"epochs": 3, "batch_size": 6}
 
 
-ALONE = [  # a student's teacher is made in test_promptkd.py
-    name for name, method in METHODS.items() if method.tuning and not method.card.teacher
-]
-
-
-@pytest.mark.parametrize("name", ALONE)
-def test_a_lane_learns_what_its_trial_learns_alone(name, exact, classes, few_shot_of):
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.tuning])
+def test_a_lane_learns_what_its_trial_learns_alone(name, exact, classes, few_shot_of, taught):
     slow = {"lr": 1e-4}  # far from where rounding grows
     has = defaults(METHODS[name])
     given = {key: value for key, value in (STEPS | slow).items() if key in has}
+    given["taught"] = taught
     jobs = [partial(fitted, name, exact, classes, few_shot_of, seed, **given) for seed in SEEDS]
     alone = [job() for job in jobs]
     together = run_stacked(jobs)
