@@ -11,7 +11,6 @@ round. `plain` is the reference step of steps.py, once a round.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import write_json
 from steps import BATCH, SHAPES, PlainClip, plain_loss, save_clip, started
 
 from operators.backbones import Backbone, reference
@@ -119,11 +119,7 @@ def main() -> None:
             )
             if given.json != "-":
                 print(line(rows[-1]), flush=True)
-    report = json.dumps({"shape": given.shape, "steps": STEPS, "rows": rows}, indent=2)
-    if given.json == "-":
-        print(report)
-    elif given.json:
-        Path(given.json).write_text(report + "\n", encoding="utf-8")
+    write_json({"shape": given.shape, "steps": STEPS, "rows": rows}, given.json)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,8 @@ thread, in CPU time. `views` weighs in what filling the cache costs.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from itertools import islice, product
 from pathlib import Path
@@ -24,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from measuring import saved_bytes, seconds, write_json
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -260,14 +259,17 @@ def started(
     name: str, shape: str, backbone: Backbone, classes: int, seed: int = 0
 ) -> tuple[Method, Batch]:
     """A method as a trial begins with it, and the images of a step."""
-    settings = {"n_context": SMALL_CONTEXT} if (name, shape) == ("coop", "small") else {}
+    settings: dict[str, Any] = {}
+    if (name, shape) == ("coop", "small"):
+        settings["n_context"] = SMALL_CONTEXT
     generator = torch.Generator().manual_seed(seed)
     # One template for PromptSRC's frozen texts: they are made once a trial in both forms.
     templates = ("a photo of a {}.",)
     known = Classes(names(classes), templates, templates)
     if name == "promptsrc":
         settings["frozen_templates"] = "card"
-    method: Method = METHODS[name](backbone, known, generator=generator, **settings)
+    kind: type = METHODS[name]
+    method: Method = kind(backbone, known, generator=generator, **settings)
     size, side = BATCH[name], SHAPES[shape]["sizes"]["image_size"]
     labels = torch.arange(size) % classes
     return method, Batch(Drawn(backbone, size, side), np.arange(size), labels)
@@ -301,32 +303,6 @@ def forms_of(name: str, shape: str, backbone: Backbone, plain: PlainClip, classe
     modules = [*backbone.modules(), plain]
     frozen = [x for m in modules for x in (*m.parameters(), *m.buffers())]
     return Forms(forms, {x.untyped_storage().data_ptr() for x in frozen})
-
-
-def saved_bytes(form: Callable[[], None], weights: set[int]) -> int:
-    """Bytes that autograd keeps between forward and backward, weights not counted."""
-    kept: dict[int, Tensor] = {}  # by storage, and alive, so that no address comes twice
-
-    def pack(x: Tensor) -> Tensor:
-        kept[x.untyped_storage().data_ptr()] = x
-        return x
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
-        form()
-    return sum(x.untyped_storage().nbytes() for at, x in kept.items() if at not in weights)
-
-
-def seconds(forms: dict[str, Callable[[], None]], rounds: int) -> list[dict[str, float]]:
-    """CPU seconds of this thread, all forms in each round."""
-    measured = []
-    for _ in range(rounds):
-        row = {}
-        for name, form in forms.items():
-            start = time.thread_time()
-            form()
-            row[name] = time.thread_time() - start
-        measured.append(row)
-    return measured
 
 
 def encode_seconds(backbone: Backbone, side: int, rounds: int) -> float:
@@ -413,11 +389,7 @@ def main() -> None:
             rows.append(compare(name, given.shape, backbone, plain, classes, given.rounds, image))
             if given.json != "-":
                 print(line(rows[-1]), flush=True)
-    report = json.dumps({"shape": given.shape, "encode_seconds": image, "rows": rows}, indent=2)
-    if given.json == "-":
-        print(report)
-    elif given.json:
-        Path(given.json).write_text(report + "\n", encoding="utf-8")
+    write_json({"shape": given.shape, "encode_seconds": image, "rows": rows}, given.json)
 
 
 if __name__ == "__main__":

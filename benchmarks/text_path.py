@@ -13,15 +13,13 @@ forms in turn.
 """
 
 import argparse
-import json
 import statistics
-import time
 from collections.abc import Callable
 from itertools import cycle, islice
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from measuring import seconds, write_json
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
@@ -163,19 +161,6 @@ def saved_bytes(form: Callable, weights: list[Tensor]) -> int:
     return sum(x.untyped_storage().nbytes() for at, x in kept.items() if at not in known)
 
 
-def seconds(forms: dict[str, Callable], rounds: int) -> list[dict[str, float]]:
-    """CPU seconds of this thread, all forms in each round."""
-    measured = []
-    for _ in range(rounds):
-        row = {}
-        for name, form in forms.items():
-            start = time.thread_time()
-            form()
-            row[name] = time.thread_time() - start
-        measured.append(row)
-    return measured
-
-
 def compare(shape: TowerShape, classes: int, context: int, rounds: int) -> dict:
     """One row of the table."""
     forms, tokens, layers, weights = steps(shape, classes, context)
@@ -221,13 +206,9 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     rows = [compare(SHAPES[given.shape], k, given.context, given.rounds) for k in given.classes]
-    report = json.dumps({"shape": given.shape, "context": given.context, "rows": rows}, indent=2)
-    if given.json == "-":
-        print(report)
-        return
-    print(table(rows))
-    if given.json:
-        Path(given.json).write_text(report + "\n", encoding="utf-8")
+    if given.json != "-":
+        print(table(rows))
+    write_json({"shape": given.shape, "context": given.context, "rows": rows}, given.json)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ also does in every step, is not counted. CPU seconds on one thread.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import write_json
 from steps import PlainClip, plain_loss
 
 from data_catalog import Dataset
@@ -141,11 +141,8 @@ def main() -> None:
                         f"{outcome.cost.peak_memory_bytes / 2**20:>8.0f}",
                         flush=True,
                     )
-    report = json.dumps({"shots": options.shots, "protocol": options.protocol, "rows": rows})
-    if options.json == "-":
-        print(report)
-    elif options.json:
-        Path(options.json).write_text(report + "\n", encoding="utf-8")
+    report = {"shots": options.shots, "protocol": options.protocol, "rows": rows}
+    write_json(report, options.json)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
     python benchmarks/views.py                                  # hours on one core
     python benchmarks/views.py --datasets digits --shots 1      # minutes
     python benchmarks/views.py --seeds 1 --epochs 5 --json -    # only to see it work
+    python benchmarks/views.py --datasets pacs --backbone effnet-minilm --epochs 40 --lr 0.1
+
+The last one is for photos that are in the store already (`shotboard datasets add`).
 
 The trials are those of `shotboard run --methods coop --views ..`, so an accuracy here is the one
 on the board. Seconds are CPU times of this process on one thread. `encode` is what the features
@@ -16,7 +19,6 @@ over seeds. The cheapest bank that is not below `fresh` is the one to prefer.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -28,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from measuring import write_json
 
 from data_catalog import Dataset
 from operators.backbones import Backbone
@@ -82,7 +85,8 @@ def trials(
     store: Store, dataset: Dataset, views: str, options: argparse.Namespace
 ) -> tuple[TrialSpec, ...]:
     """The trials of one policy, as a run would plan them."""
-    coop = {"epochs": options.epochs} if options.epochs else {}
+    asked = {"epochs": options.epochs, "lr": options.lr}
+    coop = {name: value for name, value in asked.items() if value is not None}
     values = {"name": "views", "datasets": [dataset.name], "backbones": [options.backbone]}
     values |= {"methods": [{"coop": coop}], "shots": options.shots, "seeds": options.seeds}
     request = check(store, make_suite({**values, "views": views}, where="benchmarks/views.py"))
@@ -155,6 +159,7 @@ def main() -> None:
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--epochs", type=int, help="published: 50 for 1 shot, 200 for 16")
+    parser.add_argument("--lr", type=float, help="published: 0.002")
     parser.add_argument("--json", metavar="PATH", help="a file, or - for standard output")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -165,11 +170,7 @@ def main() -> None:
         rows.append(row)
         if options.json != "-":
             print(line(row), flush=True)
-    report = json.dumps({"backbone": options.backbone, "method": "coop", "rows": rows}, indent=2)
-    if options.json == "-":
-        print(report)
-    elif options.json:
-        Path(options.json).write_text(report + "\n", encoding="utf-8")
+    write_json({"backbone": options.backbone, "method": "coop", "rows": rows}, options.json)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "text_path.py"
 
 @pytest.fixture(scope="module")
 def benchmark():
-    return runpy.run_path(str(BENCHMARK))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARK.parent)  # as for any script: they share modules
+        return runpy.run_path(str(BENCHMARK))
 
 
 @pytest.mark.parametrize(
