@@ -106,6 +106,121 @@ def _byte_pairs(words: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]
 
 
 @pytest.fixture(scope="session")
+def open_clip_folder(tmp_path_factory, clip_folder) -> Path:
+    """The same CLIP in open_clip's format, beside a `config.json` as timm writes it."""
+    folder = tmp_path_factory.mktemp("backbones") / "tiny-open-clip"
+    vision = {
+        "layers": 3,
+        "width": 48,
+        "head_width": 16,
+        "mlp_ratio": 56 / 48 + 1e-6,
+        "image_size": 32,
+        "patch_size": 8,
+    }
+    _save_open_clip(folder, clip_folder, vision, _open_clip_weights(clip_folder))
+    (folder / "config.json").write_text(json.dumps({"architecture": "vit_tiny_clip_32"}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clip_resnet_folder(tmp_path_factory, clip_folder) -> Path:
+    """A random CLIP with a ResNet in open_clip's format; its texts are those of the tiny CLIP."""
+    import torch
+
+    folder = tmp_path_factory.mktemp("backbones") / "tiny-clip-resnet"
+    vision = {"layers": [1, 2, 1, 1], "width": 8, "head_width": 32, "image_size": 64}
+    shapes = {"attnpool.positional_embedding": (5, 256)}
+    convolutions = {"conv1": (4, 3, 3), "conv2": (4, 4, 3), "conv3": (8, 4, 3)}
+    blocks = {"layer1.0": (8, 8), "layer2.0": (32, 16), "layer2.1": (64, 16)}
+    blocks |= {"layer3.0": (64, 32), "layer4.0": (128, 64)}
+    for block, (entering, width) in blocks.items():
+        convolutions[f"{block}.conv1"] = (width, entering, 1)
+        convolutions[f"{block}.conv2"] = (width, width, 3)
+        convolutions[f"{block}.conv3"] = (4 * width, width, 1)
+        if block != "layer2.1":
+            convolutions[f"{block}.downsample.0"] = (4 * width, entering, 1)
+    for name, (out, entering, side) in convolutions.items():
+        norm = name.replace("conv", "bn").replace("downsample.0", "downsample.1")
+        shapes[f"{name}.weight"] = (out, entering, side, side)
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"{norm}.{part}"] = (out,)
+    for part, out in (("q", 256), ("k", 256), ("v", 256), ("c", 24)):
+        shapes[f"attnpool.{part}_proj.weight"] = (out, 256)
+        shapes[f"attnpool.{part}_proj.bias"] = (out,)
+    texts = _open_clip_weights(clip_folder)
+    weights = {name: w for name, w in texts.items() if not name.startswith("visual.")}
+    generator = torch.Generator().manual_seed(1)
+    for name, shape in shapes.items():
+        drawn = torch.randn(shape, generator=generator)
+        if len(shape) > 1:
+            drawn *= (2 / (drawn.numel() / shape[0])) ** 0.5
+        elif name.endswith(".weight") or name.endswith("running_var"):
+            drawn = 1 + 0.2 * drawn.tanh()
+        else:
+            drawn *= 0.2
+        weights[f"visual.{name}"] = drawn
+    weights["visual.bn1.num_batches_tracked"] = torch.tensor(7)
+    _save_open_clip(folder, clip_folder, vision, weights)
+    return folder
+
+
+def _save_open_clip(folder: Path, clip_folder: Path, vision: dict, weights: dict) -> None:
+    """A folder as open_clip publishes it, with the tokenizer and text tower of the tiny CLIP."""
+    from safetensors.torch import save_file
+
+    folder.mkdir()
+    save_file(weights, folder / "open_clip_model.safetensors")
+    for file in clip_folder.glob("tokenizer*.json"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    text = {"context_length": 40, "width": 32, "heads": 4, "layers": 3, "mlp_ratio": 1.25}
+    text["vocab_size"] = len(weights["token_embedding.weight"])
+    model = {"embed_dim": 24, "quick_gelu": True, "vision_cfg": vision, "text_cfg": text}
+    images = {
+        "mean": [0.48145466, 0.4578275, 0.40821073],
+        "std": [0.26862954, 0.26130258, 0.27577711],
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+    }
+    settings = {"model_cfg": model, "preprocess_cfg": images}
+    (folder / "open_clip_config.json").write_text(json.dumps(settings))
+
+
+def _open_clip_weights(clip_folder: Path) -> dict:
+    """The weights of the tiny CLIP under open_clip's names."""
+    import torch
+    from safetensors.torch import load_file
+
+    theirs = load_file(clip_folder / "model.safetensors")
+    vision, text = "vision_model", "text_model"
+    ours = {
+        "logit_scale": theirs["logit_scale"],
+        "token_embedding.weight": theirs[f"{text}.embeddings.token_embedding.weight"],
+        "positional_embedding": theirs[f"{text}.embeddings.position_embedding.weight"],
+        "text_projection": theirs["text_projection.weight"].T.contiguous(),
+        "visual.class_embedding": theirs[f"{vision}.embeddings.class_embedding"],
+        "visual.conv1.weight": theirs[f"{vision}.embeddings.patch_embedding.weight"],
+        "visual.positional_embedding": theirs[f"{vision}.embeddings.position_embedding.weight"],
+        "visual.proj": theirs["visual_projection.weight"].T.contiguous(),
+    }
+    for kind in ("weight", "bias"):
+        ours[f"ln_final.{kind}"] = theirs[f"{text}.final_layer_norm.{kind}"]
+        ours[f"visual.ln_pre.{kind}"] = theirs[f"{vision}.pre_layrnorm.{kind}"]
+        ours[f"visual.ln_post.{kind}"] = theirs[f"{vision}.post_layernorm.{kind}"]
+        for model, prefix in ((text, ""), (vision, "visual.")):
+            for layer in range(3):
+                old = f"{model}.encoder.layers.{layer}"
+                new = f"{prefix}transformer.resblocks.{layer}"
+                heads = [theirs[f"{old}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
+                ours[f"{new}.attn.in_proj_{kind}"] = torch.cat(heads)
+                ours[f"{new}.attn.out_proj.{kind}"] = theirs[f"{old}.self_attn.out_proj.{kind}"]
+                ours[f"{new}.ln_1.{kind}"] = theirs[f"{old}.layer_norm1.{kind}"]
+                ours[f"{new}.ln_2.{kind}"] = theirs[f"{old}.layer_norm2.{kind}"]
+                ours[f"{new}.mlp.c_fc.{kind}"] = theirs[f"{old}.mlp.fc1.{kind}"]
+                ours[f"{new}.mlp.c_proj.{kind}"] = theirs[f"{old}.mlp.fc2.{kind}"]
+    return ours
+
+
+@pytest.fixture(scope="session")
 def siglip_folder(tmp_path_factory) -> Path:
     """A random SigLIP in transformers' format; its files are named as on the hub."""
     import torch
@@ -202,6 +317,15 @@ def clip(clip_folder):
     from operators.backbones import reference
 
     found = reference(str(clip_folder))
+    return found.load(found.describe())
+
+
+@pytest.fixture(scope="session")
+def clip_resnet(clip_resnet_folder):
+    """The tiny CLIP with a ResNet as a backbone: a causal text tower and a CNN."""
+    from operators.backbones import reference
+
+    found = reference(str(clip_resnet_folder))
     return found.load(found.describe())
 
 

@@ -17,6 +17,7 @@ from operators.backbones.base import (
 )
 from operators.backbones.clip import Clip
 from operators.backbones.clip_files import EMBEDDED, family_of
+from operators.backbones.clip_resnet import ClipResNet
 from operators.backbones.effnet_minilm import EffnetMiniLM
 from operators.backbones.prompts import DeepPrompts, TextPrompts
 from operators.backbones.siglip import Siglip
@@ -24,6 +25,7 @@ from operators.backbones.siglip import Siglip
 FAMILIES = {
     "effnet-minilm": EffnetMiniLM,
     "clip": Clip,
+    "clip-resnet": ClipResNet,
     "siglip": Siglip,
 }
 
@@ -48,6 +50,8 @@ BACKBONES: dict[str, Known] = {
     "clip-vit-b32": Known("clip", "openai/clip-vit-base-patch32", "OpenAI CLIP ViT-B/32"),
     "clip-vit-b16": Known("clip", "openai/clip-vit-base-patch16", "OpenAI CLIP ViT-B/16"),
     "clip-vit-l14": Known("clip", "openai/clip-vit-large-patch14", "OpenAI CLIP ViT-L/14"),
+    "clip-rn50": Known("clip-resnet", "timm/resnet50_clip.openai", "OpenAI CLIP RN50"),
+    "clip-rn101": Known("clip-resnet", "timm/resnet101_clip.openai", "OpenAI CLIP RN101"),
     "siglip-vit-b16": Known("siglip", "google/siglip-base-patch16-224", "SigLIP ViT-B/16"),
     "siglip2-vit-b16": Known("siglip", "google/siglip2-base-patch16-224", "SigLIP 2 ViT-B/16"),
 }

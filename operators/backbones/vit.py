@@ -1,9 +1,8 @@
-"""What CLIP and SigLIP have in common: a text transformer beside a ViT, every layer in reach.
+"""What CLIP and SigLIP have in common: a ViT beside the text tower, every layer in reach.
 
-transformers reads the weights; the arithmetic is that of `Tower`.
+transformers holds the weights; the arithmetic is that of `Tower`.
 """
 
-import math
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -13,30 +12,23 @@ from torch import Tensor, nn
 
 from operators.accounting import Flops, counted, forward
 from operators.backbones.base import (
-    Backbone,
     BackboneCard,
     ImageReading,
     KeptTokens,
     PromptPlace,
-    freeze,
     widened,
 )
 from operators.backbones.flops import full_layers, gradient_since, product
 from operators.backbones.merged_calls import ImageCall
-from operators.backbones.packed_text import PackedText, Pool
+from operators.backbones.packed_text import Pool
 from operators.backbones.prompts import DeepPrompts
-from operators.backbones.transformer import (
-    Attention,
-    Layer,
-    Tower,
-    TowerShape,
-    fold_quick_gelu,
-)
-from operators.shapes import Float, Int
+from operators.backbones.text_tower import TextTowerBackbone, tower
+from operators.backbones.transformer import Attention, Tower
+from operators.shapes import Float
 from operators.stacking import merged
 
 
-class ViTBackbone(Backbone):
+class ViTBackbone(TextTowerBackbone):
     """A model of transformers with a text tower and a ViT.
 
     Args:
@@ -62,41 +54,16 @@ class ViTBackbone(Backbone):
         causal: bool,
         pool: Pool,
     ) -> None:
-        text, vision, config = model.text_model, model.vision_model, model.config
-        self.card = card
-        self.device = device
-        self.tokenizer = tokenizer
-        self.logit_scale = math.exp(float(model.logit_scale.detach()))
-        self.token_width = config.text_config.hidden_size
-        self.context_length = self.padded_length = config.text_config.max_position_embeddings
-
-        self.text_tower = tower(config.text_config, text.encoder.layers, causal=causal)
+        vision, config = model.vision_model, model.config
         self.image_tower = tower(config.vision_config, vision.encoder.layers)  # pyright: ignore[reportIncompatibleVariableOverride]
-        text.encoder, vision.encoder = nn.Identity(), nn.Identity()
-        self.model = model  # owns the embeddings, norms and projections
-        freeze(*self.modules())
-        for module in self.modules():
-            module.to(device, dtype)
-
-        self.packed_text = PackedText(self.text_tower, self.text_inputs, pool)
-        self.token_embedding = text.embeddings.token_embedding
-        self.text_positions = text.embeddings.position_embedding.weight
-        self.text_norm = text.final_layer_norm
+        vision.encoder = nn.Identity()
+        text, scale = config.text_config, model.logit_scale
+        super().__init__(
+            card, model, text, scale, tokenizer, device, dtype, causal=causal, pool=pool
+        )
         self.patches = vision.embeddings.patch_embedding
         self.image_positions = vision.embeddings.position_embedding.weight
         self.image_norm_out = vision.post_layernorm
-
-    def embed(self, ids: Int[Tensor, "k n"]) -> Float[Tensor, "k n w"]:
-        """See `Backbone.embed`."""
-        return widened(self.token_embedding(ids))
-
-    def text_inputs(
-        self,
-        embeddings: Float[Tensor, "*b n w"],
-        positions: Int[Tensor, "n"],  # noqa: F821
-    ) -> Float[Tensor, "*b n w"]:
-        """What enters the text tower."""
-        return embeddings.to(self.text_positions.dtype) + self.text_positions[positions]
 
     def embed_images(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n v"]:
         """See `Backbone.embed_images`."""
@@ -256,34 +223,3 @@ class ViTBackbone(Backbone):
     def modules(self) -> Sequence[nn.Module]:
         """See `Backbone.modules`."""
         return (self.model, self.text_tower, self.image_tower)
-
-
-def tower(config: Any, layers: nn.ModuleList, *, causal: bool = False) -> Tower:
-    """A `Tower` with the weights of transformers' CLIP or SigLIP layers."""
-    shape = TowerShape(
-        width=config.hidden_size,
-        layers=config.num_hidden_layers,
-        heads=config.num_attention_heads,
-        mlp_width=config.intermediate_size,
-        activation=config.hidden_act,
-        norm_eps=config.layer_norm_eps,
-    )
-    result = Tower(shape, causal=causal)
-    for ours, theirs in zip(result.layers, layers, strict=True):
-        copy_clip_layer(ours, theirs)  # pyright: ignore[reportArgumentType]
-    fold_quick_gelu(result)
-    return result
-
-
-@torch.no_grad()
-def copy_clip_layer(ours: Layer, theirs: Any) -> None:
-    """Copies one encoder layer; queries, keys and values become one matrix."""
-    attention = theirs.self_attn
-    parts = (attention.q_proj, attention.k_proj, attention.v_proj)
-    ours.qkv.weight.copy_(torch.cat([part.weight for part in parts]))
-    ours.qkv.bias.copy_(torch.cat([part.bias for part in parts]))
-    ours.out.load_state_dict(attention.out_proj.state_dict())
-    ours.norm1.load_state_dict(theirs.layer_norm1.state_dict())
-    ours.norm2.load_state_dict(theirs.layer_norm2.state_dict())
-    ours.fc1.load_state_dict(theirs.mlp.fc1.state_dict())
-    ours.fc2.load_state_dict(theirs.mlp.fc2.state_dict())

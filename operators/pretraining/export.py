@@ -99,7 +99,7 @@ def clip_weights(model: DualEncoder, recipe: Recipe) -> dict[str, Tensor]:
 
 
 def tower_weights(prefix: str, tower: Tower) -> dict[str, Tensor]:
-    """The layers of a tower; the reverse of `operators.backbones.clip.copy_clip_layer`."""
+    """The layers of a tower; the reverse of `operators.backbones.text_tower.copy_clip_layer`."""
     weights: dict[str, Tensor] = {}
     for index, layer in enumerate(cast(list[Layer], list(tower.layers))):
         theirs = f"{prefix}.{index}"

@@ -198,23 +198,6 @@ def test_a_folder_of_another_kind_of_model_is_refused(tmp_path):
         reference(str(tmp_path)).describe()
 
 
-@pytest.mark.parametrize(
-    ("vision", "message"),
-    [
-        ({"layers": [3, 4, 6, 3], "width": 64}, "a CLIP with a ResNet; the image towers .* ViTs"),
-        ({"timm_model_name": "resnet50_clip"}, "a CLIP with a ResNet"),
-        ({"layers": 12, "patch_size": 16}, "a CLIP in open_clip's format; give its copy in"),
-    ],
-)
-@pytest.mark.parametrize("beside", [{}, {"config.json": {"architecture": "resnet50_clip"}}])
-def test_a_folder_of_open_clip_is_refused_and_says_why(tmp_path, vision, message, beside):
-    files = {"open_clip_config.json": {"model_cfg": {"vision_cfg": vision}}, **beside}
-    for name, content in files.items():
-        (tmp_path / name).write_text(json.dumps(content))
-    with pytest.raises(BackboneUnavailable, match=message):
-        reference(str(tmp_path)).describe()
-
-
 def test_a_file_is_refused_and_says_what_is_read(tmp_path):
     file = tmp_path / "RN50.pt"
     file.write_bytes(b"weights")

@@ -10,16 +10,17 @@ from operators.methods.prompt_tokens import prompt_tokens, worded_context
 NAMES = ("cat", "a very small orange boat", "dog", "oak tree")
 
 
-@pytest.fixture(scope="module", params=["clip", "siglip", "effnet"])
+@pytest.fixture(scope="module", params=["clip", "clip_resnet", "siglip", "effnet"])
 def single(request):
     """A backbone in single precision."""
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module", params=["bf16", "fp16"])
-def half(request, single, clip_folder, siglip_folder):
+def half(request, single, clip_folder, clip_resnet_folder, siglip_folder):
     """The same in half precision."""
-    places = {"clip": str(clip_folder), "siglip": str(siglip_folder)}
+    folders = {"clip": clip_folder, "clip-resnet": clip_resnet_folder, "siglip": siglip_folder}
+    places = {family: str(folder) for family, folder in folders.items()}
     found = reference(places.get(single.card.family, single.card.name))
     return found._replace(precision=request.param).load(single.card)
 
@@ -102,5 +103,5 @@ def test_a_precision_that_is_not_there_is_refused(clip, clip_folder):
         found.load(clip.card)
 
 
-def test_every_family_is_covered(clip, siglip, effnet):
-    assert {b.card.family for b in (clip, siglip, effnet)} == set(FAMILIES)
+def test_every_family_is_covered(clip, clip_resnet, siglip, effnet):
+    assert {b.card.family for b in (clip, clip_resnet, siglip, effnet)} == set(FAMILIES)
