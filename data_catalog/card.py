@@ -93,6 +93,13 @@ class DatasetCard:
         values = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
         return values | {"source": _source_values(self.source)}
 
+    def place(self) -> str:
+        """Where the images come from, as the card has it: nothing is opened or listed."""
+        if type(self.source) not in SOURCES.values():
+            return self.source.describe()  # code that knows its data
+        saved = _source_values(self.source)
+        return f"{saved['kind']}: {saved.get('path') or saved.get('url') or saved.get('repo')}"
+
     def digest(self) -> str:
         """Sixteen hex digits that move when any field does."""
         text = json.dumps(self.to_json(), sort_keys=True)
@@ -104,7 +111,7 @@ class DatasetCard:
         Raises:
             ValueError: The source is code of an embedded dataset and has no place in a file.
         """
-        import yaml
+        from data_catalog.yaml_text import dump_yaml
 
         if type(self.source) not in SOURCES.values():
             raise ValueError(
@@ -117,7 +124,7 @@ class DatasetCard:
             for field in fields(self)
             if field.default is MISSING or getattr(self, field.name) != field.default
         }
-        return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=100)
+        return dump_yaml(kept)
 
     @classmethod
     def from_yaml(cls, text: str) -> "DatasetCard":
@@ -126,11 +133,11 @@ class DatasetCard:
         Raises:
             ValueError: The text is not YAML, or a key or value is not that of a card.
         """
-        import yaml
+        from data_catalog.yaml_text import YAMLError, load_yaml
 
         try:
-            values = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            values = load_yaml(text)
+        except YAMLError as error:
             raise ValueError(f"the card is not valid YAML: {error}.") from error
         if not isinstance(values, dict):
             raise ValueError("the card is no mapping of keys to values. Start with `name: ...`.")

@@ -96,58 +96,41 @@ class TrialsFailed(RuntimeError):
     persist_result=False,
 )
 def benchmark(
-    suite: Annotated[
-        str, Field(description="A shipped suite or the path of a YAML file")
-    ] = "quickstart",
-    methods: Annotated[
-        list[MethodName] | None, Field(description="Only these methods; default: the suite's")
-    ] = None,
-    datasets: Annotated[
-        list[str] | None, Field(description="Only these datasets; default: the suite's")
-    ] = None,
-    backbones: Annotated[
-        list[str] | None, Field(description="Names, folders or hub ids; default: the suite's")
-    ] = None,
-    protocols: Annotated[
-        list[ProtocolName] | None, Field(description="Only these; default: the suite's")
-    ] = None,
-    shots: Annotated[
-        list[Annotated[int, Field(ge=1)]] | None,
-        Field(description="Labelled images a class; default: the suite's"),
-    ] = None,
-    seeds: Annotated[
-        list[Annotated[int, Field(ge=0)]] | None,
-        Field(description="Seeds of draw and start; default: the suite's"),
-    ] = None,
-    views: Annotated[
-        str | None,
-        Field(
-            pattern=f"^({VIEWS})$",
-            description="How training images are seen: none, bank:K or fresh; default: the suite's",
-        ),
-    ] = None,
-    hyperparameters: Annotated[
-        dict[str, dict[str, Any]] | None,
-        Field(description="By method, such as {coop: {epochs: 20}}"),
-    ] = None,
-    ray_address: Annotated[
-        str | None, Field(description="Address of a Ray cluster; default: start one here")
-    ] = None,
-    gpus_per_worker: Annotated[
-        float, Field(ge=0, description="GPUs, or a part of one, that each worker holds")
-    ] = 0.0,
-    workers: Annotated[
-        int | None, Field(ge=1, description="Workers; default: one a core or as GPUs allow")
-    ] = None,
-    home: Annotated[
-        str | None, Field(description="The store; default: SHOTBOARD_HOME or .shotboard")
-    ] = None,
-    fresh: Annotated[bool, Field(description="Compute again what is there already")] = False,
+    suite: str = "quickstart",
+    methods: list[MethodName] | None = None,
+    datasets: list[str] | None = None,
+    backbones: list[str] | None = None,
+    protocols: list[ProtocolName] | None = None,
+    shots: list[Annotated[int, Field(ge=1)]] | None = None,
+    seeds: list[Annotated[int, Field(ge=0)]] | None = None,
+    views: Annotated[str | None, Field(pattern=f"^({VIEWS})$")] = None,
+    hyperparameters: dict[str, dict[str, Any]] | None = None,
+    ray_address: str | None = None,
+    gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0,
+    workers: Annotated[int | None, Field(ge=1)] = None,
+    home: str | None = None,
+    fresh: bool = False,
 ) -> Summary:
     """Does every trial of a suite that is not done yet, then brings board and MLflow up to date.
 
     Trials are independent: one that fails costs itself alone. Killed at any point and started
     again, the flow does what is missing and nothing else.
+
+    Args:
+        suite: A shipped suite or the path of a YAML file.
+        methods: Only these methods; default: the suite's.
+        datasets: Only these datasets; default: the suite's.
+        backbones: Names, folders or hub ids; default: the suite's.
+        protocols: Only these; default: the suite's.
+        shots: Labelled images a class; default: the suite's.
+        seeds: Seeds of draw and start; default: the suite's.
+        views: How training images are seen: none, bank:K or fresh; default: the suite's.
+        hyperparameters: By method, such as {coop: {epochs: 20}}.
+        ray_address: Address of a Ray cluster; default: start one here.
+        gpus_per_worker: GPUs, or a part of one, that each worker holds.
+        workers: Workers; default: one a core or as GPUs allow.
+        home: The store; default: SHOTBOARD_HOME or .shotboard.
+        fresh: Compute again what is there already.
 
     Raises:
         RequestError: The request is wrong; nothing has been started.
@@ -191,9 +174,13 @@ def run_request(
     with ray_cluster(ray_address, gpus_per_worker=gpus_per_worker, workers=workers) as cluster:
         datasets = ingest_all(store, request.suite)
         plan = make_plan(store, request, datasets)
-        if fresh:
-            store.set_aside(plan.done)
-            plan = replace(plan, done=frozenset())
+        torn = store.torn(plan.done)
+        if torn and not fresh:
+            names = f"{', '.join(torn[:3])} ({len(torn)} in all)"
+            reporter().say(f"computed again, since a part of them is gone on disk: {names}.")
+        again = plan.done if fresh else frozenset(torn)
+        store.set_aside(again)
+        plan = replace(plan, done=plan.done - again)
         for text in (*plan.skipped, *plan.notices):
             reporter().say(text)
         flow_run_id = flow_run.get_id()

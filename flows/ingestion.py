@@ -20,14 +20,14 @@ from tasks.store import Store
     persist_result=False,
 )
 def ingest(
-    datasets: Annotated[
-        list[str], Field(min_length=1, description="Names, see `shotboard datasets`")
-    ],
-    home: Annotated[
-        str | None, Field(description="The store; default: SHOTBOARD_HOME or .shotboard")
-    ] = None,
+    datasets: Annotated[list[str], Field(min_length=1)],
+    home: str | None = None,
 ) -> list[str]:
     """Reads, checks and stores datasets; returns the fingerprint of each.
+
+    Args:
+        datasets: Names, see `shotboard datasets`.
+        home: The store; default: SHOTBOARD_HOME or .shotboard.
 
     Raises:
         RequestError: A name is unknown; nothing has been started.

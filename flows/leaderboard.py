@@ -1,9 +1,6 @@
 """The board made anew from the trial folders; MLflow is not asked."""
 
-from typing import Annotated
-
 from prefect import flow
-from pydantic import Field
 
 from tasks import board
 from tasks.cards import backbone_rows, dataset_rows, embedded_backbone_cards, method_rows
@@ -13,13 +10,13 @@ from tasks.store import Store
 
 
 @flow(name="rebuild-leaderboard", persist_result=False)
-def rebuild_leaderboard(
-    home: Annotated[
-        str | None, Field(description="The store; default: SHOTBOARD_HOME or .shotboard")
-    ] = None,
-    full: Annotated[bool, Field(description="Read every trial again")] = True,
-) -> int:
-    """Rebuilds the DuckDB file; returns the number of trials on it."""
+def rebuild_leaderboard(home: str | None = None, full: bool = True) -> int:
+    """Rebuilds the DuckDB file; returns the number of trials on it.
+
+    Args:
+        home: The store; default: SHOTBOARD_HOME or .shotboard.
+        full: Read every trial again.
+    """
     store = Store.at(home)
     rebuilt = board.rebuild(
         store,

@@ -68,39 +68,31 @@ class PretrainSummary:
     persist_result=False,
 )
 def pretrain(
-    recipe: Annotated[
-        str, Field(description="A shipped recipe or the path of a YAML file")
-    ] = "mini-clip",
-    seed: Annotated[
-        int | None, Field(ge=0, description="Of weights and data; default: the recipe's")
-    ] = None,
-    steps: Annotated[
-        int | None, Field(ge=1, description="Optimiser steps; default: the recipe's")
-    ] = None,
-    data: Annotated[
-        str | None,
-        Field(description="Parquet of image-text pairs, path or URL; default: the recipe's data"),
-    ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], Field(description="auto takes a GPU where there is one")
-    ] = "auto",
-    threads: Annotated[
-        int | None, Field(ge=1, description="Cores for training; default: what workers leave")
-    ] = None,
-    workers: Annotated[
-        int | None, Field(ge=0, description="Processes that make pairs; 0 makes them in training")
-    ] = None,
-    ray_address: Annotated[
-        str | None, Field(description="Address of a Ray cluster; default: start one here")
-    ] = None,
-    home: Annotated[
-        str | None, Field(description="The store; default: SHOTBOARD_HOME or .shotboard")
-    ] = None,
+    recipe: str = "mini-clip",
+    seed: Annotated[int | None, Field(ge=0)] = None,
+    steps: Annotated[int | None, Field(ge=1)] = None,
+    data: str | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    threads: Annotated[int | None, Field(ge=1)] = None,
+    workers: Annotated[int | None, Field(ge=0)] = None,
+    ray_address: str | None = None,
+    home: str | None = None,
 ) -> PretrainSummary:
     """Trains a small CLIP, resuming where it stopped, and puts the model in store and MLflow.
 
     Killed at any point and started again, the flow goes on from its last checkpoint and ends with
     the same weights.
+
+    Args:
+        recipe: A shipped recipe or the path of a YAML file.
+        seed: Of weights and data; default: the recipe's.
+        steps: Optimiser steps; default: the recipe's.
+        data: Parquet of image-text pairs, path or URL; default: the recipe's data.
+        device: auto takes a GPU where there is one.
+        threads: Cores for training; default: what workers leave.
+        workers: Processes that make pairs; 0 makes them in training.
+        ray_address: Address of a Ray cluster; default: start one here.
+        home: The store; default: SHOTBOARD_HOME or .shotboard.
 
     Raises:
         RequestError: The request is wrong; nothing has been started.

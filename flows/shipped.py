@@ -30,9 +30,12 @@ def load(kind: str, name: str, folder: Path, read: Callable[[Path], T]) -> T:
     known = shipped(folder)
     if name in known:
         return read(known[name])
-    if name.endswith((".yaml", ".yml")) or "/" in name or Path(name).is_file():
-        return read(Path(name).expanduser())
+    path = Path(name).expanduser()
+    if path.is_file():
+        return read(path)
+    is_path = "/" in name or path.suffix in (".yaml", ".yml")
+    what = f"file at {path}" if is_path else f"is called {name!r}"
     raise RequestError(
-        f"no {kind} is called {name!r}. {did_you_mean(name, known)} "
+        f"no {kind} {what}. {did_you_mean(path.stem, known)} "
         "The path of a YAML file will do as well."
     )

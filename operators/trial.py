@@ -1,6 +1,5 @@
 """One trial from specification to numbers: build, fit, evaluate."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -14,7 +13,7 @@ from operators.accounting import Work, counting
 from operators.backbones import Backbone
 from operators.episode import Batch, Classes, Episode, FewShot, ImageSource, Unlabelled, batch_of
 from operators.kept_pixels import KeptPixels
-from operators.methods import METHODS, Method, StaticClassifier, Teacher
+from operators.methods import METHODS, Method, Teacher
 from operators.methods.hyperparameters import own_of, tuning_of
 from operators.metrics import metrics_of
 from operators.protocols import PROTOCOLS, Domain, Table, domain_of
@@ -122,34 +121,6 @@ def build(
     taught = {} if teacher is None else {"teacher": teacher}
     own = own_of(method, spec.hyperparameters)
     return method(backbone, classes, generator=generator, **taught, **own)
-
-
-def teacher_of(
-    spec: TrialSpec,
-    backbone: Backbone,
-    data: Data,
-    learned: Mapping[str, Tensor],
-    images: ImageSource | None,
-) -> Teacher:
-    """The tuned model that a trial left behind, as a teacher.
-
-    Args:
-        spec: Of the teacher's trial.
-        backbone: The backbone that `spec` names.
-        data: The dataset that `spec` names.
-        learned: What the trial learned.
-        images: As in `Teacher`.
-
-    Raises:
-        ValueError: Its method has no class vectors that are the same for every image.
-    """
-    known = data.all_classes
-    classes = known.subset(episode_of(spec, data.table).classes)
-    method = build(spec, backbone, classes, torch.Generator())
-    if not isinstance(method, StaticClassifier):
-        raise ValueError(f"{spec.method} has no class vectors, so it is no teacher.")
-    method.load_state_dict(learned)
-    return Teacher(method.eval(), images, known)
 
 
 def lanes_of(spec: TrialSpec, backbone: Backbone, episode: Episode) -> int:

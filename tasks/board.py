@@ -116,10 +116,10 @@ def query(store: Store, sql: str) -> pa.Table:
 
     Args:
         store: Whose board.
-        sql: One statement; of several, the last one's rows are returned.
+        sql: One statement.
 
     Raises:
-        BoardError: There is no board, the SQL is wrong, or it would write.
+        BoardError: There is no board, the SQL is wrong or several statements, or it would write.
     """
     with _reading(store) as connection:
         kinds = [statement.type.name for statement in connection.extract_statements(sql)]
@@ -131,6 +131,11 @@ def query(store: Store, sql: str) -> pa.Table:
                     f"{kind} is refused: the board is read only, for it is made from the "
                     "trial folders. Use SELECT; to write a file, use `shotboard sql -o FILE`."
                 )
+        if len(kinds) > 1:
+            raise BoardError(
+                f"the SQL holds {len(kinds)} statements, but one answer is given. Ask one at a "
+                "time, or join their rows with UNION ALL BY NAME."
+            )
         return connection.sql(sql).to_arrow_table()
 
 
@@ -162,6 +167,11 @@ def _reading(store: Store) -> "Iterator[DuckDBPyConnection]":
     try:
         with duckdb.connect(store.board, read_only=True, config=_READ_ONLY) as connection:
             yield connection
+    except duckdb.IOException as error:
+        raise BoardError(
+            f"{_one_paragraph(str(error))} `shotboard board --rebuild` makes the board anew from "
+            "the trials, also while another program holds this file."
+        ) from error
     except duckdb.Error as error:
         raise BoardError(_one_paragraph(str(error))) from error
 

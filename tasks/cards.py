@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from data_catalog import Dataset
+from data_catalog import Dataset, DatasetCard
 from operators.backbones import BACKBONES, BackboneCard, BackboneUnavailable, reference
 from operators.methods import METHODS, Method
 from operators.methods.hyperparameters import PUBLISHED_ON, defaults, published
@@ -21,29 +21,29 @@ LEARNT = [name for name, protocol in PROTOCOLS.items() if protocol.learns]
 
 def dataset_rows(store: Store) -> list[dict[str, Any]]:
     """One row a dataset, ingested or not."""
-    rows = []
-    for name, card in sorted(dataset_cards(store).items()):
-        here = ingested(store, name)
-        classes = here.classes if here else card.classes
-        rows.append(
-            {
-                "name": name,
-                "title": card.title,
-                "classes": len(classes) if classes else None,
-                "template": card.template,
-                "license": card.license,
-                "citation": card.citation,
-                "source": card.source.describe(),
-                "fingerprint": here.fingerprint if here else None,
-                "trouble": card.trouble,
-                "card": {
-                    **card.to_json(),
-                    **(_counts(here) if here else {}),
-                    "descriptions": said_of(store, name),
-                },
-            }
-        )
-    return rows
+    return [dataset_row(store, card) for _, card in sorted(dataset_cards(store).items())]
+
+
+def dataset_row(store: Store, card: DatasetCard) -> dict[str, Any]:
+    """What is known of a dataset here; its source is not touched, for it may be gone or far."""
+    here = ingested(store, card.name)
+    classes = here.classes if here else card.classes
+    return {
+        "name": card.name,
+        "title": card.title,
+        "classes": len(classes) if classes else None,
+        "template": card.template,
+        "license": card.license,
+        "citation": card.citation,
+        "source": here.card["source_description"] if here else card.place(),
+        "fingerprint": here.fingerprint if here else None,
+        "trouble": card.trouble,
+        "card": {
+            **card.to_json(),
+            **(_counts(here) if here else {}),
+            "descriptions": said_of(store, card.name),
+        },
+    }
 
 
 def said_of(store: Store, name: str) -> dict[str, Any] | None:

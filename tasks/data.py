@@ -94,15 +94,15 @@ def data_of(store: Store, dataset: Dataset, templates: str) -> TrialData:
     """The dataset as a trial with such a template set was planned to see it.
 
     Raises:
-        ValueError: What is said of the classes has changed since.
+        ValueError: Its templates, or what is said of its classes, have changed since.
     """
-    if DESCRIBED not in templates:
-        return TrialData(dataset)
-    said = descriptions_of(store, dataset)
-    if said is None or template_set(dataset, said) != templates:
+    said = descriptions_of(store, dataset) if DESCRIBED in templates else None
+    if template_set(dataset, said) != templates:
+        same_card = template_set(dataset) == templates.partition(DESCRIBED)[0]
+        changed = "descriptions" if same_card else "templates"
         raise ValueError(
-            f"the descriptions of {dataset.name} have changed since this run was planned: start "
-            "it again, and the new ones are read."
+            f"the {changed} of {dataset.name} have changed since this trial was planned: run its "
+            "suite again, and the new ones are read."
         )
     return TrialData(dataset, said)
 

@@ -15,6 +15,7 @@ from data_catalog.descriptions import (
     generate,
     kept_file,
 )
+from data_catalog.sources import read_file
 from tasks import resolve
 from tasks.progress import stage
 from tasks.resolve import RequestError
@@ -36,6 +37,19 @@ def classes_of(store: Store, name: str) -> tuple[str, ...]:
             f"ingest {name}`, then describe them."
         )
     return classes
+
+
+def read(place: str) -> Descriptions:
+    """Descriptions of a JSON file, at a path or any URL that fsspec reads.
+
+    Raises:
+        ValueError: It is not there, or has another form; names it.
+    """
+    content = read_file(place)
+    try:
+        return Descriptions.from_json(content.decode())
+    except ValueError as error:
+        raise RequestError(f"{place}: {error}") from error
 
 
 def keep(store: Store, name: str, said: Descriptions, *, replace: bool = False) -> Path:

@@ -5,7 +5,6 @@ metadata, so that a broken package is reported rather than imported.
 """
 
 import importlib.metadata
-import json
 import os
 import platform
 import shutil
@@ -182,16 +181,14 @@ def writable(store: Store) -> Check:
 
 def trials(store: Store) -> Iterator[Check]:
     """Completed trials that cannot be read, and drafts that nobody will finish."""
+    done = store.done()
+    torn = set(store.torn(done))
     broken = []
-    done = store.done() if store.trials.is_dir() else set()
     for trial_id in sorted(done):
         try:
-            if (
-                json.loads((store.trial(trial_id) / "trial.json").read_bytes())["trial_id"]
-                != trial_id
-            ):
+            if trial_id in torn or store.result(trial_id)["trial_id"] != trial_id:
                 broken.append(trial_id)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             broken.append(trial_id)
     if broken:
         detail = f"{len(broken)} of {len(done)} unreadable: {', '.join(broken[:5])}"

@@ -5,10 +5,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from data_catalog.wording import did_you_mean
+from data_catalog.yaml_text import YAMLError, load_yaml
 from tasks.resolve import RequestError
 
 Owner = tuple[str, Iterable[str]]  # what has the keys, and which it knows
@@ -28,8 +28,8 @@ def read_mapping(path: Path, kind: str, example: str) -> dict[str, Any]:
     if not path.is_file():
         raise RequestError(f"no {kind} file at {path}.")
     try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except yaml.YAMLError as error:
+        values = load_yaml(path.read_text("utf-8"))
+    except YAMLError as error:
         raise RequestError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     except UnicodeDecodeError as error:
         raise RequestError(f"{path} is no text in UTF-8, so it is no {kind} file.") from error
@@ -52,6 +52,8 @@ def sentences(
     """
     parts = []
     for fault in error.errors():
+        if fault["type"] == "too_short" and fault["input"]:
+            continue  # it is not empty: pydantic does not count the items that it has refused
         place = ".".join(str(step) for step in fault["loc"])
         if fault["type"] == "extra_forbidden":
             key = str(fault["loc"][-1])

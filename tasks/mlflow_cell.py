@@ -5,7 +5,7 @@
                  of seeds as step, `cost/<name>` for each of `COSTS`
     input        the dataset; its digest is the fingerprint
     artifacts    `trials/<trial_id>/`: trial.json, predictions.parquet, prompt.safetensors
-    tags         cell_id, shotboard.trial_ids, mlflow.source.git.commit, mlflow.parentRunId
+    tags         cell_id, shotboard.trial_ids, git_commit, and those that MLflow knows
 
 Times are those of the trials, so a metric that is logged twice is one.
 """
@@ -17,7 +17,7 @@ from datetime import datetime
 from statistics import fmean
 from typing import Any
 
-from tasks.mlflow_client import safe
+from tasks.mlflow_client import commit_tags, safe
 from tasks.store import Store
 
 TRIAL_IDS = "shotboard.trial_ids"
@@ -34,11 +34,6 @@ COSTS = (
 )
 
 Trial = Mapping[str, Any]  # as trial.json holds it
-
-
-def read_trial(store: Store, trial_id: str) -> Trial:
-    """The file of a completed trial."""
-    return json.loads((store.trial(trial_id) / "trial.json").read_bytes())
 
 
 def trials_of(run: Any) -> list[str]:
@@ -84,7 +79,7 @@ def write_cell(
         run = client.create_run(
             experiment_id,
             start_time=min(map(_milliseconds, trials.values())),
-            tags={**tags, "cell_id": cell_id, "mlflow.source.git.commit": commit},
+            tags={**tags, "cell_id": cell_id, **commit_tags(commit)},
             run_name="{method} {backbone} {dataset} {protocol} {shots}".format_map(spec),
         )
     run_id = run.info.run_id

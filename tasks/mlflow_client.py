@@ -58,3 +58,8 @@ def ensure_model(client: Any, name: str) -> None:
 def safe(name: str, extra: str = "") -> str:
     """`name` in the letters that MLflow takes."""
     return re.sub(rf"[^\w\-. {re.escape(extra)}]", "_", name, flags=re.ASCII)
+
+
+def commit_tags(commit: str | None) -> dict[str, str]:
+    """The commit of the code under a name of ours, and under that which MLflow's pages show."""
+    return {"git_commit": commit or "", "mlflow.source.git.commit": commit or ""}

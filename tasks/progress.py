@@ -96,14 +96,22 @@ def reporting_to(choice: Reporter) -> Iterator[None]:
 
 @contextmanager
 def stage(name: str, total: int | None = None) -> Iterator["Stage"]:
-    """A stage of work; `Stage.to` says how far it is."""
+    """A stage of work; `Stage.to` says how far it is.
+
+    It ends with its `summary`, or with how long it took to be done, to fail or to be stopped.
+    """
     this = Stage(name, total, reporter())
     this.reporter.begin(name, total)
     started = time.monotonic()
+    outcome = "done in"
     try:
         yield this
+    except BaseException as error:
+        outcome = "failed after" if isinstance(error, Exception) else "stopped after"
+        raise
     finally:
-        this.reporter.end(name, this.summary or f"done in {time.monotonic() - started:.1f} s")
+        took = f"{outcome} {time.monotonic() - started:.1f} s"
+        this.reporter.end(name, this.summary or took)
 
 
 class Stage:

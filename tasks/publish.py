@@ -22,8 +22,8 @@ from typing import Any
 from operators.files import write_atomic
 from operators.spec import TrialSpec
 from tasks import receipts
-from tasks.mlflow_cell import Trial, differences, read_trial, trials_of, write_cell
-from tasks.mlflow_client import connect, ensure_model, open_experiment, safe
+from tasks.mlflow_cell import Trial, differences, trials_of, write_cell
+from tasks.mlflow_client import commit_tags, connect, ensure_model, open_experiment, safe
 from tasks.store import Store
 
 PROMPT = "prompt.safetensors"
@@ -99,7 +99,7 @@ class Publication:
         """
         cells: dict[str, dict[str, Trial]] = defaultdict(dict)
         for trial_id in trial_ids:
-            trial = read_trial(self.store, trial_id)
+            trial = self.store.result(trial_id)
             cells[trial["cell_id"]][trial_id] = trial
             self._offer(trial)
         if self._session is None:
@@ -146,7 +146,7 @@ class Publication:
         run, receipt = session.cells.get(cell_id), self.receipts.get(cell_id)
         before = trials_of(run) if run else []
         older = [i for i in before if i not in trials and self.store.trial(i).exists()]
-        trials = trials | {i: read_trial(self.store, i) for i in older}
+        trials = trials | {i: self.store.result(i) for i in older}
         mlflow_run_id = write_cell(
             session.client,
             session.experiment_id,
@@ -264,7 +264,7 @@ class _Session:
         found = self.client.search_runs([self.experiment_id], query, max_results=1)
         if found:
             return found[0]
-        tags = {"shotboard.kind": "suite", "mlflow.source.git.commit": publication.git_commit or ""}
+        tags = {"shotboard.kind": "suite", **commit_tags(publication.git_commit)}
         return self.client.create_run(
             self.experiment_id,
             tags=publication.tags | tags,
@@ -345,6 +345,6 @@ def verify(store: Store) -> list[str]:
             if stage != "active":
                 troubles.append(f"{place}: the run was deleted.")
                 continue
-            trials = [read_trial(store, i) for i in entry["trial_ids"] if i in done]
+            trials = [store.result(i) for i in entry["trial_ids"] if i in done]
             troubles += [f"{place}: {text}" for text in differences(client, run_id, trials)]
     return troubles

@@ -32,6 +32,10 @@ FROM nightly_changes WHERE metric = 'accuracy' AND suite = '{suite}'
   AND change <> 'same'
 ORDER BY protocol, dataset, method, shots, split
 """
+WHOLE_RUNS = """
+SELECT count(*) AS n FROM runs
+WHERE suite = '{suite}' AND finished_at IS NOT NULL AND NOT partial
+"""
 
 
 def board_rows(store: Store, specs: Iterable[TrialSpec] | None = None) -> list[dict[str, Any]]:
@@ -71,7 +75,7 @@ def publish_artifacts(store: Store, plan: Plan, failed: Sequence[str], summary: 
         key="board", table=rows, description=f"Suite {plan.suite.name}, accuracy in %"
     )
     lines = [f"# {plan.suite.name}", "", summary, ""]
-    lines += [f"- MLflow: experiment {plan.suite.name} at {store.mlflow_uri}"]
+    lines += [f"- MLflow: experiment {plan.suite.name}, {mlflow_place(store)}"]
     lines += [f"- failed: {text}" for text in failed]
     lines += [f"- skipped: {text}" for text in plan.skipped]
     lines += [f"- note: {text}" for text in plan.notices]
@@ -82,12 +86,26 @@ def publish_artifacts(store: Store, plan: Plan, failed: Sequence[str], summary: 
         create_link_artifact(key="mlflow", link=store.mlflow_uri, link_text="MLflow")
 
 
+def mlflow_place(store: Store) -> str:
+    """Where MLflow's pages are, or the commands that show them."""
+    uri = store.mlflow_uri
+    if uri.startswith("http"):
+        return f"at {uri}"
+    return (
+        f"shown by `shotboard up --home {store.home}`, or by `mlflow ui --backend-store-uri {uri}`"
+    )
+
+
 def changes_markdown(store: Store, suite: str) -> str:
     """What moved between the last two runs of a suite, as a markdown table."""
-    table = board.query(store, CHANGES.format(suite=suite.replace("'", "''")))
+    name = suite.replace("'", "''")
+    table = board.query(store, CHANGES.format(suite=name))
     rows = board.to_rows(table)
     if not rows:
-        return f"Nothing has changed since the run of {suite} before this one."
+        (whole,) = board.to_rows(board.query(store, WHOLE_RUNS.format(suite=name)))
+        if whole["n"] < 2:
+            return f"Nothing to compare yet: this page needs two whole runs of {suite}."
+        return f"Nothing has changed between the last two whole runs of {suite}."
     names = table.column_names
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in rows:

@@ -2,47 +2,32 @@
 
 Prefect's own temporary server loses task runs at exit and is started again by every process that
 meets no `PREFECT_API_URL`; so one real server process is started here, told to all of this
-process and drained before it stops. It keeps its SQLite database in the store.
+process and drained before it stops. It keeps its SQLite database in the store. `shotboard up`
+(`serving.py`) starts its server here too.
 """
 
 import os
-import socket
 import sqlite3
-import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock
 
 from operators.files import write_atomic
-from tasks.environment import QUIET, MachineError
+from tasks.children import POLL_SECONDS, Child, free_port
+from tasks.environment import QUIET
 from tasks.store import Store
 
 START_SECONDS = 180.0  # a new database takes some 15 s of migrations on an idle core
 DRAIN_SECONDS = 60.0
-POLL_SECONDS = 0.05
 
-# The child watches its standard input, which closes when its parent ends, however it ends.
-_CHILD = """
-import os, signal, sys, threading, time
-def watch():
-    os.read(0, 1)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(10)
-    os._exit(1)
-threading.Thread(target=watch, daemon=True).start()
-import uvicorn
-uvicorn.run(
-    "prefect.server.api.server:create_app", factory=True, host="127.0.0.1",
-    port=int(sys.argv[1]), log_level="warning", lifespan="on", timeout_graceful_shutdown=3,
-)
-"""
 # What serves deployments, automations and the feed of events. Runs, task runs, logs and
 # artifacts are recorded without them, and SQLite has a fraction of the writes.
 _UNNEEDED = (
@@ -85,7 +70,7 @@ def prefect_api(store: Store) -> Iterator[PrefectUrl]:
 
     Raises:
         ConnectionError: The server that was asked for does not answer.
-        MachineError: The private server did not start; the message ends with its log.
+        ChildError: The private server did not start; the message ends with its log.
     """
     configured = _configured()
     if configured:
@@ -94,11 +79,10 @@ def prefect_api(store: Store) -> Iterator[PrefectUrl]:
         return
     store.prefect.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        server = _start(store.prefect)
-        stack.callback(_stop, server)
-        url = PrefectUrl(f"http://127.0.0.1:{_port(server)}/api")
+        server, url = start_server(store.prefect, store.prefect / "server.log")
+        stack.callback(server.stop)
         url.started_by_us = True
-        stack.enter_context(_settings(url, store.prefect))
+        stack.enter_context(settings(url, store.prefect))
         stack.callback(_drain, server)
         yield url
 
@@ -113,13 +97,6 @@ def reachable(url: str, *, seconds: float = 5.0) -> str | None:
         return None if error.code in (401, 403) or "prefect.cloud" in url else str(error)
     except (OSError, ValueError) as error:
         return str(getattr(error, "reason", error))
-
-
-def free_port() -> int:
-    """Returns a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _configured() -> str | None:
@@ -144,53 +121,73 @@ def _check_reachable(url: str) -> None:
         )
 
 
-def _start(home: Path) -> "subprocess.Popen[bytes]":
-    """Starts a server and returns it when it answers; one at a time may set up a database."""
-    log = home / "server.log"
+def start_server(
+    home: Path, log: Path, *, port: int | None = None, services: bool = False
+) -> tuple[Child, PrefectUrl]:
+    """Starts a server and returns it when it answers; one at a time may set up a database.
+
+    Args:
+        home: Folder of its database; it is there.
+        log: What it writes.
+        port: Where it listens on 127.0.0.1; without one, wherever there is room.
+        services: Whether it also serves schedules, automations and the feed of events.
+
+    Raises:
+        ChildError: It did not start; the message ends with its log.
+    """
+    if port is None:
+        way_out = "Run `shotboard doctor`, or set PREFECT_API_URL to a server of yours."
+    else:
+        way_out = "Run `shotboard doctor`."
     with FileLock(home / "start.lock", timeout=START_SECONDS):
         for attempt in range(3):
-            port = free_port()
-            with log.open("wb") as output:
-                server = subprocess.Popen(
-                    [sys.executable, "-c", _CHILD, str(port)],
-                    stdin=subprocess.PIPE,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    cwd=home,
-                    env=_environment(home, port),
-                    start_new_session=True,  # Ctrl-C is for us: we stop it, after the last write
-                )
+            here = port or free_port()
+            url = PrefectUrl(f"http://127.0.0.1:{here}/api")
+            server = Child(
+                "the Prefect server" if port else "the private Prefect server",
+                *("uvicorn", "--factory", "prefect.server.api.server:create_app"),
+                *("--host", "127.0.0.1", "--port", str(here), "--log-level", "warning"),
+                *("--lifespan", "on", "--timeout-graceful-shutdown", "3"),
+                log=log,
+                folder=home,
+                environment=_environment(home, here, services=services),
+                way_out=way_out,
+            )
             try:
-                _wait(server, port, log)
+                server.wait(partial(reachable, url, seconds=2), START_SECONDS)
                 _remember_schema(home)
             except BaseException as error:
-                _stop(server)
-                if "address already in use" in str(error) and attempt < 2:
+                server.stop()
+                if port is None and "address already in use" in str(error) and attempt < 2:
                     continue
                 raise
-            return server
+            return server, url
     raise AssertionError("unreachable")
 
 
-def _environment(home: Path, port: int) -> dict[str, str]:
+def _environment(home: Path, port: int, *, services: bool) -> dict[str, str]:
     """The environment of the server: what the user set for Prefect is for other servers."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    left_out = () if services else _UNNEEDED
     return (
-        QUIET
-        | inherited
-        | {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _UNNEEDED}
+        without_prefect(os.environ)
+        | {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in left_out}
         | {
             "PREFECT_HOME": str(home),
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
             "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
             "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": str(not _schema_is_current(home)),
-            "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+            "PREFECT_API_BLOCKS_REGISTER_ON_START": str(services),
             "PREFECT_SERVER_API_HOST": "127.0.0.1",
             "PREFECT_SERVER_API_PORT": str(port),  # where the pages of the UI call
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT__SERVER_FINAL": "1",
         }
     )
+
+
+def without_prefect(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment without what the user set for Prefect, and with the defaults of ours."""
+    return QUIET | {k: v for k, v in environ.items() if not k.startswith("PREFECT_")}
 
 
 def _schema_is_current(home: Path) -> bool:
@@ -215,44 +212,8 @@ def _schema(home: Path) -> str | None:
     return None
 
 
-def _wait(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    """Returns when the server answers; raises MachineError when it ends or takes too long."""
-    url = f"http://127.0.0.1:{port}/api"
-    deadline = time.monotonic() + START_SECONDS
-    while reachable(url, seconds=2):
-        if server.poll() is not None:
-            trouble = f"ended with code {server.returncode} before it answered"
-        elif time.monotonic() > deadline:
-            trouble = f"did not answer within {START_SECONDS:.0f} s"
-        else:
-            time.sleep(POLL_SECONDS)
-            continue
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        raise MachineError(
-            f"the private Prefect server {trouble}. See {log}, run `shotboard doctor`, or set "
-            f"PREFECT_API_URL to a server of yours. Its last lines:\n{tail}"
-        )
-
-
-def _port(server: "subprocess.Popen[bytes]") -> int:
-    return int(server.args[-1])  # pyright: ignore[reportArgumentType, reportCallIssue, reportIndexIssue]
-
-
-def _stop(server: "subprocess.Popen[bytes]") -> None:
-    """Ends the server: politely, so that it writes what it holds, then by force."""
-    server.terminate()
-    try:
-        server.wait(timeout=15)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
-    if server.stdin:
-        with suppress(OSError):
-            server.stdin.close()
-
-
 @contextmanager
-def _settings(url: str, home: Path) -> Iterator[None]:
+def settings(url: str, home: Path) -> Iterator[None]:
     """Points Prefect in this process to `url`: this context, other threads and child processes.
 
     Settings live in a context variable, which a new thread does not inherit, so the global
@@ -279,7 +240,7 @@ def _settings(url: str, home: Path) -> Iterator[None]:
         refresh_global_settings_context()
 
 
-def _drain(server: "subprocess.Popen[bytes]") -> None:
+def _drain(server: Child) -> None:
     """Returns when the server has recorded every task run, state and log line of this process.
 
     Task runs travel as events, in one queue, to a recorder that writes behind. So one last task
@@ -295,13 +256,13 @@ def _drain(server: "subprocess.Popen[bytes]") -> None:
     def drained() -> None:
         """Does nothing."""
 
-    if server.poll() is not None:
+    if not server.alive:
         return
     with suppress(Exception), disable_run_logger():  # never in the way of the block's own error
         last = drained(return_state=True).state_details.task_run_id
         deadline = time.monotonic() + DRAIN_SECONDS
         with get_client(sync_client=True) as client:
-            while last and time.monotonic() < deadline and server.poll() is None:
+            while last and time.monotonic() < deadline and server.alive:
                 with suppress(ObjectNotFound):
                     state = client.read_task_run(last).state
                     if state and state.is_completed():

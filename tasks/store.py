@@ -8,14 +8,15 @@ Layout under `SHOTBOARD_HOME` (default `.shotboard/`):
     features/<backbone>/<dataset>/..        frozen features
     trials/<trial_id>/                      a completed trial (operators/results.py)
     failures/<trial_id>.json                the last error of a trial that did not complete
-    replaced/<when>/<trial_id>/             trials that `run --fresh` computed again
+    replaced/<when>/<trial_id>/             trials that `run --fresh` computed again, and torn ones
     downloads/                              archives that were fetched and unpacked
     runs/<run_id>.json                      one run of a suite: its trials and when
     published/<cell_id>.json                the MLflow run of a cell
     pretraining/<run_id>/                   a pretraining; see tasks/pretrain_run.py
     leaderboard.duckdb                      the board
     mlflow.db, mlartifacts/                 MLflow
-    prefect/                                the private Prefect server's database
+    prefect/                                the database of our Prefect servers
+    up/                                     the logs of `shotboard up`
 """
 
 import json
@@ -27,6 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from operators.files import write_atomic
+
+# The files of a trial and what each ends with; that of the prompt may be of any bytes.
+_ENDS = {"trial.json": b"}", "predictions.parquet": b"PAR1", "prompt.safetensors": b""}
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Store:
         """The store at `home`, else at `SHOTBOARD_HOME`, else at `.shotboard` here.
 
         Raises:
-            ValueError: `home` is a URL; the store itself must be a folder.
+            ValueError: `home` is a URL, or a file is in its place; the store is a folder.
         """
         place = os.fspath(home or os.environ.get("SHOTBOARD_HOME") or ".shotboard")
         if "://" in place:
@@ -52,7 +56,14 @@ class Store:
                 f"the store {place!r} is a URL, but trials are committed by rename, which needs a "
                 "folder. Mount it, or set SHOTBOARD_HOME to a folder that every node reaches."
             )
-        return cls(Path(place).expanduser().resolve())
+        path = Path(place).expanduser().resolve()
+        nearest = next(part for part in (path, *path.parents) if part.exists())
+        if not nearest.is_dir():
+            raise ValueError(
+                f"the store {place!r} must be a folder, but {nearest} is none. Give --home or "
+                "SHOTBOARD_HOME a folder, or a path at which one can be made."
+            )
+        return cls(path)
 
     @property
     def cards(self) -> Path:
@@ -116,8 +127,13 @@ class Store:
 
     @property
     def prefect(self) -> Path:
-        """Home of the private Prefect server."""
+        """Home of our Prefect servers: a private one, and that of `shotboard up`."""
         return self.home / "prefect"
+
+    @property
+    def up(self) -> Path:
+        """Folder of the logs of `shotboard up`, and of the lock that keeps it alone."""
+        return self.home / "up"
 
     def trial(self, trial_id: str) -> Path:
         """Folder of one trial, whether or not it is there."""
@@ -130,6 +146,17 @@ class Store:
         with os.scandir(self.trials) as entries:
             return {entry.name for entry in entries if not entry.name.startswith(".")}
 
+    def torn(self, trial_ids: Iterable[str]) -> list[str]:
+        """Those of some completed trials of which a file is missing or ends in the middle, sorted.
+
+        Trials are committed whole; a bad disk, or a copy that was broken off, tears them later.
+        """
+        return sorted(
+            trial_id
+            for trial_id in trial_ids
+            if not all(_whole(self.trial(trial_id) / name, end) for name, end in _ENDS.items())
+        )
+
     def set_aside(self, trial_ids: Iterable[str]) -> None:
         """Moves completed trials out of the way, so that they are computed again."""
         attic = self.home / "replaced" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
@@ -137,10 +164,24 @@ class Store:
             attic.mkdir(parents=True, exist_ok=True)
             self.trial(trial_id).rename(attic / trial_id)
 
+    def result(self, trial_id: str) -> dict[str, Any]:
+        """A completed trial as `trial.json` holds it.
+
+        Raises:
+            ValueError: The file is missing or damaged.
+        """
+        folder = self.trial(trial_id)
+        try:
+            return json.loads((folder / "trial.json").read_bytes())
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"trial.json of trial {trial_id} cannot be read: {error}. Remove the folder "
+                f"{folder}, and the next run of its suite computes it again."
+            ) from error
+
     def results(self) -> Iterator[dict[str, Any]]:
         """Every completed trial as `trial.json` holds it, in order of id."""
-        for trial_id in sorted(self.done()):
-            yield json.loads((self.trials / trial_id / "trial.json").read_text())
+        return map(self.result, sorted(self.done()))
 
     def record_failure(self, trial_id: str, error: dict[str, Any]) -> None:
         """Keeps the last error of a trial, so that the board can show it."""
@@ -154,3 +195,14 @@ class Store:
     def clear_failure(self, trial_id: str) -> None:
         """Forgets the error of a trial that has completed since."""
         (self.failures / f"{trial_id}.json").unlink(missing_ok=True)
+
+
+def _whole(path: Path, end: bytes) -> bool:
+    """Whether a file is there and ends as it should."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - len(end)))
+            return size > 0 and file.read() == end
+    except OSError:
+        return False

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from operators.views import ViewPolicy
 from tasks.faults import read_mapping, sentences
-from tasks.resolve import RequestError
+from tasks.resolve import RequestError, method
 
 
 def _method_entry(value: Any) -> Any:
@@ -177,9 +177,10 @@ def override(suite: Suite, changes: Overrides) -> Suite:
     for name, settings in changes.hyperparameters.items():
         chosen = [m for m in values["methods"] if m["id"] == name]
         if not chosen:
+            method(name)  # an unknown name is refused with the nearest
             raise RequestError(
                 f"a hyperparameter of {name} was set, but the methods of this run are "
-                f"{', '.join(sorted({m['id'] for m in values['methods']}))}."
+                f"{', '.join(sorted({m['id'] for m in values['methods']}))}. Add {name} to them."
             )
         for entry in chosen:
             entry["hyperparameters"] = {**entry.get("hyperparameters", {}), **settings}

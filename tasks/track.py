@@ -7,7 +7,7 @@ Experiment `pretraining`, one run for each pretraining, found again by its tag a
                  `wait_share` every few steps; `val_accuracy/<dataset>` at evaluations;
                  `test_accuracy/<dataset>` at the end
     artifacts    `model/`: the export with its card
-    tags         shotboard.pretraining_id, mlflow.source.git.commit
+    tags         shotboard.pretraining_id, git_commit, mlflow.source.git.commit
 
 The model is a version of a registered model with the recipe's name. The files of the run are the
 truth: whatever MLflow missed, `publish_model` puts in from them.
@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from operators.files import write_atomic
 from operators.spec import digest
 from tasks.heldout import RESULTS
-from tasks.mlflow_client import connect, ensure_model, open_experiment, safe
+from tasks.mlflow_client import commit_tags, connect, ensure_model, open_experiment, safe
 from tasks.progress import reporter
 from tasks.store import Store
 
@@ -197,7 +197,7 @@ def _find_or_create(client: Any, store: Store, tracked: Tracked) -> str:
     found = client.search_runs([experiment_id], f"tags.`{TAG}` = '{tracked.run_id}'", max_results=1)
     if found:
         return found[0].info.run_id
-    tags = {TAG: tracked.run_id, "mlflow.source.git.commit": tracked.git_commit or ""}
+    tags = {TAG: tracked.run_id, **commit_tags(tracked.git_commit)}
     name = f"{tracked.name} {tracked.run_id}"
     run = client.create_run(experiment_id, tags=tags, run_name=name)
     params = [Param(safe(k, "."), str(v)[:VALUE_LENGTH]) for k, v in tracked.params.items()]

@@ -250,38 +250,17 @@ class TrialWorker:
         """What a trial of the store has learned, ready to teach.
 
         Raises:
-            ValueError: The trial is not in the store, or what it left cannot be read.
+            ValueError: See `teacher_from`.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        from tasks.tuned import teacher_from
 
-        from operators.trial import teacher_of
-
-        folder = self.store.trial(spec.trial_id)
-        if not folder.exists():
-            raise ValueError(
-                f"its teacher, {spec.method} on {spec.backbone} (trial {spec.trial_id}), has no "
-                f"prompt: {self._trouble(spec)} Mend that, or choose another with teacher=NAME."
-            )
         data = self._data(context.dataset, spec.template_set)
-        try:
-            learned = load_file(folder / "prompt.safetensors", device=self.device)
-        except (OSError, SafetensorError) as error:
-            raise ValueError(
-                f"the prompt of its teacher, trial {spec.trial_id}, cannot be read: {error}. "
-                f"Remove the folder {folder}, and the next run computes it again."
-            ) from error
         own = context.others.get(spec.backbone)
         if own is None:
-            return teacher_of(spec, self._backbone(context.backbone), data, learned, None)
+            return teacher_from(self.store, spec, self._backbone(context.backbone), data, None)
         backbone, dataset = self._backbone(own.backbone), self._dataset(context.dataset)
         images = self._images(dataset, backbone, own.features, own.backbone.precision)
-        return teacher_of(spec, backbone, data, learned, images)
-
-    def _trouble(self, spec: "TrialSpec") -> str:
-        """Why a trial is not in the store, as a sentence."""
-        error = self.store.failure(spec.trial_id)
-        return f"it failed: {error}" if error else "it has not been computed."
+        return teacher_from(self.store, spec, backbone, data, images)
 
     def _images(
         self, dataset: "Dataset", backbone: "Backbone", features: Path, precision: str

@@ -1,7 +1,7 @@
 """The ways to read raw images: adding one is one file, and one line in `SOURCES`."""
 
 from data_catalog.sources.archive import Archive
-from data_catalog.sources.base import Example, Source, SourceError, SourceUnavailable
+from data_catalog.sources.base import Example, Source, SourceError, SourceUnavailable, read_file
 from data_catalog.sources.folder import ImageFolder
 from data_catalog.sources.hub import HuggingFace
 from data_catalog.sources.manifest import Manifest
@@ -27,5 +27,6 @@ __all__ = [
     "Source",
     "SourceError",
     "SourceUnavailable",
+    "read_file",
     "source_for",
 ]

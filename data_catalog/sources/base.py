@@ -138,6 +138,23 @@ def open_place(place: str) -> tuple[Any, str]:
     return fs, root.rstrip("/") or "/"
 
 
+def read_file(place: str) -> bytes:
+    """Returns the content of one file.
+
+    Raises:
+        SourceError: No file is at `place`.
+        SourceUnavailable: It cannot be read from here now.
+    """
+    fs, path = open_place(place)
+    try:
+        with reaching(place):
+            return bytes(fs.cat_file(path))
+    except IsADirectoryError as error:
+        raise SourceError(f"{place} is a folder. Name a file in it.") from error
+    except OSError as error:
+        raise SourceUnavailable(f"{place} cannot be read: {error}.") from error
+
+
 def list_files(place: str) -> tuple[Any, dict[str, dict[str, Any]]]:
     """Lists the files at or below `place`, without hidden ones.
 

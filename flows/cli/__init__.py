@@ -2,29 +2,73 @@
 
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from tasks.environment import set_defaults
+
+
+class Commands(TyperGroup):
+    """All commands; one that is written wrongly is refused in a paragraph, as any wrong request."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Runs the command that the arguments name, and in standalone mode ends the process."""
+        try:
+            code = super().main(*args, standalone_mode=False, **extra)
+        except typer.TyperException as error:
+            if not standalone_mode:
+                raise
+            typer.echo(f"error: {_usage(error)}", err=True)
+            sys.exit(error.exit_code)
+        if not standalone_mode:
+            return code
+        sys.exit(code)
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What is wrong with how a command was written, the nearest that is right, and where to look.
+
+    Typer says more in the attributes of some errors: where it was, and what was near.
+    """
+    from data_catalog.wording import did_you_mean
+
+    near = getattr(error, "possibilities", None)
+    text = error.message if near else error.format_message()
+    text = " ".join(text.replace("Value error, ", "").split())
+    text = f"{text[:1].lower()}{text[1:]}".rstrip(".")
+    hint = f" {did_you_mean(getattr(error, 'option_name', ''), near)}" if near else ""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "shotboard COMMAND"
+    return f"{text}{'' if text.endswith('?') else '.'}{hint} See `{command} --help`."
+
 
 app = typer.Typer(
     name="shotboard",
     help="Few-shot prompt tuning of vision-language models: every method, one protocol, one board.",
-    no_args_is_help=True,
+    cls=Commands,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 
+@app.callback(invoke_without_command=True)
+def no_command(context: typer.Context) -> None:
+    """Shows the commands where none was given."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(2)
+
+
 def main() -> NoReturn:
     """Runs the command line."""
     set_defaults()
     # Importing them registers the commands.
-    from flows.cli import describing, listing, pretraining, reading, running
+    from flows.cli import describing, listing, predicting, pretraining, reading, running, serving
 
-    del describing, listing, pretraining, reading, running
+    del describing, listing, predicting, pretraining, reading, running, serving
     try:
         app(standalone_mode=True)
     except BrokenPipeError:  # `shotboard sql .. | head`

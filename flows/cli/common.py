@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.environment import MachineError
+from tasks.store import Store
 
 WRONG_REQUEST = 2
 TRIALS_FAILED = 1
@@ -39,7 +40,10 @@ def one_sentence() -> Iterator[None]:
     except (ValueError, LookupError, ConnectionError, FileNotFoundError, PermissionError) as error:
         refuse(error.args[0] if isinstance(error, LookupError) and error.args else str(error))
     except (OSError, MachineError) as error:
-        err.print("error: " + " ".join(str(error).split()), markup=False, soft_wrap=True)
+        text, _, log = str(error).partition("\n")
+        err.print("error: " + " ".join(text.split()), markup=False, soft_wrap=True)
+        if log:
+            err.print(log, markup=False, soft_wrap=True)
         err.print("What was computed stays; the same command goes on from here.")
         raise typer.Exit(TRIALS_FAILED) from None
     except KeyboardInterrupt:
@@ -51,6 +55,28 @@ def refuse(text: Any) -> None:
     """Prints why a request cannot be carried out and ends with exit code 2."""
     err.print("error: " + " ".join(str(text).split()), markup=False, soft_wrap=True)
     raise typer.Exit(WRONG_REQUEST)
+
+
+def complete_trial(store: Store, start: str) -> str:
+    """The completed trial that `start` begins the id of.
+
+    Raises:
+        LookupError: No trial does, several do, or the one has failed.
+    """
+    done = store.done()
+    failed = {path.stem for path in store.failures.glob("*.json")} - done
+    found = sorted(trial for trial in done | failed if trial.startswith(start))
+    if not found:
+        raise LookupError(
+            f'no trial {start!r} in {store.home}. `shotboard sql "SELECT trial_id, method, '
+            'dataset, shots, seed FROM trials"` lists them.'
+        )
+    if len(found) > 1:
+        raise LookupError(f"{len(found)} trials begin with {start!r}; give more digits of the id.")
+    if found[0] in failed:
+        error = json.loads((store.failures / f"{found[0]}.json").read_text())["error"]
+        raise LookupError(f"trial {found[0]} failed: {error} Run its suite again to retry it.")
+    return found[0]
 
 
 def names(text: str | None) -> tuple[str, ...] | None:

@@ -80,8 +80,8 @@ def _kept(
     replace: bool,
 ) -> str:
     """Puts what was given, or what a model says, into the store; returns its file."""
-    from data_catalog.descriptions import QUESTIONS, Descriptions
-    from tasks.describe import ask, classes_of, keep
+    from data_catalog.descriptions import QUESTIONS
+    from tasks.describe import ask, classes_of, keep, read
 
     classes_of(store, name)
     if model:
@@ -91,8 +91,5 @@ def _kept(
         with TerminalReporter() as reporter, reporting_to(reporter):
             said = ask(store, name, model, questions=questions or QUESTIONS, replace=replace)
     else:
-        import fsspec
-
-        with fsspec.open(file, "rt", encoding="utf-8") as opened:
-            said = Descriptions.from_json(opened.read())  # pyright: ignore[reportAttributeAccessIssue]
+        said = read(file or "")
     return str(keep(store, name, said, replace=replace))

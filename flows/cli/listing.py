@@ -51,12 +51,11 @@ def list_datasets(home: Home = None, as_json: AsJson = False) -> None:
 def show_dataset(name: str, home: Home = None, as_json: AsJson = False) -> None:
     """Show the card of a dataset, and what ingestion found."""
     with one_sentence():
-        from tasks.cards import dataset_rows
+        from tasks.cards import dataset_row
         from tasks.resolve import dataset_card
 
         store = Store.at(home)
-        dataset_card(store, name)
-        row = next(row for row in dataset_rows(store) if row["name"] == name)
+        row = dataset_row(store, dataset_card(store, name))
         if as_json:
             print_json(row)
             return
@@ -136,8 +135,9 @@ def add_dataset(
             license=license,
             duplicate_class_names=same_names,
         )
+        what = source.describe()  # reads it, so what cannot be read is not registered
         file = register(card, store.cards, replace=replace)
-        out.print(f"registered {name}: {source.describe()}", markup=False, soft_wrap=True)
+        out.print(f"registered {name}: {what}", markup=False, soft_wrap=True)
         out.print(
             f"card: {file}\nnext: shotboard run --datasets {name}", markup=False, soft_wrap=True
         )

@@ -15,6 +15,7 @@ from flows.cli.common import (
     TRIALS_FAILED,
     AsJson,
     Home,
+    complete_trial,
     err,
     one_sentence,
     out,
@@ -108,9 +109,9 @@ def show(
     """Show one trial: specification, metrics, provenance, and where its artifacts are."""
     with one_sentence():
         store = Store.at(home)
-        folder = store.trial(_complete(store, trial_id))
-        values = json.loads((folder / "trial.json").read_text())
-        values["files"] = [str(path) for path in sorted(folder.iterdir())]
+        whole = complete_trial(store, trial_id)
+        values = store.result(whole)
+        values["files"] = [str(path) for path in sorted(store.trial(whole).iterdir())]
         if as_json:
             print_json(values)
             return
@@ -189,28 +190,6 @@ def _as_csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
-
-
-def _complete(store: Store, start: str) -> str:
-    """The completed trial that `start` begins the id of.
-
-    Raises:
-        LookupError: No trial does, several do, or the one has failed.
-    """
-    done = store.done()
-    failed = {path.stem for path in store.failures.glob("*.json")} - done
-    found = sorted(trial for trial in done | failed if trial.startswith(start))
-    if not found:
-        raise LookupError(
-            f'no trial {start!r} in {store.home}. `shotboard sql "SELECT trial_id, method, '
-            'dataset, shots, seed FROM trials"` lists them.'
-        )
-    if len(found) > 1:
-        raise LookupError(f"{len(found)} trials begin with {start!r}; give more digits of the id.")
-    if found[0] in failed:
-        error = json.loads((store.failures / f"{found[0]}.json").read_text())["error"]
-        raise LookupError(f"trial {found[0]} failed: {error} Run its suite again to retry it.")
-    return found[0]
 
 
 def _saved(cost: dict[str, Any]) -> dict[str, float]:

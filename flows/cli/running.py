@@ -5,7 +5,6 @@ import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
 from flows.cli import app
 from flows.cli.common import (
@@ -192,6 +191,8 @@ def _hyperparameters(settings: list[str]) -> dict[str, dict[str, Any]]:
     Raises:
         ValueError: A setting has another form.
     """
+    from data_catalog.yaml_text import YAMLError, load_yaml
+
     found: dict[str, dict[str, Any]] = {}
     for setting in settings:
         place, equals, value = setting.partition("=")
@@ -199,8 +200,8 @@ def _hyperparameters(settings: list[str]) -> dict[str, dict[str, Any]]:
         if not (equals and dot and method and name):
             raise ValueError(f"--set {setting}: write METHOD.NAME=VALUE, such as coop.epochs=20.")
         try:
-            found.setdefault(method, {})[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            found.setdefault(method, {})[name] = load_yaml(value)
+        except YAMLError as error:
             raise ValueError(f"--set {setting}: {value!r} is no YAML value.") from error
     return found
 

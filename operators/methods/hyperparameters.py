@@ -1,6 +1,7 @@
 """From what a user asked of a method to everything it will be built with."""
 
 import inspect
+import json
 import types
 import typing
 from collections.abc import Mapping
@@ -26,6 +27,14 @@ PUBLISHED_ON = (
     "ucf101",
 )
 OTHER_NAMES = {"oxford_flowers": "flowers102"}
+_KINDS = {  # in words that need no Python
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    dict: "{name: value}",
+    types.NoneType: "null",
+}
 
 
 def own_defaults(method: type[Method]) -> dict[str, Any]:
@@ -73,7 +82,7 @@ def resolve(
             near = get_close_matches(key, known, cutoff=0.5) or sorted(known)
             hint = f" Did you mean {' or '.join(near)}?" if near else " It has none."
             raise LookupError(f"no hyperparameter of {name} is called {key!r}.{hint}")
-        _check_type(f"{name}.{key}", value, _annotation(method, key))
+        _check_type(f"{name}.{key}", value, _annotation(method, key), known[key])
     values = {**published(method, protocol=protocol, shots=shots, dataset=dataset), **given}
     values = {
         key: float(value) if isinstance(known[key], float) else value
@@ -140,7 +149,7 @@ def _annotation(method: type[Method], name: str) -> Any:
     return hints[name]
 
 
-def _check_type(name: str, value: Any, wanted: Any) -> None:
+def _check_type(name: str, value: Any, wanted: Any, default: Any) -> None:
     origin = typing.get_origin(wanted)
     if origin is typing.Literal:
         choices = typing.get_args(wanted)
@@ -150,5 +159,8 @@ def _check_type(name: str, value: Any, wanted: Any) -> None:
     kinds = typing.get_args(wanted) if origin in (typing.Union, types.UnionType) else (wanted,)
     accepted = (*kinds, int) if float in kinds else kinds
     if not isinstance(value, tuple(accepted)) or (isinstance(value, bool) and bool not in kinds):
-        names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
-        raise ValueError(f"{name}={value!r} is a {type(value).__name__}, but must be {names}.")
+        words = " or ".join(_KINDS[kind] for kind in kinds)
+        raise ValueError(
+            f"{name}={value!r} is a {type(value).__name__}, but must be {words}. "
+            f"Write {name}={json.dumps(default)} or the like."
+        )

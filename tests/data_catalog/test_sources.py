@@ -11,6 +11,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from data_catalog import HuggingFace, ImageFolder, Manifest, ParquetImages, SourceError
 from data_catalog import SourceUnavailable as Unavailable
+from data_catalog.sources import read_file
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -34,6 +35,24 @@ def memory(png):
             file.write(content)
 
     return root, write
+
+
+def test_one_file_is_read_whole_or_refused_by_name(memory, tmp_path):
+    root, write = memory
+    write("note.txt", b"hello")
+    assert read_file(f"{root}/note.txt") == b"hello"
+    (tmp_path / "note.txt").write_bytes(b"here")
+    assert read_file(f"file://{tmp_path}/note.txt") == read_file(str(tmp_path / "note.txt"))
+    for place, said in {
+        f"{root}/absent.txt": "no file or folder at",
+        str(tmp_path / "absent.txt"): "no file or folder at",
+        str(tmp_path): "is a folder",
+        str(tmp_path / ("long" * 100)): "cannot be read: ",
+        "nosuch://place": "no file system is called 'nosuch'",
+    }.items():
+        with pytest.raises(SourceError, match=said) as refused:
+            read_file(place)
+        assert place in str(refused.value)
 
 
 def facts(source):

@@ -40,9 +40,19 @@ def shotboard():
     """Calls the command line, as `shotboard(*arguments)`."""
     from typer.testing import CliRunner
 
-    from flows.cli import app, describing, listing, pretraining, reading, running
+    from flows.cli import (
+        app,
+        describing,
+        listing,
+        predicting,
+        pretraining,
+        reading,
+        running,
+        serving,
+    )
 
-    del describing, listing, pretraining, reading, running  # registers the commands
+    # Importing them registers the commands.
+    del describing, listing, predicting, pretraining, reading, running, serving
     runner = CliRunner()
 
     def call(*arguments) -> Answer:

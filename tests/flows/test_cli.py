@@ -1,6 +1,7 @@
 """Every command: what it answers, and that a wrong request is one sentence and starts nothing."""
 
 import csv
+import hashlib
 import io
 import json
 import shutil
@@ -11,8 +12,8 @@ import pytest
 
 from operators.methods import METHODS, MethodCard
 from operators.methods.zero_shot import ZeroShot
+from tasks.children import free_port
 from tasks.method_page import page
-from tasks.server import free_port
 
 
 class NeedsViT(ZeroShot):
@@ -59,7 +60,8 @@ def suite_file(tmp_path):
         (["--backbones", "efnet-minilm"], "'efnet-minilm'. Did you mean effnet-minilm?"),
         (["--protocols", "few-shot"], "no protocol is called 'few-shot'. Did you mean few_shot"),
         (["quikstart"], "no suite is called 'quikstart'. Did you mean quickstart?"),
-        (["absent.yaml"], "no suite file at absent.yaml."),
+        (["absent.yaml"], "no suite file at absent.yaml. There is: nightly, quickstart, zoo."),
+        (["quickstrt.yaml"], "at quickstrt.yaml. Did you mean quickstart? The path of a YAML file"),
         (["--shots", "0"], "shots=0: a few-shot episode needs at least 1"),
         (["--shots", "x"], "--shots x: give whole numbers"),
         (["--shots", ""], "shots=[]: give at least one."),
@@ -70,6 +72,8 @@ def suite_file(tmp_path):
         (["--set", "coop.epoch=3"], "no hyperparameter of coop is called 'epoch'."),
         (["--set", "coop.epochs=-1"], "epochs=-1: must be above 0."),
         (["--set", "coop.epochs=[1"], "--set coop.epochs=[1"),
+        (["--set", "coop.lr=-1e-3"], "lr=-0.001: must be above 0"),
+        (["--set", "cop.epochs=3"], "no method is called 'cop'. Did you mean coop"),
         (["--set", "kgcoop.epochs=3"], "a hyperparameter of kgcoop was set"),
         (["--backbones", "/no/such/clip"], "no folder at '/no/such/clip'."),
         (["--backbones", "nobody/no-clip"], "backbone 'nobody/no-clip' is not on this machine"),
@@ -136,11 +140,37 @@ def test_a_store_that_is_a_url_is_refused(shotboard):
     assert "is a URL" in answer.sentence
 
 
-@pytest.mark.parametrize("command", [["frob"], ["run", "--frob"], ["datasets", "add", "pets"]])
-def test_a_command_or_option_that_is_none_is_refused(shotboard, command):
-    answer = shotboard(*command)
+@pytest.mark.parametrize("under", ["", "store"])
+def test_a_store_in_the_place_of_a_file_is_refused(shotboard, tmp_path, under):
+    (tmp_path / "notes").write_text("")
+    answer = shotboard("plan", "--home", tmp_path / "notes" / under)
     assert answer.code == 2
-    assert "Error: " in answer.err
+    assert f"must be a folder, but {tmp_path / 'notes'} is none. Give --home" in answer.sentence
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["rn"], "no such command 'rn'. Did you mean 'run'? See `shotboard --help`."),
+        (["datasets", "frob"], "no such command 'frob'. See `shotboard datasets --help`."),
+        (["run", "--frob"], "no such option: --frob. Did you mean --fresh? See `shotboard run"),
+        (["plan", "--ray-address", "x"], "no such option: --ray-address. See `shotboard plan"),
+        (["datasets", "add", "pets"], "missing option '--path'. See `shotboard datasets add"),
+        (["sql", "SELECT 1", "--format", "xml"], "invalid value for '--format': 'xml' is not"),
+        (["run", "--methods"], "option '--methods' requires an argument. See `shotboard COMMAND"),
+    ],
+)
+def test_a_command_that_is_written_wrongly_is_one_sentence(shotboard, command, said):
+    answer = shotboard(*command)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.sentence.startswith(said)
+
+
+def test_no_command_at_all_shows_the_commands(shotboard):
+    answer = shotboard()
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("Usage: shotboard")
+    assert "Show the leaderboard." in answer.err
 
 
 @pytest.mark.parametrize(
@@ -182,6 +212,30 @@ def test_a_dataset_is_added_ingested_and_verified(shotboard, pictures, tmp_path)
     assert answer.out.startswith("quarantined in pets: dog/torn.jpg: ")
     answer = shotboard("datasets", "verify", "pets", *home)
     assert (answer.code, answer.out) == (0, "pets: 40 images, 0 faults.\n")
+
+
+def test_a_dataset_whose_source_is_gone_is_still_listed(shotboard, pictures, tmp_path):
+    copies = {name: shutil.copytree(pictures, tmp_path / name) for name in ("read", "unread")}
+    home = ["--home", tmp_path / "store"]
+    for name, folder in copies.items():
+        shotboard("datasets", "add", name, "--path", folder, *home)
+    shotboard("datasets", "ingest", "read", *home)
+    for folder in copies.values():
+        shutil.rmtree(folder)
+    listed = shotboard("datasets", "list", "--json", *home).json
+    places = {row["name"]: row["source"] for row in listed}
+    assert places["read"] == f"images in folders <class> at {copies['read']}"
+    assert places["unread"] == f"image_folder: {copies['unread']}"
+    for name in copies:
+        assert shotboard("datasets", "show", name, *home).code == 0
+
+
+def test_what_cannot_be_read_is_not_registered(shotboard, tmp_path):
+    archive, home = tmp_path / "pets.zip", ["--home", tmp_path / "store"]
+    archive.write_bytes(b"PK")
+    add = ["datasets", "add", "pets", "--path", archive, "--sha256", "0" * 64, *home]
+    assert f"has sha256 {hashlib.sha256(b'PK').hexdigest()}" in shotboard(*add).sentence
+    assert "pets" not in shotboard("datasets", "list", *home).out
 
 
 def test_adding_the_same_again_changes_nothing_and_another_is_refused(

@@ -79,16 +79,20 @@ def test_a_method_without_hyperparameters_says_so():
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("size", 3.5, r"odd\.size=3\.5 is a float, but must be int"),
-        ("size", "3", "is a str, but must be int"),
-        ("size", True, "is a bool, but must be int"),
-        ("share", True, "is a bool, but must be float"),
-        ("share", "1", "must be float"),
-        ("flag", 1, "is a int, but must be bool"),
-        ("word", 1, "must be str"),
+        (
+            "size",
+            3.5,
+            r"odd\.size=3\.5 is a float, but must be a whole number\. Write odd\.size=3 or",
+        ),
+        ("size", "3", "is a str, but must be a whole number"),
+        ("size", True, "is a bool, but must be a whole number"),
+        ("share", True, r"is a bool, but must be a number\. Write odd\.share=0\.5 or the like"),
+        ("share", "1", "must be a number"),
+        ("flag", 1, r"is a int, but must be true or false\. Write odd\.flag=false or"),
+        ("word", 1, r'must be a text\. Write odd\.word="" or'),
         ("kind", "c", r"odd\.kind='c' is not one of a, b"),
         ("kind", ["a"], "is not one of a, b"),
-        ("cap", 1.5, "must be int or NoneType"),
+        ("cap", 1.5, r"must be a whole number or null\. Write odd\.cap=null or"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused(name, value, message):

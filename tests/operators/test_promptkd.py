@@ -205,7 +205,7 @@ def test_a_teacher_is_named_by_hyperparameters():
         ({"batch_size": 1}, "batch_size=1: the projector has a batch norm, so give at least 2"),
         ({"image_depth": 0}, "image_depth=0: give at least 1"),
         ({"teacher": 3}, "promptkd.teacher=3 is a int"),
-        ({"teacher_hyperparameters": "epochs"}, "is a str, but must be dict or NoneType"),
+        ({"teacher_hyperparameters": "epochs"}, "is a str, but must be {name: value} or null"),
     ],
 )
 def test_values_that_cannot_work_are_refused_before_anything_starts(given, message):

@@ -14,7 +14,8 @@ from operators.methods.hyperparameters import resolve
 from operators.metrics import metrics_of
 from operators.protocols import Table
 from operators.results import PREDICTIONS
-from operators.trial import build, episode_of, run_trial, teacher_of
+from operators.trial import build, episode_of, run_trial
+from operators.tuned import teacher_of
 from operators.tuning import Tuning, TuningError
 from operators.views import View
 

@@ -11,7 +11,9 @@ import pytest
 from operators.board import TABLES, VIEWS, audit
 from operators.results import PREDICTIONS, Cost, Metric, Provenance, TrialResult
 from operators.spec import TrialSpec
+from tasks import runs
 from tasks.board import BoardError, query, rebuild, to_rows
+from tasks.reports import changes_markdown, mlflow_place
 from tasks.store import Store
 
 ROWS = 10
@@ -282,6 +284,13 @@ def test_writes_are_refused(store, sql):
         query(store, sql)
 
 
+def test_several_statements_are_refused_for_one_answer(store):
+    rebuild(store)
+    with pytest.raises(BoardError, match=r"holds 2 statements.*one at a time"):
+        query(store, "SELECT 1; SELECT 2")
+    assert to_rows(query(store, "SELECT 1 AS n; -- the end\n")) == [{"n": 1}]
+
+
 def test_files_are_out_of_reach_of_sql(store, tmp_path):
     rebuild(store)
     (tmp_path / "secret.csv").write_text("a\n1\n")
@@ -312,6 +321,31 @@ def test_sql_answers_in_well_under_a_second(store):
     start = time.perf_counter()
     query(store, "SELECT * FROM leaderboard")
     assert time.perf_counter() - start < 1
+
+
+def test_changes_are_told_from_the_second_whole_run_on(store):
+    def run(correct, partial=False):
+        commit(store, correct, seed=correct)
+        ids = [spec(seed=correct).trial_id]
+        runs.finish(
+            store, runs.begin(store, suite="mini", trial_ids=ids, flow_run_id=None, partial=partial)
+        )
+        rebuild(store)
+        return changes_markdown(store, "mini")
+
+    assert run(5).startswith("Nothing to compare yet: this page needs two whole runs of mini.")
+    assert run(6, partial=True).startswith("Nothing to compare yet")
+    assert "| moved | 0.5000 | 0.7000 |" in run(7)
+    assert changes_markdown(store, "other").startswith("Nothing to compare yet")
+
+
+def test_a_page_names_mlflow_or_the_commands_that_show_it(store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    assert mlflow_place(store) == "at http://mlflow:5000"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    place = mlflow_place(store)
+    assert f"`shotboard up --home {store.home}`" in place
+    assert f"`mlflow ui --backend-store-uri sqlite:///{store.home}/mlflow.db`" in place
 
 
 def test_rows_are_values_that_json_can_write(store):

@@ -10,8 +10,8 @@ import duckdb
 import pytest
 
 from tasks import doctor
+from tasks.children import free_port
 from tasks.doctor import diagnose
-from tasks.server import free_port
 from tasks.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +32,8 @@ def write_trial(store, trial_id, content=None):
     folder = store.trial(trial_id)
     folder.mkdir(parents=True)
     (folder / "trial.json").write_text(content or json.dumps({"trial_id": trial_id}))
+    (folder / "predictions.parquet").write_bytes(b"PAR1....PAR1")
+    (folder / "prompt.safetensors").write_bytes(b"{}")
 
 
 def test_a_store_that_is_not_there_yet_is_in_order(store):
@@ -73,6 +75,27 @@ def test_a_trial_that_cannot_be_read_is_named(store):
     assert check.status == "fail"
     assert check.detail == f"1 of 2 unreadable: {'b' * 16}"
     assert f"rm -r {store.trial('b' * 16)}" in check.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        ("trial.json", None),
+        ("trial.json", 5),
+        ("predictions.parquet", None),
+        ("predictions.parquet", 8),
+        ("prompt.safetensors", None),
+        ("prompt.safetensors", 0),
+    ],
+)
+def test_a_trial_of_which_a_part_is_gone_is_named(store, name, left):
+    write_trial(store, "a" * 16)
+    write_trial(store, "b" * 16)
+    path = store.trial("b" * 16) / name
+    whole = path.read_bytes()
+    path.unlink() if left is None else path.write_bytes(whole[:left])
+    assert store.torn(store.done()) == ["b" * 16]
+    assert found(store, "trials").detail == f"1 of 2 unreadable: {'b' * 16}"
 
 
 def test_only_an_old_draft_is_reported(store):

@@ -109,6 +109,7 @@ def test_seeds_are_steps_of_one_run_below_the_run_of_the_suite(store, client):
     assert run.data.tags["mlflow.parentRunId"] == report.parent_run_id
     assert run.data.tags["shotboard.trial_ids"] == ",".join(sorted(trials))
     assert run.data.tags["mlflow.source.git.commit"] == "abc"
+    assert run.data.tags["git_commit"] == "abc"
     history = client.get_metric_history(run.info.run_id, "all/accuracy")
     assert {point.step: point.value for point in history} == {1: 0.1, 2: 0.2}
     assert run.data.metrics["all/accuracy_mean"] == pytest.approx(0.15)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.children import free_port
 from tasks.ray_cluster import Cluster, count_workers, ray_cluster
-from tasks.server import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -2,7 +2,7 @@ import pytest
 
 from flows.recipes import FOLDER, load_recipe
 from flows.shipped import shipped
-from tasks.recipe import make_recipe, override
+from tasks.recipe import make_recipe, override, read_recipe
 from tasks.resolve import RequestError
 
 LEAST = {"name": "mine", "data": "world"}
@@ -25,6 +25,12 @@ def test_a_shipped_recipe_can_be_read_and_names_datasets_of_the_catalog(name):
 def test_model_and_training_make_one_recipe():
     found = recipe(model={"image_size": 32}, training={"steps": 7, "warmup_steps": 0, "seed": 3})
     assert (found.recipe.image_size, found.recipe.steps, found.recipe.seed) == (32, 7, 3)
+
+
+def test_a_small_number_is_written_as_people_write_it(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("data: world\ntraining: {learning_rate: 5e-4}\n")
+    assert read_recipe(path).recipe.learning_rate == 5e-4
 
 
 @pytest.mark.parametrize(

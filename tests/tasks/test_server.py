@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.server import _schema_is_current, free_port, prefect_api, reachable
+from tasks.children import free_port
+from tasks.server import _schema_is_current, prefect_api, reachable
 from tasks.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -128,6 +128,18 @@ def test_a_value_that_cannot_work_is_named(changes, said):
     assert "\n" not in text
 
 
+@pytest.mark.parametrize(
+    "changes", [{"shots": ["one"]}, {"datasets": [1]}, {"methods": [["coop"]]}]
+)
+def test_a_list_of_wrong_values_is_not_called_empty(changes):
+    assert "at least one" not in refused(**changes)
+
+
+def test_a_small_number_is_written_as_people_write_it(file):
+    text = "datasets: [digits]\nmethods: [coop: {lr: 1e-3}]\n"
+    assert read_suite(file(text)).methods[0].hyperparameters == {"lr": 1e-3}
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(RequestError, match=r"no suite file at .*absent\.yaml"):
         read_suite(tmp_path / "absent.yaml")
@@ -184,8 +196,13 @@ def test_set_changes_single_hyperparameters():
 
 
 def test_set_on_a_method_that_is_not_there_is_refused():
-    with pytest.raises(RequestError, match=r"hyperparameter of kgcoop was set.*coop, zero-shot"):
+    with pytest.raises(RequestError, match=r"of kgcoop was set.*coop, zero-shot. Add kgcoop"):
         override(suite(), Overrides(hyperparameters={"kgcoop": {"epochs": 9}}))
+
+
+def test_set_on_a_method_that_is_none_offers_the_nearest():
+    with pytest.raises(RequestError, match=r"no method is called 'cop'. Did you mean coop"):
+        override(suite(), Overrides(hyperparameters={"cop": {"epochs": 9}}))
 
 
 def test_an_override_is_checked_like_a_suite():

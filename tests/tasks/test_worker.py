@@ -332,7 +332,8 @@ def test_a_teacher_that_failed_fails_its_student_in_a_sentence(student, monkeypa
     assert left.trial_id == pupil.trial_id
     assert left.error == (
         f"its teacher, ivlp on tiny-clip (trial {teacher.trial_id}), has no prompt: it failed: the "
-        "teacher cannot be tuned. Mend that, or choose another with teacher=NAME."
+        "teacher cannot be tuned. Mend that and run the suite again, or choose another with "
+        "teacher=NAME."
     )
     assert student.store.done() == set()
 
@@ -340,7 +341,7 @@ def test_a_teacher_that_failed_fails_its_student_in_a_sentence(student, monkeypa
 def test_a_student_whose_teacher_was_never_computed_says_so(student):
     teacher, pupil = student.specs
     (left,) = student.worker.compute([pupil], student.context)
-    assert f"(trial {teacher.trial_id}), has no prompt: it has not been computed." in left.error
+    assert f"(trial {teacher.trial_id}), has no prompt: it is not in the store." in left.error
 
 
 @pytest.fixture

@@ -1,0 +1,109 @@
+"""`shotboard predict`: a tuned prompt on images."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli import app
+from flows.cli.common import (
+    TRIALS_FAILED,
+    AsJson,
+    Home,
+    complete_trial,
+    err,
+    names,
+    one_sentence,
+    print_json,
+    print_table,
+)
+from flows.cli.running import quiet_libraries
+from tasks.store import Store
+
+if TYPE_CHECKING:
+    from tasks.predict import Predictor
+
+
+@app.command()
+def predict(
+    trial_id: Annotated[str, typer.Argument(help="Or the first digits of it.")],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE", help="Files, or URLs that fsspec reads.")
+    ],
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C", help="Names to choose from.  [default: the classes of its dataset]"
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option(help="Classes to show of each image.")] = 5,
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            help="The backbone that it was tuned on, if that was a folder. Once more for the one "
+            "of its teacher.",
+        ),
+    ] = None,
+    descriptions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="JSON of sentences about the classes, for methods that read some; a local path "
+            "or any URL that fsspec reads.",
+        ),
+    ] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Use what a trial has learned on images; exit code 1 if one of them cannot be read."""
+    with one_sentence():
+        if top < 1:
+            raise ValueError(f"--top {top}: give at least 1.")
+        store = Store.at(home)
+        trial = complete_trial(store, trial_id)
+        quiet_libraries(verbose=False)
+
+        from tasks.describe import read
+        from tasks.predict import predictor
+
+        said = None if descriptions is None else read(descriptions)
+        ready = predictor(
+            store, trial, classes=names(classes), descriptions=said, backbones=backbone or ()
+        )
+        found = list(ready(images, top))
+        if as_json:
+            print_json(
+                [
+                    {
+                        "image": each.image,
+                        "classes": [ranked._asdict() for ranked in each.ranked],
+                        "error": each.error or None,
+                    }
+                    for each in found
+                ]
+            )
+        else:
+            rows = [
+                [each.image if place == 0 else "", name, f"{probability:6.1%}"]
+                for each in found
+                for place, (name, probability) in enumerate(each.ranked)
+            ]
+            if rows:
+                print_table(["image", "class", "probability"], rows, title=_title(ready))
+    failed = [each.error for each in found if each.error]
+    for error in failed:
+        err.print(f"error: {error}", markup=False, soft_wrap=True)
+    if failed:
+        raise typer.Exit(TRIALS_FAILED)
+
+
+def _title(ready: "Predictor") -> str:
+    """Which trial answers, and among how many classes."""
+    from data_catalog.wording import plural
+
+    spec = ready.spec
+    return (
+        f"trial {spec.trial_id}: {spec.method} on {spec.backbone} and {spec.dataset} "
+        f"({spec.protocol}, {plural(spec.shots, 'shot')}, seed {spec.seed}); "
+        f"{len(ready.method.classes)} classes to choose from\n"
+    )

@@ -1,0 +1,101 @@
+"""`shotboard up`."""
+
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.cli import app
+from flows.cli.common import Home, err, one_sentence, out
+from tasks.store import Store
+
+if TYPE_CHECKING:
+    from tasks.serving import Serving
+
+PROJECT = Path(__file__).resolve().parents[2]  # where prefect.yaml lies beside flows/
+
+
+@app.command()
+def up(
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Of the Prefect UI, on 127.0.0.1.")
+    ] = 4200,
+    mlflow_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Of the MLflow UI, on 127.0.0.1.")
+    ] = 5000,
+    home: Home = None,
+) -> None:
+    """Run flows from the Prefect UI and by the clock, and show MLflow, until Ctrl-C."""
+    with one_sentence(), _signals_as_interrupts():
+        try:
+            _serve(Store.at(home), port, mlflow_port)
+        except KeyboardInterrupt:
+            err.print("stopped.")
+
+
+def _serve(store: Store, port: int, mlflow_port: int) -> None:
+    from flows.cli.display import TerminalReporter
+    from tasks.progress import reporting_to
+    from tasks.serving import project_folder, serving
+
+    project = project_folder(PROJECT)
+    with ExitStack() as stack:
+        with TerminalReporter() as reporter, reporting_to(reporter):
+            services = stack.enter_context(
+                serving(store, project, port=port, mlflow_port=mlflow_port)
+            )
+        _show(services, store, project)
+        try:
+            services.watch()
+        except KeyboardInterrupt:
+            err.print("\nstopping, with any flow run that is under way (Ctrl-C again: at once)")
+            raise
+
+
+def _show(services: "Serving", store: Store, project: Path) -> None:
+    """Prints where everything is and what to do next."""
+    command = shutil.which("prefect") and "prefect"
+    command = command or shutil.which("prefect", path=str(Path(sys.executable).parent))
+    width = max((len(each.name) for each in services.deployments), default=0)
+    logs = ", ".join(child.log.name for child in services.children)
+    lines = [
+        "",
+        f"Prefect UI    {services.api.ui}",
+        f"Prefect API   {services.api}",
+        f"MLflow UI     {services.mlflow}",
+        "",
+        f"Deployments of {project / 'prefect.yaml'}:",
+        *(f"  {each.name:{width}}  {each.schedule}".rstrip() for each in services.deployments),
+        "",
+        "Run one in the UI (Deployments, Run), or in another terminal:",
+        f"  export PREFECT_API_URL={services.api}",
+        f"  {command or 'prefect'} deployment run benchmark/quickstart",
+        "With that variable set, `shotboard run` reports there too.",
+        "",
+        f"Results in {store.home}, logs in {store.up} ({logs}).",
+        "The schedules run as long as this command does. Ctrl-C stops all.",
+    ]
+    for line in lines:
+        out.print(line, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """Takes the end of a session or of a service as Ctrl-C, so that everything is stopped."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

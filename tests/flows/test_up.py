@@ -1,0 +1,289 @@
+"""`shotboard up`, as a user runs it: a real Prefect server, a real worker, the MLflow UI.
+
+The module's fixture goes through a day of it once: the nightly gets its runs, a run is asked for
+over REST and completes, another is under way when Ctrl-C comes. The tests look at what is left.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.children import free_port
+from tasks.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+SHOTBOARD = [sys.executable, "-c", "from flows.cli import main; main()"]
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+SLOW = [pytest.mark.slow, pytest.mark.timeout(1500)]
+TINY: dict[str, Any] = {
+    "suite": "quickstart",
+    "datasets": ["digits"],
+    "backbones": ["mini-clip"],
+    "methods": ["zero-shot"],
+    "protocols": ["few_shot"],
+    "shots": [1],
+    "seeds": [1],
+    "workers": 1,
+}
+# Enough to be under way still when its first trials are there.
+LONG = {
+    **TINY,
+    "methods": ["coop"],
+    "seeds": list(range(1, 49)),
+    "hyperparameters": {"coop": {"epochs": 20}},
+}
+
+
+@dataclass
+class Day:
+    """What happened."""
+
+    store: Store
+    printed: str = ""
+    api: str = ""
+    mlflow: str = ""
+    deployments: list[dict[str, Any]] = field(default_factory=list)
+    nightly_runs: list[dict[str, Any]] = field(default_factory=list)
+    first: dict[str, Any] = field(default_factory=dict)
+    artifact: dict[str, Any] = field(default_factory=dict)
+    experiments: list[dict[str, Any]] = field(default_factory=list)
+    second_up: str = ""
+    interrupted: str = ""
+    trials: tuple[set[str], ...] = ()
+    processes: set[int] = field(default_factory=set)
+    left: set[int] = field(default_factory=set)
+    code: int | None = None
+
+
+def call(url, body=None):
+    """Asks an API, again where it says that it is busy."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    for _ in range(20):
+        try:
+            with urllib.request.urlopen(request, timeout=90) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code != 503:
+                raise
+            time.sleep(1)
+    pytest.fail(f"{url} is busy")
+
+
+def wait(read, seconds, what, logs):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = read()
+        if value:
+            return value
+        time.sleep(0.3)
+    pytest.fail(f"{what} not seen within {seconds} s.\n{tails(logs)}")
+
+
+def tails(folder):
+    files = sorted(folder.glob("*.log"))
+    lines = [[f"--- {f.name}", *f.read_text(errors="replace").splitlines()[-30:]] for f in files]
+    return "\n".join(line for some in lines for line in some)
+
+
+def descendants(root):
+    """A process and all below it."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parents[int(folder.name)] = int(state(folder.name)[1])
+    found = [root]
+    for process in found:
+        found += [child for child, parent in parents.items() if parent == process]
+    return set(found)
+
+
+def state(pid):
+    """The letter of a process's state, its parent, ..; see proc(5)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def runs(pid):
+    with suppress(OSError):
+        return state(pid)[0] not in "ZX"
+    return False
+
+
+def start_run(day, parameters):
+    deployment = call(f"{day.api}/deployments/name/benchmark/quickstart")
+    url = f"{day.api}/deployments/{deployment['id']}/create_flow_run"
+    return call(url, {"parameters": parameters})["id"]
+
+
+def live(day, process, output):
+    """The day; `process` is `shotboard up`."""
+    logs = day.store.up
+
+    def printed():
+        assert process.poll() is None, output.read_text() + tails(logs)
+        return output.read_text() if "Ctrl-C stops all" in output.read_text() else ""
+
+    day.printed = wait(printed, 400, "`Ctrl-C stops all`", logs)
+    day.api = re.findall(r"^Prefect API +(\S+)$", day.printed, re.M)[0]
+    day.mlflow = re.findall(r"^MLflow UI +(\S+)$", day.printed, re.M)[0]
+    day.deployments = call(f"{day.api}/deployments/filter", {})
+    again = subprocess.run(
+        [*SHOTBOARD, "up", "--home", str(day.store.home)], cwd=ROOT, capture_output=True, text=True
+    )
+    day.second_up = f"{again.returncode} {again.stderr}"
+
+    def run():
+        return call(f"{day.api}/flow_runs/{first}")
+
+    first = start_run(day, TINY)
+    wait(lambda: run()["state"]["type"] in FINAL, 700, "the end of the first run", logs)
+    day.first = run()
+    assert day.first["state"]["type"] == "COMPLETED", f"{day.first['state']}\n{tails(logs)}"
+    day.artifact = call(f"{day.api}/artifacts/board/latest")
+    day.experiments = call(f"{day.mlflow}/api/2.0/mlflow/experiments/search", {"max_results": 10})[
+        "experiments"
+    ]
+    nightly = next(d for d in day.deployments if d["name"] == "nightly")
+    body = {
+        "deployments": {"id": {"any_": [nightly["id"]]}},
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+    }
+    day.nightly_runs = wait(
+        lambda: call(f"{day.api}/flow_runs/filter", body), 240, "a scheduled run", logs
+    )
+
+    before = day.store.done()
+    day.interrupted = start_run(day, LONG)
+    wait(lambda: day.store.done() > before, 400, "a trial of the second run", logs)
+    day.processes = descendants(process.pid)
+    process.send_signal(signal.SIGINT)
+    day.code = process.wait(120)
+    day.trials = (before, day.store.done())
+    deadline = time.monotonic() + 20  # what Ray started takes a moment
+    while (left := {p for p in day.processes if runs(p)}) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    day.left = left
+
+
+@pytest.fixture(scope="module")
+def day():
+    home = Path(tempfile.mkdtemp(prefix="sb-"))  # short: Ray's sockets have 107 characters
+    output = home / "output"
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
+    ports = ["--port", str(free_port()), "--mlflow-port", str(free_port())]
+    command = [*SHOTBOARD, "up", *ports, "--home", str(home / "store")]
+    try:
+        with output.open("wb") as written:
+            process = subprocess.Popen(
+                command, env=env, cwd=home, stdout=written, stderr=subprocess.STDOUT
+            )
+        day = Day(Store(home / "store"))
+        try:
+            live(day, process, output)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait(120)
+        yield day
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+class TestUp:
+    pytestmark = SLOW
+
+    def test_every_deployment_is_there(self, day):
+        assert {d["name"] for d in day.deployments} == {
+            "quickstart",
+            "nightly",
+            "ingest",
+            "pretrain",
+        }
+        for name in ("benchmark/quickstart", "ingest/ingest", "pretrain/pretrain"):
+            assert f"\n  {name}\n" in day.printed
+        assert re.search(r"\n  benchmark/nightly +0 2 \* \* \* Europe/Berlin\n", day.printed)
+
+    def test_the_nightly_gets_scheduled_runs(self, day):
+        assert day.nightly_runs[0]["parameters"]["suite"] == "nightly"
+
+    def test_a_run_over_rest_completes_and_leaves_the_board(self, day):
+        assert day.artifact["type"] == "table"
+        rows = json.loads(day.artifact["data"])
+        assert {row["method"] for row in rows} == {"zero-shot"}
+
+    def test_the_board_and_mlflow_lie_in_the_store_and_mlflow_shows_the_suite(self, day):
+        assert day.store.board.is_file()
+        assert "quickstart" in {experiment["name"] for experiment in day.experiments}
+
+    def test_a_second_one_is_refused_with_where_the_first_is(self, day):
+        assert day.second_up.startswith("2 error: `shotboard up` serves the store")
+        assert day.api.removesuffix("/api") in day.second_up
+
+    def test_ctrl_c_is_a_good_end(self, day):
+        assert day.code == 0
+
+    def test_ctrl_c_ends_every_process(self, day):
+        assert len(day.processes) > 8  # ours, server, worker, MLflow, the flow run, its Ray
+        assert day.left == set()
+
+    def test_ctrl_c_ends_the_flow_run_under_way_and_says_so_to_the_server(self, day):
+        with closing(sqlite3.connect(day.store.prefect / "prefect.db")) as database:
+            states = dict(database.execute("SELECT replace(id, '-', ''), state_type FROM flow_run"))
+            slots = database.execute("SELECT sum(active_slots) FROM concurrency_limit_v2")
+            assert slots.fetchone() == (0,)  # else the deployment would never run again
+        assert states[day.interrupted.replace("-", "")] == "CRASHED"
+
+    def test_ctrl_c_loses_nothing_that_was_computed(self, day):
+        before, after = day.trials
+        assert len(after) > len(before) > 0
+
+
+@pytest.fixture
+def refused(shotboard, tmp_path):
+    """Calls `shotboard up` on an empty store, and returns the sentence of its refusal."""
+
+    def call(*arguments):
+        answer = shotboard("up", *arguments, "--home", tmp_path / "store")
+        assert answer.code == 2, (answer.out, answer.err, answer.trouble)
+        assert not list((tmp_path / "store").glob("up/*.log"))  # nothing was started
+        return answer.sentence
+
+    return call
+
+
+def test_a_port_that_is_taken_is_refused(refused):
+    with socket.socket() as mine:
+        mine.bind(("127.0.0.1", 0))
+        mine.listen()
+        port = str(mine.getsockname()[1])
+        said = refused("--port", port, "--mlflow-port", str(free_port()))
+        assert said.startswith(f"--port {port}: the Prefect server cannot listen there")
+        said = refused("--port", str(free_port()), "--mlflow-port", port)
+        assert said.startswith(f"--mlflow-port {port}: the MLflow UI cannot listen there")
+
+
+def test_one_port_for_two_servers_is_refused(refused):
+    assert "--port and --mlflow-port are both 4321" in refused(
+        "--port", 4321, "--mlflow-port", 4321
+    )
+
+
+def test_a_project_without_prefect_yaml_is_refused(refused, monkeypatch, tmp_path):
+    monkeypatch.setenv("SHOTBOARD_PROJECT", str(tmp_path))
+    assert f"there is no prefect.yaml in {tmp_path}" in refused()

@@ -1,0 +1,424 @@
+"""A tuned prompt on images: what it says, what it needs, and what it refuses in a sentence."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from data_catalog import DatasetCard, ImageFolder, register
+from data_catalog.descriptions import Descriptions
+from operators.features import FeatureStore, view_folder
+from operators.methods import METHODS
+from operators.methods.hyperparameters import defaults
+from tasks.choices import check
+from tasks.describe import keep
+from tasks.encode import contexts_of, needed_rows
+from tasks.ingest import ingest_dataset
+from tasks.plan import make_plan
+from tasks.predict import Files, predictor
+from tasks.store import Store
+from tasks.suite import make_suite
+from tasks.worker import TrialWorker
+
+CLASSES = ("big_boat", "cat", "dog", "tree")
+NAMES = ("big boat", "cat", "dog", "tree")  # as they stand in a prompt
+SAID = {
+    "big_boat": ("a boat on the sea.",),
+    "cat": ("a cat has fur.", "it has a tail."),
+    "dog": ("a dog barks.",),
+    "tree": ("a tree has leaves.",),
+}
+ROWS = {"train": 2, "val": 1, "test": 2}  # a class
+QUICK = {
+    "epochs": 1,
+    "batch_size": 4,
+    "max_iterations": 30,
+    "search_steps": 2,
+    "search_steps_beta": 10,
+    "views": 10,
+    "kd_weight": 1.0,
+    "teacher_hyperparameters": {"epochs": 1, "batch_size": 4},
+}
+
+
+def quick(name, **more):
+    """A method in a suite, cut short."""
+    known = defaults(METHODS[name])
+    return {name: {key: value for key, value in QUICK.items() if key in known} | more}
+
+
+class Done:
+    """A store in which trials have been computed, and where the images of their dataset are."""
+
+    def __init__(self, home, pictures, clip):
+        self.store = Store(home)
+        self.pictures = pictures
+        self.clip = str(clip)
+        register(DatasetCard(name="pets", source=ImageFolder(str(pictures))), self.store.cards)
+        self.dataset = ingest_dataset("pets", self.store)
+        self.paths = self.dataset.column("path")
+        keep(self.store, "pets", Descriptions(SAID))
+
+    def compute(self, *methods, **fields):
+        """The trials of a small suite, by method."""
+        values = {"name": "mini", "datasets": ["pets"], "backbones": [self.clip]}
+        values |= {"methods": list(methods), "shots": [1], "seeds": [1], **fields}
+        request = check(self.store, make_suite(values, where="mini"))
+        specs = make_plan(self.store, request, {"pets": self.dataset}).specs
+        worker = TrialWorker(self.store.home, "cpu")
+        datasets = {"pets": self.dataset}
+        contexts = contexts_of(self.store, request.backbones, specs, datasets, {})
+        for (name, _), context in contexts.items():
+            width = request.backbones.cards[name].feature_width or 0
+            for view, rows in needed_rows(specs, self.dataset).items():
+                folder = view_folder(context.features, view, context.backbone.precision)
+                features = FeatureStore.create(folder, self.dataset.rows, width)
+                rows = features.missing(rows)
+                if len(rows):
+                    features.write(rows, worker.encode(rows, context, view))
+        for spec in specs:  # teachers come first
+            (done,) = worker.compute([spec], contexts[spec.backbone, "pets"])
+            assert not done.error, done
+        return {spec.method: spec for spec in specs}
+
+    def said(self, spec, split):
+        """What a trial said of test rows: row id to class and its probability."""
+        table = pq.read_table(self.store.trial(spec.trial_id) / "predictions.parquet")
+        return {
+            row["row_id"]: (NAMES[row["predicted"]], row["confidence"])
+            for row in table.to_pylist()
+            if row["split"] == split
+        }
+
+    def ready(self, spec, **asked):
+        return predictor(self.store, spec.trial_id, **{"backbones": [self.clip], **asked})
+
+    def agree(self, spec, split, **asked):
+        """Asserts that a trial says of files what it said of these images as test rows."""
+        said = dict(reversed(self.said(spec, split).items()))  # in no order that rows have
+        files = [str(self.pictures / self.paths[row]) for row in said]
+        found = list(self.ready(spec, **asked)(files, top=1))
+        assert [each.image for each in found] == files
+        assert [each.ranked[0].name for each in found] == [name for name, _ in said.values()]
+        np.testing.assert_allclose(
+            [each.ranked[0].probability for each in found],
+            [confidence for _, confidence in said.values()],
+            atol=1e-4,
+        )
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Class folders in train, val and test, of noise that has a brightness for each class."""
+    folder = tmp_path_factory.mktemp("raw") / "pets"
+    for split, count in ROWS.items():
+        for label, name in enumerate(CLASSES):
+            for number in range(count):
+                drawn = np.random.default_rng([label, number, len(split)])
+                pixels = drawn.integers(0, 80, (24, 36, 3), dtype=np.uint8) + np.uint8(50 * label)
+                file = folder / split / name / f"{number}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(file)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, pictures, clip_folder):
+    return Done(tmp_path_factory.mktemp("home"), pictures, clip_folder)
+
+
+@pytest.fixture(scope="module")
+def trials(done):
+    """A trial of every method."""
+    return done.compute(*(quick(name) for name in METHODS))
+
+
+@pytest.fixture(scope="module")
+def transfers(done):
+    """Trials that learned half of the classes."""
+    methods = quick("coop", n_context=4), quick("promptkd", teacher="ivlp"), "cupl"
+    return done.compute(*methods, protocols=["base_to_new"])
+
+
+@pytest.fixture
+def image(pictures):
+    return str(pictures / "test" / "cat" / "0.png")
+
+
+@pytest.fixture
+def stranger(tmp_path):
+    """An image that is in no dataset."""
+    pixels = np.random.default_rng(7).integers(0, 255, (40, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "stranger.jpg")
+    return str(tmp_path / "stranger.jpg")
+
+
+@pytest.fixture
+def copied(done, tmp_path):
+    """The store once more, for tests that spoil it."""
+    home = tmp_path / "copy"
+    shutil.copytree(done.store.home, home, ignore=shutil.ignore_patterns("features"))
+    return Store(home)
+
+
+def refusal(*asked, **how):
+    with pytest.raises(ValueError) as refused:
+        predictor(*asked, **how)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_file_is_told_what_its_test_row_was_told(done, trials, method):
+    done.agree(trials[method], "all")
+
+
+@pytest.mark.parametrize("method", ["coop", "promptkd", "cupl"])
+def test_what_learned_half_of_the_classes_answers_with_all_of_them(done, transfers, method, image):
+    spec = transfers[method]
+    (found,) = done.ready(spec)([image], top=9)
+    assert {name for name, _ in found.ranked} == set(NAMES)
+    assert sum(probability for _, probability in found.ranked) == pytest.approx(1)
+    done.agree(spec, "base", classes=CLASSES[:2])
+    done.agree(spec, "new", classes=CLASSES[2:])
+
+
+def test_classes_are_ranked_and_cut_to_the_top(done, trials, image):
+    ready = done.ready(trials["coop"])
+    (whole,), (cut,) = ready([image], top=4), ready([image], top=2)
+    probabilities = [probability for _, probability in whole.ranked]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) == pytest.approx(1)
+    assert cut.ranked == whole.ranked[:2]
+
+
+def test_a_name_of_the_users_own_is_classified_and_its_place_changes_nothing(done, trials, image):
+    def asked(*names):
+        (found,) = done.ready(trials["coop"], classes=names)([image], top=3)
+        return dict(found.ranked)
+
+    found = asked("zebra", "cat", "tea pot")
+    assert set(found) == {"zebra", "cat", "tea pot"}
+    other = asked("tea pot", "zebra", "cat")
+    assert all(other[name] == pytest.approx(found[name], abs=1e-5) for name in found)
+
+
+@pytest.mark.parametrize(
+    ("method", "title"), [("linear-probe", "Linear probe"), ("tip-adapter", "Tip-Adapter")]
+)
+def test_what_learned_of_each_class_alone_refuses_others(done, trials, method, title):
+    spec = trials[method]
+    said = refusal(done.store, spec.trial_id, backbones=[done.clip], classes=["zebra", "cat"])
+    assert said.startswith(f"{title} learns something of its own for each class")
+    assert f"Without --classes, trial {spec.trial_id} answers with those of pets." in said
+    assert done.ready(spec, classes=CLASSES).method.classes.names == NAMES
+
+
+@pytest.mark.parametrize("classes", [["cat"], ["cat", "cat"], [], ["big boat", "big_boat"]])
+def test_fewer_than_two_classes_are_refused(done, trials, classes):
+    spec = trials["coop"]
+    said = refusal(done.store, spec.trial_id, backbones=[done.clip], classes=classes)
+    assert "give two classes or more, each once" in said
+
+
+def test_sentences_about_new_classes_are_asked_for_and_read(done, trials, transfers, image):
+    asked = {"backbones": [done.clip], "classes": ["zebra", "cat"]}
+    said = refusal(done.store, trials["cupl"].trial_id, **asked)
+    assert said.startswith("--classes zebra: cupl reads sentences about each class, and there are")
+    assert "--descriptions FILE" in said
+    one = Descriptions({"zebra": ("stripes.",), "cat": ("fur.",)})
+    other = Descriptions({"zebra": ("a horse in a shirt of lines.",), "cat": ("fur.",)})
+    (first,), (second,) = (
+        done.ready(trials["cupl"], classes=["zebra", "cat"], descriptions=each)([image], 2)
+        for each in (one, other)
+    )
+    assert {name for name, _ in first.ranked} == {"zebra", "cat"}
+    assert dict(first.ranked) != dict(second.ranked)
+    said = refusal(
+        done.store, trials["cupl"].trial_id, **asked, descriptions=Descriptions({"cat": ("x",)})
+    )
+    assert "--descriptions: 1 of 2 classes have no description: 'zebra'" in said
+    coop = transfers["coop"].trial_id
+    said = refusal(done.store, coop, **asked, descriptions=one)
+    assert said == "--descriptions: coop reads no sentences about classes. Leave it out."
+
+
+def test_a_teacher_that_reads_sentences_has_its_own_and_needs_some_of_new_classes(done, image):
+    told = quick("promptkd", teacher="kapt", teacher_hyperparameters={"epochs": 1})
+    spec = done.compute(told)["promptkd"]
+    done.agree(spec, "all")
+    done.agree(spec, "all", classes=CLASSES[::-1])
+    asked = {"backbones": [done.clip], "classes": ["zebra", "cat"]}
+    said = refusal(done.store, spec.trial_id, **asked)
+    assert said.startswith("--classes zebra: kapt reads sentences about each class")
+    new = Descriptions({"zebra": ("stripes.",), "cat": ("fur.",)})
+    (found,) = done.ready(spec, classes=["zebra", "cat"], descriptions=new)([image], top=2)
+    assert {name for name, _ in found.ranked} == {"zebra", "cat"}
+    asked = {"backbones": [done.clip], "classes": ["cat", "dog"]}
+    said = refusal(done.store, spec.trial_id, **asked, descriptions=new)
+    assert said.startswith("--descriptions: kapt, the teacher of promptkd, has sentences about")
+
+
+def test_an_image_that_cannot_be_read_costs_itself_alone(done, trials, image, stranger, tmp_path):
+    broken = {"torn.png": b"\x89PNG\r\n\x1a\n", "empty.jpg": b"", "note.png": b"hello"}
+    for name, content in broken.items():
+        (tmp_path / name).write_bytes(content)
+    bad = [str(tmp_path / name) for name in (*broken, "absent.png")] + [str(tmp_path), "no://x"]
+    found = list(done.ready(trials["coop"])([*bad, image, stranger, image], top=1))
+    assert [bool(each.error) for each in found] == [True] * len(bad) + [False] * 3
+    assert all(place in each.error for place, each in zip(bad, found, strict=False))
+    assert "is no image that can be decoded" in found[0].error
+    assert "no file or folder at" in found[3].error
+    assert "is a folder" in found[4].error
+    assert dict(found[-1].ranked) == pytest.approx(dict(found[-3].ranked))
+
+
+def test_many_images_are_classified_part_by_part(done, trials, pictures, image, monkeypatch):
+    monkeypatch.setattr("tasks.predict.TOGETHER", 3)
+    files = sorted(str(path) for path in (pictures / "test").rglob("*.png"))
+    files.insert(1, "absent.png")
+    ready = done.ready(trials["zero-shot"])
+    together = {each.image: each for each in ready(files, top=1)}
+    (alone,) = ready([image], top=1)
+    assert list(together) == files
+    assert together[image].ranked[0].name == alone.ranked[0].name
+    assert together["absent.png"].error
+
+
+def test_an_image_is_read_from_a_url(done, trials, image):
+    import fsspec
+
+    with fsspec.open("memory://shelf/cat.png", "wb") as file:
+        file.write(Path(image).read_bytes())  # pyright: ignore[reportAttributeAccessIssue]
+    places = ["memory://shelf/cat.png", f"file://{image}", image]
+    remote, url, path = (dict(each.ranked) for each in done.ready(trials["coop"])(places, top=4))
+    assert remote == pytest.approx(path)
+    assert url == pytest.approx(path)
+
+
+def test_random_views_of_a_strange_image_follow_from_its_content(done, trials, image, stranger):
+    """TPT looks at random views: neither the place nor the neighbours of an image decide them."""
+    ready = done.ready(trials["tpt"])
+    (alone,) = ready([stranger], top=4)
+    _, beside = ready([image, stranger], top=4)
+    assert dict(beside.ranked) == pytest.approx(dict(alone.ranked), abs=1e-5)
+
+
+def test_an_image_of_the_dataset_has_its_row_and_rather_that_of_the_test_split(done):
+    rows = list(reversed(range(done.dataset.rows)))
+    files = Files(done.dataset)
+    assert files.hold(done.dataset.images(rows)).tolist() == rows
+    assert files.encoded(np.array([3])) == done.dataset.images([3])
+
+    class Doubled:
+        splits = np.array(["test", "train", "val"])
+
+        def column(self, name):
+            return np.array(["same"] * 3, dtype=object)
+
+    doubled = cast("Any", Doubled())
+    assert Files(doubled).rows == {"same": 0}
+
+
+def test_the_folder_of_a_backbone_is_asked_for(done, trials, tmp_path, monkeypatch):
+    trial = trials["coop"].trial_id
+    said = refusal(done.store, trial)
+    assert said.startswith(f"trial {trial} was tuned on tiny-clip, a folder, and where that is")
+    assert said.endswith("add --backbone PATH.")
+    (tmp_path / "tiny-clip").symlink_to(done.clip)
+    monkeypatch.chdir(tmp_path)
+    assert predictor(done.store, trial).spec.trial_id == trial
+
+
+def test_a_backbone_with_a_name_of_its_own_is_found_by_it(done):
+    spec = done.compute("zero-shot", backbones=["mini-clip"])["zero-shot"]
+    done.agree(spec, "all", backbones=[])
+
+
+def test_a_backbone_of_other_weights_is_refused(done, trials, tmp_path, monkeypatch):
+    other = tmp_path / "tiny-clip"
+    shutil.copytree(done.clip, other)
+    weights = load_file(other / "model.safetensors")
+    weights["logit_scale"] += 1
+    save_file(weights, other / "model.safetensors", {"format": "pt"})
+    spec = trials["coop"]
+    said = refusal(done.store, spec.trial_id, backbones=[str(other)])
+    assert said.startswith(f"--backbone {other}: trial {spec.trial_id} was tuned on tiny-clip with")
+    assert f"fingerprint {spec.backbone_fingerprint}, and that of" in said
+    assert "no backbone is called" in refusal(done.store, spec.trial_id, backbones=["tiny"])
+    monkeypatch.chdir(tmp_path)
+    assert "Name the right one with --backbone" in refusal(done.store, spec.trial_id)
+
+
+def test_a_teacher_of_another_backbone_needs_that_too(done, image, tmp_path):
+    """Its class vectors are the student's, so it is loaded with a backbone of its own."""
+    larger = tmp_path / "larger-clip"
+    shutil.copytree(done.clip, larger)
+    (larger / "README.md").write_text("the same weights under another name")
+    weights = load_file(larger / "model.safetensors")
+    weights["logit_scale"] += 1
+    save_file(weights, larger / "model.safetensors", {"format": "pt"})
+    asked = quick("promptkd", teacher="coop", teacher_backbone=str(larger))
+    spec = done.compute(asked)["promptkd"]
+    assert spec.teacher is not None
+    done.agree(spec, "all", backbones=[str(larger), done.clip])
+    said = refusal(done.store, spec.trial_id, backbones=[done.clip])
+    assert said.startswith(f"trial {spec.teacher.trial_id} was tuned on larger-clip, a folder")
+
+
+def test_a_teacher_that_is_gone_is_said_so(done, trials, copied):
+    spec = trials["promptkd"]
+    shutil.rmtree(copied.trial(spec.teacher.trial_id))
+    said = refusal(copied, spec.trial_id, backbones=[done.clip])
+    assert f"(trial {spec.teacher.trial_id}), has no prompt: it is not in the store." in said
+
+
+def test_what_a_trial_was_computed_with_must_be_there(done, trials, copied):
+    spec = trials["coop"]
+    folder = copied.trial(spec.trial_id)
+    place = copied.data / "pets" / spec.dataset_fingerprint
+    asked = {"backbones": [done.clip]}
+
+    (folder / "prompt.safetensors").write_bytes(b"torn")
+    said = refusal(copied, spec.trial_id, **asked)
+    assert f"the prompt of trial {spec.trial_id}, coop on tiny-clip, cannot be read" in said
+
+    card = json.loads((place / "card.json").read_text())
+    (place / "card.json").write_text(json.dumps({**card, "template": "a drawing of a {}."}))
+    said = refusal(copied, spec.trial_id, **asked)
+    assert said.startswith("the templates of pets have changed since this trial was planned")
+
+    shutil.rmtree(place)
+    said = refusal(copied, spec.trial_id, **asked)
+    assert f"pets with the fingerprint {spec.dataset_fingerprint}, which is not in" in said
+
+    text = (folder / "trial.json").read_text().replace('"n_context": 16', '"n_context": 8')
+    (folder / "trial.json").write_text(text)
+    assert "the file was edited" in refusal(copied, spec.trial_id, **asked)
+
+
+def test_a_prompt_of_another_version_of_its_method_is_refused(done, trials, monkeypatch):
+    spec = trials["coop"]
+    monkeypatch.setattr(METHODS["coop"], "revision", spec.method_revision + 1)
+    said = refusal(done.store, spec.trial_id, backbones=[done.clip])
+    assert said.startswith(f"trial {spec.trial_id} was computed by another version of Shotboard")
+    assert "revisions 1, 1, 2 of coop, few_shot and the image transform, here they are 2" in said
+    monkeypatch.undo()
+    monkeypatch.setattr("tasks.predict.TRANSFORM_VERSION", spec.transform_version + 1)
+    assert "by another version" in refusal(done.store, spec.trial_id, backbones=[done.clip])
+
+
+def test_nothing_of_prefect_ray_or_mlflow_is_imported():
+    code = (
+        "import sys, flows.cli.predicting, tasks.describe, tasks.predict\n"
+        "print([n for n in ('prefect', 'ray', 'mlflow') if n in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "[]\n"
