@@ -208,6 +208,9 @@ def _read_source(values: Any) -> Source:
         raise ValueError(f"no source is of kind {kind!r}. {did_you_mean(str(kind), SOURCES)}")
     arguments = {key: value for key, value in values.items() if key != "kind"}
     _check_keys(f"{kind} source", SOURCES[kind], arguments)
+    for key, value in arguments.items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            raise ValueError(f"{key}: {value} of the source is a number. Put it in quotes.")
     return SOURCES[kind](**arguments)
 
 

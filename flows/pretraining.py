@@ -29,6 +29,7 @@ from tasks.pretrain_run import Run, State
 from tasks.progress import LogReporter, chosen, reporter, reporting_to, stage
 from tasks.ray_cluster import WorkerPool, ray_cluster
 from tasks.recipe import Pretraining, override
+from tasks.reports import link_mlflow
 from tasks.resolve import RequestError
 from tasks.runs import git_commit
 from tasks.store import Store
@@ -240,8 +241,8 @@ def leave_artifacts(
     card = (run.model / CARD).read_text("utf-8").partition("\n---\n")[2]
     create_markdown_artifact(key="model-card", markdown=card)
     create_link_artifact(key="model", link=run.model.as_uri(), link_text=f"{run.asked.name}")
-    if published and published.tracking_uri.startswith("http"):
-        create_link_artifact(key="mlflow", link=published.tracking_uri, link_text="MLflow")
+    if published:
+        link_mlflow(run.store)
 
 
 def _flow_logger() -> Any:

@@ -1,5 +1,6 @@
 """Servers as processes of our own: they end when we do, however we end, and leave a log."""
 
+import errno
 import os
 import signal
 import socket
@@ -92,17 +93,17 @@ class Child:
         """Returns when it answers.
 
         Args:
-            trouble: Returns None once it does.
+            trouble: Returns None once it does, else what is wrong.
             seconds: How long to wait.
 
         Raises:
             ChildError: It ended first, or takes too long.
         """
         deadline = time.monotonic() + seconds
-        while trouble():
+        while found := trouble():
             self.check("before it answered")
             if time.monotonic() > deadline:
-                raise self.error(f"did not answer within {seconds:.0f} s")
+                raise self.error(f"did not answer within {seconds:.0f} s ({found})")
             time.sleep(POLL_SECONDS)
 
     def finish(self, seconds: float) -> None:
@@ -170,17 +171,21 @@ def check_port(option: str, port: int, purpose: str) -> None:
         purpose: What would listen there.
 
     Raises:
-        ValueError: Another process listens there; it is named where this user may know it.
+        ValueError: Another process listens there, which is named where this user may know it; or
+            this user may not listen there.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise ValueError(
-                f"{option} {port}: {purpose} cannot listen there ({error.strerror}); the port is "
-                f"used by {listener(port)}. Stop that, or choose another with {option}."
-            ) from error
+            refused = f"{option} {port}: {purpose} cannot listen there ({error.strerror})"
+            if error.errno == errno.EADDRINUSE:
+                used = f"the port is used by {listener(port)}. Stop that, or choose another"
+                raise ValueError(f"{refused}; {used} with {option}.") from error
+            if error.errno == errno.EACCES:
+                refused += "; low ports are for the administrator"
+            raise ValueError(f"{refused}. Choose another with {option}.") from error
 
 
 def listener(port: int) -> str:
@@ -195,6 +200,6 @@ def listener(port: int) -> str:
         with suppress(OSError):
             if str(link.readlink()) in sockets:
                 command = (link.parents[1] / "cmdline").read_bytes().split(b"\0")
-                shown = b" ".join(word for word in command if len(word) < 80).decode().strip()
-                return f"process {link.parents[1].name} ({shown})"
+                shown = b" ".join(word for word in command if len(word) < 80).strip()
+                return f"process {link.parents[1].name} ({shown.decode(errors='replace')})"
     return "another program"

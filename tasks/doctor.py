@@ -249,7 +249,7 @@ def ports() -> Check:
 
 def tracking(store: Store) -> Check:
     """Where MLflow is, and whether its database can be read."""
-    uri = store.mlflow_uri
+    uri = store.mlflow_uri_to_show
     if not uri.startswith("sqlite:///"):
         return Check("tracking", "ok", uri)
     path = Path(uri.removeprefix("sqlite:///"))

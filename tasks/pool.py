@@ -1,20 +1,29 @@
 """The work pool of prefect.yaml, asked of a Prefect server: deployments, worker, flow runs.
 
-Every function asks the server that this process is set to (`server.settings`).
+Every function asks the server that this process is set to (`server.settings`), and raises
+`NoAnswer` where it cannot.
 """
 
 import os
 import signal
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.children import POLL_SECONDS
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 POOL = "shotboard"  # as in prefect.yaml
 RUN_STOP_SECONDS = 30.0  # what a flow run gets to end its Ray
 UNDER_WAY = ("PENDING", "RUNNING", "CANCELLING")
+
+
+class NoAnswer(Exception):
+    """The server cannot be reached, takes too long, or answers with an error."""
 
 
 class Deployment(NamedTuple):
@@ -29,24 +38,43 @@ class Deployment(NamedTuple):
     schedule: str
 
 
+@contextmanager
+def _client() -> Iterator["SyncPrefectClient"]:
+    """A client of the server.
+
+    Raises:
+        NoAnswer: See there.
+    """
+    import httpx
+    from prefect.client.orchestration import get_client
+
+    try:
+        with get_client(sync_client=True) as client:
+            yield client
+    except (httpx.HTTPError, RuntimeError) as error:
+        # The first question is for the version; Prefect wraps what befalls it.
+        cause = error if isinstance(error, httpx.HTTPError) else error.__cause__
+        if not isinstance(cause, httpx.HTTPError):
+            raise
+        said = " ".join(str(cause).split())
+        raise NoAnswer(said or type(cause).__name__) from error  # a timeout says nothing
+
+
 def make_pool() -> None:
     """Makes the work pool unless it is there; what was set for it in the UI stays."""
-    from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
     from prefect.workers.process import ProcessWorker
 
     template = ProcessWorker.get_default_base_job_template()
     pool = WorkPoolCreate(name=POOL, type="process", base_job_template=template)
-    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
+    with _client() as client, suppress(ObjectAlreadyExists):
         client.create_work_pool(pool)
 
 
 def deployments_of_pool() -> tuple[Deployment, ...]:
     """Every deployment of our pool, by name."""
-    from prefect.client.orchestration import get_client
-
-    with get_client(sync_client=True) as client:
+    with _client() as client:
         flows = {flow.id: flow.name for flow in client.read_flows()}
         found = [d for d in client.read_deployments() if d.work_pool_name == POOL]
     return tuple(
@@ -65,11 +93,12 @@ def _schedule(schedules: list[Any]) -> str:
 
 
 def trouble_with_worker(name: str, since: float) -> str | None:
-    """Returns None once the server has heard from a worker since a time, else that it has not."""
-    from prefect.client.orchestration import get_client
-
-    with get_client(sync_client=True) as client:
-        workers = client.read_workers_for_work_pool(POOL)
+    """Returns None once the server has heard from a worker since a time, else what is wrong."""
+    try:
+        with _client() as client:
+            workers = client.read_workers_for_work_pool(POOL)
+    except NoAnswer as error:
+        return str(error)
     beats = [w.last_heartbeat_time for w in workers if w.name == name and w.last_heartbeat_time]
     return None if any(beat.timestamp() >= since for beat in beats) else "no heartbeat"
 
@@ -83,13 +112,12 @@ def end_flow_runs(reason: str) -> None:
     Args:
         reason: Why it is over, for the UI.
     """
-    from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
     from prefect.states import Crashed
 
     under_way = FlowRunFilter.model_validate({"state": {"type": {"any_": UNDER_WAY}}})
     pool = WorkPoolFilter.model_validate({"name": {"any_": [POOL]}})
-    with get_client(sync_client=True) as client:
+    with _client() as client:
         for run in client.read_flow_runs(flow_run_filter=under_way, work_pool_filter=pool):
             _end_process(run.infrastructure_pid, str(run.id))
             state = client.read_flow_run(run.id).state

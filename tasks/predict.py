@@ -243,8 +243,9 @@ def _asked(
         )
     if names is None and said is None:
         return None
-    names = known.names if names is None else DatasetCard.prompt_names(names)
-    if len(names) < 2 or len(set(names)) < len(names):
+    given = names is not None
+    names = DatasetCard.prompt_names(names) if names is not None else known.names
+    if given and (len(names) < 2 or len(set(names)) < len(names)):
         raise RequestError(
             f"--classes {','.join(names)}: give two classes or more, each once, with commas "
             "between, such as --classes cat,dog."

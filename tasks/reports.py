@@ -82,14 +82,20 @@ def publish_artifacts(store: Store, plan: Plan, failed: Sequence[str], summary: 
     create_markdown_artifact(key="summary", markdown="\n".join(lines))
     with contextlib.suppress(board.BoardError):
         create_markdown_artifact(key="changes", markdown=changes_markdown(store, plan.suite.name))
-    if store.mlflow_uri.startswith("http"):
-        create_link_artifact(key="mlflow", link=store.mlflow_uri, link_text="MLflow")
+    link_mlflow(store)
+
+
+def link_mlflow(store: Store) -> None:
+    """Leaves a link to MLflow with the flow run, where it is a server whose URI is a page."""
+    uri = store.mlflow_uri_to_show
+    if store.mlflow_is_server and uri.startswith("http"):  # `databricks` names a profile
+        create_link_artifact(key="mlflow", link=uri, link_text="MLflow")
 
 
 def mlflow_place(store: Store) -> str:
     """Where MLflow's pages are, or the commands that show them."""
-    uri = store.mlflow_uri
-    if uri.startswith("http"):
+    uri = store.mlflow_uri_to_show
+    if store.mlflow_is_server:
         return f"at {uri}"
     return (
         f"shown by `shotboard up --home {store.home}`, or by `mlflow ui --backend-store-uri {uri}`"

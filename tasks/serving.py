@@ -21,6 +21,7 @@ from tasks.children import Child, check_port
 from tasks.pool import (
     POOL,
     Deployment,
+    NoAnswer,
     deployments_of_pool,
     end_flow_runs,
     make_pool,
@@ -108,10 +109,9 @@ def serving(store: Store, project: Path, *, port: int, mlflow_port: int) -> Iter
     with ExitStack() as stack:
         stack.enter_context(_alone(store, port))
         check_port("--port", port, "the Prefect server")
-        local = not store.mlflow_uri.startswith(("http:", "https:", "databricks"))
-        if local:
+        if not store.mlflow_is_server:
             check_port("--mlflow-port", mlflow_port, "the MLflow UI")
-        pages = _start_mlflow(store, mlflow_port) if local else None
+        pages = None if store.mlflow_is_server else _start_mlflow(store, mlflow_port)
         if pages:
             stack.callback(pages.stop)
         with _starting("Prefect server") as starting:
@@ -122,10 +122,12 @@ def serving(store: Store, project: Path, *, port: int, mlflow_port: int) -> Iter
         stack.enter_context(settings(url, store.prefect))
         environment = _environment(store, project, url)
         with _starting("deployments") as starting:
-            make_pool()
-            end_flow_runs("it was under way when `shotboard up` ended")
+            with _asked(server):
+                make_pool()
+                end_flow_runs("it was under way when `shotboard up` ended")
             _deploy(store, project, environment)
-            deployments = deployments_of_pool()
+            with _asked(server):
+                deployments = deployments_of_pool()
             starting.summary = ", ".join(deployment.name for deployment in deployments)
         with _starting("worker") as starting:
             since = time.time()
@@ -135,7 +137,7 @@ def serving(store: Store, project: Path, *, port: int, mlflow_port: int) -> Iter
             stack.callback(_end_flow_runs_of, server)  # first: the worker would kill them at once
             worker.wait(partial(trouble_with_worker, WORKER, since), START_SECONDS)
             starting.summary = f"looks for flow runs in the pool {POOL}"
-        mlflow = store.mlflow_uri
+        mlflow = store.mlflow_uri_to_show
         if pages:
             mlflow = f"http://127.0.0.1:{mlflow_port}"
             with _starting("MLflow UI") as starting:
@@ -156,6 +158,20 @@ def _starting(name: str) -> Iterator[Stage]:
         this.note("starting")
         this.summary = "did not start"
         yield this
+
+
+@contextmanager
+def _asked(server: Child) -> Iterator[None]:
+    """Questions to the server.
+
+    Raises:
+        ChildError: It has ended, or does not answer.
+    """
+    try:
+        yield
+    except NoAnswer as error:
+        server.check()
+        raise server.error(f"does not answer ({error})") from error
 
 
 @contextmanager
@@ -187,7 +203,10 @@ def _alone(store: Store, port: int) -> Iterator[None]:
 
 def _environment(store: Store, project: Path, api: PrefectUrl) -> dict[str, str]:
     """What `prefect deploy` and the worker get; flow runs inherit it from the worker."""
-    return without_prefect(os.environ) | {
+    environment = without_prefect(os.environ)
+    if environment.get("MLFLOW_TRACKING_URI"):  # else each flow run asks its own store
+        environment["MLFLOW_TRACKING_URI"] = store.mlflow_uri
+    return environment | {
         "PREFECT_HOME": str(store.prefect),
         "PREFECT_API_URL": api,
         "PREFECT_WORKER_QUERY_SECONDS": QUERY_SECONDS,
@@ -201,12 +220,16 @@ def _start_mlflow(store: Store, port: int) -> Child:
     return Child(
         "the MLflow UI",
         *("mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)),
-        *("--backend-store-uri", store.mlflow_uri),
         *("--artifacts-destination", str(store.mlflow_artifacts)),
         log=store.up / "mlflow.log",
         folder=store.up,
-        # Jobs are evaluations of language models; they need ten more processes.
-        environment=without_prefect(os.environ) | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        environment=without_prefect(os.environ)
+        | {
+            # May hold a password, and all users of the machine can list the arguments.
+            "MLFLOW_BACKEND_STORE_URI": store.mlflow_uri,
+            # Jobs are evaluations of language models; they need ten more processes.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        },
         way_out="Run `shotboard doctor`.",
     )
 

@@ -21,16 +21,20 @@ Layout under `SHOTBOARD_HOME` (default `.shotboard/`):
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from operators.files import write_atomic
 
-# The files of a trial and what each ends with; that of the prompt may be of any bytes.
-_ENDS = {"trial.json": b"}", "predictions.parquet": b"PAR1", "prompt.safetensors": b""}
+_MLFLOW_SERVERS = ("http:", "https:", "databricks")
+# As SQLAlchemy reads a URL: after the user's name, or in the query.
+_PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*(?=@)|([?&]passw(?:or)?d=)[^&]*")
 
 
 @dataclass(frozen=True)
@@ -117,8 +121,22 @@ class Store:
 
     @property
     def mlflow_uri(self) -> str:
-        """Tracking URI of MLflow: `MLFLOW_TRACKING_URI`, else SQLite in the store."""
-        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home / 'mlflow.db'}"
+        """Tracking URI of MLflow: `MLFLOW_TRACKING_URI`, else SQLite in the store.
+
+        A relative file or folder is made absolute, for our processes run in several folders.
+        """
+        uri = os.environ.get("MLFLOW_TRACKING_URI")
+        return _absolute(uri) if uri else f"sqlite:///{self.home / 'mlflow.db'}"
+
+    @property
+    def mlflow_uri_to_show(self) -> str:
+        """The tracking URI with `***` for a password, for screens, logs and artifacts."""
+        return _PASSWORD.sub(r"\1\2***", self.mlflow_uri)
+
+    @property
+    def mlflow_is_server(self) -> bool:
+        """Whether MLflow is a tracking server, which has pages of its own."""
+        return self.mlflow_uri.startswith(_MLFLOW_SERVERS)
 
     @property
     def mlflow_artifacts(self) -> Path:
@@ -151,18 +169,15 @@ class Store:
 
         Trials are committed whole; a bad disk, or a copy that was broken off, tears them later.
         """
-        return sorted(
-            trial_id
-            for trial_id in trial_ids
-            if not all(_whole(self.trial(trial_id) / name, end) for name, end in _ENDS.items())
-        )
+        return sorted(trial_id for trial_id in trial_ids if not _whole(self.trial(trial_id)))
 
     def set_aside(self, trial_ids: Iterable[str]) -> None:
         """Moves completed trials out of the way, so that they are computed again."""
         attic = self.home / "replaced" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
         for trial_id in trial_ids:
             attic.mkdir(parents=True, exist_ok=True)
-            self.trial(trial_id).rename(attic / trial_id)
+            with suppress(FileNotFoundError):  # another run was quicker
+                self.trial(trial_id).rename(attic / trial_id)
 
     def result(self, trial_id: str) -> dict[str, Any]:
         """A completed trial as `trial.json` holds it.
@@ -197,12 +212,31 @@ class Store:
         (self.failures / f"{trial_id}.json").unlink(missing_ok=True)
 
 
-def _whole(path: Path, end: bytes) -> bool:
-    """Whether a file is there and ends as it should."""
+def _absolute(uri: str) -> str:
+    """A tracking URI whose file or folder does not depend on the working directory."""
+    scheme, separator, place = uri.partition(":///")
+    if separator and scheme.split("+")[0] == "sqlite":
+        relative = place and not place.startswith(("/", ":memory:"))
+        return f"{scheme}:///{Path(place).absolute()}" if relative else uri
+    if uri.startswith("file:") and not uri.startswith("file:/"):
+        return Path(unquote(uri.removeprefix("file:"))).absolute().as_uri()
+    if ":" in uri or uri.startswith(_MLFLOW_SERVERS):
+        return uri
+    return str(Path(uri).absolute())
+
+
+def _whole(trial: Path) -> bool:
+    """Whether the three files of a trial are there up to their ends."""
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - len(end)))
-            return size > 0 and file.read() == end
-    except OSError:
+        for name, end in (("trial.json", b"}"), ("predictions.parquet", b"PAR1")):
+            with (trial / name).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - len(end)))
+                if file.read() != end:
+                    return False
+        with (trial / "prompt.safetensors").open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            data = file.seek(0, os.SEEK_CUR)
+            ends = (tensor["data_offsets"][1] for name, tensor in header.items() if name[0] != "_")
+            return file.seek(0, os.SEEK_END) - data == max(ends, default=0)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return False

@@ -15,8 +15,8 @@ from flows.cli.common import (
     one_sentence,
     print_json,
     print_table,
+    quiet_libraries,
 )
-from flows.cli.running import quiet_libraries
 from tasks.store import Store
 
 if TYPE_CHECKING:

@@ -13,13 +13,14 @@ from flows.cli.common import (
     AsJson,
     Home,
     err,
+    near,
     one_sentence,
     out,
     print_json,
     print_table,
+    quiet_libraries,
 )
 from flows.cli.listing import backbones_app
-from flows.cli.running import near, quiet_libraries
 from tasks.store import Store
 
 if TYPE_CHECKING:

@@ -1,7 +1,5 @@
 """`shotboard run` and `shotboard plan`."""
 
-import logging
-import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,11 +11,13 @@ from flows.cli.common import (
     Home,
     err,
     names,
+    near,
     numbers,
     one_sentence,
     out,
     print_json,
     print_table,
+    quiet_libraries,
 )
 from tasks.store import Store
 
@@ -273,24 +273,3 @@ def _refuse_missing_gpus(gpus_per_worker: float) -> None:
             f"--gpus-per-worker {gpus_per_worker:g}: this machine has no GPU that torch can use. "
             "Leave it out to run on the CPU, or name a cluster with --ray-address."
         )
-
-
-def quiet_libraries(verbose: bool) -> None:
-    """Keeps library chatter out of the progress display; warnings and worse still show."""
-    if verbose:
-        return
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL", "CRITICAL")
-    os.environ.setdefault("PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL", "CRITICAL")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    for name in ("alembic", "mlflow", "httpx"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def near(path: Any) -> str:
-    """A path as it is seen from the working directory."""
-    import pathlib
-
-    here = pathlib.Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)

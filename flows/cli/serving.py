@@ -86,14 +86,18 @@ def _show(services: "Serving", store: Store, project: Path) -> None:
 
 @contextmanager
 def _signals_as_interrupts() -> Iterator[None]:
-    """Takes the end of a session or of a service as Ctrl-C, so that everything is stopped."""
+    """Takes the end of a session or of a service as Ctrl-C, so that everything is stopped.
+
+    The end of a session stays ignored where it is: so `nohup` asks.
+    """
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
-    }
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:

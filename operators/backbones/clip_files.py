@@ -59,8 +59,7 @@ def fetch(location: str) -> Path:
     if location.startswith((".", "/", "~")) or location.count("/") != 1:
         raise BackboneUnavailable(
             f"no folder at {location!r}. Give a folder that holds a CLIP or SigLIP in "
-            "transformers' format (config.json, model.safetensors, tokenizer), or a hub id such as "
-            "openai/clip-vit-base-patch16."
+            "transformers' or open_clip's format, or a hub id such as openai/clip-vit-base-patch16."
         )
     try:
         return download(location)

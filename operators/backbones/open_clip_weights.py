@@ -48,8 +48,9 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     """The weights in float32, without those that no feature depends on.
 
     Raises:
-        BackboneUnavailable: There is no file with weights, or it holds more than that.
+        BackboneUnavailable: There is no file with weights, it is damaged, or it holds other things.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     file = weights_file(folder)
@@ -63,6 +64,16 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             f"{file} holds more than weights, and what else it holds is not run: save its "
             f"state_dict() as {WEIGHTS[0]}."
         ) from error
+    except (EOFError, RuntimeError, SafetensorError) as error:
+        raise BackboneUnavailable(
+            f"{file} cannot be read as weights ({str(error) or 'it is empty'}): fetch it again, or "
+            f"save the model's state_dict() as {WEIGHTS[0]}."
+        ) from error
+    if not all(isinstance(weight, Tensor) for weight in weights.values()):
+        raise BackboneUnavailable(
+            f"{file} holds {', '.join(map(str, weights))}, which are no weights by name: save the "
+            f"model's state_dict() as {WEIGHTS[0]}."
+        )
     return {
         name.removeprefix("text."): weight.float()
         for name, weight in weights.items()

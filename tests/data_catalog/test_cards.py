@@ -162,6 +162,10 @@ def test_a_source_that_is_code_cannot_be_registered(tmp_path):
         ("name: pets\nsource: {kind: manifest}", "has no path"),
         ("name: pets", "has no source"),
         ("name: pets\nclasses: [no, yes]\nsource: {kind: manifest, path: x}", "in quotes"),
+        (
+            "name: pets\nsource: {kind: huggingface, repo: a/b, revision: 12e4}",
+            "revision: 120000.0",
+        ),
         ("name: pets\nclasses: cat\nsource: {kind: manifest, path: x}", "no list"),
         ("name: pets\nsource: {kind: parquet, path: x, columns: {lable: y}}", "mean label"),
         ("- pets", "no mapping"),

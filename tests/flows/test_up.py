@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 
+from flows.cli.serving import _signals_as_interrupts
 from tasks.children import free_port
 from tasks.store import Store
 
@@ -287,3 +288,19 @@ def test_one_port_for_two_servers_is_refused(refused):
 def test_a_project_without_prefect_yaml_is_refused(refused, monkeypatch, tmp_path):
     monkeypatch.setenv("SHOTBOARD_PROJECT", str(tmp_path))
     assert f"there is no prefect.yaml in {tmp_path}" in refused()
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_hangup_is_ctrl_c_unless_nohup_has_it_ignored(ignored):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        with _signals_as_interrupts():
+            if ignored:
+                signal.raise_signal(signal.SIGHUP)
+            else:
+                with pytest.raises(KeyboardInterrupt):
+                    signal.raise_signal(signal.SIGHUP)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,12 +1,22 @@
 """From what a user asks of a method to what it is built with."""
 
+import csv
+from importlib.resources import files
 from typing import ClassVar, Literal
 
 import pytest
 
 from operators.methods import METHODS
 from operators.methods.base import StaticClassifier
-from operators.methods.hyperparameters import defaults, own_of, resolve, tuning_of, variant
+from operators.methods.hyperparameters import (
+    OTHER_NAMES,
+    PUBLISHED_ON,
+    defaults,
+    own_of,
+    resolve,
+    tuning_of,
+    variant,
+)
 from operators.tuning import Tuning
 
 COOP = METHODS["coop"]
@@ -144,3 +154,13 @@ def test_variant_text_names_what_differs_from_the_published_settings():
 def test_variant_text_can_tell_any_value():
     values = asked(cap=3)
     assert variant(Odd, {**values, "word": None}, protocol="few_shot", shots=1) == "cap=3 word=None"
+
+
+def test_the_datasets_with_published_settings_have_the_names_that_published_numbers_have():
+    rows = csv.DictReader((files("operators.board") / "reference_names.csv").open())
+    names = {row["ours"]: row["published"] for row in rows if row["kind"] == "dataset"}
+    known = {**{name: name for name in PUBLISHED_ON}, **OTHER_NAMES}
+    assert set(known) <= set(names)
+    theirs = {names[name] for name in PUBLISHED_ON}
+    assert {ours for ours, published in names.items() if published in theirs} == set(known)
+    assert all(names[name] == names[known[name]] for name in known)

@@ -226,6 +226,27 @@ def test_a_pickle_that_is_more_than_weights_is_not_run(clip_resnet_folder, twin)
         load(folder)
 
 
+@pytest.mark.parametrize("ending", ["bin", "safetensors"])
+def test_weights_that_are_cut_off_are_refused(clip_resnet_folder, twin, ending):
+    folder = twin(clip_resnet_folder)
+    weights = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).unlink()
+    file = folder / f"open_clip_pytorch_model.{ending}"
+    for content in (b"", weights[: len(weights) // 2]):
+        file.write_bytes(content)
+        with pytest.raises(BackboneUnavailable, match=f"{file.name} .*save"):
+            load(folder)
+
+
+def test_a_checkpoint_around_weights_is_refused(clip_resnet_folder, twin):
+    folder = twin(clip_resnet_folder)
+    (folder / WEIGHTS).unlink()
+    checkpoint = {"epoch": 1, "state_dict": {"logit_scale": torch.zeros(())}}
+    torch.save(checkpoint, folder / "open_clip_pytorch_model.bin")
+    with pytest.raises(BackboneUnavailable, match="holds epoch, state_dict, which are no weights"):
+        load(folder)
+
+
 def test_vocabulary_and_merges_do_for_a_tokenizer(clip_resnet, clip_resnet_folder, twin):
     folder = twin(clip_resnet_folder)
     model = json.loads((folder / "tokenizer.json").read_text())["model"]

@@ -342,6 +342,10 @@ def test_changes_are_told_from_the_second_whole_run_on(store):
 def test_a_page_names_mlflow_or_the_commands_that_show_it(store, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
     assert mlflow_place(store) == "at http://mlflow:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks")
+    assert mlflow_place(store) == "at databricks"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://anna:s3cret@host/db")
+    assert "`mlflow ui --backend-store-uri postgresql://anna:***@host/db`" in mlflow_place(store)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     place = mlflow_place(store)
     assert f"`shotboard up --home {store.home}`" in place

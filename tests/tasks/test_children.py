@@ -1,5 +1,6 @@
 """Processes that end with their parent, on servers of the standard library."""
 
+import errno
 import os
 import signal
 import socket
@@ -77,7 +78,7 @@ def test_a_child_that_ends_is_reported_with_the_end_of_its_log(start):
 
 
 def test_a_child_that_never_answers_is_given_up(start):
-    with pytest.raises(ChildError, match="did not answer within 0 s"):
+    with pytest.raises(ChildError, match=r"did not answer within 0 s \(no answer\)"):
         start("http.server", str(free_port())).wait(lambda: "no answer", 0)
 
 
@@ -129,3 +130,26 @@ def test_a_port_that_is_taken_is_refused_with_who_has_it():
         assert f"used by process {os.getpid()} (" in str(said.value)
     check_port("--port", port, "the page")
     assert listener(port) == "another program"
+
+
+def test_a_port_that_this_user_may_not_have_is_said_to_be_that(monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(ValueError, match=r"^--port 80: the page .*for the administrator\.") as said:
+        check_port("--port", 80, "the page")
+    assert "used by" not in str(said.value)
+
+
+def test_a_listener_is_named_whatever_bytes_its_command_has():
+    script = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1])"
+    process = subprocess.Popen(
+        [sys.executable, "-uc", f"{script}; s.accept()", b"\xff"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert f"process {process.pid} (" in listener(int(process.stdout.readline()))
+    finally:
+        process.kill()
+        process.wait()

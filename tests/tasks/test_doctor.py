@@ -8,6 +8,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import torch
+from safetensors.torch import save
 
 from tasks import doctor
 from tasks.children import free_port
@@ -33,7 +35,7 @@ def write_trial(store, trial_id, content=None):
     folder.mkdir(parents=True)
     (folder / "trial.json").write_text(content or json.dumps({"trial_id": trial_id}))
     (folder / "predictions.parquet").write_bytes(b"PAR1....PAR1")
-    (folder / "prompt.safetensors").write_bytes(b"{}")
+    (folder / "prompt.safetensors").write_bytes(save({"context": torch.ones(2, 3)}, {"a": "b"}))
 
 
 def test_a_store_that_is_not_there_yet_is_in_order(store):
@@ -86,6 +88,8 @@ def test_a_trial_that_cannot_be_read_is_named(store):
         ("predictions.parquet", 8),
         ("prompt.safetensors", None),
         ("prompt.safetensors", 0),
+        ("prompt.safetensors", 60),
+        ("prompt.safetensors", -1),
     ],
 )
 def test_a_trial_of_which_a_part_is_gone_is_named(store, name, left):

@@ -8,10 +8,14 @@ import time
 
 import pytest
 
-from tasks.pool import _end_process
-from tasks.serving import _alone, project_folder
+from tasks import serving
+from tasks.children import Child, ChildError, free_port
+from tasks.pool import NoAnswer, _end_process, make_pool, trouble_with_worker
+from tasks.server import PrefectUrl, settings
+from tasks.serving import _alone, _asked, _environment, _start_mlflow, project_folder
 from tasks.store import Store
 
+DATABASE = "postgresql://anna:s3cret@host/mlflow"
 RUN = "0d4f7a52-4f0c-4c0e-9d5a-0f3f1c9a2b11"
 
 
@@ -67,3 +71,85 @@ def test_a_process_whose_number_was_that_of_a_flow_run_is_left_alone(sleeping):
 @pytest.mark.parametrize("pid", [None, "", "vm:12", "0"])
 def test_a_flow_run_without_a_process_here_needs_no_ending(pid):
     _end_process(pid, RUN)
+
+
+@pytest.mark.parametrize(
+    ("named", "used"),
+    [
+        ("sqlite:///mlflow.db", "sqlite:///{here}/mlflow.db"),
+        ("sqlite:////data/mlflow.db", "sqlite:////data/mlflow.db"),
+        ("mlruns", "{here}/mlruns"),
+        ("file:mlruns", "file://{here}/mlruns"),
+        ("file:///data/mlruns", "file:///data/mlruns"),
+        (DATABASE, DATABASE),
+        ("http://mlflow:5000", "http://mlflow:5000"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_the_worker_has_the_mlflow_that_we_have(named, used, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", named)
+    store = Store(tmp_path / "store")
+    environment = _environment(store, tmp_path / "project", PrefectUrl("http://127.0.0.1:1/api"))
+    assert store.mlflow_uri == environment["MLFLOW_TRACKING_URI"] == used.format(here=tmp_path)
+
+
+def test_a_worker_leaves_mlflow_to_the_stores_where_it_has_no_uri(monkeypatch, tmp_path):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    api = PrefectUrl("http://127.0.0.1:1/api")
+    assert "MLFLOW_TRACKING_URI" not in _environment(Store(tmp_path), tmp_path, api)
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        (DATABASE, "postgresql://anna:***@host/mlflow"),
+        ("mysql+pymysql://anna:a/b@host/db", "mysql+pymysql://anna:***@host/db"),
+        ("postgresql:///db?password=s3&x=1", "postgresql:///db?password=***&x=1"),
+        ("http://mlflow:5000", "http://mlflow:5000"),
+        ("sqlite:////data/a:b@c.db", "sqlite:////data/a:b@c.db"),
+    ],
+)
+def test_a_password_of_mlflow_is_not_shown(uri, shown, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert Store(tmp_path).mlflow_uri_to_show == shown
+
+
+def test_the_mlflow_ui_gets_its_database_out_of_sight(monkeypatch, tmp_path):
+    started = {}
+
+    def child(name, *command, environment, **_):
+        started.update(command=command, environment=environment)
+
+    monkeypatch.setattr(serving, "Child", child)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", DATABASE)
+    _start_mlflow(Store(tmp_path), 5000)
+    assert "s3cret" not in " ".join(started["command"])
+    assert started["environment"]["MLFLOW_BACKEND_STORE_URI"] == DATABASE
+
+
+def test_a_server_that_cannot_be_asked_is_trouble(tmp_path):
+    with settings(f"http://127.0.0.1:{free_port()}/api", tmp_path):
+        assert "refused" in str(trouble_with_worker("worker", 0))
+        with pytest.raises(NoAnswer, match="refused"):
+            make_pool()
+
+
+def test_a_server_that_does_not_answer_is_a_sentence_or_its_end(tmp_path):
+    server = Child(
+        "the server",
+        *("http.server", str(free_port()), "--bind", "127.0.0.1"),
+        log=tmp_path / "log",
+        folder=tmp_path,
+        environment=os.environ,
+    )
+    try:
+        with (
+            pytest.raises(ChildError, match=r"the server does not answer \(refused\)"),
+            _asked(server),
+        ):
+            raise NoAnswer("refused")
+    finally:
+        server.stop()
+    with pytest.raises(ChildError, match="the server ended with code"), _asked(server):
+        raise NoAnswer("refused")
