@@ -182,6 +182,11 @@ def live(day, process, output):
     day.left = left
 
 
+def hears_ctrl_c():
+    """A shell starts jobs in the background deaf to it, tests and their children among them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture(scope="module")
 def day():
     home = Path(tempfile.mkdtemp(prefix="sb-"))  # short: Ray's sockets have 107 characters
@@ -192,7 +197,12 @@ def day():
     try:
         with output.open("wb") as written:
             process = subprocess.Popen(
-                command, env=env, cwd=home, stdout=written, stderr=subprocess.STDOUT
+                command,
+                env=env,
+                cwd=home,
+                stdout=written,
+                stderr=subprocess.STDOUT,
+                preexec_fn=hears_ctrl_c,
             )
         day = Day(Store(home / "store"))
         try:
