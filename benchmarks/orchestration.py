@@ -32,6 +32,7 @@ import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 import torch  # noqa: E402
 import yaml  # noqa: E402
+from measuring import write_json  # noqa: E402
 from torch import nn  # noqa: E402
 
 import flows.benchmark as flow  # noqa: E402
@@ -333,13 +334,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="shotboard-") as folder:
         size = Size(given.trials, given.milliseconds, given.seeds)
         report = measure(Path(folder), size, given.done, given.workers)
-    text = json.dumps(report, indent=2)
-    if given.json == "-":
-        print(text)
-        return
-    print(table(report))
-    if given.json:
-        Path(given.json).write_text(text + "\n", encoding="utf-8")
+    if given.json != "-":
+        print(table(report))
+    write_json(report, given.json)
 
 
 if __name__ == "__main__":

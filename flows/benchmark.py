@@ -174,8 +174,8 @@ def run_request(
     with ray_cluster(ray_address, gpus_per_worker=gpus_per_worker, workers=workers) as cluster:
         datasets = ingest_all(store, request.suite)
         plan = make_plan(store, request, datasets)
-        torn = store.torn(plan.done)
-        if torn and not fresh:
+        torn = [] if fresh else store.torn(plan.done)
+        if torn:
             names = f"{', '.join(torn[:3])} ({len(torn)} in all)"
             reporter().say(f"computed again, since a part of them is gone on disk: {names}.")
         again = plan.done if fresh else frozenset(torn)

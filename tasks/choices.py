@@ -116,7 +116,8 @@ def _check_methods(suite: Suite) -> tuple[dict[str, None], list[tuple[str, Taugh
                 reason = unfit(teacher.choice.id, teacher.method, name, protocol)
                 if reason:
                     raise RequestError(f"{choice.id}: its teacher has no place: {reason}")
-                taught.append((choice.id, teacher))
+                if (choice.id, teacher) not in taught:
+                    taught.append((choice.id, teacher))
     if not possible:
         raise RequestError(f"nothing to run: {' '.join(skipped)}")
     return skipped, taught

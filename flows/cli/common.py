@@ -76,7 +76,7 @@ def complete_trial(store: Store, start: str) -> str:
     if len(found) > 1:
         raise LookupError(f"{len(found)} trials begin with {start!r}; give more digits of the id.")
     if found[0] in failed:
-        error = json.loads((store.failures / f"{found[0]}.json").read_text())["error"]
+        error = store.failure(found[0])
         raise LookupError(f"trial {found[0]} failed: {error} Run its suite again to retry it.")
     return found[0]
 

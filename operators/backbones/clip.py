@@ -98,7 +98,7 @@ class Clip(ClipTexts, ViTBackbone):
         return BackboneCard(
             name=name,
             family="clip",
-            source=location if not Path(location).exists() else place_of(folder),
+            source=place_of(location, folder),
             license=read_license(folder),
             fingerprint=fingerprint(folder),
             feature_width=config.get("projection_dim", FEATURE_WIDTH),

@@ -247,6 +247,13 @@ def fingerprint(folder: Path) -> str:
     return digest_files(sorted(files))
 
 
-def place_of(folder: Path) -> str:
-    """Where a folder's weights come from, for its card."""
+def place_of(location: str, folder: Path) -> str:
+    """Where weights come from, for their card: the hub id, or what kind of folder it is.
+
+    Args:
+        location: As it was asked for.
+        folder: What `fetch` gave for it.
+    """
+    if not Path(location).exists():
+        return location
     return "embedded" if folder.parent == EMBEDDED else "a local folder"

@@ -65,7 +65,7 @@ class ClipResNet(ClipTexts, CnnBackbone):
         return BackboneCard(
             name=name,
             family="clip-resnet",
-            source=location if not Path(location).exists() else place_of(folder),
+            source=place_of(location, folder),
             license=read_license(folder),
             fingerprint=fingerprint(folder),
             feature_width=config["projection_dim"],

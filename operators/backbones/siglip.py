@@ -95,7 +95,7 @@ class Siglip(ViTBackbone):
         return BackboneCard(
             name=name,
             family="siglip",
-            source=location if not Path(location).exists() else place_of(folder),
+            source=place_of(location, folder),
             license=read_license(folder),
             fingerprint=fingerprint(folder),
             feature_width=width,

@@ -21,7 +21,7 @@ from operators.methods.anchor_loss import kl_divergence
 from operators.methods.base import MethodCard
 from operators.methods.bounds import refuse_no_share, refuse_not_positive
 from operators.methods.coop import CoOp
-from operators.methods.prompt_tokens import worded_context
+from operators.methods.prompt_tokens import refuse_other_length, worded_context
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
@@ -93,8 +93,7 @@ class ProGrad(CoOp):
     @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
-        if hyperparameters["n_context"] < 1:
-            raise ValueError(f"n_context={hyperparameters['n_context']}: learn at least 1 token.")
+        refuse_other_length(hyperparameters["n_context"], "")
         refuse_no_share(hyperparameters, "weight")
         refuse_not_positive(hyperparameters, "temperature")
 
