@@ -209,6 +209,7 @@ def run_request(
                 "suite": plan.suite.name,
                 "flow_run_id": flow_run_id,
                 "git_commit": run.git_commit,
+                "git_dirty": run.git_dirty,
             }
             try:
                 with publish.published_along(publication, plan.specs, plan.missing):
@@ -268,7 +269,7 @@ def compute_all(
     plan: Plan,
     datasets: Mapping[str, Dataset],
     pool: WorkerPool,
-    provenance: Mapping[str, str | None],
+    provenance: Mapping[str, Any],
 ) -> list[tuple[str, str]]:
     """Encodes what is needed, then computes every missing trial; returns those that failed."""
     contexts = contexts_of(store, request.backbones, plan.missing, datasets, provenance)

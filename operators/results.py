@@ -64,14 +64,46 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where and when a trial was computed; never part of its identity."""
+    """Where, when and with what a trial was computed; never part of its identity.
 
-    started_at: str  # ISO 8601, UTC
+    What has a default is None in files that were written before it was noted.
+
+    Attributes:
+        started_at: ISO 8601, UTC.
+        device: `cpu`, or what the GPU calls itself.
+        torch_version: Of torch.
+        git_commit: That the code was checked out at; None where it was installed.
+        flow_run_id: Of Prefect.
+        suite: That asked for the trial.
+        git_dirty: Whether the code differed from that commit.
+        threads: That torch computes one operation with.
+        cpu_model: What the processor calls itself.
+        cpu_capability: The newest instructions that torch's own kernels use, such as `AVX2`.
+        numpy_version: Of numpy.
+        python_version: Of Python.
+        templates: Texts of the dataset's prompt templates, its own first; `template_set` of the
+            specification is their digest.
+    """
+
+    started_at: str
     device: str
     torch_version: str
     git_commit: str | None = None
     flow_run_id: str | None = None
     suite: str | None = None
+    git_dirty: bool | None = None
+    threads: int | None = None
+    cpu_model: str | None = None
+    cpu_capability: str | None = None
+    numpy_version: str | None = None
+    python_version: str | None = None
+    templates: tuple[str, ...] | None = None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Provenance":
+        """Reads what `asdict` wrote."""
+        texts = values.get("templates")
+        return cls(**{**values, "templates": None if texts is None else tuple(texts)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +147,7 @@ class TrialResult:
             spec=spec,
             metrics=tuple(Metric(**metric) for metric in values["metrics"]),
             cost=Cost(**values["cost"]),
-            provenance=Provenance(**values["provenance"]),
+            provenance=Provenance.from_json(values["provenance"]),
             episode_fingerprint=values["episode_fingerprint"],
             selected=values["selected"],
             losses=tuple(values["losses"]),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -42,7 +43,7 @@ def contexts_of(
     backbones: Backbones,
     specs: Iterable[TrialSpec],
     datasets: Mapping[str, Dataset],
-    run: Mapping[str, str | None],
+    run: Mapping[str, Any],
 ) -> dict[tuple[str, str], Context]:
     """What trials share, by backbone and dataset.
 

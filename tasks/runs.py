@@ -1,6 +1,7 @@
 """The manifest of a run: which trials it asked for, when, and where it came from."""
 
 import json
+import os
 import subprocess
 import uuid
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from operators.files import write_atomic
 from tasks.store import Store
+
+_PACKAGES = (".", "../operators", "../data_catalog", "../flows")  # seen from this file's folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,7 @@ class Run:
     trial_ids: tuple[str, ...]
     flow_run_id: str | None
     git_commit: str | None
+    git_dirty: bool | None
     partial: bool
 
 
@@ -47,6 +51,7 @@ def begin(
         trial_ids=tuple(trial_ids),
         flow_run_id=flow_run_id,
         git_commit=git_commit(),
+        git_dirty=git_dirty(),
         partial=partial,
     )
     _write(store, run)
@@ -63,17 +68,37 @@ def finish(store: Store, run: Run) -> Run:
 @cache
 def git_commit() -> str | None:
     """The commit that this code was checked out at; None where it was not."""
+    if not _git("ls-files", Path(__file__).name):  # such as an environment in another project
+        return None
+    return _git("rev-parse", "--verify", "--quiet", "HEAD") or None
+
+
+@cache
+def git_dirty() -> bool | None:
+    """Whether this code differs from its commit: in a file of it, or by a new one beside those."""
+    if git_commit() is None:
+        return None
+    changed = _git("status", "--porcelain", "--untracked-files=no")
+    added = _git("ls-files", "--others", "--exclude-standard", "--", *_PACKAGES)
+    return None if changed is None or added is None else bool(changed + added)
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says in the folder of this file; None where it fails or is not there."""
+    # Variables such as GIT_DIR, which a hook of another repository sets, would name that one.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     try:
         answer = subprocess.run(
-            ["git", "rev-parse", "--verify", "--quiet", "HEAD"],
+            ["git", "--no-optional-locks", *arguments],
             cwd=Path(__file__).parent,
+            env=environment,
             capture_output=True,
             text=True,
             timeout=5,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return answer.stdout.strip() or None
+    return answer.stdout.strip() if answer.returncode == 0 else None
 
 
 def _write(store: Store, run: Run) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cache, lru_cache, partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -52,14 +52,14 @@ class Context:
         backbone: Which weights to load, and in which precision.
         dataset: Folder of the ingested dataset.
         features: Folder of its features under the backbone, all views.
-        run: Provenance that only the driver knows: suite, flow_run_id, git_commit.
+        run: Provenance that only the driver knows: suite, flow_run_id, git_commit, git_dirty.
         others: The run's other backbones on this dataset, by name: teachers may need them.
     """
 
     backbone: "BackboneReference"
     dataset: Path
     features: Path
-    run: Mapping[str, str | None]
+    run: Mapping[str, Any]
     others: Mapping[str, Encoder] = field(default_factory=dict)
 
 
@@ -201,11 +201,12 @@ class TrialWorker:
 
         import pyarrow as pa
         import pyarrow.parquet as pq
-        import torch
         from safetensors.torch import save
 
+        from operators.machine import machine
         from operators.results import Provenance, TrialResult
 
+        known = self._data(context.dataset, spec.template_set).all_classes
         result = TrialResult(
             spec=spec,
             metrics=outcome.metrics,
@@ -213,7 +214,8 @@ class TrialWorker:
             provenance=Provenance(
                 started_at=started,
                 device=_device_name(self.device),
-                torch_version=torch.__version__,
+                templates=(*known.templates, *known.ensemble),
+                **machine(),
                 **context.run,
             ),
             episode_fingerprint=outcome.episode_fingerprint,

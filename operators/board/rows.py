@@ -59,6 +59,13 @@ TRIALS = pa.schema(
         ("tune_flops", pa.int64()),
         ("plain_tune_flops", pa.int64()),
         ("teacher_trial_id", pa.string()),
+        ("git_dirty", pa.bool_()),
+        ("threads", pa.int32()),
+        ("cpu_model", pa.string()),
+        ("cpu_capability", pa.string()),
+        ("numpy_version", pa.string()),
+        ("python_version", pa.string()),
+        ("templates", pa.list_(pa.string())),
     ]
 )
 METRICS = pa.schema(
@@ -80,6 +87,7 @@ RUNS = pa.schema(
         ("git_commit", pa.string()),
         ("partial", pa.bool_()),
         ("trial_ids", pa.list_(pa.string())),
+        ("git_dirty", pa.bool_()),
     ]
 )
 
@@ -130,6 +138,13 @@ def completed_rows(
             "torch_version": origin.torch_version,
             "git_commit": origin.git_commit,
             "flow_run_id": origin.flow_run_id,
+            "git_dirty": origin.git_dirty,
+            "threads": origin.threads,
+            "cpu_model": origin.cpu_model,
+            "cpu_capability": origin.cpu_capability,
+            "numpy_version": origin.numpy_version,
+            "python_version": origin.python_version,
+            "templates": None if origin.templates is None else [str(t) for t in origin.templates],
             "episode_fingerprint": result.episode_fingerprint,
             "file_stamp": file_stamp,
         }
@@ -197,6 +212,7 @@ def run_row(values: Mapping[str, Any]) -> dict[str, Any]:
             "git_commit": values.get("git_commit"),
             "partial": bool(values.get("partial", False)),
             "trial_ids": [str(trial_id) for trial_id in values["trial_ids"]],
+            "git_dirty": values.get("git_dirty"),
         }
         _check([row], RUNS)
     except (KeyError, TypeError, AttributeError) as error:

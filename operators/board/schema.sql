@@ -45,7 +45,14 @@ CREATE TABLE trials (
     file_stamp VARCHAR,
     tune_flops BIGINT,
     plain_tune_flops BIGINT,
-    teacher_trial_id VARCHAR
+    teacher_trial_id VARCHAR,
+    git_dirty BOOLEAN,
+    threads INTEGER,
+    cpu_model VARCHAR,
+    cpu_capability VARCHAR,
+    numpy_version VARCHAR,
+    python_version VARCHAR,
+    templates VARCHAR[]
 );
 
 CREATE TABLE metrics (
@@ -112,7 +119,8 @@ CREATE TABLE runs (
     finished_at TIMESTAMP,
     flow_run_id VARCHAR,
     git_commit VARCHAR,
-    partial BOOLEAN
+    partial BOOLEAN,
+    git_dirty BOOLEAN
 );
 
 CREATE TABLE run_trials (run_id VARCHAR NOT NULL, trial_id VARCHAR NOT NULL);

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -474,6 +475,10 @@ def test_a_trial_is_shown_by_the_start_of_its_id(shotboard, filled):
     assert text.code == 0
     assert trial in text.out
     assert "predictions.parquet" in text.out
+    lines = [line.split(maxsplit=1) for line in text.out.splitlines()]
+    assert ["numpy_version", np.__version__] in [[*map(str.strip, line)] for line in lines]
+    (templates,) = [line[1] for line in lines if line[:1] == ["templates"]]
+    assert shown["provenance"]["templates"][0] in templates
 
 
 def test_a_trial_says_how_many_operations_it_saved(shotboard, filled):

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
 import pytest
 
@@ -130,6 +130,37 @@ def test_a_number_without_json_form_has_no_digest():
 
 def test_a_result_survives_json(result):
     assert TrialResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+
+
+def test_all_that_is_known_of_its_origin_survives_json(result):
+    origin = Provenance(
+        started_at="2024-01-01T00:00:00Z",
+        device="cpu",
+        torch_version="2",
+        git_commit="c" * 40,
+        flow_run_id="f1",
+        suite="mini",
+        git_dirty=True,
+        threads=4,
+        cpu_model="a CPU",
+        cpu_capability="AVX2",
+        numpy_version="2.4",
+        python_version="3.11",
+        templates=("a photo of a {}.", "a {}."),
+    )
+    assert None not in asdict(origin).values()
+    written = replace(result, provenance=origin)
+    assert TrialResult.from_json(json.loads(json.dumps(written.to_json()))) == written
+
+
+def test_a_result_from_before_the_machine_was_noted_is_read(result):
+    """What `trial.json` held then."""
+    noted = {"started_at", "device", "torch_version", "git_commit", "flow_run_id", "suite"}
+    written = json.loads(json.dumps(result.to_json()))
+    written["provenance"] = {k: v for k, v in written["provenance"].items() if k in noted}
+    origin = TrialResult.from_json(written).provenance
+    assert origin == result.provenance
+    assert (origin.threads, origin.git_dirty, origin.templates) == (None, None, None)
 
 
 def test_a_result_of_a_student_survives_json(spec):

@@ -202,6 +202,27 @@ def test_a_damaged_private_file_is_made_anew(store, content):
     assert rebuild(store).added == 1
 
 
+def test_the_board_says_what_computed_a_trial_and_null_where_nobody_noted_it(store):
+    noted = {
+        "git_dirty": True,
+        "threads": 4,
+        "cpu_model": "a CPU",
+        "cpu_capability": "AVX2",
+        "numpy_version": "2.4",
+        "python_version": "3.11",
+        "templates": ["a photo of a {}.", "a {}."],
+    }
+    old, new = commit(store), commit(store, seed=2)
+    origin = json.loads((old / "trial.json").read_text())["provenance"]
+    edit(old, ["provenance"], {name: origin[name] for name in origin if name not in noted})
+    edit(new, ["provenance"], {**origin, **noted})
+    assert rebuild(store).skipped == {}
+    first, second = to_rows(query(store, f"SELECT {', '.join(noted)} FROM trials ORDER BY seed"))
+    assert first == dict.fromkeys(noted)
+    assert second == noted
+    assert rebuild(store, full=True).trials == 2
+
+
 def test_a_private_file_of_an_older_form_is_made_anew(store):
     commit(store)
     rebuild(store)

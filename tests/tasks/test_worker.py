@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -9,6 +10,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from operators.features import FeatureStore, view_folder
+from operators.machine import machine
 from operators.methods import METHODS
 from operators.methods.zero_shot import ZeroShot
 from operators.results import PREDICTIONS, TrialResult
@@ -18,7 +20,7 @@ from tasks.plan import make_plan, variant_of
 from tasks.suite import make_suite
 from tasks.worker import Context, Done, TrialWorker
 
-PROVENANCE = {"suite": "mini", "flow_run_id": "f1", "git_commit": "c1"}
+PROVENANCE = {"suite": "mini", "flow_run_id": "f1", "git_commit": "c1", "git_dirty": True}
 
 
 class Fails(ZeroShot):
@@ -147,7 +149,11 @@ def test_a_trial_is_committed_whole(job):
     }
     result = TrialResult.from_json(json.loads((folder / "trial.json").read_text()))
     assert result.spec == spec
-    assert (result.provenance.suite, result.provenance.git_commit) == ("mini", "c1")
+    origin = asdict(result.provenance)
+    assert {name: origin[name] for name in PROVENANCE} == PROVENANCE
+    assert {name: origin[name] for name in machine()} == machine()
+    assert None not in origin.values()
+    assert origin["templates"] == made.dataset.templates
     assert len(result.losses) == 1
     assert result.cost.trainable_parameters == 2 * 32
     assert 0 < result.cost.tune_flops < result.cost.plain_tune_flops
