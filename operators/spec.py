@@ -9,11 +9,15 @@ seed: the trials of a cell are what a mean and a standard deviation are taken ov
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 ID_LENGTH = 16  # hex digits
+# Marks a field that came when there were trials already. At its default it is left out of the
+# identity and of the file: no id moves for what a trial does not use, and an older file reads as
+# that of a trial that does not use it. So that default never changes again.
+LATER = {"later": True}
 
 
 def digest(value: Any) -> str:
@@ -33,6 +37,8 @@ def digest(value: Any) -> str:
 @dataclass(frozen=True, kw_only=True)
 class TrialSpec:
     """Everything that can change the number of a trial, and nothing else.
+
+    A field that is added is marked `LATER`, so that the trials of all stores keep their ids.
 
     The device, the date and the commit are not here: they are recorded in the result.
 
@@ -77,7 +83,7 @@ class TrialSpec:
     views: str = "none"
     precision: str = "fp32"
     test_rows_per_class: int | None = None
-    teacher: "TrialSpec | None" = None
+    teacher: "TrialSpec | None" = field(default=None, metadata=LATER)
 
     @cached_property
     def trial_id(self) -> str:
@@ -91,9 +97,7 @@ class TrialSpec:
         return digest(shared | ({"teacher": self.teacher.cell_id} if self.teacher else {}))
 
     def identity(self) -> dict[str, Any]:
-        """What the ids are taken from: every field, the teacher by its id.
-
-        Where there is no teacher it has no key, as in specifications that knew of none.
+        """What the ids are taken from: every field that says something, the teacher by its id.
 
         A dataset or backbone that is registered again under another name gives the same
         numbers, but rows of the board are read by name, so the names stay part of it.
@@ -105,8 +109,11 @@ class TrialSpec:
         return self._values(lambda teacher: teacher.to_json())
 
     def _values(self, of_teacher: Callable[["TrialSpec"], Any]) -> dict[str, Any]:
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        del values["teacher"]
+        values = {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if not (each.metadata.get("later") and getattr(self, each.name) == each.default)
+        }
         values["hyperparameters"] = dict(self.hyperparameters)
         return values | ({"teacher": of_teacher(self.teacher)} if self.teacher else {})
 
@@ -117,9 +124,10 @@ class TrialSpec:
         Raises:
             ValueError: A key is missing or unknown.
         """
-        known = {field.name for field in fields(cls)}
-        if set(values) | {"teacher"} != known:
-            odd = sorted((set(values) | {"teacher"}) ^ known)
+        known = {each.name for each in fields(cls)}
+        needed = {each.name for each in fields(cls) if not each.metadata.get("later")}
+        odd = sorted((needed - set(values)) | (set(values) - known))
+        if odd:
             raise ValueError(f"trial specification: {', '.join(odd)} missing or unknown.")
         teacher = values.get("teacher")
         return cls(**{**values, "teacher": cls.from_json(teacher) if teacher else None})

@@ -2,12 +2,12 @@
 
 import json
 import math
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 
 import pytest
 
 from operators.results import Cost, Metric, Provenance, TrialResult
-from operators.spec import TrialSpec, digest
+from operators.spec import LATER, TrialSpec, digest
 
 OTHER = {
     "method": "zero-shot",
@@ -71,7 +71,7 @@ def test_trial_id_is_pinned(spec):  # if this moves, no stored trial is found an
 
 
 def test_every_field_moves_the_trial_id(spec):
-    assert set(OTHER) == {field.name for field in fields(TrialSpec)}
+    assert set(OTHER) == {each.name for each in fields(TrialSpec)}
     ids = {spec(**{name: value}).trial_id for name, value in OTHER.items()}
     assert len(ids | {spec().trial_id}) == len(OTHER) + 1
 
@@ -85,6 +85,32 @@ def test_a_specification_without_a_teacher_says_nothing_of_one(spec):
     assert "teacher" not in spec().identity()
     assert "teacher" not in spec().to_json()
     assert "teacher" not in json.dumps(result_of(spec()).to_json())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grown(TrialSpec):
+    """A specification of a later day, with a field that no stored trial knows."""
+
+    language_model: str = field(default="", metadata=LATER)
+
+
+def test_a_field_that_is_added_moves_no_id(spec):
+    values = spec().to_json()
+    grown = Grown.from_json(values)
+    assert grown.language_model == ""
+    assert (grown.trial_id, grown.cell_id) == (spec().trial_id, spec().cell_id)
+    assert grown.trial_id == "9a8bc22eed68401e"
+    assert grown.to_json() == values
+
+
+def test_a_field_that_is_added_moves_the_ids_of_those_that_use_it(spec):
+    values = {**spec().to_json(), "language_model": "smollm2"}
+    grown = Grown.from_json(json.loads(json.dumps(values)))
+    assert grown.to_json() == values
+    assert grown.trial_id != spec().trial_id
+    assert grown.cell_id != spec().cell_id
+    with pytest.raises(ValueError, match="language_model missing or unknown"):
+        TrialSpec.from_json(values)  # an older program does not take it for another trial
 
 
 def test_another_teacher_is_another_student(spec):
