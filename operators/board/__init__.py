@@ -4,6 +4,7 @@
     columns.csv     what each column means t_values.csv          Student's t, 97.5 %
     reference_results.csv                  published numbers, each with its source
     reference_names.csv                    which of our names is which of theirs
+    reference_averages.csv                 which data sets a published average is over
 
 DuckDB itself is not imported here: operators also run on machines without it.
 """

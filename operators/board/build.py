@@ -8,9 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from operators.board.connection import Connection, insert, transaction
+from operators.board.published import checked
 
 _HERE = Path(__file__).parent
-_SHIPPED = ("reference_results", "reference_names", "t_values")  # tables that come as CSV
+_SHIPPED = ("reference_averages", "reference_names", "t_values")  # tables that come as CSV
+_SHAPING = ("rows.py", "published.py")  # code that shapes what tables hold
 
 TABLES = (
     "trials",
@@ -21,6 +23,7 @@ TABLES = (
     "backbones",
     "runs",
     "run_trials",
+    "reference_results",
     *_SHIPPED,
 )
 VIEWS = (  # each may read those before it
@@ -41,7 +44,7 @@ VIEWS = (  # each may read those before it
 def current_version() -> str:
     """Digest of every file that shapes the board: a board of another version is made anew."""
     files = sorted(path for path in _HERE.rglob("*") if path.suffix in {".sql", ".csv"})
-    files.append(_HERE / "rows.py")  # what is read from a trial
+    files += [_HERE / name for name in _SHAPING]
     content = b"".join(path.name.encode() + path.read_bytes() for path in files)
     return hashlib.sha256(content).hexdigest()[:16]
 
@@ -69,6 +72,8 @@ def create(connection: Connection) -> None:
             connection.execute((_HERE / "views" / f"{name}.sql").read_text())
         for name in _SHIPPED:
             insert(connection, name, pa.Table.from_pylist(_read_csv(name)))
+        published = checked(_read_csv("reference_results"), _read_csv("reference_averages"))
+        insert(connection, "reference_results", pa.Table.from_pylist(published))
         for comment in _comments(connection):
             connection.execute(comment)
         connection.execute("INSERT INTO schema_version VALUES (?)", [current_version()])

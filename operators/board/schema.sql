@@ -134,8 +134,13 @@ CREATE TABLE reference_results (
     split VARCHAR,
     metric VARCHAR,
     value DOUBLE,
-    source VARCHAR
+    source VARCHAR,
+    derived DOUBLE,
+    consistent BOOLEAN,
+    note VARCHAR
 );
+
+CREATE TABLE reference_averages (average VARCHAR, dataset VARCHAR);
 
 CREATE TABLE reference_names (kind VARCHAR, ours VARCHAR, published VARCHAR);
 

@@ -53,7 +53,7 @@ named AS (
 SELECT
     named.method, named.protocol, named.dataset, named.shots, named.backbone, named.split,
     named.metric, mean, n, ci95_low, ci95_high,
-    reference.value / 100 AS published,
+    reference.value AS published,
     mean - published AS difference,
     published BETWEEN ci95_low AND ci95_high AS within_ci95,
     published_method, reference.source, variant, setting, test_rows_per_class, cell_id
