@@ -128,9 +128,9 @@ def test_the_card_of_the_dataset_is_filled(shapes):
 def test_the_commands_that_add_a_folder_work(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
-    from flows.cli import app, listing
+    from flows.cli import app, datasets
 
-    del listing  # its import registers the commands
+    del datasets  # its import registers the commands
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SHOTBOARD_HOME", str(tmp_path / "store"))
     _write_flowers(tmp_path / "flowers")

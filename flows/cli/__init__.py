@@ -66,9 +66,18 @@ def main() -> NoReturn:
     """Runs the command line."""
     set_defaults()
     # Importing them registers the commands.
-    from flows.cli import describing, listing, predicting, pretraining, reading, running, serving
+    from flows.cli import (
+        datasets,
+        describing,
+        listing,
+        predicting,
+        pretraining,
+        reading,
+        running,
+        serving,
+    )
 
-    del describing, listing, predicting, pretraining, reading, running, serving
+    del datasets, describing, listing, predicting, pretraining, reading, running, serving
     try:
         app(standalone_mode=True)
     except BrokenPipeError:  # `shotboard sql .. | head`

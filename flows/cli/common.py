@@ -125,6 +125,21 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
     console.print(table)
 
 
+def print_card(values: dict[str, Any]) -> None:
+    """Prints what is known of one thing, a line a key; empty values are left out."""
+    rows = [[k, _text(v)] for k, v in values.items() if v not in (None, "", [], {}, ())]
+    print_table(["", ""], rows)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k}: {_text(v)}" for k, v in value.items() if v not in (None, "", []))
+    if isinstance(value, list | tuple):
+        shown = [_text(item) for item in value[:12]]
+        return ", ".join(shown) + (f", .. {len(value)} in all" if len(value) > 12 else "")
+    return str(value)
+
+
 def shown(value: Any) -> str:
     """A value as it stands in a table."""
     if value is None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.common import AsJson, Home, one_sentence, out, print_json, print_table
-from flows.cli.listing import datasets_app
+from flows.cli.datasets import datasets_app
 from tasks.store import Store
 
 

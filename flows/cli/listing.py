@@ -1,168 +1,16 @@
-"""`shotboard datasets`, `methods` and `backbones`: what there is, what it needs, its source."""
+"""`shotboard methods` and `backbones`: what there is, what it needs, its source."""
 
 import sys
-from typing import Annotated, Any
 
 import typer
 
 from flows.cli import app
-from flows.cli.common import (
-    AsJson,
-    Home,
-    names,
-    one_sentence,
-    out,
-    print_json,
-    print_table,
-)
-from tasks.store import Store
+from flows.cli.common import AsJson, one_sentence, print_card, print_json, print_table
 
-datasets_app = typer.Typer(help="What there is to learn from.", rich_markup_mode=None)
 methods_app = typer.Typer(help="What is compared.", rich_markup_mode=None)
 backbones_app = typer.Typer(help="The frozen encoders.", rich_markup_mode=None)
-app.add_typer(datasets_app, name="datasets")
 app.add_typer(methods_app, name="methods")
 app.add_typer(backbones_app, name="backbones")
-
-
-@datasets_app.callback(invoke_without_command=True)
-def _datasets(context: typer.Context, home: Home = None, as_json: AsJson = False) -> None:
-    if context.invoked_subcommand is None:
-        list_datasets(home, as_json)
-
-
-@datasets_app.command("list")
-def list_datasets(home: Home = None, as_json: AsJson = False) -> None:
-    """List all datasets."""
-    with one_sentence():
-        from tasks.cards import dataset_rows
-
-        rows = dataset_rows(Store.at(home))
-        if as_json:
-            print_json(rows)
-            return
-        print_table(
-            ["dataset", "classes", "ingested", "licence", "title"],
-            [[r["name"], r["classes"], r["fingerprint"], r["license"], r["title"]] for r in rows],
-        )
-
-
-@datasets_app.command("show")
-def show_dataset(name: str, home: Home = None, as_json: AsJson = False) -> None:
-    """Show the card of a dataset, and what ingestion found."""
-    with one_sentence():
-        from tasks.cards import dataset_row
-        from tasks.resolve import dataset_card
-
-        store = Store.at(home)
-        row = dataset_row(store, dataset_card(store, name))
-        if as_json:
-            print_json(row)
-            return
-        card = row.pop("card")
-        known = {**row, **{key: value for key, value in card.items() if key not in row}}
-        for key in ("class_counts", "source"):
-            known.pop(key, None)
-        _print_card(known)
-
-
-@datasets_app.command("ingest")
-def ingest_datasets(
-    dataset_names: Annotated[list[str], typer.Argument(metavar="NAME..")],
-    home: Home = None,
-    as_json: AsJson = False,
-) -> None:
-    """Read, check and store datasets; does nothing where nothing has changed."""
-    with one_sentence():
-        from flows.cli.display import TerminalReporter
-        from tasks.ingest import ingest_dataset
-        from tasks.progress import reporting_to
-        from tasks.resolve import dataset_card
-
-        store = Store.at(home)
-        for name in dataset_names:
-            dataset_card(store, name)
-        with TerminalReporter() as reporter, reporting_to(reporter):
-            done = [ingest_dataset(name, store) for name in dataset_names]
-        for dataset in done:
-            first = dataset.card["quarantined"]["first"]
-            for bad in first if not as_json else ():
-                out.print(
-                    f"quarantined in {dataset.name}: {bad['path']}: {bad['error']}",
-                    markup=False,
-                    soft_wrap=True,
-                )
-        if as_json:
-            print_json([{"dataset": d.name, "fingerprint": d.fingerprint, **d.card} for d in done])
-
-
-@datasets_app.command("add")
-def add_dataset(
-    name: str,
-    path: Annotated[
-        str,
-        typer.Option(
-            help="Folder of class folders, CSV or Parquet, archive, or hf://datasets/owner/name; "
-            "a local path or any URL that fsspec reads."
-        ),
-    ],
-    template: Annotated[
-        str, typer.Option(help="Prompt of a class, {} for its name.")
-    ] = "a photo of a {}.",
-    classes: Annotated[
-        str | None, typer.Option(help="Names in label order; default: what the data says.")
-    ] = None,
-    sha256: Annotated[str | None, typer.Option(help="Digest that an archive must have.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Commit of a hub dataset.")] = None,
-    license: Annotated[str, typer.Option(help="Licence of the images.")] = "",
-    same_names: Annotated[
-        bool, typer.Option("--same-names", help="Two labels may share a name, as in ImageNet.")
-    ] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Change a registered one.")] = False,
-    home: Home = None,
-) -> None:
-    """Register a dataset of your own, without code."""
-    with one_sentence():
-        from data_catalog import DatasetCard, register, source_for
-
-        store = Store.at(home)
-        source = source_for(path, sha256, revision, cache=store.downloads)
-        card = DatasetCard(
-            name=name,
-            source=source,
-            template=template,
-            classes=names(classes),
-            license=license,
-            duplicate_class_names=same_names,
-        )
-        what = source.describe()  # reads it, so what cannot be read is not registered
-        file = register(card, store.cards, replace=replace)
-        out.print(f"registered {name}: {what}", markup=False, soft_wrap=True)
-        out.print(
-            f"card: {file}\nnext: shotboard run --datasets {name}", markup=False, soft_wrap=True
-        )
-
-
-@datasets_app.command("verify")
-def verify_dataset(name: str, home: Home = None, as_json: AsJson = False) -> None:
-    """Recompute the checksum of every stored image."""
-    with one_sentence():
-        from tasks.resolve import dataset_card, ingested
-
-        store = Store.at(home)
-        dataset_card(store, name)
-        dataset = ingested(store, name)
-        if dataset is None:
-            raise ValueError(f"{name} has not been ingested: `shotboard datasets ingest {name}`.")
-        faults = dataset.verify()
-        if as_json:
-            print_json({"dataset": name, "fingerprint": dataset.fingerprint, "faults": faults})
-        else:
-            for fault in faults:
-                out.print(fault, markup=False, soft_wrap=True)
-            out.print(f"{name}: {dataset.rows} images, {len(faults)} faults.")
-        if faults:
-            raise typer.Exit(1)
 
 
 @methods_app.callback(invoke_without_command=True)
@@ -261,18 +109,4 @@ def show_backbone(name: str, as_json: AsJson = False) -> None:
         if as_json:
             print_json(row)
         else:
-            _print_card({**{k: v for k, v in row.items() if k != "card"}, **row["card"]})
-
-
-def _print_card(values: dict[str, Any]) -> None:
-    rows = [[k, _text(v)] for k, v in values.items() if v not in (None, "", [], {}, ())]
-    print_table(["", ""], rows)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{k}: {_text(v)}" for k, v in value.items() if v not in (None, "", []))
-    if isinstance(value, list | tuple):
-        shown = [_text(item) for item in value[:12]]
-        return ", ".join(shown) + (f", .. {len(value)} in all" if len(value) > 12 else "")
-    return str(value)
+            print_card({**{k: v for k, v in row.items() if k != "card"}, **row["card"]})

@@ -42,6 +42,7 @@ def shotboard():
 
     from flows.cli import (
         app,
+        datasets,
         describing,
         listing,
         predicting,
@@ -52,7 +53,7 @@ def shotboard():
     )
 
     # Importing them registers the commands.
-    del describing, listing, predicting, pretraining, reading, running, serving
+    del datasets, describing, listing, predicting, pretraining, reading, running, serving
     runner = CliRunner()
 
     def call(*arguments) -> Answer:
