@@ -18,7 +18,7 @@ from operators.trial import episode_of, unlabelled_of, views_shown
 from operators.views import View
 from tasks.choices import Backbones
 from tasks.data import TrialData
-from tasks.progress import Stage, stage
+from tasks.progress import Stage, reporter, stage
 from tasks.ray_cluster import WorkerPool
 from tasks.store import Store
 from tasks.worker import Context, Encoder
@@ -83,6 +83,9 @@ def encode(
         card: Of the backbone.
         context: Says which backbone, dataset and features folder.
         pool: Workers that encode.
+
+    Raises:
+        OSError: The disk has no room for the features; nothing is encoded then.
     """
     context.features.mkdir(parents=True, exist_ok=True)
     with FileLock(context.features / ".lock"):
@@ -91,7 +94,10 @@ def encode(
             folder = view_folder(context.features, view, context.backbone.precision)
             store = FeatureStore.create(folder, dataset.rows, card.feature_width or 0)
             rows = store.missing(needed)
+            for text in store.repairs:
+                reporter().say(text)
             if len(rows):
+                store.reserve(rows)
                 missing[view] = store, rows
         total = sum(len(rows) for _, rows in missing.values())
         if not total:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tasks.data import TrialData
 
 COMMITS = 2  # trials of a worker that wait for the disk side by side, while it computes the next
-STORES_OPEN = 64  # feature stores that a worker keeps mapped; each is two open files
+STORES_OPEN = 64  # feature stores whose checksums a worker keeps; 9 bytes a row
 
 
 class Encoder(NamedTuple):

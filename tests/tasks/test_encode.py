@@ -1,6 +1,7 @@
 """Which features are encoded: each row once under each view that some trial reads, for all."""
 
 import json
+import logging
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -109,6 +110,22 @@ def test_each_needed_view_of_a_row_is_encoded_once_for_all_trials(place):
     larger = place.plan(COOP, views="bank:4")
     assert place.encode(larger) == len(place.train(larger[0]))
     assert max(place.pool.encoded.values()) == 1
+
+
+def test_a_damaged_feature_is_named_and_encoded_again_and_no_trial_reads_it(place, caplog):
+    specs = place.plan("zero-shot")
+    place.encode(specs)
+    (folder,) = place.context.features.glob("v*")
+    path = folder / "features.npy"
+    whole = np.load(path)
+    path.write_bytes(path.read_bytes()[:-3] + b"???")  # the last row is a test row
+    (done,) = place.worker.compute(specs, place.context)
+    assert "do not match their checksums" in done.error and "Run the suite again" in done.error
+    with caplog.at_level(logging.INFO, "shotboard"):
+        assert place.encode(specs) == 1
+    assert f"1 features in {folder} do not match their checksums" in caplog.text
+    np.testing.assert_allclose(np.load(path), whole, rtol=1e-4, atol=1e-5)
+    assert place.worker.compute(specs, place.context) == [Done(specs[0].trial_id, "")]
 
 
 def test_kept_features_are_those_of_the_view(place):
