@@ -8,7 +8,7 @@ seed: the trials of a cell are what a mean and a standard deviation are taken ov
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -32,6 +32,16 @@ def digest(value: Any) -> str:
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
+
+def template_set(template: str, templates: Sequence[str] = ()) -> str:
+    """Name of the prompts that a dataset's card gives, a digest of their texts.
+
+    Args:
+        template: The prompt of one class, with `{}` for its name.
+        templates: The ensemble; empty for `template` alone.
+    """
+    return f"card-{digest([template, *templates])[:8]}"
 
 
 @dataclass(frozen=True, kw_only=True)

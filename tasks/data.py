@@ -5,7 +5,7 @@ from data_catalog.descriptions import Descriptions
 from operators.episode import Classes
 from operators.methods import Method
 from operators.protocols import Table
-from operators.spec import digest
+from operators.spec import template_set as of_card
 from tasks import resolve
 from tasks.resolve import RequestError
 from tasks.store import Store
@@ -72,7 +72,7 @@ def descriptions_of(store: Store, dataset: "Dataset | Preview") -> Descriptions 
 
 def template_set(dataset: "Dataset | Preview", said: Descriptions | None = None) -> str:
     """Name and digest of all sentences that a trial reads: the card's, and those of `said`."""
-    name = f"card-{digest([dataset.template, *dataset.templates])[:8]}"
+    name = of_card(dataset.template, dataset.templates)
     return name if said is None else f"{name}{DESCRIBED}{said.digest(dataset.classes)[:8]}"
 
 

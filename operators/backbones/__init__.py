@@ -61,7 +61,8 @@ class BackboneReference(NamedTuple):
     """Which backbone a name stands for, before anything of it is read.
 
     Attributes:
-        name: As it stands on the board: the known name, the hub id, or the folder's own name.
+        name: As it stands on the board: the known name, the hub id, or the folder's own name,
+            after that of the folder round it where it is also a known one.
         family: Key of `FAMILIES`; empty for a folder or hub id, whose configuration says it.
         location: Folder or hub id.
         precision: Key of `PRECISIONS`: of the frozen weights, once they are loaded, and of the
@@ -114,7 +115,11 @@ def reference(text: str) -> BackboneReference:
         raise LookupError(f"no backbone is called {text!r}.")
     folder = Path(text).expanduser()
     if folder.is_dir():
-        return BackboneReference(folder.resolve().name, "", str(folder.resolve()))
+        folder = folder.resolve()
+        # A folder may be called like the weights that everybody knows and hold others, and rows
+        # of the board are told apart by name.
+        name = f"{folder.parent.name}/{folder.name}" if folder.name in BACKBONES else folder.name
+        return BackboneReference(name, "", str(folder))
     return BackboneReference(text, "", text)
 
 

@@ -8,10 +8,15 @@ from pathlib import Path
 import pyarrow as pa
 
 from operators.board.connection import Connection, insert, transaction
-from operators.board.published import checked
+from operators.board.published import checked, template_sets
 
 _HERE = Path(__file__).parent
-_SHIPPED = ("reference_averages", "reference_names", "t_values")  # tables that come as CSV
+_SHIPPED = (  # tables that come as CSV
+    "reference_averages",
+    "reference_datasets",
+    "reference_names",
+    "t_values",
+)
 _SHAPING = ("rows.py", "published.py")  # code that shapes what tables hold
 
 TABLES = (
@@ -24,6 +29,7 @@ TABLES = (
     "runs",
     "run_trials",
     "reference_results",
+    "reference_templates",
     *_SHIPPED,
 )
 VIEWS = (  # each may read those before it
@@ -74,14 +80,18 @@ def create(connection: Connection) -> None:
             insert(connection, name, pa.Table.from_pylist(_read_csv(name)))
         published = checked(_read_csv("reference_results"), _read_csv("reference_averages"))
         insert(connection, "reference_results", pa.Table.from_pylist(published))
+        methods = dict.fromkeys(row["method"] for row in published)
+        prompts = template_sets(_read_csv("reference_templates"), methods)
+        insert(connection, "reference_templates", pa.Table.from_pylist(prompts))
         for comment in _comments(connection):
             connection.execute(comment)
         connection.execute("INSERT INTO schema_version VALUES (?)", [current_version()])
 
 
-def _read_csv(name: str) -> list[dict[str, str]]:
+def _read_csv(name: str) -> list[dict[str, str | None]]:
+    """Rows of a file beside this one; an empty field is None."""
     with (_HERE / f"{name}.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        return [{key: value or None for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 def _comments(connection: Connection) -> Iterator[str]:
@@ -96,7 +106,7 @@ def _comments(connection: Connection) -> Iterator[str]:
         if text:
             yield f'COMMENT ON COLUMN {relation}."{column}" IS {_quoted(text)}'
     for name in (*TABLES, *VIEWS):
-        text = texts.get((name, ""))
+        text = texts.get((name, None))
         if text:
             kind = "VIEW" if name in VIEWS else "TABLE"
             yield f"COMMENT ON {kind} {name} IS {_quoted(text)}"

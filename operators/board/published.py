@@ -1,4 +1,4 @@
-"""Published numbers: whether those that follow from others do.
+"""Published numbers as the board keeps them: with what can be computed from them.
 
 A harmonic mean follows from the base and new accuracy printed beside it, and an average from the
 numbers of its data sets, where the same source prints them. Tables hold slips of the pen and rows
@@ -6,7 +6,10 @@ of older versions, so each is computed again and what disagrees is noted, never 
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import product
 from typing import Any
+
+from operators.spec import template_set
 
 # The published codes print accuracies in per cent with one decimal and average what they have
 # printed, so a number behind a published one is known to 0.05 of a per cent; the two that are
@@ -44,6 +47,31 @@ def checked(
         if row["derived"] is not None:
             row["consistent"] = abs(row["value"] - row["derived"]) <= TOLERANCE
             row["note"] = None if row["consistent"] else f"{said} {row['derived']:.4f}"
+    return rows
+
+
+def template_sets(
+    prompts: Iterable[Mapping[str, Any]], methods: Iterable[str]
+) -> list[dict[str, Any]]:
+    """Which template sets of trials have the prompts of a published method, data set by data set.
+
+    Args:
+        prompts: Rows of reference_templates.csv. A `method` of None stands for all that have no
+            row of their own on that data set; a `template` of None for prompts that are not known.
+        methods: Every published method.
+
+    Returns:
+        A row for each form that a card may give a prompt, as its template or as an ensemble of
+        one; `template_set` is None where the prompts are not known.
+    """
+    known = {(row["method"], row["dataset"]): row["template"] for row in prompts}
+    datasets = [dataset for method, dataset in known if method is None]
+    rows = []
+    for method, dataset in product(methods, datasets):
+        template = known.get((method, dataset), known[None, dataset])
+        forms = [template_set(template, kept) for kept in ((), (template,))] if template else [None]
+        row = {"method": method, "dataset": dataset, "template": template}
+        rows += [{**row, "template_set": form} for form in forms]
     return rows
 
 

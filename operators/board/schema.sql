@@ -2,6 +2,19 @@
 -- What each column means is in columns.csv, from where it becomes the column's comment.
 -- Nothing is indexed: the builder keeps ids unique, and DuckDB's scans need no help.
 
+-- The harmonic mean of two accuracies, 0 where both are.
+CREATE MACRO harmonic(base, new) AS
+    CASE WHEN base + new > 0 THEN 2 * base * new / (base + new) ELSE 0 END;
+
+-- Half of the 95 % interval of a mean over seeds. Seeds that all say the same, as one seed alone,
+-- tell nothing of how far the next would be off: that is no certainty, and the answer is NULL.
+CREATE MACRO seeds_half(std, n, t) AS CASE WHEN std > 1e-12 THEN t * std / sqrt(n) END;
+
+-- Variance of a share of n test images by Agresti and Coull, which is never 0: an image more or
+-- less is possible also where all of them are right. It adds up over data sets.
+CREATE MACRO images_variance(share, n) AS
+    (share * n + 2) / (n + 4) * (1 - (share * n + 2) / (n + 4)) / (n + 4);
+
 CREATE TABLE schema_version (version VARCHAR);
 
 CREATE TABLE trials (
@@ -142,6 +155,15 @@ CREATE TABLE reference_results (
 
 CREATE TABLE reference_averages (average VARCHAR, dataset VARCHAR);
 
-CREATE TABLE reference_names (kind VARCHAR, ours VARCHAR, published VARCHAR);
+CREATE TABLE reference_datasets (dataset VARCHAR, split VARCHAR, test_rows BIGINT);
+
+CREATE TABLE reference_templates (
+    method VARCHAR,
+    dataset VARCHAR,
+    template VARCHAR,
+    template_set VARCHAR
+);
+
+CREATE TABLE reference_names (kind VARCHAR, ours VARCHAR, published VARCHAR, note VARCHAR);
 
 CREATE TABLE t_values (df INTEGER, t DOUBLE);

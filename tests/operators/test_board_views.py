@@ -1,7 +1,4 @@
-import itertools
-import json
 import math
-import shutil
 
 import duckdb
 import numpy as np
@@ -13,97 +10,13 @@ from operators.board import (
     VIEWS,
     audit,
     completed_rows,
-    create,
     failed_row,
     fill,
     run_row,
 )
-from operators.results import Cost, Metric, Provenance, TrialResult
-from operators.spec import TrialSpec
+from operators.results import Metric
 
 SEEDS = (1, 2, 3)
-
-
-def spec(**changes):
-    values = {
-        "method": "coop",
-        "method_revision": 1,
-        "hyperparameters": {"n_context": 4},
-        "backbone": "openai/clip-vit-base-patch16",
-        "backbone_fingerprint": "b0",
-        "dataset": "dtd",
-        "dataset_fingerprint": "d0",
-        "protocol": "few_shot",
-        "shots": 4,
-        "seed": 1,
-    }
-    return TrialSpec(**{**values, **changes})
-
-
-def trial(
-    accuracies,
-    *,
-    started_at="2026-01-01T00:00:00+00:00",
-    cost=1.0,
-    flops=(10, 90),
-    extra=(),
-    **changes,
-):
-    """The rows of one trial."""
-    values = trial_file(accuracies, started_at, cost, flops, extra, **changes)
-    return completed_rows(values, trial_id=values["trial_id"])
-
-
-def trial_file(accuracies, started_at, cost, flops, extra=(), **changes):
-    """What its `trial.json` holds."""
-    one = spec(**changes)
-    result = TrialResult(
-        spec=one,
-        metrics=(*(Metric(split, "accuracy", a, 10) for split, a in accuracies.items()), *extra),
-        cost=Cost(
-            tune_seconds=cost,
-            evaluate_seconds=cost / 2,
-            peak_memory_bytes=100,
-            trainable_parameters=8,
-            steps=5,
-            tune_flops=flops[0],
-            plain_tune_flops=flops[1],
-        ),
-        provenance=Provenance(started_at=started_at, device="cpu", torch_version="2.13.0"),
-        episode_fingerprint=f"{one.dataset}-{one.shots}-{one.seed}",
-    )
-    return json.loads(json.dumps(result.to_json()))
-
-
-def cell(values, *, split="all", **changes):
-    return [
-        trial({split: v}, seed=s, **changes)
-        for s, v in zip(itertools.count(1), values, strict=False)
-    ]
-
-
-@pytest.fixture(scope="module")
-def empty_board(tmp_path_factory):
-    path = tmp_path_factory.mktemp("board") / "empty.duckdb"
-    with duckdb.connect(path) as opened:
-        create(opened)
-    return path
-
-
-@pytest.fixture
-def connection(empty_board, tmp_path):
-    with duckdb.connect(shutil.copyfile(empty_board, tmp_path / "board.duckdb")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def rows(connection):
-    def read(view, where="true"):
-        cursor = connection.execute(f"SELECT * FROM {view} WHERE {where}")
-        names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-    return read
 
 
 def test_an_empty_board_has_every_table_and_view(connection, rows):
@@ -145,7 +58,7 @@ def test_t_values_are_students(connection):
         assert t == pytest.approx(stats.t.ppf(0.975, df), rel=1e-12)
 
 
-def test_leaderboard_has_mean_deviation_and_interval_of_the_seeds(connection, rows):
+def test_leaderboard_has_mean_deviation_and_interval_of_the_seeds(connection, rows, cell):
     values = [0.61, 0.64, 0.72]
     fill(connection, results=cell(values))
     (row,) = rows("leaderboard")
@@ -156,14 +69,14 @@ def test_leaderboard_has_mean_deviation_and_interval_of_the_seeds(connection, ro
     assert (row["ci95_low"], row["ci95_high"]) == pytest.approx((low, high))
 
 
-def test_one_seed_has_no_deviation_and_no_interval(connection, rows):
+def test_one_seed_has_no_deviation_and_no_interval(connection, rows, cell):
     fill(connection, results=cell([0.5]))
     (row,) = rows("leaderboard")
     assert (row["mean"], row["n"]) == (0.5, 1)
     assert row["std"] is row["ci95_low"] is row["ci95_high"] is None
 
 
-def test_trials_that_differ_in_more_than_the_seed_are_not_averaged(connection, rows):
+def test_trials_that_differ_in_more_than_the_seed_are_not_averaged(connection, rows, cell):
     results = cell([0.5, 0.6]) + cell([0.8, 0.9], hyperparameters={"n_context": 16})
     fill(connection, results=results, variant=lambda s: f"ctx{s.hyperparameters['n_context']}")
     assert [(r["variant"], round(r["mean"], 6), r["rank"]) for r in rows("leaderboard")] == [
@@ -172,19 +85,19 @@ def test_trials_that_differ_in_more_than_the_seed_are_not_averaged(connection, r
     ]
 
 
-def test_a_variant_may_come_from_a_mapping_of_cells(connection, rows):
+def test_a_variant_may_come_from_a_mapping_of_cells(connection, rows, cell, spec):
     fill(connection, results=cell([0.5]), variant={spec().cell_id: "plain"})
     assert rows("leaderboard")[0]["variant"] == "plain"
     fill(connection)
     assert rows("trials")[0]["variant"] == ""
 
 
-def test_equal_means_share_a_rank(connection, rows):
+def test_equal_means_share_a_rank(connection, rows, cell):
     fill(connection, results=cell([0.5]) + cell([0.5], method="b") + cell([0.4], method="c"))
     assert [r["rank"] for r in rows("leaderboard")] == [1, 1, 3]
 
 
-def test_a_low_calibration_error_ranks_first(connection, rows):
+def test_a_low_calibration_error_ranks_first(connection, rows, trial):
     results = [
         trial({"all": 0.5}, method=m, extra=(Metric("all", "ece", e, 10),))
         for m, e in (("sure", 0.3), ("humble", 0.1))
@@ -193,12 +106,14 @@ def test_a_low_calibration_error_ranks_first(connection, rows):
     assert [r["method"] for r in rows("leaderboard", "metric = 'ece'")] == ["humble", "sure"]
 
 
-def test_scores_on_a_part_of_the_test_rows_are_ranked_apart(connection, rows):
+def test_scores_on_a_part_of_the_test_rows_are_ranked_apart(connection, rows, cell):
     fill(connection, results=cell([0.5]) + cell([0.9], method="b", test_rows_per_class=5))
     assert [r["rank"] for r in rows("leaderboard")] == [1, 1]
 
 
-def test_a_number_that_is_none_leaves_its_cell_without_a_mean_and_ranks_last(connection, rows):
+def test_a_number_that_is_none_leaves_its_cell_without_a_mean_and_ranks_last(
+    connection, rows, trial, cell
+):
     results = [
         trial({"all": 0.5}, seed=s, extra=(Metric("all", "ece", v, 10),))
         for s, v in ((1, 0.2), (2, math.nan))
@@ -208,7 +123,7 @@ def test_a_number_that_is_none_leaves_its_cell_without_a_mean_and_ranks_last(con
     assert row["mean"] is row["std"] is None
 
 
-def test_harmonic_means_come_in_both_conventions(connection, rows):
+def test_harmonic_means_come_in_both_conventions(connection, rows, trial):
     pairs = {"dtd": [(0.8, 0.6), (0.7, 0.5)], "eurosat": [(0.9, 0.4), (0.95, 0.7)]}
     fill(
         connection,
@@ -240,7 +155,7 @@ def test_harmonic_means_come_in_both_conventions(connection, rows):
     assert average["h_std"] == pytest.approx(each.mean(axis=0).std(ddof=1))
 
 
-def test_an_average_takes_the_latest_of_two_revisions(connection, rows):
+def test_an_average_takes_the_latest_of_two_revisions(connection, rows, trial):
     old, new = (
         trial(
             {"base": v, "new": v},
@@ -256,14 +171,14 @@ def test_an_average_takes_the_latest_of_two_revisions(connection, rows):
     assert len(rows("base_to_new")) == 3
 
 
-def test_an_average_says_how_many_seeds_all_its_datasets_have(connection, rows):
+def test_an_average_says_how_many_seeds_all_its_datasets_have(connection, rows, cell):
     fill(connection, results=cell([0.5, 0.6, 0.7]) + cell([0.3], dataset="eurosat"))
     (average,) = rows("few_shot_curves", "dataset = 'AVERAGE'")
     assert (average["n"], average["std"], average["datasets"]) == (1, None, 2)
     assert average["mean"] == pytest.approx((0.6 + 0.3) / 2)
 
 
-def test_a_method_that_reads_no_images_starts_the_curve_at_shots_zero(connection, rows):
+def test_a_method_that_reads_no_images_starts_the_curve_at_shots_zero(connection, rows, cell):
     results = cell([0.4], method="zero_shot", shots=0) + cell([0.5]) + cell([0.6], shots=8)
     fill(connection, results=results)
     curve = rows("few_shot_curves", "dataset = 'dtd'")
@@ -275,7 +190,7 @@ def test_a_method_that_reads_no_images_starts_the_curve_at_shots_zero(connection
 
 
 @pytest.mark.parametrize("protocol", ["cross_dataset", "domain_generalization"])
-def test_transfer_is_averaged_over_targets_without_the_source(connection, rows, protocol):
+def test_transfer_is_averaged_over_targets_without_the_source(connection, rows, protocol, trial):
     fill(
         connection,
         results=[
@@ -293,7 +208,7 @@ def test_transfer_is_averaged_over_targets_without_the_source(connection, rows, 
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 10, 31])
-def test_significance_is_the_paired_t_test(connection, rows, n):
+def test_significance_is_the_paired_t_test(connection, rows, n, cell):
     generator = np.random.default_rng(n)
     a = generator.uniform(0.5, 0.8, n)
     b = a - generator.uniform(-0.02, 0.06, n)
@@ -309,14 +224,14 @@ def test_significance_is_the_paired_t_test(connection, rows, n):
     assert (mirror["difference"], mirror["p"]) == pytest.approx((-row["difference"], row["p"]))
 
 
-def test_significance_pairs_only_the_same_episodes(connection, rows):
+def test_significance_pairs_only_the_same_episodes(connection, rows, cell):
     fill(connection, results=cell([0.5, 0.6, 0.7]) + cell([0.4, 0.3], method="maple"))
     assert {r["n"] for r in rows("significance")} == {2}
     fill(connection, results=cell([0.9], method="other", dataset_fingerprint="d1"))
     assert not rows("significance", "method_a = 'other'")
 
 
-def test_a_zero_shot_cell_is_compared_with_every_seed(connection, rows):
+def test_a_zero_shot_cell_is_compared_with_every_seed(connection, rows, cell):
     values = [0.5, 0.6, 0.7]
     fill(connection, results=cell(values) + cell([0.4], method="zero_shot", shots=0))
     (row,) = rows("significance", "method_a = 'coop'")
@@ -325,47 +240,21 @@ def test_a_zero_shot_cell_is_compared_with_every_seed(connection, rows):
     assert (row["difference"], row["p"]) == pytest.approx((0.2, test.pvalue))
 
 
-def test_differences_without_spread_have_no_p_unless_they_are_zero(connection, rows):
+def test_differences_without_spread_have_no_p_unless_they_are_zero(connection, rows, cell):
     results = cell([0.5, 0.6]) + cell([0.5, 0.6], method="same") + cell([0.4, 0.5], method="lower")
     fill(connection, results=results)
     found = {r["method_b"]: r["p"] for r in rows("significance", "method_a = 'coop'")}
     assert found == {"same": 1.0, "lower": None}
 
 
-def test_reproduction_sets_ours_beside_the_published_number(connection, rows):
-    results = [
-        trial({"base": b, "new": n}, protocol="base_to_new", shots=16, seed=s, dataset="eurosat")
-        for s, (b, n) in enumerate([(0.91, 0.5), (0.93, 0.6)])
-    ]
-    fill(connection, results=results)
-    found = rows("reproduction", "published_method = 'CoOp' AND split = 'base'")
-    published = connection.execute(
-        "SELECT value FROM reference_results WHERE method = 'CoOp' AND dataset = 'EuroSAT' "
-        "AND protocol = 'base_to_new' AND split = 'base'"
-    ).fetchall()
-    assert sorted(r["published"] for r in found) == sorted(value for (value,) in published)
-    row = found[0]
-    assert row["difference"] == pytest.approx(0.92 - row["published"])
-    assert row["within_ci95"] == (row["ci95_low"] <= row["published"] <= row["ci95_high"])
-    assert {r["split"] for r in rows("reproduction")} == {"base", "new", "HM"}
-
-
-def test_every_published_name_that_we_map_is_in_the_references(connection):
-    lost = connection.execute(
-        "SELECT kind, published FROM reference_names WHERE published NOT IN ("
-        "SELECT unnest([method, dataset, backbone]) FROM reference_results)"
-    ).fetchall()
-    assert lost == []
-
-
-def test_cost_is_averaged_over_seeds(connection, rows):
+def test_cost_is_averaged_over_seeds(connection, rows, trial):
     fill(connection, results=[trial({"all": 0.5}, seed=s, cost=float(s)) for s in SEEDS])
     (row,) = rows("cost")
     assert (row["accuracy"], row["tune_seconds"], row["evaluate_seconds"]) == (0.5, 2.0, 1.0)
     assert (row["peak_memory_bytes"], row["trainable_parameters"], row["steps"]) == (100, 8, 5)
 
 
-def test_operations_are_averaged_beside_how_many_were_saved(connection, rows):
+def test_operations_are_averaged_beside_how_many_were_saved(connection, rows, trial):
     counts = [(10**12, 9 * 10**12), (3 * 10**12, 11 * 10**12)]
     results = [trial({"all": 0.5}, seed=s, flops=c) for s, c in enumerate(counts)]
     results.append(trial({"all": 0.5}, method="linear-probe", flops=(0, 0)))
@@ -378,8 +267,8 @@ def test_operations_are_averaged_beside_how_many_were_saved(connection, rows):
     assert (probe["tune_flops"], probe["times_fewer_flops"]) == (0, None)
 
 
-def test_a_trial_from_before_operations_were_counted_is_read(connection, rows):
-    values = trial_file({"all": 0.5}, "2026-01-01T00:00:00+00:00", 1.0, (10, 90))
+def test_a_trial_from_before_operations_were_counted_is_read(connection, rows, trial_file):
+    values = trial_file({"all": 0.5})
     del values["cost"]["tune_flops"], values["cost"]["plain_tune_flops"]
     fill(connection, results=[completed_rows(values, trial_id=values["trial_id"])])
     (row,) = rows("trials")
@@ -388,14 +277,14 @@ def test_a_trial_from_before_operations_were_counted_is_read(connection, rows):
     assert row["tune_flops"] is row["times_fewer_flops"] is None
 
 
-def test_operations_that_are_no_whole_number_are_refused():
-    values = trial_file({"all": 0.5}, "2026-01-01T00:00:00+00:00", 1.0, (10, 90))
+def test_operations_that_are_no_whole_number_are_refused(trial_file):
+    values = trial_file({"all": 0.5})
     values["cost"]["tune_flops"] = "many"
     with pytest.raises(ValueError, match="many"):
         completed_rows(values, trial_id=values["trial_id"])
 
 
-def test_nightly_changes_say_what_moved_came_and_went(connection, rows):
+def test_nightly_changes_say_what_moved_came_and_went(connection, rows, trial):
     same, gone, come = (trial({"all": 0.5}, method=m) for m in ("same", "gone", "come"))
     before = trial({"all": 0.5}, method="moved")
     after = trial({"all": 0.6}, method="moved", method_revision=2)
@@ -429,7 +318,7 @@ def test_nightly_changes_say_what_moved_came_and_went(connection, rows):
     assert found["same"]["cause"] is None
 
 
-def test_a_suite_that_ran_once_has_no_changes(connection, rows):
+def test_a_suite_that_ran_once_has_no_changes(connection, rows, trial):
     one = trial({"all": 0.5})
     moment = "2026-01-01T00:00:00"
     values = {"run_id": "r", "suite": "s", "started_at": moment, "finished_at": moment}
@@ -437,7 +326,7 @@ def test_a_suite_that_ran_once_has_no_changes(connection, rows):
     assert rows("nightly_changes") == []
 
 
-def test_a_failed_trial_shows_its_error_until_it_completes(connection, rows):
+def test_a_failed_trial_shows_its_error_until_it_completes(connection, rows, cell, spec):
     failure = {"spec": spec().to_json(), "error": "out of memory", "failed_at": "2026-01-01T00:00"}
     row = failed_row(failure, trial_id=spec().trial_id)
     fill(connection, failures=[row])
@@ -450,14 +339,14 @@ def test_a_failed_trial_shows_its_error_until_it_completes(connection, rows):
     assert (completed["status"], completed["error"]) == ("completed", None)
 
 
-def test_filling_twice_changes_nothing(connection, rows):
+def test_filling_twice_changes_nothing(connection, rows, cell):
     fill(connection, results=cell([0.5, 0.6]))
     once = rows("trials"), rows("metrics")
     fill(connection, results=cell([0.5, 0.6]))
     assert (rows("trials"), rows("metrics")) == once
 
 
-def test_a_failing_fill_changes_nothing(connection, rows, tmp_path):
+def test_a_failing_fill_changes_nothing(connection, rows, tmp_path, cell):
     fill(connection, results=cell([0.5]))
     with pytest.raises(duckdb.Error):
         fill(connection, results=cell([0.7]), predictions=[tmp_path / "x" / "predictions.parquet"])
@@ -472,7 +361,7 @@ def test_cards_accept_missing_keys_and_refuse_unknown_ones(connection, rows):
         fill(connection, methods=[{"method": "coop", "titel": "CoOp"}])
 
 
-def test_a_receipt_names_the_mlflow_run_of_its_trials(connection, rows):
+def test_a_receipt_names_the_mlflow_run_of_its_trials(connection, rows, cell):
     (one,) = cell([0.5])
     receipts = [{"mlflow_run_id": "m1", "trial_ids": [one.trial_id]}]
     fill(connection, results=[one], published=receipts)
@@ -497,18 +386,18 @@ def test_a_value_that_does_not_fit_its_column_is_refused(changes, reason):
         run_row({**values, **changes})
 
 
-def test_an_error_of_any_text_can_be_shown(connection, rows):
+def test_an_error_of_any_text_can_be_shown(connection, rows, spec):
     failure = {"spec": spec().to_json(), "error": "no file \udce9.jpg"}
     fill(connection, failures=[failed_row(failure, trial_id=spec().trial_id)])
     assert rows("trials")[0]["error"] == "no file ?.jpg"
 
 
-def test_a_metric_that_is_there_twice_is_refused():
+def test_a_metric_that_is_there_twice_is_refused(trial):
     with pytest.raises(ValueError, match="accuracy of all is there more than once"):
         trial({"all": 0.5}, extra=(Metric("all", "accuracy", 0.6, 10),))
 
 
-def test_a_run_of_a_part_of_a_suite_makes_nothing_vanish(connection, rows):
+def test_a_run_of_a_part_of_a_suite_makes_nothing_vanish(connection, rows, trial):
     one, other = trial({"all": 0.5}, method="one"), trial({"all": 0.5}, method="other")
     whole = [one.trial_id, other.trial_id]
     runs = [("r1", whole, False), ("r2", whole, False), ("r3", [one.trial_id], True)]
