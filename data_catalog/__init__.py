@@ -18,6 +18,7 @@ from data_catalog.datasets import (
     world_scenes,
 )
 from data_catalog.ingestion import IngestionError, ingest
+from data_catalog.labels import check_classes
 from data_catalog.registry import read_cards, write_card
 from data_catalog.sources import (
     SOURCES,
@@ -78,6 +79,7 @@ __all__ = [
     "Source",
     "SourceError",
     "SourceUnavailable",
+    "check_classes",
     "current",
     "ingest",
     "register",

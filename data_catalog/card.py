@@ -1,8 +1,10 @@
 """The card of a dataset: what is known of it before anything is read."""
 
 import hashlib
+import html
 import json
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
@@ -149,6 +151,17 @@ class DatasetCard:
         return cls(**values)
 
 
+def prompt_key(name: str) -> str:
+    """What tells a class name from others once it stands in a prompt.
+
+    Tokenizers read text in lower case and composed letters, blanks as one and entities of HTML as
+    their characters; cards read underscores as blanks. Two names of one key are one prompt.
+    """
+    text = unicodedata.normalize("NFC", html.unescape(html.unescape(name)))
+    seen = "".join(each for each in text if unicodedata.category(each) != "Cf")
+    return " ".join(DatasetCard.prompt_names([seen])[0].casefold().split())
+
+
 def check_class_names(dataset: str, classes: Sequence[str], *, duplicates: bool) -> None:
     """Refuses empty names, fewer than two classes, and repetition that is not declared.
 
@@ -167,8 +180,40 @@ def check_class_names(dataset: str, classes: Sequence[str], *, duplicates: bool)
         if first.setdefault(name, label) != label and not duplicates:
             raise ValueError(
                 f"{dataset}: class name {name!r} is used by labels {first[name]} and {label}. "
-                "Tell them apart, or declare duplicate_class_names: true if the dataset means it."
+                "Tell them apart, or declare duplicate_class_names: true if the dataset means it "
+                "(--same-names)."
             )
+
+
+def check_prompts(dataset: str, classes: Sequence[str], *, duplicates: bool) -> None:
+    """Refuses names that are spelled apart and make one prompt, and names of several lines.
+
+    Raises:
+        ValueError: As said; the message has both spellings.
+    """
+    first: dict[str, int] = {}
+    for label, name in enumerate(classes):
+        if any(each in name for each in "\n\r\0"):
+            raise ValueError(
+                f"{dataset}: the name of class {label}, {name!r}, holds a line break. Look for a "
+                "quote that is never closed, or name the class."
+            )
+        earlier = first.setdefault(prompt_key(name), label)
+        if earlier == label or classes[earlier] == name or duplicates:
+            continue
+        raise ValueError(
+            f"{dataset}: class names {ascii_if_alike(classes[earlier], name)} are spelled apart, "
+            "but make the same prompt: case, blanks, underscores and the way letters are composed "
+            "do not count. Rename one; if they are one class, give the class names once "
+            "(--classes); if not, declare duplicate_class_names: true (--same-names)."
+        )
+
+
+def ascii_if_alike(*names: str) -> str:
+    """Names in quotes, joined by `and`; with escapes where they would look the same."""
+    composed = {unicodedata.normalize("NFKC", name).strip() for name in names}
+    alike = len(composed) < len(names)
+    return " and ".join(ascii(name) if alike else repr(name) for name in names)
 
 
 def _check_template(dataset: str, template: str) -> None:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from data_catalog.card import DatasetCard
+from data_catalog.card import DatasetCard, check_prompts
 from data_catalog.dataset import (
     CARD,
     CURRENT,
@@ -26,17 +26,27 @@ from data_catalog.dataset import (
     read_receipt,
     start_fingerprint,
 )
-from data_catalog.decoding import check_images
+from data_catalog.decoding import check_images, needs_eight_bits
+from data_catalog.doubts import doubts
 from data_catalog.labels import Labelling, resolve_labels
+from data_catalog.reasons import counted, kind_of, remedies
 from data_catalog.sources import SourceError
 from data_catalog.splits import SPLITS, TRAIN, Assignment, assign_splits
 from data_catalog.wording import plural, some
-from data_catalog.writing import Kept, Spool, commit, write_data, write_json, write_quarantine
+from data_catalog.writing import (
+    GROUP_ROWS,
+    Kept,
+    Spool,
+    commit,
+    write_data,
+    write_json,
+    write_quarantine,
+)
 
-INGESTION_VERSION = 1  # moves when the same source would give another dataset
+INGESTION_VERSION = 2  # moves when the same source would give another dataset
 DRAFT = ".draft-"
 STALE_SECONDS = 24 * 3600
-_LISTED = 20  # quarantined images named in card.json; quarantine.parquet has all
+_LISTED = 20  # images of a kind named in card.json; quarantine.parquet has all set aside
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +78,7 @@ def ingest(
             counts that differ from those of the card.
     """
     receipt: dict[str, Any] = {"card": card.digest(), "version": INGESTION_VERSION}
-    before = read_receipt(folder) or {}
+    before = _carried_over(read_receipt(folder) or {}, card, folder)
     unchanged = receipt.items() <= before.items()
     try:
         receipt["signature"] = card.source.signature()
@@ -98,6 +108,28 @@ def ingest(
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return Dataset.open(folder / fingerprint)
+
+
+def _carried_over(receipt: dict[str, Any], card: DatasetCard, folder: Path) -> dict[str, Any]:
+    """Raises the version of a receipt where version 2 would give the same dataset.
+
+    Version 1 stored deep images as they were, which are read wrongly, and took class names that
+    make one prompt for two. All else is as it was, so that its datasets keep their fingerprint.
+    """
+    if receipt.get("version") != 1:
+        return receipt
+    dataset = Dataset.open(folder / receipt["fingerprint"])
+    try:
+        check_prompts(card.name, dataset.classes, duplicates=card.duplicate_class_names)
+    except ValueError:
+        return receipt
+    for start in range(0, dataset.rows, GROUP_ROWS):
+        rows = range(start, min(start + GROUP_ROWS, dataset.rows))
+        if any(needs_eight_bits(image) for image in dataset.images(rows)):
+            return receipt
+    receipt = {**receipt, "version": INGESTION_VERSION}
+    write_json(folder / CURRENT, receipt)
+    return receipt
 
 
 def _fill(
@@ -162,11 +194,12 @@ def _check_corrupt(card: DatasetCard, kept: int, quarantine: Sequence[dict[str, 
     if not total:
         raise IngestionError(f"{card.name}: the source holds no images. Check what it names.")
     if count / total > card.max_corrupt_share or not kept:
-        listed = some((f"{row['path']} ({row['error']})" for row in quarantine), 3)
+        errors = [row["error"] for row in quarantine]
+        listed = counted((row["path"], row["error"]) for row in quarantine)
         raise IngestionError(
             f"{card.name}: {count:,} of {plural(total, 'image')} ({count / total:.0%}) cannot be "
-            f"decoded, above max_corrupt_share={card.max_corrupt_share:g}: {listed}. Fetch the "
-            "data again, or raise max_corrupt_share in the card."
+            f"used, above max_corrupt_share={card.max_corrupt_share:g}: {listed}. "
+            f"{remedies(errors)} Or raise max_corrupt_share in the card."
         )
 
 
@@ -186,7 +219,8 @@ def _report(
         digest.update(fingerprint_line(values[name] for name in FINGERPRINTED))
     counts = Counter(zip(splits, labels, strict=True))
     class_labels = range(len(labelling.classes))
-    return {
+    constant = [row.path for row in kept if row.constant]
+    report: dict[str, Any] = {
         "fingerprint": digest.hexdigest()[:16],
         "classes": list(labelling.classes),
         "rows": len(kept),
@@ -198,8 +232,11 @@ def _report(
         "quarantined": {
             "count": len(quarantine),
             "share": len(quarantine) / (len(kept) + len(quarantine)),
+            "kinds": dict(Counter(kind_of(row["error"]) for row in quarantine)),
             "first": [{"path": row["path"], "error": row["error"]} for row in quarantine[:_LISTED]],
         },
+        "constant_images": {"count": len(constant), "first": constant[:_LISTED]},
+        "rescaled_images": dict(Counter(row.rescaled for row in kept if row.rescaled)),
         "duplicates": _duplicates([row.sha256 for row in kept], labels, splits),
         "split_rule": assignment.rule,
         "label_rule": labelling.rule,
@@ -208,6 +245,7 @@ def _report(
         "ingestion_version": INGESTION_VERSION,
         "ingested_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    return {**report, "doubts": doubts(report)}
 
 
 def _duplicates(

@@ -1,10 +1,18 @@
 """From the labels and class names of a source to one label a row and one name a label."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from data_catalog.card import DatasetCard, check_class_names
+from data_catalog.card import (
+    DatasetCard,
+    ascii_if_alike,
+    check_class_names,
+    check_prompts,
+    prompt_key,
+)
+from data_catalog.sources.base import Labelled
 from data_catalog.wording import did_you_mean, some
 
 _WORDNET_ID = re.compile(r"n\d{8}")
@@ -44,8 +52,8 @@ def resolve_labels(
         paths: Path of each row, for errors.
 
     Raises:
-        ValueError: A row has neither label nor name, one label has two names, a label has
-            none, or labels and names do not fit the card.
+        ValueError: Two names make one prompt, a row has neither label nor name, one label has
+            two names, a label has none, or labels and names do not fit the card.
     """
     bare = [
         path
@@ -57,11 +65,45 @@ def resolve_labels(
             f"{len(bare):,} of {len(paths):,} rows have no label: {some(bare, 3)}. Label them, or "
             "leave them out of the source."
         )
+    if card.classes is not None:
+        check_prompts(card.name, card.classes, duplicates=card.duplicate_class_names)
     if any(label is None for label in labels):
         if any(name is None for name in names):
             raise ValueError("some rows have only a label and others only a class name. Give one.")
         return _by_name(card, [name for name in names if name is not None])
     return _by_label(card, [label for label in labels if label is not None], names)
+
+
+def check_classes(card: DatasetCard) -> None:
+    """Refuses a card whose classes do not fit its source, before any image is read.
+
+    Rows without a label are left to ingestion, which names them; so is a source that says what
+    its images show only as it reads them.
+
+    Raises:
+        ValueError: As `resolve_labels`, or the card names a class that no row shows.
+        SourceError: The source is missing or malformed.
+    """
+    if not isinstance(card.source, Labelled):
+        return
+    counts = Counter(card.source.labelled())
+    kinds = [
+        (label, name)
+        for label, name in counts
+        if (label >= 0 if label is not None else (name or "").strip())
+    ]
+    if not kinds:
+        return
+    labels, names = zip(*kinds, strict=True)
+    found = resolve_labels(card, labels, names, [""] * len(kinds))
+    shown = set(found.labels)
+    bare = [name for label, name in enumerate(found.classes) if label not in shown]
+    if bare:
+        raise ValueError(
+            f"{card.name}: {len(found.classes)} classes are named, and the data shows {len(shown)} "
+            f"of them: no row is {some(map(repr, bare))}. Name the classes of the data, in label "
+            "order; a name with a comma is put in quotes."
+        )
 
 
 def _by_label(card: DatasetCard, labels: Sequence[int], names: Sequence[str | None]) -> Labelling:
@@ -82,7 +124,7 @@ def _by_label(card: DatasetCard, labels: Sequence[int], names: Sequence[str | No
                 "`classes` in the card, in label order, or a class_name column."
             )
         classes = tuple(named[label] for label in present)
-        check_class_names(card.name, classes, duplicates=card.duplicate_class_names)
+        _check_names(card, classes)
         if present == list(range(len(present))):
             return Labelling(list(labels), classes, "labels and names of the source")
         place = {label: position for position, label in enumerate(present)}
@@ -95,7 +137,7 @@ def _by_label(card: DatasetCard, labels: Sequence[int], names: Sequence[str | No
         )
     positions = _positions(card.classes)
     for label, name in named.items():
-        expected = positions.get(_key(name))
+        expected = positions.get(prompt_key(name))
         if expected is not None and label not in expected:
             raise ValueError(
                 f"the source calls label {label} {name!r}, which the card has at {expected[0]}. "
@@ -108,20 +150,21 @@ def _by_name(card: DatasetCard, names: Sequence[str]) -> Labelling:
     """Labels from the names alone."""
     found = _in_order(set(names))
     if card.classes is None:
-        check_class_names(card.name, found, duplicates=card.duplicate_class_names)
+        _check_names(card, found)
         place = {name: label for label, name in enumerate(found)}
         return Labelling([place[name] for name in names], found, "class names in sorted order")
     positions = _positions(card.classes)
-    unknown = [name for name in found if _key(name) not in positions]
+    unknown = [name for name in found if prompt_key(name) not in positions]
     if not unknown:
-        ambiguous = [name for name in found if len(positions[_key(name)]) > 1]
+        ambiguous = [name for name in found if len(positions[prompt_key(name)]) > 1]
         if ambiguous:
             raise ValueError(
                 f"class name {ambiguous[0]!r} stands for two labels of the card, and the source "
                 "gives no labels. Give a label column."
             )
-        place = {name: positions[_key(name)][0] for name in found}
-        return Labelling([place[name] for name in names], card.classes, "names of the card")
+        place = {name: positions[prompt_key(name)][0] for name in found}
+        rule = "names of the card" + _merged(found)
+        return Labelling([place[name] for name in names], card.classes, rule)
     if len(unknown) == len(found) == len(card.classes) and _are_codes(found):
         place = {name: label for label, name in enumerate(found)}
         rule = f"names of the card for {found[0]} .. {found[-1]} in sorted order"
@@ -132,16 +175,26 @@ def _by_name(card: DatasetCard, names: Sequence[str]) -> Labelling:
     )
 
 
+def _merged(found: Sequence[str]) -> str:
+    """What to say of names of the source that became one class of the card."""
+    spellings: dict[str, list[str]] = {}
+    for name in found:
+        spellings.setdefault(prompt_key(name), []).append(name)
+    merged = [ascii_if_alike(*names) for names in spellings.values() if len(names) > 1]
+    return f"; {some(merged)} are one class each" if merged else ""
+
+
+def _check_names(card: DatasetCard, classes: Sequence[str]) -> None:
+    check_class_names(card.name, classes, duplicates=card.duplicate_class_names)
+    check_prompts(card.name, classes, duplicates=card.duplicate_class_names)
+
+
 def _positions(classes: Sequence[str]) -> dict[str, list[int]]:
     """Labels of each name, compared as they stand in a prompt."""
     positions: dict[str, list[int]] = {}
     for label, name in enumerate(classes):
-        positions.setdefault(_key(name), []).append(label)
+        positions.setdefault(prompt_key(name), []).append(label)
     return positions
-
-
-def _key(name: str) -> str:
-    return DatasetCard.prompt_names([name])[0].strip().casefold()
 
 
 def _are_codes(names: Iterable[str]) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Container
 from pathlib import Path
 
-from data_catalog.card import DatasetCard
+from data_catalog.card import DatasetCard, check_prompts
 from data_catalog.writing import write_text
 
 
@@ -37,10 +37,13 @@ def write_card(
     """Writes a card, so that it is found from now on; the same card again changes nothing.
 
     Raises:
-        ValueError: The name is taken, or the card cannot be written to a file.
+        ValueError: The name is taken, two class names make one prompt, or the card cannot be
+            written to a file.
     """
     if card.name in embedded:
         raise ValueError(f"{card.name!r} is an embedded dataset. Choose another name.")
+    if card.classes is not None:
+        check_prompts(card.name, card.classes, duplicates=card.duplicate_class_names)
     text = card.to_yaml()
     file = folder / f"{card.name}.yaml"
     if file.exists() and not replace and file.read_text("utf-8") != text:

@@ -24,6 +24,8 @@ class Kept(NamedTuple):
 
     Attributes:
         size: Length of the encoded image, in bytes.
+        rescaled: How values of more than 8 bits were brought to 8; empty where there are none.
+        constant: Whether all of its pixels are equal.
     """
 
     size: int
@@ -36,6 +38,8 @@ class Kept(NamedTuple):
     split: str | None
     domain: str
     extras: Mapping[str, Any]
+    rescaled: str
+    constant: bool
 
     def identity(self) -> dict[str, str]:
         """The part of the fingerprint that the image itself brings."""
@@ -77,6 +81,8 @@ class Spool:
                 split=example.split,
                 domain=example.domain or "",
                 extras=example.extras,
+                rescaled=checked.rescaled,
+                constant=checked.constant,
             )
         )
 
@@ -100,7 +106,7 @@ class Spool:
 def write_data(spool: Spool, draft: Path, labelling: Labelling, splits: Sequence[str]) -> list[str]:
     """Writes `data.parquet`, rows in the order of the source.
 
-    Images are stored as they are, since JPEG and PNG do not shrink further.
+    Images are stored as they were checked, since JPEG and PNG do not shrink further.
 
     Returns:
         Names of the extra columns. One that would hide a column of ours gets `source_` before it.

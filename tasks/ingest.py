@@ -31,6 +31,9 @@ def ingest_dataset(name: str, store: Store) -> Dataset:
         dataset = ingest_card(card, store.data / name, progress=progress.to)
         quarantined = dataset.card["quarantined"]["count"]
         progress.summary = f"{dataset.rows} images, {len(dataset.classes)} classes"
-        if quarantined:
-            progress.summary += f", {quarantined} quarantined (shotboard datasets show {name})"
+        constant = dataset.card.get("constant_images", {}).get("count", 0)
+        odd = {"quarantined": quarantined, "of one colour": constant}
+        said = ", ".join(f"{count} {kind}" for kind, count in odd.items() if count)
+        if said:
+            progress.summary += f", {said} (shotboard datasets show {name})"
     return dataset

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_catalog import Dataset, DatasetCard, Example
+from data_catalog.card import prompt_key
 from data_catalog.decoding import check_image
 from data_catalog.descriptions import Descriptions
 from data_catalog.sources import SourceError, read_file
@@ -121,13 +122,14 @@ def read_image(place: str) -> Example:
         content = read_file(place)
     except SourceError as error:
         return Example(b"", place, error=str(error))
-    fault = check_image(Example(content, place)).error
-    if fault:
+    checked = check_image(Example(content, place))
+    if checked.error:
         sentence = (
-            f"{place} is no image that can be decoded ({fault}). Save it anew as PNG or JPEG."
+            f"{place} is no image that can be used ({checked.error}). "
+            "Save it anew as PNG or JPEG of 8 bits."
         )
         return Example(b"", place, error=sentence)
-    return Example(content, place)
+    return checked.example
 
 
 def predictor(
@@ -245,10 +247,10 @@ def _asked(
         return None
     given = names is not None
     names = DatasetCard.prompt_names(names) if names is not None else known.names
-    if given and (len(names) < 2 or len(set(names)) < len(names)):
+    if given and (len(names) < 2 or len({prompt_key(name) for name in names}) < len(names)):
         raise RequestError(
-            f"--classes {','.join(names)}: give two classes or more, each once, with commas "
-            "between, such as --classes cat,dog."
+            f"--classes {','.join(names)}: give two classes or more, each once (case, blanks and "
+            "underscores tell none apart), with commas between, such as --classes cat,dog."
         )
     places = {name: place for place, name in enumerate(known.names)}
     strange = [name for name in names if name not in places]

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from data_catalog.sources.base import (
     Example,
+    Labelled,
     Source,
     SourceError,
     digest_of,
@@ -59,6 +60,12 @@ class Archive:
     def examples(self) -> Iterator[Example]:
         """Yields the images of what the archive holds; see `Source.examples`."""
         yield from self._content().examples()
+
+    def labelled(self) -> Iterator[tuple[int | None, str | None]]:
+        """Yields what the source inside says of its images; see `Labelled`."""
+        content = self._content()
+        if isinstance(content, Labelled):
+            yield from content.labelled()
 
     def total(self) -> int | None:
         """What the source inside counts; fetches and unpacks the archive if need be."""

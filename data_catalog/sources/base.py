@@ -13,6 +13,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from data_catalog.reasons import FOLDER, FORBIDDEN, MISSING
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 READ_AHEAD = 16  # images fetched at once; a remote store answers them in parallel
 _STAMPS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created")
 _JUNK = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
@@ -37,7 +40,8 @@ class Example(NamedTuple):
         split: Split as the source calls it, or None.
         domain: Domain as the source calls it, or None.
         extras: Further columns: numbers, texts, booleans, bytes such as a mask, or None.
-        error: Why the image could not be read; empty when it was.
+        error: Why the image could not be read, as `data_catalog.reasons` has it; empty when it
+            was.
     """
 
     image: bytes
@@ -72,6 +76,19 @@ class Source(Protocol):
 
     def describe(self) -> str:
         """One phrase for people: what is read, and from where."""
+        ...
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """A source that knows what its images show before any of them is read."""
+
+    def labelled(self) -> Iterator[tuple[int | None, str | None]]:
+        """Yields label and class name of every image, as `examples` would.
+
+        Raises:
+            SourceError: The source is missing or malformed.
+        """
         ...
 
 
@@ -213,8 +230,14 @@ def read_images(fs: Any, place: str, paths: Iterable[str]) -> Iterator[tuple[byt
             nothing = [None] * len(batch)
             contents = fs.cat_ranges(batch, nothing, nothing, on_error="return")
         for content in contents:
-            if isinstance(content, (FileNotFoundError, IsADirectoryError, PermissionError)):
-                yield b"", f"{type(content).__name__}: the file is missing or may not be read"
+            if isinstance(content, (FileNotFoundError, NotADirectoryError)):
+                yield b"", f"{MISSING}: no such file"
+            elif isinstance(content, IsADirectoryError):
+                yield b"", f"{FOLDER}: no file"
+            elif isinstance(content, PermissionError):
+                yield b"", f"{FORBIDDEN}: this user may not read it"
+            elif isinstance(content, (OSError, ValueError)) and not is_remote(place):
+                yield b"", f"{FORBIDDEN}: {getattr(content, 'strerror', None) or content}"
             elif isinstance(content, BaseException):
                 with reaching(place):
                     raise content

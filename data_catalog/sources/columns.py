@@ -111,6 +111,17 @@ def find_columns(
     return Columns(**parts, extras=extras, left_out=left_out)
 
 
+def known_names(chosen: Mapping[str, str] | None) -> set[str]:
+    """Names in lower case by which a header is known to be one."""
+    usual = {name for names in _USUAL_NAMES.values() for name in names}
+    return usual | {name.lower() for name in (chosen or {}).values()}
+
+
+def is_usual(role: str, name: str) -> bool:
+    """Whether a column of this name is taken for a part."""
+    return name.lower() in _USUAL_NAMES[role]
+
+
 def kinds_of(schema: Any) -> dict[str, str]:
     """Type of each column of a `pyarrow.Schema`."""
     return {field.name: _kind(field.type) for field in schema}
@@ -147,12 +158,15 @@ def whole(value: object, *, place: str) -> int | None:
     if value is None or value == "" or value != value:  # NaN is how pandas writes a gap
         return None
     try:
+        value = float(value.replace(",", ".")) if isinstance(value, str) else value
         number = int(value)  # pyright: ignore[reportArgumentType]
-        if isinstance(value, str) or number == value:
+        if number == value:
             return number
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass
-    raise SourceError(f"{place}: label {value!r} is not a whole number. Write labels as 0, 1, ..")
+    raise SourceError(
+        f"{place}: label {value!r} is not a whole number. Write labels as 0, 1, .., or as words."
+    )
 
 
 def _chosen(

@@ -57,6 +57,12 @@ class ImageFolder:
                 error=error,
             )
 
+    def labelled(self) -> Iterator[tuple[None, str]]:
+        """Yields the class folder of every image; see `Labelled`."""
+        _, files, levels = self._files()
+        for name in files:
+            yield None, name.split("/")[levels.index("class")]
+
     def total(self) -> int:
         """Files below the class folders."""
         return len(self._files()[1])

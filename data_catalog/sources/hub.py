@@ -49,6 +49,10 @@ class HuggingFace:
         """Yields every row, file by file in order of name; see `Source.examples`."""
         yield from self._images().examples()
 
+    def labelled(self) -> Iterator[tuple[int | None, str | None]]:
+        """Yields label and class name of every row; see `Labelled`."""
+        yield from self._images().labelled()
+
     def total(self) -> int:
         """Rows of all files, from their footers."""
         return self._images().total()

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from data_catalog.reasons import EMPTY
 from data_catalog.sources import columns as cols
 from data_catalog.sources.base import (
     Example,
@@ -49,6 +50,18 @@ class ParquetImages:
         for name, info in files.items():
             with open_parquet(fs, info["name"], self.path) as file:
                 yield from self._rows(file, name)
+
+    def labelled(self) -> Iterator[tuple[int | None, str | None]]:
+        """Yields label and class name of every row; reads these columns alone. See `Labelled`."""
+        fs, files = self._files()
+        for info in files.values():
+            with open_parquet(fs, info["name"], self.path) as file:
+                found = self._columns(file)
+                names = cols.class_label_names(file.schema_arrow, found.label)
+                wanted = [name for name in (found.label, found.class_name) if name]
+                for batch in file.iter_batches(65536, columns=wanted):
+                    for row in batch.to_pylist():
+                        yield self._class_of(row, found, names)
 
     def total(self) -> int:
         """Rows of all files, from their footers."""
@@ -106,6 +119,15 @@ class ParquetImages:
         kinds = cols.kinds_of(file.schema_arrow)
         return cols.find_columns(kinds, place=self.path, chosen=self.columns)
 
+    def _class_of(
+        self, row: Mapping[str, Any], found: cols.Columns, names: tuple[str, ...] | None
+    ) -> tuple[int | None, str | None]:
+        label = cols.whole(row[found.label], place=self.path) if found.label else None
+        class_name = row[found.class_name] if found.class_name else None
+        if class_name is None and names and label is not None and label >= 0:
+            class_name = _named(names, label, self.path)
+        return label, class_name
+
     def _rows(self, file: Any, name: str) -> Iterator[Example]:
         """Every row of one file, read in record batches."""
         found = self._columns(file)
@@ -116,11 +138,7 @@ class ParquetImages:
         for batch in file.iter_batches(BATCH_ROWS, columns=wanted):
             for row in batch.to_pylist():
                 image, inner = _unpack(row[found.image])
-                label = row[found.label] if found.label else None
-                label = cols.whole(label, place=self.path)
-                class_name = row[found.class_name] if found.class_name else None
-                if class_name is None and names and label is not None and label >= 0:
-                    class_name = _named(names, label, self.path)
+                label, class_name = self._class_of(row, found, names)
                 yield Example(
                     image=image or b"",
                     path=(row[found.path] if found.path else inner) or f"{name}#{number}",
@@ -129,7 +147,7 @@ class ParquetImages:
                     split=row[found.split] if found.split else file_split,
                     domain=row[found.domain] if found.domain else None,
                     extras={column: row[column] for column in found.extras},
-                    error="" if image else "the image column is empty",
+                    error="" if image else f"{EMPTY}: the image column holds no bytes",
                 )
                 number += 1
 

@@ -6,16 +6,16 @@ from pathlib import PurePosixPath
 
 from data_catalog.sources import columns as cols
 from data_catalog.sources.archive import Archive, is_archive
-from data_catalog.sources.base import Source, SourceError, absolute, list_files
+from data_catalog.sources.base import IMAGE_SUFFIXES, Source, SourceError, absolute, list_files
+from data_catalog.sources.delimited import DELIMITERS
 from data_catalog.sources.folder import ImageFolder
 from data_catalog.sources.hub import HuggingFace
-from data_catalog.sources.manifest import DELIMITERS, Manifest
+from data_catalog.sources.manifest import Manifest
 from data_catalog.sources.parquet import ParquetImages, open_parquet
 
 ARCHIVES_SHOWN = ".zip, .tar, .tar.gz"
 _HUB = "hf://datasets/"
 _TABLE_SUFFIXES = (*DELIMITERS, ".parquet")
-_IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 
 
 def source_for(
@@ -88,7 +88,7 @@ def _looked_at(place: str) -> Source:
     suffixes = Counter(PurePosixPath(name).suffix.lower() for name in files)
     tables = [name for name in files if "/" not in name and name.endswith(_TABLE_SUFFIXES)]
     folders = {name.split("/")[0] for name in files if "/" in name}
-    if suffixes[".parquet"] and not _IMAGE_SUFFIXES & suffixes.keys():
+    if suffixes[".parquet"] and not IMAGE_SUFFIXES & suffixes.keys():
         return _parquet_folder(fs, place, files)
     if len(tables) == 1 and len(folders) <= 1:
         return _table(fs, files[tables[0]]["name"], f"{place}/{tables[0]}")

@@ -1,5 +1,6 @@
 """What the commands share: options, errors, and the shape of their answers."""
 
+import csv
 import json
 import logging
 import os
@@ -86,6 +87,51 @@ def names(text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def class_names(text: str | None, option: str = "--classes") -> tuple[str, ...] | None:
+    """`cat,"shark, white"` as names, quoted as in CSV, or those of the file of `@FILE`.
+
+    Raises:
+        ValueError: A name is empty, a quote does not close, or the file cannot be read.
+    """
+    if text is None:
+        return None
+    if text.startswith("@"):
+        return _names_in(text[1:], option)
+    try:
+        (row,) = csv.reader([text], skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError) as error:
+        raise ValueError(
+            f"{option} {text}: a quote does not close before a comma. Quote whole names, such as "
+            f"""{option} '"shark, white",cat'."""
+        ) from error
+    found = tuple(name.strip() for name in row)
+    if not all(found):
+        raise ValueError(
+            f"{option} {text}: name {found.index('') + 1} is empty, and the order of names is that "
+            "of the labels. Leave the extra comma out."
+        )
+    return found
+
+
+def _names_in(path: str, option: str) -> tuple[str, ...]:
+    """The names in a file, one a line."""
+    try:
+        lines = Path(path).expanduser().read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(
+            f"{option} @{path}: the file cannot be read ({reason}). Give a text file in UTF-8, one "
+            "name a line."
+        ) from error
+    found = tuple(line.strip() for line in lines)
+    while found and not found[-1]:
+        found = found[:-1]
+    if not found or not all(found):
+        place = f"line {found.index('') + 1} is empty" if found else "no name is in it"
+        raise ValueError(f"{option} @{path}: {place}. Give one name a line, in label order.")
+    return found
 
 
 def numbers(option: str, text: str | None) -> tuple[int, ...] | None:

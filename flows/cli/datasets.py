@@ -8,7 +8,7 @@ from flows.cli import app
 from flows.cli.common import (
     AsJson,
     Home,
-    names,
+    class_names,
     one_sentence,
     out,
     print_card,
@@ -88,6 +88,8 @@ def ingest_datasets(
                     markup=False,
                     soft_wrap=True,
                 )
+            for doubt in dataset.card.get("doubts", ()) if not as_json else ():
+                out.print(f"{dataset.name}: {doubt}", markup=False, soft_wrap=True)
         if as_json:
             print_json([{"dataset": d.name, "fingerprint": d.fingerprint, **d.card} for d in done])
 
@@ -106,7 +108,13 @@ def add_dataset(
         str, typer.Option(help="Prompt of a class, {} for its name.")
     ] = "a photo of a {}.",
     classes: Annotated[
-        str | None, typer.Option(help="Names in label order; default: what the data says.")
+        str | None,
+        typer.Option(
+            metavar="A,B,C",
+            help="Names in label order; in quotes, as in CSV, where they hold a comma "
+            """('"shark, white",cat'), or @FILE with one name a line.  """
+            "[default: what the data says]",
+        ),
     ] = None,
     sha256: Annotated[str | None, typer.Option(help="Digest that an archive must have.")] = None,
     revision: Annotated[str | None, typer.Option(help="Commit of a hub dataset.")] = None,
@@ -119,7 +127,7 @@ def add_dataset(
 ) -> None:
     """Register a dataset of your own, without code."""
     with one_sentence():
-        from data_catalog import DatasetCard, register, source_for
+        from data_catalog import DatasetCard, check_classes, register, source_for
 
         store = Store.at(home)
         source = source_for(path, sha256, revision, cache=store.downloads)
@@ -127,11 +135,12 @@ def add_dataset(
             name=name,
             source=source,
             template=template,
-            classes=names(classes),
+            classes=class_names(classes),
             license=license,
             duplicate_class_names=same_names,
         )
         what = source.describe()  # reads it, so what cannot be read is not registered
+        check_classes(card)
         file = register(card, store.cards, replace=replace)
         out.print(f"registered {name}: {what}", markup=False, soft_wrap=True)
         out.print(

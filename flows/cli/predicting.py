@@ -9,9 +9,9 @@ from flows.cli.common import (
     TRIALS_FAILED,
     AsJson,
     Home,
+    class_names,
     complete_trial,
     err,
-    names,
     one_sentence,
     print_json,
     print_table,
@@ -32,7 +32,9 @@ def predict(
     classes: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B,C", help="Names to choose from.  [default: the classes of its dataset]"
+            metavar="A,B,C",
+            help="Names to choose from, quoted as in CSV where they hold a comma, or @FILE with "
+            "one name a line.  [default: the classes of its dataset]",
         ),
     ] = None,
     top: Annotated[int, typer.Option(help="Classes to show of each image.")] = 5,
@@ -68,7 +70,7 @@ def predict(
 
         said = None if descriptions is None else read(descriptions)
         ready = predictor(
-            store, trial, classes=names(classes), descriptions=said, backbones=backbone or ()
+            store, trial, classes=class_names(classes), descriptions=said, backbones=backbone or ()
         )
         found = list(ready(images, top))
         if as_json:

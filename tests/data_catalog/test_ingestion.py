@@ -37,7 +37,7 @@ def test_the_card_file_has_the_counts(card, tmp_path):
     found = ingest(card, tmp_path / "pets").card
     assert found["splits"] == {"train": 10, "val": 4, "test": 6}
     assert found["class_counts"]["train"] == [5, 5]
-    assert found["quarantined"] == {"count": 0, "share": 0.0, "first": []}
+    assert found["quarantined"] == {"count": 0, "share": 0.0, "kinds": {}, "first": []}
     assert found["template"] == "a photo of a {}."
     assert found["split_rule"].startswith("no official split")
 
@@ -100,7 +100,7 @@ def test_corrupt_images_are_quarantined_counted_and_named(card, tmp_path, pets, 
     first, second = dataset.quarantined()
     assert "truncated" in first["error"].lower()
     assert (first["class_name"], first["size_bytes"]) == ("cat", len(whole) // 2)
-    assert second["error"] == "UnidentifiedImageError: cannot identify image file"
+    assert second["error"] == "damaged: UnidentifiedImageError: cannot identify image file"
 
 
 def test_an_image_is_decoded_by_content_and_not_by_suffix(card, tmp_path, pets, jpeg):
@@ -113,7 +113,7 @@ def test_an_image_is_decoded_by_content_and_not_by_suffix(card, tmp_path, pets, 
 def test_too_many_corrupt_images_stop_ingestion(card, tmp_path, pets):
     for number in range(5):
         (pets / f"cat/{number}.png").write_bytes(b"broken")
-    found = r"5 of 20 images \(25%\) cannot be decoded, above max_corrupt_share=0.2: cat/0.png"
+    found = r"5 of 20 images \(25%\) .* above max_corrupt_share=0.2: 5 damaged: cat/0.png .* and 2"
     with pytest.raises(IngestionError, match=found):
         ingest(replace(card, max_corrupt_share=0.2), tmp_path / "pets")
     assert list((tmp_path / "pets").iterdir()) == []

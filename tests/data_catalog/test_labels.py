@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_catalog import DatasetCard, ImageFolder
+from data_catalog import DatasetCard, ImageFolder, Manifest, ParquetImages, check_classes
 from data_catalog.labels import resolve_labels
 
 
@@ -82,3 +82,101 @@ def test_a_label_beyond_the_card_is_refused():
 def test_a_row_without_label_is_refused_by_path(labels, names):
     with pytest.raises(ValueError, match=r"1 of 2 rows have no label: 1\.png"):
         resolve(labels, names)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Dog", "dog"),
+        ("sea_lion", "sea lion"),
+        ("dog", "dog "),
+        ("sea lion", "sea  lion"),
+        ("sea lion", "sea\u00a0lion"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("A\u030angstrom", "\u00c5NGSTROM"),
+        ("soft\u00adshell", "softshell"),
+        ("cats &amp; dogs", "Cats & Dogs"),
+    ],
+)
+def test_names_that_make_one_prompt_are_refused_with_both_spellings(one, other):
+    with pytest.raises(ValueError, match="make the same prompt") as said:
+        resolve(None, [one, other, "owl"])
+    quoted = str(said.value)
+    assert repr(one) in quoted or ascii(one) in quoted, quoted
+    assert repr(other) in quoted or ascii(other) in quoted, quoted
+    assert "--classes" in quoted
+    assert "--same-names" in quoted
+    with pytest.raises(ValueError, match="make the same prompt"):
+        resolve([0, 1], None, classes=(one, other))
+    with pytest.raises(ValueError, match="make the same prompt"):
+        resolve([0, 1], [one, other])
+
+
+def test_spellings_that_look_alike_are_shown_with_escapes():
+    with pytest.raises(
+        ValueError, match=r"'caf\\xe9' and 'cafe\\u0301'|'cafe\\u0301' and 'caf\\xe9'"
+    ):
+        resolve(None, ["caf\u00e9", "cafe\u0301"])
+
+
+def test_names_of_one_prompt_are_classes_where_that_is_declared():
+    found = resolve(None, ["Dog", "dog"], duplicate_class_names=True)
+    assert found.classes == ("Dog", "dog")
+
+
+def test_spellings_of_one_class_of_the_card_are_joined_and_said():
+    found = resolve(None, ["Dog", "dog", "owl"], classes=("owl", "dog"))
+    assert found.labels == [1, 1, 0]
+    assert found.rule == "names of the card; 'Dog' and 'dog' are one class each"
+
+
+def test_near_names_are_not_one_prompt():
+    assert len(resolve(None, ["dog", "dogs", "do g", "dog-"]).classes) == 4
+
+
+@pytest.mark.parametrize("name", ["dog\nimg/1.png,dog", "dog\r", "dog\0"])
+def test_a_name_of_several_lines_is_refused(name):
+    with pytest.raises(ValueError, match="holds a line break"):
+        resolve(None, [name, "cat"])
+
+
+@pytest.fixture
+def kinds(tree, table, png):
+    """The same three classes in every kind of source."""
+    names = ("cat", "dog", "owl")
+    root = tree(*(f"{name}/{n}.png" for name in names for n in range(2)), root="raw")
+    lines = [f"raw/{name}/{n}.png,{label}" for label, name in enumerate(names) for n in range(2)]
+    (root.parent / "list.csv").write_text("\n".join(["path,label", *lines]))
+    rows = {"image": [png(n) for n in range(6)], "label": [0, 0, 1, 1, 2, 2]}
+    return {
+        "folder": ImageFolder(str(root)),
+        "csv": Manifest(str(root.parent / "list.csv")),
+        "parquet": ParquetImages(str(table(rows))),
+    }
+
+
+@pytest.mark.parametrize("kind", ["folder", "csv", "parquet"])
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (("cat", "dog", "owl"), None),
+        (("cat", "dog", "owl", "tench", "Tinca tinca"), "5 classes are named, .* shows 3 of them"),
+        (("cat", "dog"), "the card (names 2 classes|of pets has no class 'owl')"),
+    ],
+)
+def test_names_are_counted_before_any_image_is_read(kinds, kind, classes, said, monkeypatch):
+    from data_catalog.sources import base
+
+    monkeypatch.setattr(base, "read_images", None)
+    card = DatasetCard(name="pets", source=kinds[kind], classes=classes)
+    if said is None:
+        check_classes(card)
+    else:
+        with pytest.raises(ValueError, match=said):
+            check_classes(card)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_labels_without_names_are_refused_before_any_image_is_read(kinds, kind):
+    with pytest.raises(ValueError, match="labels 0, 1, 2 have no class name"):
+        check_classes(DatasetCard(name="pets", source=kinds[kind]))

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from operators.methods import METHODS, MethodCard
 from operators.methods.zero_shot import ZeroShot
@@ -237,6 +238,46 @@ def test_what_cannot_be_read_is_not_registered(shotboard, tmp_path):
     add = ["datasets", "add", "pets", "--path", archive, "--sha256", "0" * 64, *home]
     assert f"has sha256 {hashlib.sha256(b'PK').hexdigest()}" in shotboard(*add).sentence
     assert "pets" not in shotboard("datasets", "list", *home).out
+
+
+@pytest.fixture
+def numbered(tmp_path, pictures):
+    """A table of three classes by number."""
+    photos = sorted(pictures.glob("dog/[0-9].jpg"))[:6]
+    lines = [f"{photo},{number // 2}" for number, photo in enumerate(photos)]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *lines]))
+    return tmp_path / "list.csv"
+
+
+SHARKS = ("great white shark, white shark", "tench, Tinca tinca", "owl")
+
+
+def test_names_with_commas_are_quoted_or_in_a_file(shotboard, numbered, tmp_path):
+    file = tmp_path / "names.txt"
+    file.write_text("\n".join(SHARKS) + "\n")
+    for number, classes in enumerate([f'"{SHARKS[0]}", "{SHARKS[1]}",owl', f"@{file}"]):
+        add = ["datasets", "add", f"fish{number}", "--path", numbered, "--classes", classes]
+        answer = shotboard(*add, "--home", tmp_path / "store")
+        assert answer.code == 0, answer.err
+        card = (tmp_path / f"store/datasets/fish{number}.yaml").read_text()
+        assert tuple(yaml.safe_load(card)["classes"]) == SHARKS
+    assert "quotes" in shotboard("datasets", "add", "--help").out
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (",".join(SHARKS), "5 classes are named, and the data shows 3 of them"),
+        ("cat,dog", "the card names 2 classes"),
+        ("cat,,owl", "name 2 is empty"),
+        ("cat,dog,owl,", "name 4 is empty"),
+        ('"cat,dog,owl', "a quote does not close"),
+        ("@/no/such/names.txt", "the file cannot be read (No such file or directory)"),
+        ("cat,Cat,owl", "'cat' and 'Cat' are spelled apart, but make the same prompt"),
+    ],
+)
+def test_names_that_do_not_fit_the_data_are_refused_at_once(refused, numbered, classes, said):
+    assert said in refused("datasets", "add", "fish", "--path", numbered, "--classes", classes)
 
 
 def test_adding_the_same_again_changes_nothing_and_another_is_refused(

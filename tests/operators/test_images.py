@@ -96,7 +96,7 @@ def test_an_image_of_any_kind_has_pillows_pixels(kind):
     np.testing.assert_array_equal(decode(ENCODED[kind]), by_pillow(ENCODED[kind]))
 
 
-@pytest.mark.parametrize("kind", ENCODED)
+@pytest.mark.parametrize("kind", [kind for kind in ENCODED if "16 bits" not in kind])
 def test_the_catalog_decodes_as_operators_do(kind):
     np.testing.assert_array_equal(decode_in_the_catalog(ENCODED[kind]), decode(ENCODED[kind]))
 
