@@ -19,7 +19,7 @@ _WHOLE_TEST = ("test", "target_test", "source_test")  # splits that an average m
 
 
 def checked(
-    results: Iterable[Mapping[str, Any]], averages: Iterable[Mapping[str, str]]
+    results: Iterable[Mapping[str, Any]], averages: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Adds to published numbers what others of the same source give in their place.
 
