@@ -19,6 +19,7 @@ from operators.methods import METHODS
 from operators.protocols import PROTOCOLS
 from operators.views import PATTERN as VIEWS
 from tasks import board, publish, runs
+from tasks.artifacts import publish_artifacts
 from tasks.cards import backbone_rows, dataset_rows, method_rows
 from tasks.choices import Request, check
 from tasks.compute import compute
@@ -27,7 +28,6 @@ from tasks.ingest import ingest
 from tasks.plan import Bundle, Plan, make_plan, variant_of
 from tasks.progress import LogReporter, chosen, reporter, reporting_to, stage
 from tasks.ray_cluster import WorkerPool, ray_cluster
-from tasks.reports import publish_artifacts
 from tasks.resolve import RequestError
 from tasks.store import Store
 from tasks.suite import Overrides, Suite, override

@@ -19,6 +19,7 @@ from pydantic import Field
 from data_catalog import Dataset
 from flows.recipes import load_recipe
 from tasks import resolve
+from tasks.artifacts import link_mlflow
 from tasks.batches import PairWorker, shared_bytes
 from tasks.device import device_for, workers_for
 from tasks.heldout import Accuracy
@@ -29,7 +30,6 @@ from tasks.pretrain_run import Run, State
 from tasks.progress import LogReporter, chosen, reporter, reporting_to, stage
 from tasks.ray_cluster import WorkerPool, ray_cluster
 from tasks.recipe import Pretraining, override
-from tasks.reports import link_mlflow
 from tasks.resolve import RequestError
 from tasks.runs import git_commit
 from tasks.store import Store

@@ -1,28 +1,25 @@
-"""The DuckDB file of the board: rebuilt from the store, published by rename, read only.
+"""The DuckDB file of the board: rebuilt from the store and published by rename.
 
 DuckDB locks a whole file for its one writer, readers included. So a rebuild writes a private
 file that nobody else opens and publishes a copy of it: SQL works while a run is writing, and
 sees the old board or the new one. Nothing here is the truth; both files may be deleted.
 """
 
-import math
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from filelock import FileLock
 
 from operators.board import Found, create, current_version, fill, look, stored_version
 from operators.board import audit as recompute
 from operators.spec import TrialSpec
+from tasks.asking import BoardError, one_paragraph, reading
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -32,16 +29,6 @@ Rows = Iterable[Mapping[str, Any]]
 
 # Files of DuckDB 2 with this option can be read by the 1.5 that other tools still ship.
 _WRITABLE: dict[str, Any] = {"storage_compatibility_version": "v1.5.0"}
-_READ_ONLY: dict[str, Any] = {
-    "enable_external_access": "false",
-    "python_enable_replacements": "false",
-    "lock_configuration": "true",
-}
-_READING = {"SELECT", "EXPLAIN", "PRAGMA", "CALL"}
-
-
-class BoardError(ValueError):
-    """A request to the board that cannot be answered; its text says why and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,36 +96,6 @@ def rebuild(
     )
 
 
-def query(store: Store, sql: str) -> pa.Table:
-    """Runs SQL on the published board, which it cannot change.
-
-    Only the board can be read: files, other databases and settings are out of reach.
-
-    Args:
-        store: Whose board.
-        sql: One statement.
-
-    Raises:
-        BoardError: There is no board, the SQL is wrong or several statements, or it would write.
-    """
-    with _reading(store) as connection:
-        kinds = [statement.type.name for statement in connection.extract_statements(sql)]
-        if not kinds:
-            raise BoardError("the SQL is empty. Try: SELECT * FROM leaderboard")
-        for kind in kinds:
-            if kind not in _READING:
-                raise BoardError(
-                    f"{kind} is refused: the board is read only, for it is made from the "
-                    "trial folders. Use SELECT; to write a file, use `shotboard sql -o FILE`."
-                )
-        if len(kinds) > 1:
-            raise BoardError(
-                f"the SQL holds {len(kinds)} statements, but one answer is given. Ask one at a "
-                "time, or join their rows with UNION ALL BY NAME."
-            )
-        return connection.sql(sql).to_arrow_table()
-
-
 def audit(store: Store) -> list[str]:
     """Recomputes every accuracy of the published board from its predictions.
 
@@ -148,32 +105,8 @@ def audit(store: Store) -> list[str]:
     Raises:
         BoardError: There is no board, or it cannot be read.
     """
-    with _reading(store) as connection:
+    with reading(store) as connection:
         return recompute(connection)
-
-
-def to_rows(table: pa.Table) -> list[dict[str, Any]]:
-    """The rows of `table` as values that `json` can write: times as ISO text, NaN as None."""
-    return [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]
-
-
-@contextmanager
-def _reading(store: Store) -> "Iterator[DuckDBPyConnection]":
-    """Opens the published board, read only; what DuckDB raises becomes a `BoardError`."""
-    import duckdb
-
-    if not store.board.is_file():
-        raise BoardError(f"no board yet at {store.board}: run `shotboard run`.")
-    try:
-        with duckdb.connect(store.board, read_only=True, config=_READ_ONLY) as connection:
-            yield connection
-    except duckdb.IOException as error:
-        raise BoardError(
-            f"{_one_paragraph(str(error))} `shotboard board --rebuild` makes the board anew from "
-            "the trials, also while another program holds this file."
-        ) from error
-    except duckdb.Error as error:
-        raise BoardError(_one_paragraph(str(error))) from error
 
 
 def _private(store: Store) -> Path:
@@ -208,7 +141,7 @@ def _update(store: Store, arguments: Mapping[str, Any], *, full: bool) -> Found:
     except duckdb.Error as error:
         if full:
             raise BoardError(
-                f"the board could not be written: {_one_paragraph(str(error))} "
+                f"the board could not be written: {one_paragraph(error)} "
                 "The trials are unharmed; run again when that is mended."
             ) from error
     return _update(store, arguments, full=True)
@@ -268,22 +201,3 @@ def _publish(store: Store) -> None:
         ) from error
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _one_paragraph(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _plain(value: Any) -> Any:
-    """One value of a row as `json` takes it."""
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, str | int | None):
-        return value
-    return value.isoformat() if isinstance(value, date | datetime) else str(value)

@@ -15,6 +15,7 @@ from operators.files import commit_folder, write_atomic
 from operators.pretraining import Trainer
 from tasks import heldout
 from tasks.heldout import RESULTS, Accuracy
+from tasks.plain_text import in_code, in_markdown
 from tasks.pretrain import span
 from tasks.pretrain_run import Run, State
 from tasks.progress import stage
@@ -115,7 +116,7 @@ def card(results: dict[str, Any]) -> str:
     name = results["name"]
     rows = "\n".join(
         f"| {a['dataset']} | {100 * a['accuracy']:.1f} % | {100 * a['ci95_low']:.1f} to "
-        f"{100 * a['ci95_high']:.1f} % | {a['n']:,} | `{a['template']}` |"
+        f"{100 * a['ci95_high']:.1f} % | {a['n']:,} | {in_code(a['template'])} |"
         for a in results["results"]
     )
     table = (
@@ -138,7 +139,7 @@ pipeline_tag: zero-shot-image-classification
 tags: [clip, shotboard]
 ---
 
-# {name}
+# {in_markdown(name)}
 {about}
 A CLIP with a ViT of {recipe["vision_layers"]} layers (width {recipe["vision_width"]}, images of
 {recipe["image_size"]} pixels, patches of {recipe["patch_size"]}) and a text tower of
@@ -152,9 +153,9 @@ A CLIP with a ViT of {recipe["vision_layers"]} layers (width {recipe["vision_wid
 
 | | |
 |---|---|
-| Data | {results["data"]["description"]} |
-| Signature of the data | `{results["data"]["signature"]}` |
-| Command | `{results["command"]}` |
+| Data | {in_markdown(results["data"]["description"])} |
+| Signature of the data | {in_code(results["data"]["signature"])} |
+| Command | {in_code(results["command"])} |
 | Seed | {results["seed"]} |
 | Steps | {results["steps"]:,} of {recipe["batch_size"]:,} pairs |
 | Pairs seen | {results["pairs_seen"]:,} |

@@ -2,12 +2,14 @@
 
 import os
 import sys
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from tasks.environment import set_defaults
+from tasks.plain_text import plain
 
 
 class Commands(TyperGroup):
@@ -20,7 +22,7 @@ class Commands(TyperGroup):
         except typer.TyperException as error:
             if not standalone_mode:
                 raise
-            typer.echo(f"error: {_usage(error)}", err=True)
+            typer.echo(plain(f"error: {_usage(error)}"), err=True)
             sys.exit(error.exit_code)
         if not standalone_mode:
             return code
@@ -65,6 +67,9 @@ def no_command(context: typer.Context) -> None:
 def main() -> NoReturn:
     """Runs the command line."""
     set_defaults()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # where the locale has no ± or é, say which it was
+            stream.reconfigure(errors="backslashreplace")
     # Importing them registers the commands.
     from flows.cli import (
         datasets,

@@ -1,19 +1,16 @@
 """What the commands share: options, errors, and the shape of their answers."""
 
 import csv
-import json
 import logging
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from flows.cli.terminal import err
 from tasks.environment import MachineError
 from tasks.store import Store
 
@@ -25,9 +22,6 @@ Home = Annotated[
     typer.Option("--home", help="The store.  [default: SHOTBOARD_HOME or .shotboard]"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 
 
 @contextmanager
@@ -41,12 +35,13 @@ def one_sentence() -> Iterator[None]:
     except (KeyError, IndexError):
         raise  # a fault of ours: its text is one word, so the traceback is what helps
     except (ValueError, LookupError, ConnectionError, FileNotFoundError, PermissionError) as error:
-        refuse(error.args[0] if isinstance(error, LookupError) and error.args else str(error))
+        text = error.args[0] if isinstance(error, LookupError) and error.args else str(error)
+        refuse(text, excerpt=getattr(error, "excerpt", ""))
     except (OSError, MachineError) as error:
         text, _, log = str(error).partition("\n")
-        err.print("error: " + " ".join(text.split()), markup=False, soft_wrap=True)
+        err.print("error: " + " ".join(text.split()))
         if log:
-            err.print(log, markup=False, soft_wrap=True)
+            err.print(log)
         err.print("What was computed stays; the same command goes on from here.")
         raise typer.Exit(TRIALS_FAILED) from None
     except KeyboardInterrupt:
@@ -54,9 +49,11 @@ def one_sentence() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def refuse(text: Any) -> None:
-    """Prints why a request cannot be carried out and ends with exit code 2."""
-    err.print("error: " + " ".join(str(text).split()), markup=False, soft_wrap=True)
+def refuse(text: Any, excerpt: str = "") -> None:
+    """Prints why a request cannot be carried out, and where in it; ends with exit code 2."""
+    err.print("error: " + " ".join(str(text).split()))
+    if excerpt:
+        err.print(excerpt)
     raise typer.Exit(WRONG_REQUEST)
 
 
@@ -149,59 +146,6 @@ def numbers(option: str, text: str | None) -> tuple[int, ...] | None:
         raise ValueError(
             f"{option} {text}: give whole numbers with commas between, such as {option} 1,4,16."
         ) from error
-
-
-def print_json(value: Any) -> None:
-    """Writes JSON to standard output."""
-    sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
-
-
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
-    """Prints rows as a table; numbers to the right, nothing folded away."""
-    table = Table(header_style="bold", box=None)
-    for index, column in enumerate(columns):
-        numeric = bool(rows) and all(isinstance(r[index], int | float | None) for r in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(shown(value) for value in row))
-    # A file or a pipe has no width; nothing is worse there than a folded table.
-    console = out if out.is_terminal else Console(highlight=False, width=240)
-    if title:
-        console.print(title, markup=False)
-    console.print(table)
-
-
-def print_card(values: dict[str, Any]) -> None:
-    """Prints what is known of one thing, a line a key; empty values are left out."""
-    rows = [[k, _text(v)] for k, v in values.items() if v not in (None, "", [], {}, ())]
-    print_table(["", ""], rows)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{k}: {_text(v)}" for k, v in value.items() if v not in (None, "", []))
-    if isinstance(value, list | tuple):
-        shown = [_text(item) for item in value[:12]]
-        return ", ".join(shown) + (f", .. {len(value)} in all" if len(value) > 12 else "")
-    return str(value)
-
-
-def shown(value: Any) -> str:
-    """A value as it stands in a table."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.4f}".rstrip("0").rstrip(".")
-    if isinstance(value, list | tuple | set | frozenset):
-        return ", ".join(map(str, value))
-    return str(value)
-
-
-def write_file(path: Path, text: str) -> None:
-    """Writes a file that the user asked for, and says so."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    err.print(f"wrote {path}")
 
 
 def quiet_libraries(verbose: bool) -> None:

@@ -5,16 +5,8 @@ from typing import Annotated
 import typer
 
 from flows.cli import app
-from flows.cli.common import (
-    AsJson,
-    Home,
-    class_names,
-    one_sentence,
-    out,
-    print_card,
-    print_json,
-    print_table,
-)
+from flows.cli.common import AsJson, Home, class_names, one_sentence
+from flows.cli.terminal import out, print_card, print_json, print_table
 from tasks.store import Store
 
 datasets_app = typer.Typer(help="What there is to learn from.", rich_markup_mode=None)
@@ -83,13 +75,9 @@ def ingest_datasets(
         for dataset in done:
             first = dataset.card["quarantined"]["first"]
             for bad in first if not as_json else ():
-                out.print(
-                    f"quarantined in {dataset.name}: {bad['path']}: {bad['error']}",
-                    markup=False,
-                    soft_wrap=True,
-                )
+                out.print(f"quarantined in {dataset.name}: {bad['path']}: {bad['error']}")
             for doubt in dataset.card.get("doubts", ()) if not as_json else ():
-                out.print(f"{dataset.name}: {doubt}", markup=False, soft_wrap=True)
+                out.print(f"{dataset.name}: {doubt}")
         if as_json:
             print_json([{"dataset": d.name, "fingerprint": d.fingerprint, **d.card} for d in done])
 
@@ -142,10 +130,8 @@ def add_dataset(
         what = source.describe()  # reads it, so what cannot be read is not registered
         check_classes(card)
         file = register(card, store.cards, replace=replace)
-        out.print(f"registered {name}: {what}", markup=False, soft_wrap=True)
-        out.print(
-            f"card: {file}\nnext: shotboard run --datasets {name}", markup=False, soft_wrap=True
-        )
+        out.print(f"registered {name}: {what}")
+        out.print(f"card: {file}\nnext: shotboard run --datasets {name}")
 
 
 @datasets_app.command("verify")
@@ -164,7 +150,7 @@ def verify_dataset(name: str, home: Home = None, as_json: AsJson = False) -> Non
             print_json({"dataset": name, "fingerprint": dataset.fingerprint, "faults": faults})
         else:
             for fault in faults:
-                out.print(fault, markup=False, soft_wrap=True)
+                out.print(fault)
             out.print(f"{name}: {dataset.rows} images, {len(faults)} faults.")
         if faults:
             raise typer.Exit(1)

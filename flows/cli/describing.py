@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.common import AsJson, Home, one_sentence, out, print_json, print_table
+from flows.cli.common import AsJson, Home, one_sentence
 from flows.cli.datasets import datasets_app
+from flows.cli.terminal import out, print_json, print_table
 from tasks.store import Store
 
 
@@ -49,7 +50,7 @@ def describe_dataset(
             raise ValueError("--question is asked of a model: name one with --generate.")
         if file or generate:
             path = _kept(store, name, file, generate, question, replace=replace)
-            out.print(f"descriptions: {path}", markup=False, soft_wrap=True)
+            out.print(f"descriptions: {path}")
             return
         found = descriptions(store, name)
         if found is None:
@@ -67,7 +68,7 @@ def describe_dataset(
             for place, sentence in enumerate(sentences)
         ]
         print_table(["class", "sentence"], rows)
-        out.print(f"\n{said.text}. {where}", markup=False, soft_wrap=True)
+        out.print(f"\n{said.text}. {where}")
 
 
 def _kept(

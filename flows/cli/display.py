@@ -1,6 +1,5 @@
 """How a run and a board look in a terminal and on a page."""
 
-import html
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +8,8 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from flows.cli.common import err, out, print_table
+from flows.cli.terminal import err, out, print_table
+from tasks.plain_text import in_html, plain
 
 NOTE_SECONDS = 30.0  # between two lines of a stage where there is no terminal
 
@@ -23,7 +23,7 @@ class TerminalReporter:
         self.bars: dict[str, Any] = {}
         self.noted: dict[str, float] = {}
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -42,7 +42,7 @@ class TerminalReporter:
     def begin(self, stage: str, total: int | None) -> None:
         """See `Reporter`."""
         with self.lock:
-            self.bars[stage] = self.progress.add_task(stage, total=total)
+            self.bars[stage] = self.progress.add_task(plain(stage), total=total)
 
     def advance(self, stage: str, done: int, total: int | None) -> None:
         """See `Reporter`."""
@@ -54,10 +54,10 @@ class TerminalReporter:
         with self.lock:
             bar = self.bars.get(stage)
             if bar is not None and self.console.is_terminal:
-                self.progress.update(bar, description=f"{stage}  {text}")
+                self.progress.update(bar, description=plain(f"{stage}  {text}"))
             elif time.monotonic() - self.noted.get(stage, 0.0) >= NOTE_SECONDS:
                 self.noted[stage] = time.monotonic()
-                self.console.print(f"  {stage}: {text}", markup=False, soft_wrap=True)
+                self.console.print(f"  {stage}: {text}")
 
     def end(self, stage: str, summary: str) -> None:
         """See `Reporter`."""
@@ -65,11 +65,11 @@ class TerminalReporter:
             bar = self.bars.pop(stage, None)
             if bar is not None:
                 self.progress.remove_task(bar)
-            self.console.print(f"  {stage}: {summary}", markup=False, soft_wrap=True)
+            self.console.print(f"  {stage}: {summary}")
 
     def say(self, text: str) -> None:
         """See `Reporter`."""
-        self.console.print(f"  {text}", markup=False, soft_wrap=True)
+        self.console.print(f"  {text}")
 
 
 class BoardTable(NamedTuple):
@@ -114,14 +114,14 @@ def print_board(rows: Sequence[Mapping[str, Any]]) -> None:
     for table in board_tables(rows):
         print_table(table.columns, table.rows, title=f"\n{table.title}")
         for note in table.notes:
-            out.print(f"   {note}", markup=False, soft_wrap=True, style="dim")
+            out.print(f"   {note}", style="dim")
 
 
 def board_page(rows: Sequence[Mapping[str, Any]], title: str = "Shotboard") -> str:
     """The board as one HTML page that needs no other file."""
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'>",
-        f"<title>{html.escape(title)}</title>",
+        f"<title>{in_html(title)}</title>",
         "<meta name='viewport' content='width=device-width'>",
         "<style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;"
         "padding:0 1rem;color:#222;background:#fff}table{border-collapse:collapse;margin:.5rem 0 "
@@ -129,19 +129,19 @@ def board_page(rows: Sequence[Mapping[str, Any]], title: str = "Shotboard") -> s
         "font-variant-numeric:tabular-nums}th:first-child,td:first-child{text-align:left}"
         "td:last-child{color:#777;text-align:left}@media(prefers-color-scheme:dark){body{"
         "color:#ddd;background:#181818}th,td{border-color:#444}}</style>",
-        f"<h1>{html.escape(title)}</h1>",
+        f"<h1>{in_html(title)}</h1>",
         "<p>Accuracy in %, mean ± standard deviation over seeds; H is the harmonic mean of base "
         "and new.</p>",
     ]
     for table in board_tables(rows):
-        parts.append(f"<h2>{html.escape(table.title)}</h2><table><tr>")
-        parts += [f"<th>{html.escape(column)}</th>" for column in table.columns]
+        parts.append(f"<h2>{in_html(table.title)}</h2><table><tr>")
+        parts += [f"<th>{in_html(column)}</th>" for column in table.columns]
         parts.append("</tr>")
         for row in table.rows:
-            cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
+            cells = "".join(f"<td>{in_html(cell)}</td>" for cell in row)
             parts.append(f"<tr>{cells}</tr>")
         parts.append("</table>")
-        parts += [f"<small>{html.escape(note)}</small><br>" for note in table.notes]
+        parts += [f"<small>{in_html(note)}</small><br>" for note in table.notes]
     return "\n".join([*parts, "</html>"])
 
 

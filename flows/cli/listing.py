@@ -1,11 +1,10 @@
 """`shotboard methods` and `backbones`: what there is, what it needs, its source."""
 
-import sys
-
 import typer
 
 from flows.cli import app
-from flows.cli.common import AsJson, one_sentence, print_card, print_json, print_table
+from flows.cli.common import AsJson, one_sentence
+from flows.cli.terminal import print_card, print_json, print_table, write_out
 
 methods_app = typer.Typer(help="What is compared.", rich_markup_mode=None)
 backbones_app = typer.Typer(help="The frozen encoders.", rich_markup_mode=None)
@@ -73,7 +72,7 @@ def method_page() -> None:
     with one_sentence():
         from tasks.method_page import page
 
-        sys.stdout.write(page())
+        write_out(page())
 
 
 @backbones_app.callback(invoke_without_command=True)

@@ -11,12 +11,10 @@ from flows.cli.common import (
     Home,
     class_names,
     complete_trial,
-    err,
     one_sentence,
-    print_json,
-    print_table,
     quiet_libraries,
 )
+from flows.cli.terminal import err, print_json, print_table
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -94,7 +92,7 @@ def predict(
                 print_table(["image", "class", "probability"], rows, title=_title(ready))
     failed = [each.error for each in found if each.error]
     for error in failed:
-        err.print(f"error: {error}", markup=False, soft_wrap=True)
+        err.print(f"error: {error}")
     if failed:
         raise typer.Exit(TRIALS_FAILED)
 

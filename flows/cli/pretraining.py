@@ -8,19 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli import app
-from flows.cli.common import (
-    TRIALS_FAILED,
-    AsJson,
-    Home,
-    err,
-    near,
-    one_sentence,
-    out,
-    print_json,
-    print_table,
-    quiet_libraries,
-)
+from flows.cli.common import TRIALS_FAILED, AsJson, Home, near, one_sentence, quiet_libraries
 from flows.cli.listing import backbones_app
+from flows.cli.terminal import err, out, print_json, print_table
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -86,7 +76,7 @@ def pretrain(
                     home=str(store.home),
                 )
         except PretrainingError as error:
-            err.print(f"error: {error}", markup=False, soft_wrap=True)
+            err.print(f"error: {error}")
             raise typer.Exit(TRIALS_FAILED) from None
         if output is not None and not output.exists():
             shutil.copytree(summary.folder, output)
@@ -129,7 +119,7 @@ def verify_backbone(
                 ],
             )
             agree = len(found) - len(wrong)
-            out.print(f"\n{agree} of {len(found)} figures agree.", markup=False)
+            out.print(f"\n{agree} of {len(found)} figures agree.")
     if wrong:
         raise typer.Exit(1)
 
@@ -163,14 +153,12 @@ def _check_output(output: Path | None, run: "Run") -> None:
 
 def _announce(run: "Run", device: str) -> None:
     recipe = run.recipe
-    err.print(f"recipe {run.asked.name}: {run.source.describe()}", markup=False, soft_wrap=True)
+    err.print(f"recipe {run.asked.name}: {run.source.describe()}")
     done = run.state().step
     there = f", {done} there already" if done else ""
     err.print(
         f"  run {run.run_id}: {recipe.steps} steps of {recipe.batch_size} pairs on "
-        f"{'the CPU' if device == 'cpu' else device}{there}",
-        markup=False,
-        soft_wrap=True,
+        f"{'the CPU' if device == 'cpu' else device}{there}"
     )
 
 
@@ -186,7 +174,7 @@ def _show(summary: "PretrainSummary", output: Path | None, as_json: bool) -> Non
         }
         print_json(values)
         return
-    out.print("\nzero-shot accuracy on test rows, in %", markup=False)
+    out.print("\nzero-shot accuracy on test rows, in %")
     print_table(
         ["dataset", "accuracy", "95 % interval", "images"],
         [
@@ -204,7 +192,5 @@ def _show(summary: "PretrainSummary", output: Path | None, as_json: bool) -> Non
     out.print(
         f"\n{summary.name} {done}: {state.step} steps in {span(state.train_seconds)} on "
         f"{state.device}.\nModel and card: {near(folder)}\n"
-        f"next: shotboard run --backbones {near(folder)}",
-        markup=False,
-        soft_wrap=True,
+        f"next: shotboard run --backbones {near(folder)}"
     )

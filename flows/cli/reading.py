@@ -1,42 +1,17 @@
 """`shotboard board`, `sql`, `show` and `doctor`: reading what is there."""
 
-import csv
-import io
 import json
-import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from flows.cli import app
-from flows.cli.common import (
-    TRIALS_FAILED,
-    AsJson,
-    Home,
-    complete_trial,
-    err,
-    one_sentence,
-    out,
-    print_json,
-    print_table,
-    write_file,
-)
+from flows.cli.answers import Format, as_csv, print_answer, write_answer, write_file
+from flows.cli.common import TRIALS_FAILED, AsJson, Home, complete_trial, one_sentence
+from flows.cli.terminal import out, print_json, print_table
 from operators.spec import TrialSpec
 from tasks.store import Store
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-
-class Format(StrEnum):
-    """How rows are written."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
-    parquet = "parquet"
 
 
 @app.command()
@@ -54,7 +29,7 @@ def board(
     with one_sentence():
         from flows.cli.display import TerminalReporter, board_page, print_board
         from tasks.progress import reporting_to
-        from tasks.reports import board_rows
+        from tasks.reports import COLUMNS, board_rows
 
         store = Store.at(home)
         if rebuild:
@@ -71,7 +46,7 @@ def board(
         if html is not None:
             write_file(html, board_page(rows))
         if csv_file is not None:
-            write_file(csv_file, _as_csv(list(rows[0]) if rows else [], rows))
+            write_file(csv_file, as_csv([COLUMNS, *(row.values() for row in rows)]))
         if as_json:
             print_json(rows)
         elif not (html or csv_file):
@@ -90,14 +65,19 @@ def sql(
 ) -> None:
     """Ask the board with SQL; it is read only and works while a run is writing."""
     with one_sentence():
-        from tasks.board import query as ask
+        from tasks.asking import ask
 
-        table = ask(Store.at(home), query)
         chosen = Format.json if as_json else format
+        if chosen is Format.parquet and output is None:
+            raise ValueError("--format parquet needs a file: add -o FILE.")
         if chosen is Format.table and output is not None:
             suffix = output.suffix.removeprefix(".")
             chosen = Format(suffix) if suffix in ("csv", "json", "parquet") else Format.csv
-        _write(table, chosen, output)
+        with ask(Store.at(home), query) as answer:
+            if output is None:
+                print_answer(answer, chosen)
+            else:
+                write_answer(answer, chosen, output)
 
 
 @app.command()
@@ -128,7 +108,7 @@ def show(
         print_table(["", ""], [[k, _short(v)] for k, v in rest.items()], title="\ncost and origin")
         out.print("\nartifacts")
         for path in values["files"]:
-            out.print(f"  {path}", markup=False, soft_wrap=True)
+            out.print(f"  {path}")
 
 
 @app.command()
@@ -157,39 +137,6 @@ def doctor(
             )
     if any(check.status == "fail" for check in checks):
         raise typer.Exit(TRIALS_FAILED)
-
-
-def _write(table: "pa.Table", format: Format, output: Path | None) -> None:
-    from tasks.board import to_rows
-
-    if format is Format.parquet:
-        if output is None:
-            raise ValueError("--format parquet needs a file: add -o FILE.")
-        import pyarrow.parquet as pq
-
-        output.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, output)
-        err.print(f"wrote {output}")
-        return
-    rows = to_rows(table)
-    if format is Format.table:
-        print_table(table.column_names, [list(row.values()) for row in rows])
-        return
-    text = json.dumps(rows, indent=1) + "\n"
-    if format is Format.csv:
-        text = _as_csv(table.column_names, rows)
-    if output is None:
-        sys.stdout.write(text)
-    else:
-        write_file(output, text)
-
-
-def _as_csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
 
 
 def _saved(cost: dict[str, Any]) -> dict[str, float]:

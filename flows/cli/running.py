@@ -9,16 +9,13 @@ from flows.cli.common import (
     TRIALS_FAILED,
     AsJson,
     Home,
-    err,
     names,
     near,
     numbers,
     one_sentence,
-    out,
-    print_json,
-    print_table,
     quiet_libraries,
 )
+from flows.cli.terminal import err, out, print_json, print_table
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -71,7 +68,7 @@ def run(
         check_request(ray_address, gpus_per_worker=gpus_per_worker, workers=workers)
         if gpus_per_worker and not ray_address:
             _refuse_missing_gpus(gpus_per_worker)
-        err.print(f"suite {request.suite.name}: {_grid(request)}", markup=False, soft_wrap=True)
+        err.print(f"suite {request.suite.name}: {_grid(request)}")
         _announce(store, request)
 
         from flows.benchmark import TrialsFailed, benchmark
@@ -103,11 +100,9 @@ def run(
             print_json({"run_id": summary.run_id, "summary": summary.text, "board": rows})
         else:
             print_board(rows)
-            out.print(
-                f"\n{summary.text} Board: {near(summary.board)}", markup=False, soft_wrap=True
-            )
+            out.print(f"\n{summary.text} Board: {near(summary.board)}")
         for trial_id, error in summary.failed:
-            err.print(f"failed {trial_id}: {error}", markup=False, soft_wrap=True)
+            err.print(f"failed {trial_id}: {error}")
     if failed:
         raise typer.Exit(TRIALS_FAILED)
 
@@ -156,7 +151,7 @@ def plan(
         )
         out.print(f"\n{len(planned.specs)} trials, {len(planned.done)} done.")
         for text in (*planned.skipped, *planned.notices):
-            out.print(f"skipped or noted: {text}", markup=False, soft_wrap=True)
+            out.print(f"skipped or noted: {text}")
         if waiting:
             out.print(f"not ingested yet: {', '.join(waiting)}; `shotboard run` does that first.")
 
@@ -245,9 +240,9 @@ def _announce(store: Store, request: "Request") -> None:
     if planned.specs:
         missing = len(planned.missing)
         text = f"{len(planned.specs)} trials, {len(planned.done)} there already, {missing} to do"
-        err.print(f"  {text}", markup=False)
+        err.print(f"  {text}")
     if waiting:
-        err.print(f"  to ingest first: {', '.join(waiting)}", markup=False)
+        err.print(f"  to ingest first: {', '.join(waiting)}")
 
 
 def _grid(request: "Request") -> str:

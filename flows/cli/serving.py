@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli import app
-from flows.cli.common import Home, err, one_sentence, out
+from flows.cli.common import Home, one_sentence
+from flows.cli.terminal import err, out
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _show(services: "Serving", store: Store, project: Path) -> None:
         "The schedules run as long as this command does. Ctrl-C stops all.",
     ]
     for line in lines:
-        out.print(line, markup=False, soft_wrap=True)
+        out.print(line)
 
 
 @contextmanager

@@ -105,10 +105,9 @@ class Place:
         return {process: name for process, name in found.items() if name not in agents}
 
     def sql(self, query):
-        from tasks.board import query as ask
-        from tasks.board import to_rows
+        from tasks.asking import rows
 
-        return to_rows(ask(self.store, query))
+        return rows(self.store, query)
 
     def failures(self):
         """When each trial that has failed did so last."""

@@ -497,7 +497,7 @@ def test_sql_as_parquet_needs_a_file(shotboard, filled):
 def test_sql_that_is_wrong_or_writes_is_one_sentence(shotboard, filled, sql, said):
     answer = shotboard("sql", sql, "--home", filled.home)
     assert answer.code == 2
-    assert said in answer.sentence
+    assert said in answer.err.splitlines()[0]
 
 
 def test_a_failed_trial_is_on_the_board_as_failed(shotboard, filled):

@@ -12,8 +12,10 @@ from operators.board import TABLES, VIEWS, audit
 from operators.results import PREDICTIONS, Cost, Metric, Provenance, TrialResult
 from operators.spec import TrialSpec
 from tasks import runs
-from tasks.board import BoardError, query, rebuild, to_rows
-from tasks.reports import changes_markdown, mlflow_place
+from tasks.artifacts import mlflow_place
+from tasks.asking import BoardError, rows
+from tasks.board import rebuild
+from tasks.reports import changes_markdown
 from tasks.store import Store
 
 ROWS = 10
@@ -68,10 +70,7 @@ def commit(store, correct=5, **changes):
 
 
 def content(store):
-    return {
-        table: sorted(map(repr, to_rows(query(store, f"SELECT * FROM {table}"))))
-        for table in TABLES
-    }
+    return {table: sorted(map(repr, rows(store, f"SELECT * FROM {table}"))) for table in TABLES}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +93,7 @@ def test_an_empty_store_gives_a_board_whose_tables_and_views_answer(tmp_path):
     done = rebuild(store)
     assert (done.trials, done.failed, done.skipped) == (0, 0, {})
     for name in (*TABLES, *VIEWS):
-        query(store, f"SELECT * FROM {name}")
+        rows(store, f"SELECT * FROM {name}")
 
 
 def test_a_rebuild_reads_only_what_is_new_and_a_full_one_gives_the_same(store):
@@ -119,16 +118,16 @@ def test_students_name_their_teachers_and_their_seeds_are_one_row(store):
         commit(store, method="promptkd", seed=seed, teacher=teacher)
     commit(store, seed=3)
     rebuild(store)
-    taught = query(
+    taught = rows(
         store,
         "SELECT student.seed, teacher.method FROM trials AS student "
         "JOIN trials AS teacher ON student.teacher_trial_id = teacher.trial_id "
         "WHERE student.seed = teacher.seed ORDER BY 1",
     )
-    assert [tuple(row.values()) for row in to_rows(taught)] == [(1, "promptsrc"), (2, "promptsrc")]
-    alone = query(store, "SELECT method FROM trials WHERE teacher_trial_id IS NULL ORDER BY 1")
-    assert [row["method"] for row in to_rows(alone)] == ["coop", "promptsrc", "promptsrc"]
-    board = to_rows(query(store, "SELECT method, n FROM leaderboard ORDER BY method"))
+    assert [tuple(row.values()) for row in taught] == [(1, "promptsrc"), (2, "promptsrc")]
+    alone = rows(store, "SELECT method FROM trials WHERE teacher_trial_id IS NULL ORDER BY 1")
+    assert [row["method"] for row in alone] == ["coop", "promptsrc", "promptsrc"]
+    board = rows(store, "SELECT method, n FROM leaderboard ORDER BY method")
     assert {row["method"]: row["n"] for row in board} == {"coop": 1, "promptkd": 2, "promptsrc": 2}
 
 
@@ -140,17 +139,16 @@ def test_a_trial_that_is_gone_leaves_the_board_and_one_computed_again_replaces_i
         file.unlink()
     folder.rmdir()
     assert rebuild(store).trials == 1
-    assert query(store, "SELECT * FROM predictions").num_rows == ROWS
+    assert len(rows(store, "SELECT * FROM predictions")) == ROWS
     commit(store, correct=9)
     rebuild(store)
-    assert query(store, "SELECT max(value) AS v FROM metrics")["v"].to_pylist() == [0.9]
+    assert rows(store, "SELECT max(value) AS v FROM metrics") == [{"v": 0.9}]
 
 
 def test_times_are_kept_as_utc(store):
     commit(store)
     rebuild(store)
-    rows = to_rows(query(store, "SELECT started_at FROM trials"))
-    assert rows == [{"started_at": "2026-01-01T00:00:00"}]
+    assert rows(store, "SELECT started_at FROM trials") == [{"started_at": "2026-01-01T00:00:00"}]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +215,7 @@ def test_the_board_says_what_computed_a_trial_and_null_where_nobody_noted_it(sto
     edit(old, ["provenance"], {name: origin[name] for name in origin if name not in noted})
     edit(new, ["provenance"], {**origin, **noted})
     assert rebuild(store).skipped == {}
-    first, second = to_rows(query(store, f"SELECT {', '.join(noted)} FROM trials ORDER BY seed"))
+    first, second = rows(store, f"SELECT {', '.join(noted)} FROM trials ORDER BY seed")
     assert first == dict.fromkeys(noted)
     assert second == noted
     assert rebuild(store, full=True).trials == 2
@@ -240,7 +238,7 @@ def test_readers_are_served_while_rebuilds_run(store):
     def read():
         while not over.is_set():
             try:
-                seen.append(query(store, "SELECT count(*) AS n FROM trials")["n"][0].as_py())
+                seen.append(rows(store, "SELECT count(*) AS n FROM trials")[0]["n"])
             except Exception as error:
                 errors.append(error)
 
@@ -283,7 +281,7 @@ def test_accuracies_follow_from_the_predictions(store):
 
 def test_sql_without_a_board_says_how_to_get_one(store):
     with pytest.raises(BoardError, match=r"no board yet.*shotboard run"):
-        query(store, "SELECT 1")
+        rows(store, "SELECT 1")
 
 
 @pytest.mark.parametrize(
@@ -302,45 +300,45 @@ def test_sql_without_a_board_says_how_to_get_one(store):
 def test_writes_are_refused(store, sql):
     rebuild(store)
     with pytest.raises(BoardError, match="is refused: the board is read only"):
-        query(store, sql)
+        rows(store, sql)
 
 
 def test_several_statements_are_refused_for_one_answer(store):
     rebuild(store)
     with pytest.raises(BoardError, match=r"holds 2 statements.*one at a time"):
-        query(store, "SELECT 1; SELECT 2")
-    assert to_rows(query(store, "SELECT 1 AS n; -- the end\n")) == [{"n": 1}]
+        rows(store, "SELECT 1; SELECT 2")
+    assert rows(store, "SELECT 1 AS n; -- the end\n") == [{"n": 1}]
 
 
 def test_files_are_out_of_reach_of_sql(store, tmp_path):
     rebuild(store)
     (tmp_path / "secret.csv").write_text("a\n1\n")
     with pytest.raises(BoardError, match="disabled"):
-        query(store, f"SELECT * FROM read_csv('{tmp_path / 'secret.csv'}')")
+        rows(store, f"SELECT * FROM read_csv('{tmp_path / 'secret.csv'}')")
 
 
 def test_wrong_sql_is_explained_in_one_paragraph(store):
     rebuild(store)
     with pytest.raises(BoardError, match=r"leaderbord does not exist!.*leaderboard") as caught:
-        query(store, "SELECT *\nFROM leaderbord")
+        rows(store, "SELECT *\nFROM leaderbord")
     assert "\n" not in str(caught.value)
     with pytest.raises(BoardError, match="the SQL is empty"):
-        query(store, " ")
+        rows(store, " ")
 
 
 def test_a_damaged_board_is_a_sentence(store):
     rebuild(store)
     store.board.write_bytes(b"not a database")
     with pytest.raises(BoardError, match="not a valid DuckDB"):
-        query(store, "SELECT 1")
+        rows(store, "SELECT 1")
 
 
 def test_sql_answers_in_well_under_a_second(store):
     commit(store)
     rebuild(store)
-    query(store, "SELECT 1")
+    rows(store, "SELECT 1")
     start = time.perf_counter()
-    query(store, "SELECT * FROM leaderboard")
+    rows(store, "SELECT * FROM leaderboard")
     assert time.perf_counter() - start < 1
 
 
@@ -379,7 +377,7 @@ def test_rows_are_values_that_json_can_write(store):
         "SELECT sum(1) AS whole, 1.5::DECIMAL(3, 1) AS part, 'nan'::DOUBLE AS none, "
         "TIMESTAMP '2026-01-01' AS time, [1] AS list, {a: INTERVAL 1 DAY} AS other"
     )
-    (row,) = to_rows(query(store, sql))
+    (row,) = rows(store, sql)
     assert (row["whole"], row["part"], row["none"]) == (1, 1.5, None)
     assert (row["time"], row["list"]) == ("2026-01-01T00:00:00", [1])
     json.dumps(row, allow_nan=False)

@@ -1,0 +1,39 @@
+"""Text of users and of their data, made harmless for the place where it is shown.
+
+A class name, a path or an error may hold anything: escape sequences that a terminal obeys,
+letters that turn the line around, markup. Everything that is printed goes through `plain`, what
+becomes part of Markdown through `in_markdown`, what becomes part of a page through `in_html`.
+"""
+
+import html
+import re
+
+# Controls but tab and line feed, line separators, letters that turn the direction of what
+# follows, and halves of characters, which undecodable names of files have.
+_OBEYED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|~&!$]")
+
+
+def plain(text: object) -> str:
+    r"""The text as a terminal can show it: what it would obey is written out, such as `\x1b`."""
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+
+
+def in_markdown(text: object) -> str:
+    """The text as a part of a line or of a table's cell in Markdown, shown as it is."""
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(plain(text).split()))
+
+
+def in_code(text: object) -> str:
+    """The text as code in a line or in a table's cell of Markdown, shown as it is."""
+    words = " ".join(plain(text).split()).replace("|", r"\|")
+    longest = max(map(len, re.findall("`+", words)), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {words} {fence}" if longest else f"{fence}{words}{fence}"
+
+
+def in_html(text: object) -> str:
+    """The text as a part of an HTML page or of an attribute in it, shown as it is."""
+    return html.escape(plain(text))
