@@ -17,7 +17,7 @@ _SHIPPED = (  # tables that come as CSV
     "reference_names",
     "t_values",
 )
-_SHAPING = ("rows.py", "published.py")  # code that shapes what tables hold
+_SHAPING = ("rows.py", "published.py", "comparing.py")  # code that shapes what tables hold
 
 TABLES = (
     "trials",
@@ -28,6 +28,7 @@ TABLES = (
     "backbones",
     "runs",
     "run_trials",
+    "comparisons",
     "reference_results",
     "reference_templates",
     *_SHIPPED,

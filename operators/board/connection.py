@@ -15,6 +15,10 @@ class Connection(Protocol):
         """Runs SQL; results are read whole with `fetchall`."""
         ...
 
+    def sql(self, query: Any, /) -> Any:
+        """Runs one SELECT; `to_arrow_table` of what it gives has the rows."""
+        ...
+
     def register(self, view_name: str, python_object: object, /) -> Any:
         """Gives a pyarrow table a name in SQL."""
         ...

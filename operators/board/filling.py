@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from operators.board.comparing import compare, grounds_of
 from operators.board.connection import Connection, insert, named, transaction
 from operators.board.rows import METRICS, RUNS, TRIALS, TrialRows
 from operators.spec import TrialSpec
@@ -54,8 +55,9 @@ def fill(
         duckdb.Error: A file of `predictions` cannot be read; nothing has been changed.
     """
     with transaction(connection):
-        _replace_trials(connection, results, present)
+        grounds = _replace_trials(connection, results, present)
         _insert_predictions(connection, [str(path) for path in predictions])
+        compare(connection, grounds)
         _replace_failures(connection, failures)
         _name_variants(connection, variant)
         _replace_runs(connection, runs)
@@ -66,12 +68,13 @@ def fill(
 
 def _replace_trials(
     connection: Connection, results: Sequence[TrialRows], present: Collection[str] | None
-) -> None:
-    """Takes out what is gone or comes anew, then adds `results`."""
+) -> set[tuple]:
+    """Takes out what is gone or comes anew, adds `results`, and says on which grounds."""
     stale = {result.trial_id for result in results}
     if present is not None:
         known = connection.execute("SELECT trial_id FROM trials WHERE status = 'completed'")
         stale |= {trial_id for (trial_id,) in known.fetchall()} - set(present)
+    grounds = grounds_of(connection, stale)
     with named(connection, pa.table({"trial_id": pa.array(sorted(stale), pa.string())})):
         for table in ("trials", "metrics", "predictions"):
             connection.execute(
@@ -86,6 +89,7 @@ def _replace_trials(
             "INSERT INTO metrics BY NAME SELECT * "
             "REPLACE (CASE WHEN isfinite(value) THEN value END AS value) FROM incoming"
         )
+    return grounds | grounds_of(connection, (result.trial_id for result in results))
 
 
 def _insert_predictions(connection: Connection, paths: list[str]) -> None:

@@ -10,6 +10,22 @@ CREATE MACRO harmonic(base, new) AS
 -- tell nothing of how far the next would be off: that is no certainty, and the answer is NULL.
 CREATE MACRO seeds_half(std, n, t) AS CASE WHEN std > 1e-12 THEN t * std / sqrt(n) END;
 
+-- Ends of that interval about a score, which is in 0..1.
+CREATE MACRO seeds_low(mean, std, n, t) AS
+    CASE WHEN std > 1e-12 THEN greatest(0, mean - t * std / sqrt(n)) END;
+CREATE MACRO seeds_high(mean, std, n, t) AS
+    CASE WHEN std > 1e-12 THEN least(1, mean + t * std / sqrt(n)) END;
+
+-- Wilson's 95 % interval of a share of n test images.
+CREATE MACRO wilson_low(share, n) AS greatest(0,
+    (share + 3.8414588206941205 / (2 * n)
+        - 1.959963984540054 * sqrt(share * (1 - share) / n + 3.8414588206941205 / (4 * n * n)))
+    / (1 + 3.8414588206941205 / n));
+CREATE MACRO wilson_high(share, n) AS least(1,
+    (share + 3.8414588206941205 / (2 * n)
+        + 1.959963984540054 * sqrt(share * (1 - share) / n + 3.8414588206941205 / (4 * n * n)))
+    / (1 + 3.8414588206941205 / n));
+
 -- Variance of a share of n test images by Agresti and Coull, which is never 0: an image more or
 -- less is possible also where all of them are right. It adds up over data sets.
 CREATE MACRO images_variance(share, n) AS
@@ -137,6 +153,31 @@ CREATE TABLE runs (
 );
 
 CREATE TABLE run_trials (run_id VARCHAR NOT NULL, trial_id VARCHAR NOT NULL);
+
+-- Every two cells on the same ground, once: the one with the lesser id first.
+CREATE TABLE comparisons (
+    protocol VARCHAR NOT NULL,
+    dataset VARCHAR NOT NULL,
+    dataset_fingerprint VARCHAR NOT NULL,
+    backbone VARCHAR NOT NULL,
+    backbone_fingerprint VARCHAR NOT NULL,
+    test_rows_per_class INTEGER,
+    split VARCHAR NOT NULL,
+    shots INTEGER NOT NULL,
+    cell_a VARCHAR NOT NULL,
+    cell_b VARCHAR NOT NULL,
+    n INTEGER NOT NULL,
+    mean_a DOUBLE,
+    mean_b DOUBLE,
+    difference DOUBLE,
+    std DOUBLE,
+    p DOUBLE,
+    images INTEGER,
+    only_a INTEGER,
+    only_b INTEGER,
+    images_std_error DOUBLE,
+    p_images DOUBLE
+);
 
 CREATE TABLE reference_results (
     method VARCHAR,

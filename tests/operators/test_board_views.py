@@ -76,6 +76,76 @@ def test_one_seed_has_no_deviation_and_no_interval(connection, rows, cell):
     assert row["std"] is row["ci95_low"] is row["ci95_high"] is None
 
 
+def test_seeds_that_agree_are_no_certainty(connection, rows, cell):
+    fill(connection, results=cell([0.9, 0.9, 0.9]))
+    (row,) = rows("leaderboard")
+    wilson = stats.binomtest(9, 10).proportion_ci(method="wilson")
+    assert row["std"] == 0
+    assert row["ci95_low"] is row["ci95_high"] is None
+    assert (row["images_ci95_low"], row["images_ci95_high"]) == pytest.approx(
+        (wilson.low, wilson.high)
+    )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_interval_over_test_images_is_wilsons_and_not_of_other_metrics(
+    connection, rows, trial, share
+):
+    results = [trial({"all": share}, n=40, extra=(Metric("all", "ece", 0.1, 40),))]
+    fill(connection, results=results)
+    found = {row["metric"]: row for row in rows("leaderboard")}
+    wilson = stats.binomtest(round(40 * share), 40).proportion_ci(method="wilson")
+    ends = found["accuracy"]["images_ci95_low"], found["accuracy"]["images_ci95_high"]
+    assert ends == pytest.approx((wilson.low, wilson.high), abs=1e-12)
+    assert ends[0] < ends[1]
+    assert found["ece"]["images_ci95_low"] is None
+
+
+def test_no_interval_reaches_beyond_0_and_1(connection, rows, trial):
+    values = [(0.98, 0.02), (1.0, 0.0), (0.9, 0.1)]
+    results = [
+        trial({"base": b, "new": n}, protocol="base_to_new", seed=s)
+        for s, (b, n) in enumerate(values)
+    ]
+    results += [trial({"all": b}, seed=s) for s, (b, _) in enumerate(values)]
+    results += [
+        trial({"all": b, "pets": n}, protocol="cross_dataset", seed=s)
+        for s, (b, n) in enumerate(values)
+    ]
+    fill(connection, results=results)
+    ends = [
+        (row[f"{head}ci95_low"], row[f"{head}ci95_high"])
+        for view, head in (
+            ("leaderboard", ""),
+            ("leaderboard", "images_"),
+            ("few_shot_curves", ""),
+            ("cross_dataset", ""),
+            ("base_to_new", "h_"),
+        )
+        for row in rows(view)
+    ]
+    assert len(ends) > 10
+    assert all(0 <= low < high <= 1 for low, high in ends)
+
+
+@pytest.mark.parametrize(
+    ("view", "changes"),
+    [
+        ("few_shot_curves", {}),
+        ("cross_dataset", {"protocol": "cross_dataset"}),
+        ("base_to_new", {"protocol": "base_to_new"}),
+    ],
+)
+def test_no_view_has_an_interval_without_width(connection, rows, trial, view, changes):
+    splits = {"base_to_new": ("base", "new"), "cross_dataset": ("all", "pets")}
+    there = splits.get(changes.get("protocol"), ("all",))
+    fill(connection, results=[trial(dict.fromkeys(there, 0.8), seed=s, **changes) for s in SEEDS])
+    head = "h_" if view == "base_to_new" else ""
+    found = rows(view)
+    assert found
+    assert {(row[f"{head}ci95_low"], row[f"{head}ci95_high"]) for row in found} == {(None, None)}
+
+
 def test_trials_that_differ_in_more_than_the_seed_are_not_averaged(connection, rows, cell):
     results = cell([0.5, 0.6]) + cell([0.8, 0.9], hyperparameters={"n_context": 16})
     fill(connection, results=results, variant=lambda s: f"ctx{s.hyperparameters['n_context']}")
@@ -205,46 +275,6 @@ def test_transfer_is_averaged_over_targets_without_the_source(connection, rows, 
     average = found["AVERAGE"]
     assert (average["mean"], average["targets"], average["n"]) == (pytest.approx(0.65), 2, 2)
     assert average["std"] == pytest.approx(np.std([0.6, 0.7], ddof=1))
-
-
-@pytest.mark.parametrize("n", [2, 3, 4, 5, 10, 31])
-def test_significance_is_the_paired_t_test(connection, rows, n, cell):
-    generator = np.random.default_rng(n)
-    a = generator.uniform(0.5, 0.8, n)
-    b = a - generator.uniform(-0.02, 0.06, n)
-    fill(connection, results=cell(a.tolist()) + cell(b.tolist(), method="maple"))
-    (row,) = rows("significance", "method_a = 'coop'")
-    test = stats.ttest_rel(a, b)
-    interval = test.confidence_interval()
-    assert row["n"] == n
-    assert row["difference"] == pytest.approx((a - b).mean())
-    assert row["p"] == pytest.approx(test.pvalue, abs=1e-12)
-    assert (row["ci95_low"], row["ci95_high"]) == pytest.approx((interval.low, interval.high))
-    (mirror,) = rows("significance", "method_a = 'maple'")
-    assert (mirror["difference"], mirror["p"]) == pytest.approx((-row["difference"], row["p"]))
-
-
-def test_significance_pairs_only_the_same_episodes(connection, rows, cell):
-    fill(connection, results=cell([0.5, 0.6, 0.7]) + cell([0.4, 0.3], method="maple"))
-    assert {r["n"] for r in rows("significance")} == {2}
-    fill(connection, results=cell([0.9], method="other", dataset_fingerprint="d1"))
-    assert not rows("significance", "method_a = 'other'")
-
-
-def test_a_zero_shot_cell_is_compared_with_every_seed(connection, rows, cell):
-    values = [0.5, 0.6, 0.7]
-    fill(connection, results=cell(values) + cell([0.4], method="zero_shot", shots=0))
-    (row,) = rows("significance", "method_a = 'coop'")
-    test = stats.ttest_1samp(np.array(values) - 0.4, 0)
-    assert (row["method_b"], row["shots"], row["n"]) == ("zero_shot", 4, 3)
-    assert (row["difference"], row["p"]) == pytest.approx((0.2, test.pvalue))
-
-
-def test_differences_without_spread_have_no_p_unless_they_are_zero(connection, rows, cell):
-    results = cell([0.5, 0.6]) + cell([0.5, 0.6], method="same") + cell([0.4, 0.5], method="lower")
-    fill(connection, results=results)
-    found = {r["method_b"]: r["p"] for r in rows("significance", "method_a = 'coop'")}
-    assert found == {"same": 1.0, "lower": None}
 
 
 def test_cost_is_averaged_over_seeds(connection, rows, trial):

@@ -7,7 +7,7 @@ CREATE VIEW base_to_new AS
 WITH seeds AS (
     SELECT
         scores.*, scores.value AS base, other.value AS new,
-        CASE WHEN base + new > 0 THEN 2 * base * new / (base + new) ELSE 0 END AS h,
+        harmonic(base, new) AS h,
         row(method, backbone, shots, variant, setting, selection, views,
             test_rows_per_class) AS family
     FROM scores
@@ -68,10 +68,9 @@ lines AS (
 )
 SELECT
     dataset, shots, backbone, method, base, new, h,
-    CASE WHEN base + new > 0 THEN 2 * base * new / (base + new) ELSE 0 END AS h_of_means,
+    harmonic(base, new) AS h_of_means,
     n, base_std, new_std, h_std,
-    h - t * h_std / sqrt(n) AS h_ci95_low,
-    h + t * h_std / sqrt(n) AS h_ci95_high,
+    seeds_low(h, h_std, n, t) AS h_ci95_low, seeds_high(h, h_std, n, t) AS h_ci95_high,
     variant, cell_id, setting, selection, views, test_rows_per_class, datasets, covers
 FROM lines
 LEFT JOIN t_values ON df = least(n - 1, 200)

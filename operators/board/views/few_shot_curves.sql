@@ -59,8 +59,7 @@ lines AS (
 )
 SELECT
     method, dataset, backbone, shots, mean, std, n,
-    mean - t * std / sqrt(n) AS ci95_low,
-    mean + t * std / sqrt(n) AS ci95_high,
+    seeds_low(mean, std, n, t) AS ci95_low, seeds_high(mean, std, n, t) AS ci95_high,
     protocol, variant, cell_id, setting, selection, views, test_rows_per_class, datasets, covers
 FROM lines
 LEFT JOIN t_values ON df = least(n - 1, 200)

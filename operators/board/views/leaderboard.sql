@@ -1,6 +1,7 @@
 -- One row per cell, split and metric: trials that differ in anything but the seed are never
--- averaged together. The interval is Student's, two-sided; beyond 200 degrees of freedom it
--- keeps the value for 200, which is 0.6 % wide at most.
+-- averaged together. The interval over seeds is Student's, two-sided; beyond 200 degrees of freedom
+-- it keeps the value for 200, which is 0.6 % wide at most. Where seeds do not vary it is NULL: that
+-- is no certainty. The interval over test images is Wilson's, of the mean share that is right.
 CREATE VIEW leaderboard AS
 WITH cells AS (
     SELECT
@@ -10,21 +11,23 @@ WITH cells AS (
         CASE WHEN count(value) = count(*) THEN avg(value) END AS mean,
         CASE WHEN count(value) = count(*) THEN stddev_samp(value) END AS std,
         count(*) AS n,
+        min(n) AS test_rows,
         max(started_at) AS latest_at
     FROM scores
     GROUP BY ALL
 )
 SELECT
     protocol, dataset, shots, backbone, method, split, metric, mean, std, n,
-    mean - t * std / sqrt(n) AS ci95_low,
-    mean + t * std / sqrt(n) AS ci95_high,
+    seeds_low(mean, std, n, t) AS ci95_low, seeds_high(mean, std, n, t) AS ci95_high,
     rank() OVER (
         -- Scores on a part of the test rows do not compete with scores on all of them.
         PARTITION BY protocol, dataset, shots, backbone, split, metric, test_rows_per_class
         ORDER BY CASE WHEN metric IN ('ece', 'nll', 'brier') THEN mean ELSE -mean END NULLS LAST
     ) AS rank,
     variant, cell_id, test_rows_per_class, setting, selection, views, template_set,
-    method_revision, latest_at
+    method_revision, latest_at,
+    CASE metric WHEN 'accuracy' THEN wilson_low(mean, test_rows) END AS images_ci95_low,
+    CASE metric WHEN 'accuracy' THEN wilson_high(mean, test_rows) END AS images_ci95_high
 FROM cells
 LEFT JOIN t_values ON df = least(n - 1, 200)
 ORDER BY protocol, dataset, shots, backbone, split, metric, rank, method, variant, cell_id;

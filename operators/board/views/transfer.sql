@@ -30,8 +30,7 @@ cells AS (
 )
 SELECT
     protocol, source, target, shots, backbone, method, mean, std, n,
-    mean - t * std / sqrt(n) AS ci95_low,
-    mean + t * std / sqrt(n) AS ci95_high,
+    seeds_low(mean, std, n, t) AS ci95_low, seeds_high(mean, std, n, t) AS ci95_high,
     is_source, targets, variant, cell_id, setting, selection, views, test_rows_per_class
 FROM cells
 LEFT JOIN t_values ON df = least(n - 1, 200)

@@ -1,0 +1,293 @@
+"""Compares every two cells that were tested on the same ground; fills the table `comparisons`.
+
+A difference of two methods has two sources of error: the draw of training images, which seeds
+repeat, and the draw of test images. Both are told, each by a paired test: Student's t over the
+seeds that both have, and over the test images the exact sign test, which is McNemar's where there
+is one seed. An image is the unit of the second however many seeds asked about it, for their
+answers on one image are alike.
+
+Source: McNemar, "Note on the sampling error of the difference between correlated proportions or
+percentages", Psychometrika 12, 1947; Dietterich, "Approximate statistical tests for comparing
+supervised classification learning algorithms", Neural Computation 10, 1998.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from operators.board.connection import Connection, insert, named
+
+GROUND = (  # trials that differ in one of these were tested on something else
+    *("protocol", "dataset", "dataset_fingerprint", "backbone", "backbone_fingerprint"),
+    "test_rows_per_class",
+)
+_PREDICTIONS_AT_ONCE = 5_000_000  # bounds memory
+_EQUAL = 1e-12  # differences below it are rounding
+
+
+class _Asked(NamedTuple):
+    """Which rows a trial was asked about, and whether its answers were right."""
+
+    rows: bytes
+    right: np.ndarray  # (images,)
+
+
+class _Cell(NamedTuple):
+    """A cell on one split: accuracy and answers by episode; a cell without draws has one, None."""
+
+    cell_id: str
+    values: Mapping[Any, float]
+    asked: Mapping[Any, _Asked | None]
+
+
+def grounds_of(connection: Connection, trial_ids: Iterable[str]) -> set[tuple]:
+    """The grounds that some completed trials of the board were tested on."""
+    with named(connection, pa.table({"trial_id": pa.array(list(trial_ids), pa.string())})):
+        return set(
+            connection.execute(
+                f"SELECT DISTINCT {', '.join(GROUND)} FROM trials JOIN incoming USING (trial_id) "
+                "WHERE status = 'completed'"
+            ).fetchall()
+        )
+
+
+def compare(connection: Connection, grounds: Iterable[tuple]) -> None:
+    """Makes the comparisons on some grounds anew.
+
+    Args:
+        connection: An open DuckDB connection whose trials, metrics and predictions are filled.
+        grounds: Values of `GROUND`: those on which a trial has come, changed or gone.
+    """
+    wanted = sorted(set(grounds), key=repr)
+    if not wanted:
+        return
+    keys = pa.Table.from_pylist([dict(zip(GROUND, ground, strict=True)) for ground in wanted])
+    keys = keys.cast(pa.schema([(name, _type(name)) for name in GROUND]))
+    with named(connection, keys):
+        connection.execute(f"DELETE FROM comparisons USING incoming WHERE {_same('comparisons')}")
+        ground = ", ".join(f"trials.{name}" for name in GROUND)
+        found = connection.execute(
+            f"SELECT {ground}, split, shots, cell_id, seed, "
+            "episode_fingerprint, trial_id, value, n "
+            f"FROM trials JOIN metrics USING (trial_id) JOIN incoming ON {_same('trials')} "
+            "WHERE status = 'completed' AND metric = 'accuracy' AND value IS NOT NULL "
+            "ORDER BY ALL"
+        ).fetchall()
+    places: dict[tuple, list[tuple]] = defaultdict(list)
+    for row in found:
+        places[row[: len(GROUND) + 1]].append(row[len(GROUND) + 1 :])
+    for batch in _batches(places):
+        trial_ids = {trial[4] for place in batch for trial in places[place]}
+        asked = _asked(connection, sorted(trial_ids))
+        lines = [
+            {**dict(zip((*GROUND, "split"), place, strict=True)), **line}
+            for place in batch
+            for line in _compared(place[-1], places[place], asked)
+        ]
+        if lines:
+            insert(connection, "comparisons", pa.Table.from_pylist(lines))
+
+
+def _same(table: str) -> str:
+    """SQL: a row of `table` is of the ground of a row of `incoming`."""
+    return " AND ".join(f"{table}.{name} IS NOT DISTINCT FROM incoming.{name}" for name in GROUND)
+
+
+def _type(name: str) -> pa.DataType:
+    return pa.int32() if name == "test_rows_per_class" else pa.string()
+
+
+def _batches(places: Mapping[tuple, list[tuple]]) -> Iterator[list[tuple]]:
+    """Grounds and splits in bunches whose predictions fit into memory."""
+    batch: list[tuple] = []
+    size = 0
+    for place, trials in places.items():
+        rows = sum(trial[-1] for trial in trials)
+        if batch and size + rows > _PREDICTIONS_AT_ONCE:
+            yield batch
+            batch, size = [], 0
+        batch.append(place)
+        size += rows
+    if batch:
+        yield batch
+
+
+def _asked(connection: Connection, trial_ids: list[str]) -> dict[tuple[str, str], _Asked]:
+    """The answers of some trials by trial and split, in order of rows."""
+    numbers = pa.table(
+        {"trial_id": trial_ids, "number": pa.array(range(len(trial_ids)), pa.int32())}
+    )
+    with named(connection, numbers):
+        table = connection.sql(
+            "SELECT number, split, row_id, label = predicted AS correct "
+            "FROM predictions JOIN incoming USING (trial_id) ORDER BY number, split, row_id"
+        ).to_arrow_table()
+    if not len(table):
+        return {}
+    split = table["split"].combine_chunks().dictionary_encode()
+    names, codes = split.dictionary.to_pylist(), np.asarray(split.indices)
+    number, row = np.asarray(table["number"]), np.asarray(table["row_id"])
+    correct = np.asarray(table["correct"].cast(pa.int8()))
+    starts = np.flatnonzero(np.diff(number, prepend=-1) | np.diff(codes, prepend=-1))
+    ends = [*starts[1:], len(number)]
+    return {
+        (trial_ids[number[start]], names[codes[start]]): _Asked(
+            row[start:end].tobytes(), correct[start:end]
+        )
+        for start, end in zip(starts, ends, strict=True)
+    }
+
+
+def _compared(
+    split: str, trials: list[tuple], asked: Mapping[tuple[str, str], _Asked]
+) -> Iterator[dict[str, Any]]:
+    """A line for every two cells of one ground and split, the one with the lesser id first."""
+    cells: dict[int, dict[str, list]] = defaultdict(lambda: defaultdict(list))
+    for shots, cell_id, seed, episode, trial_id, value, _ in trials:
+        cells[shots][cell_id].append(((seed, episode), value, asked.get((trial_id, split))))
+    fixed = [_fixed(cell_id, lines) for cell_id, lines in cells.pop(0, {}).items()]
+    drawn = {
+        shots: [
+            _Cell(cell_id, {e: v for e, v, _ in lines}, {e: a for e, _, a in lines})
+            for cell_id, lines in there.items()
+        ]
+        for shots, there in cells.items()
+    }
+    yield from _lines(0, [], fixed, among_fixed=True)
+    for shots, there in drawn.items():
+        yield from _lines(shots, there, fixed, among_fixed=False)
+
+
+def _fixed(cell_id: str, lines: list) -> _Cell:
+    """A cell that reads no labelled image: one number and one answer an image for every episode."""
+    answers = [asked for *_, asked in lines]
+    whole = None
+    if all(answers) and len({asked.rows for asked in answers}) == 1:
+        mean = np.mean([asked.right for asked in answers], axis=0)
+        whole = _Asked(answers[0].rows, mean)
+    return _Cell(cell_id, {None: float(np.mean([v for _, v, _ in lines]))}, {None: whole})
+
+
+def _lines(
+    shots: int, drawn: list[_Cell], fixed: list[_Cell], *, among_fixed: bool
+) -> Iterator[dict[str, Any]]:
+    """Compares every two cells, or every two of which one draws."""
+    cells = sorted([*drawn, *fixed])
+    episodes = sorted({e for cell in drawn for e in cell.values}, key=repr) or [None]
+    values = np.full((len(cells), len(episodes)), np.nan)
+    for at, cell in enumerate(cells):
+        for when, episode in enumerate(episodes):
+            values[at, when] = cell.values.get(episode, cell.values.get(None, np.nan))
+    right = _right(cells, episodes)
+    draws = np.array([None not in cell.values for cell in cells])
+    for at in range(len(cells) - 1):
+        others = np.arange(at + 1, len(cells))
+        if not among_fixed and not draws[at]:
+            others = others[draws[others]]
+        both = ~np.isnan(values[at]) & ~np.isnan(values[others])
+        others, both = others[both.any(axis=1)], both[both.any(axis=1)]
+        if len(others):
+            seeds = _over_seeds(values[at], values[others], both)
+            images = _over_images(right[at], right[others], both)
+            columns = {**seeds, **images}
+            for line, other in enumerate(others):
+                yield {
+                    "shots": shots,
+                    "cell_a": cells[at].cell_id,
+                    "cell_b": cells[other].cell_id,
+                    **{name: _plain(column[line]) for name, column in columns.items()},
+                }
+
+
+def _right(cells: list[_Cell], episodes: list) -> np.ndarray:
+    """Answers of (cells, episodes, images), NaN where one was asked about other images."""
+    every = [cell.asked.get(e, cell.asked.get(None)) for cell in cells for e in episodes]
+    known = [asked for asked in every if asked is not None]
+    if not known:
+        return np.full((len(cells), len(episodes), 0), np.nan)
+    counts: dict[bytes, int] = defaultdict(int)
+    for asked in known:
+        counts[asked.rows] += 1
+    rows = max(counts, key=lambda key: counts[key])
+    images = next(len(asked.right) for asked in known if asked.rows == rows)
+    answers = np.full((len(every), images), np.nan, np.float32)
+    for at, asked in enumerate(every):
+        if asked is not None and asked.rows == rows:
+            answers[at] = asked.right
+    return answers.reshape(len(cells), len(episodes), images)
+
+
+def _over_seeds(a: np.ndarray, b: np.ndarray, both: np.ndarray) -> dict[str, np.ndarray]:
+    """Paired t tests of one cell with others over the episodes that both have.
+
+    Args:
+        a: (episodes,) accuracies.
+        b: (others, episodes) accuracies.
+        both: (others, episodes) whether both are there; at least once each.
+
+    Returns:
+        Columns of (others,): n, mean_a, mean_b, difference, std (n - 1) and the two-sided p; NaN
+        where one pair, or differences that do not vary and are not 0, say nothing.
+    """
+    from scipy.special import stdtr  # scipy.stats takes a second to import
+
+    n = both.sum(axis=1)
+    mean_a = np.where(both, a, 0).sum(axis=1) / n
+    mean_b = np.where(both, b, 0).sum(axis=1) / n
+    differences = np.where(both, a - b, 0)
+    difference = differences.sum(axis=1) / n
+    spread = np.where(both, differences - difference[:, None], 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        std = np.sqrt((spread**2).sum(axis=1) / (n - 1))
+        std = np.where(std < _EQUAL, 0, std)
+        p = 2 * stdtr(n - 1, -np.abs(difference) / (std / np.sqrt(n)))
+    constant = np.where(np.abs(difference) < _EQUAL, 1, np.nan)
+    p = np.where(n < 2, np.nan, np.where(std == 0, constant, p))
+    return {
+        "n": n,
+        "mean_a": mean_a,
+        "mean_b": mean_b,
+        "difference": difference,
+        "std": std,
+        "p": p,
+    }
+
+
+def _over_images(a: np.ndarray, b: np.ndarray, both: np.ndarray) -> dict[str, np.ndarray]:
+    """Paired tests of one cell with others over the test images, each image counted once.
+
+    Args:
+        a: (episodes, images) shares of right answers.
+        b: (others, episodes, images) likewise.
+        both: (others, episodes) which episodes count.
+
+    Returns:
+        Columns of (others,): images, only_a and only_b on which one was right more often,
+        images_std_error of the mean difference, and the two-sided p_images of the exact sign
+        test. NaN where the two were not asked about the same images.
+    """
+    from scipy.special import bdtr
+
+    images = a.shape[1]
+    gains = np.where(both[..., None], a - b, 0).sum(axis=1) / both.sum(axis=1)[:, None]
+    only_a, only_b = (gains > 1e-6).sum(axis=1), (gains < -1e-6).sum(axis=1)
+    asked = ~np.isnan(gains).any(axis=1) & (images > 1)
+    away = gains - gains.mean(axis=1, keepdims=True) if images else gains
+    error = np.sqrt((away**2).sum(axis=1) / max(images - 1, 1) / max(images, 1))
+    p = np.minimum(1, 2 * bdtr(np.minimum(only_a, only_b), only_a + only_b, 0.5))
+    columns = {
+        "images": np.full(len(b), images),
+        "only_a": only_a,
+        "only_b": only_b,
+        "images_std_error": error,
+        "p_images": p,
+    }
+    return {name: np.where(asked, column, np.nan) for name, column in columns.items()}
+
+
+def _plain(value: Any) -> float | int | None:
+    """A number as a row takes it; None for NaN."""
+    return None if np.isnan(value) else value.item()
