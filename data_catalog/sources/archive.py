@@ -2,10 +2,7 @@
 
 import hashlib
 import shutil
-import stat
-import tarfile
 import uuid
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,6 +18,7 @@ from data_catalog.sources.base import (
     reaching,
     stamp,
 )
+from data_catalog.sources.unpacking import unpack, unpacked_before
 from data_catalog.splits import known_split
 from data_catalog.wording import some
 
@@ -33,7 +31,8 @@ class Archive:
     """An archive at a path or URL. What it holds is recognised as `source_for` does.
 
     The archive is unpacked once into a folder of `cache` named by its digest. Members that
-    would land outside of that folder, devices and links that leave it are refused.
+    would land outside of that folder, devices and links that leave it are refused, and so is
+    one that holds far more than its size lets expect. Backslashes in a zip are folders.
 
     Attributes:
         url: Place of the archive.
@@ -90,12 +89,14 @@ class Archive:
         """
         root = Path(self.cache).expanduser() if self.cache else Path.home() / ".cache/shotboard"
         target = root / self._key()
-        if target.is_dir():
+        if unpacked_before(target, self.url):
             return target
         draft = root / f".{target.name}.{uuid.uuid4().hex}"
         (draft / "content").mkdir(parents=True)
         try:
-            _unpack(self._fetch(draft), draft / "content", self.url)
+            unpack(self._fetch(draft), draft / "content", self.url)
+            if target.is_dir():
+                target.rename(draft / "before")
             try:
                 (draft / "content").rename(target)
             except OSError:
@@ -155,44 +156,9 @@ def _beneath(folder: Path) -> Path:
     """Goes down the single folders that archives wrap around their content."""
     while True:
         entries = [path for path in folder.iterdir() if not path.name.startswith((".", "__MAC"))]
+        entries = [path for path in entries if len(entries) > 1 or not path.is_symlink()]
         if len(entries) != 1 or known_split(entries[0].name):
             return folder
         if entries[0].is_file():
             return entries[0]
         folder = entries[0]
-
-
-def _unpack(archive: Path, target: Path, url: str) -> None:
-    try:
-        if url.lower().endswith(".zip"):
-            with zipfile.ZipFile(archive) as file:
-                for member in file.infolist():
-                    _check_member(member, url)
-                file.extractall(target)
-        else:
-            with tarfile.open(archive) as file:
-                file.extractall(target, filter="data")
-    except tarfile.FilterError as error:
-        raise SourceError(
-            f"{url} is unsafe to unpack: {error}. Nothing of it was used; unpack it by hand if "
-            "you trust it, and give the folder."
-        ) from error
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError) as error:
-        raise SourceError(
-            f"{url} is damaged, encrypted or no archive ({error}). Fetch it again."
-        ) from error
-
-
-def _check_member(member: zipfile.ZipInfo, url: str) -> None:
-    """Refuses a member that names a place outside of the archive, or is a link."""
-    path = PurePosixPath(member.filename.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        reason = f"member {member.filename!r} would land outside of its folder"
-    elif stat.S_ISLNK(member.external_attr >> 16):
-        reason = f"member {member.filename!r} is a link"
-    else:
-        return
-    raise SourceError(
-        f"{url} is unsafe to unpack: {reason}. Nothing of it was used; unpack it by hand if you "
-        "trust it, and give the folder."
-    )
