@@ -73,6 +73,8 @@ class TrialSpec:
         precision: Arithmetic of the frozen encoders, `fp32`, `bf16` or `fp16`.
         test_rows_per_class: Cap on the test rows of each class; None means all.
         teacher: The trial whose prompt this one learns from, on the same draw; None for most.
+        text_version: Of what the tokenizer is given: 2 where the cleaning of texts changed one that
+            the trial reads; see operators/backbones/cleaning.py.
     """
 
     method: str
@@ -94,6 +96,7 @@ class TrialSpec:
     precision: str = "fp32"
     test_rows_per_class: int | None = None
     teacher: "TrialSpec | None" = field(default=None, metadata=LATER)
+    text_version: int = field(default=1, metadata=LATER)
 
     @cached_property
     def trial_id(self) -> str:

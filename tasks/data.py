@@ -1,7 +1,14 @@
 """A dataset of the catalog as the planner and the operators see it."""
 
+from collections.abc import Mapping
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
 from data_catalog import Dataset, DatasetCard
 from data_catalog.descriptions import Descriptions
+from operators.backbones import BackboneCard
+from operators.backbones.cleaning import text_version
 from operators.episode import Classes
 from operators.methods import Method
 from operators.protocols import Table
@@ -24,10 +31,7 @@ class TrialData:
 
     def __init__(self, dataset: Dataset, descriptions: Descriptions | None = None) -> None:
         self.table = Table(dataset.labels, dataset.splits, len(dataset.classes))
-        ensemble = tuple(t for t in dataset.templates if dataset.templates != (dataset.template,))
-        names = DatasetCard.prompt_names(dataset.classes)
-        said = () if descriptions is None else descriptions.of(dataset.classes)
-        self.all_classes = Classes(names, (dataset.template,), ensemble, said)
+        self.all_classes = classes_of(dataset, descriptions)
 
 
 class Preview:
@@ -68,6 +72,36 @@ def descriptions_of(store: Store, dataset: "Dataset | Preview") -> Descriptions 
     except ValueError as error:
         raise RequestError(f"{file}: {error}") from error
     return said
+
+
+def classes_of(dataset: "Dataset | Preview", said: Descriptions | None = None) -> Classes:
+    """Names as they stand in a prompt, the card's templates, and what is said of the classes."""
+    ensemble = tuple(t for t in dataset.templates if dataset.templates != (dataset.template,))
+    names = DatasetCard.prompt_names(dataset.classes)
+    described = () if said is None else said.of(dataset.classes)
+    return Classes(names, (dataset.template,), ensemble, described)
+
+
+def text_version_of(
+    card: BackboneCard, classes: Classes, hyperparameters: Mapping[str, Any]
+) -> int:
+    """The version of texts of a trial.
+
+    Args:
+        card: Of its backbone.
+        classes: All that it reads.
+        hyperparameters: Some have words that a prompt begins with.
+    """
+    if not card.cleans:
+        return 1
+    words = [value for value in hyperparameters.values() if isinstance(value, str)]
+    return max(_text_version(classes), text_version(words))
+
+
+@lru_cache(maxsize=64)  # a plan asks of the same classes for every method
+def _text_version(classes: Classes) -> int:
+    prompts = (p for t in (*classes.templates, *classes.ensemble) for p in classes.prompts(t))
+    return text_version(chain(classes.names, prompts, *classes.descriptions))
 
 
 def template_set(dataset: "Dataset | Preview", said: Descriptions | None = None) -> str:

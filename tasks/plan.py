@@ -9,6 +9,7 @@ from typing import Any
 from data_catalog import Dataset
 from data_catalog.wording import some
 from operators.backbones import BackboneCard
+from operators.episode import Classes
 from operators.images import TRANSFORM_VERSION
 from operators.methods import Method
 from operators.methods.hyperparameters import variant
@@ -16,7 +17,14 @@ from operators.protocols import Protocol
 from operators.spec import TrialSpec
 from tasks import resolve
 from tasks.choices import Backbones, Request, Taught, hyperparameters, taught_by, unfit
-from tasks.data import Preview, template_set_for, undescribed
+from tasks.data import (
+    Preview,
+    classes_of,
+    descriptions_of,
+    template_set_for,
+    text_version_of,
+    undescribed,
+)
 from tasks.resolve import RequestError
 from tasks.store import Store
 from tasks.suite import MethodChoice, Suite
@@ -107,6 +115,15 @@ class _Draft:
     students: dict[str, str] = field(default_factory=dict)  # of a teacher's id: name of a method
     skipped: dict[str, None] = field(default_factory=dict)
     notices: dict[str, None] = field(default_factory=dict)
+    known: dict[tuple[str, bool], Classes] = field(default_factory=dict)
+
+    def classes(self, place: "_Place", method: type[Method]) -> Classes:
+        """All that a method reads of a dataset's classes."""
+        dataset, reads = place.dataset, method.card.descriptions
+        if (dataset.name, reads) not in self.known:
+            said = descriptions_of(place.store, dataset) if reads else None
+            self.known[dataset.name, reads] = classes_of(dataset, said)
+        return self.known[dataset.name, reads]
 
 
 @dataclass(frozen=True)
@@ -236,6 +253,7 @@ def _cell(
         "views": views,
         "precision": suite.precision,
         "test_rows_per_class": suite.test_rows_per_class,
+        "text_version": text_version_of(place.card, draft.classes(place, method), values),
     }
 
 

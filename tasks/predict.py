@@ -30,7 +30,7 @@ from operators.results import TrialResult
 from operators.spec import TrialSpec
 from operators.tuned import Ranked, classify, method_of
 from tasks import resolve
-from tasks.data import TrialData, data_of
+from tasks.data import TrialData, data_of, text_version_of
 from tasks.device import device_for
 from tasks.resolve import RequestError
 from tasks.store import Store
@@ -163,6 +163,9 @@ def predictor(
     known = data[spec.template_set].all_classes
     asked = _asked(specs, data, classes, descriptions)
     found = _backbones(specs, backbones)
+    for each in specs:
+        card = found[each.backbone_fingerprint].card
+        _refuse_other_texts(each, card, data[each.template_set].all_classes)
     files = Files(dataset)
 
     backbone, teacher = _load(spec, found), None
@@ -209,6 +212,16 @@ def _refuse_other_version(spec: TrialSpec) -> None:
             f"trial {spec.trial_id} was computed by another version of Shotboard: it has revisions "
             f"{some(then)} of {what}, here they are {some(now)}. What it learned does not mean "
             "the same here: run its suite again."
+        )
+
+
+def _refuse_other_texts(spec: TrialSpec, card: BackboneCard, known: Classes) -> None:
+    """Raises where the tokenizer would be given other texts than when a trial was computed."""
+    if text_version_of(card, known, spec.hyperparameters) != spec.text_version:
+        raise RequestError(
+            f"trial {spec.trial_id} was computed when texts were not yet cleaned as CLIP's "
+            f"tokenizer cleans them, and that changes some that it reads of {spec.dataset}: run "
+            "its suite again."
         )
 
 

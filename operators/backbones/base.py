@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from operators.accounting import Flops, counted
+from operators.backbones.cleaning import clean
 from operators.backbones.flops import full_layers, gradient_since
 from operators.backbones.merged_calls import TextCall
 from operators.backbones.packed_text import TEXT_BUDGET, PackedText
@@ -81,6 +82,7 @@ class BackboneCard:
         feature_width: d, size of an image or class feature.
         capabilities: Keys of `CAPABILITIES`.
         note: What a user should know before reading its numbers.
+        cleans: Texts are cleaned as CLIP's tokenizer does; see `cleaning.py`.
     """
 
     name: str
@@ -91,6 +93,7 @@ class BackboneCard:
     feature_width: int | None = None
     capabilities: frozenset[str] = field(default_factory=frozenset)
     note: str = ""
+    cleans: bool = False
 
 
 class Backbone(ABC):
@@ -153,7 +156,8 @@ class Backbone(ABC):
             ValueError: A text is longer than the tower reads; the message names it.
         """
         limit = {"truncation": True, "max_length": self.context_length} if cut else {}
-        batch = self.tokenizer(list(texts), padding=True, return_tensors="pt", **limit)
+        read = [clean(text) for text in texts] if self.card.cleans else list(texts)
+        batch = self.tokenizer(read, padding=True, return_tensors="pt", **limit)
         lengths = batch["attention_mask"].sum(dim=1)
         self.refuse_long(texts, lengths.tolist())
         return Tokens(batch["input_ids"].to(self.device), (lengths - 1).to(self.device))
@@ -391,10 +395,24 @@ def widened(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
-def freeze(*modules: nn.Module) -> None:
-    """Turns gradients and training behaviour off for good."""
+@torch.no_grad()
+def freeze(modules: Iterable[nn.Module], device: torch.device, dtype: torch.dtype) -> None:
+    """Turns gradients and training behaviour off for good, and gives weights memory of their own.
+
+    Weights that are mapped from a file begin wherever they stand in it, and sums over memory that
+    begins elsewhere are rounded otherwise. Copies begin where all memory of torch does, so equal
+    weights give equal bits however their file is laid out, and who writes that file changes none.
+
+    Args:
+        modules: Of a backbone.
+        device: Where the weights go.
+        dtype: Of floating-point weights.
+    """
     for module in modules:
         module.eval().requires_grad_(False)
+        for weight in (*module.parameters(), *module.buffers()):
+            kind = dtype if weight.is_floating_point() else weight.dtype
+            weight.data = torch.empty(weight.shape, dtype=kind, device=device).copy_(weight)
 
 
 def digest_files(files: Sequence[Path]) -> str:

@@ -103,6 +103,7 @@ class Clip(ClipTexts, ViTBackbone):
             fingerprint=fingerprint(folder),
             feature_width=config.get("projection_dim", FEATURE_WIDTH),
             capabilities=VIT | {"class-token"},
+            cleans=open_clip.other_tokenizer(folder) is None,
         )
 
     @classmethod

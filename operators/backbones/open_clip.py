@@ -14,6 +14,7 @@ from typing import Any
 from operators.backbones.base import BackboneUnavailable
 
 CONFIG = "open_clip_config.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
 WEIGHTS = (  # the first that is there is read
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",
@@ -196,13 +197,18 @@ def refuse_other_tokenizer(folder: Path) -> None:
             "CLIPs have OpenAI's: lay those files of openai/clip-vit-base-patch32 beside the "
             "weights."
         )
-    settings = folder / "tokenizer_config.json"
-    kind = json.loads(settings.read_text()).get("tokenizer_class") if settings.is_file() else None
-    if kind and kind.removesuffix("Fast") != "CLIPTokenizer":
+    if kind := other_tokenizer(folder):
         raise BackboneUnavailable(
-            f"{folder} says 'tokenizer_class': {kind!r} in {settings.name}; texts of open_clip's "
-            f"own text tower are read with CLIPTokenizer alone: {INSTEAD}"
+            f"{folder} says 'tokenizer_class': {kind!r} in {TOKENIZER_CONFIG}; texts of "
+            f"open_clip's own text tower are read with CLIPTokenizer alone: {INSTEAD}"
         )
+
+
+def other_tokenizer(folder: Path) -> str | None:
+    """The class of a folder's tokenizer, where it says one and that is not CLIP's."""
+    settings = folder / TOKENIZER_CONFIG
+    kind = json.loads(settings.read_text()).get("tokenizer_class") if settings.is_file() else None
+    return kind if kind and kind.removesuffix("Fast") != "CLIPTokenizer" else None
 
 
 def load_tokenizer(folder: Path, config: Mapping[str, Any]) -> Any:

@@ -57,9 +57,7 @@ class TextTowerBackbone(Backbone):
         self.text_tower = tower(config, text.encoder.layers, causal=causal)
         text.encoder = nn.Identity()
         self.model = model  # owns the embeddings, norms and projections
-        freeze(*self.modules())
-        for module in self.modules():
-            module.to(device, dtype)
+        freeze(self.modules(), device, dtype)
 
         self.packed_text = PackedText(self.text_tower, self.text_inputs, pool)
         self.token_embedding = text.embeddings.token_embedding

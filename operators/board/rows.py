@@ -66,6 +66,7 @@ TRIALS = pa.schema(
         ("numpy_version", pa.string()),
         ("python_version", pa.string()),
         ("templates", pa.list_(pa.string())),
+        pa.field("text_version", pa.int32(), nullable=False),
     ]
 )
 METRICS = pa.schema(

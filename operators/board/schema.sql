@@ -81,7 +81,8 @@ CREATE TABLE trials (
     cpu_capability VARCHAR,
     numpy_version VARCHAR,
     python_version VARCHAR,
-    templates VARCHAR[]
+    templates VARCHAR[],
+    text_version INTEGER NOT NULL
 );
 
 CREATE TABLE metrics (

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from operators.backbones.cleaning import clean
+
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
 SMALLEST_VOCABULARY = 2 * 256 + 2  # each byte within a word and at its end, start and end token
@@ -53,7 +55,7 @@ def train_tokenizer(
         special_tokens=alphabet,  # only gives them fixed ids, by which ties are broken
         show_progress=False,
     )
-    learner.train_from_iterator(texts, trainer)
+    learner.train_from_iterator(map(clean, texts), trainer)
     merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
 
     # Two ways to merge can spell the same token; it has one id.

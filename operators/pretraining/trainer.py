@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from operators.backbones.cleaning import clean
 from operators.files import write_atomic
 from operators.pretraining.export import write_clip
 from operators.pretraining.model import LARGEST_SCALE, DualEncoder
@@ -232,7 +233,8 @@ class Trainer:
         new = [text for text in dict.fromkeys(texts) if text not in self._ids]
         if new:
             length = self.recipe.context_length
-            ids = self.tokenizer(new, truncation=True, max_length=length)["input_ids"]
+            read = [clean(text) for text in new]
+            ids = self.tokenizer(read, truncation=True, max_length=length)["input_ids"]
             self._ids.update(zip(new, map(tuple, ids), strict=True))
         return [self._ids[text] for text in texts]
 

@@ -28,6 +28,7 @@ OTHER = {
     "views": "bank:4",
     "precision": "bf16",
     "test_rows_per_class": 3,
+    "text_version": 2,
     "teacher": TrialSpec(
         method="promptsrc",
         method_revision=1,

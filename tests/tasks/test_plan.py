@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from data_catalog import Dataset
+from data_catalog.descriptions import Descriptions
 from operators.backbones import (
     BACKBONES,
     CAPABILITIES,
@@ -19,6 +20,7 @@ from operators.methods.coop import CoOp
 from operators.methods.zero_shot import ZeroShot
 from tasks.choices import check
 from tasks.data import preview
+from tasks.describe import keep
 from tasks.plan import BUNDLE, expected_cost, make_plan, variant_of
 from tasks.resolve import RequestError
 from tasks.suite import make_suite
@@ -604,3 +606,59 @@ def test_variants_name_another_teacher(plan, pets):
     methods = [{"promptkd": {"teacher": "ivlp", "teacher_hyperparameters": {"epochs": 2}}}]
     spec = by_method(plan(pets, methods=methods, backbones=["vit"]))["promptkd"][0]
     assert variant_of(spec) == "teacher='ivlp' teacher_hyperparameters={'epochs': 2}"
+
+
+class Cleaning(Described):
+    """As `Described`, with CLIP's tokenizer."""
+
+    @staticmethod
+    def describe(name, location):
+        return replace(Described.describe(name, location), cleans=True)
+
+
+@pytest.fixture
+def cleaning(monkeypatch):
+    monkeypatch.setitem(FAMILIES, "cleaning", Cleaning)
+    monkeypatch.setitem(BACKBONES, "clip", Known("cleaning", "", ""))
+
+
+ORDINARY = ("cat", "sea_lion", "café", "two\u00a0words")
+
+
+@pytest.mark.parametrize(
+    ("classes", "template", "version"),
+    [
+        (ORDINARY, "a photo of a {}, it's 100% real.", 1),
+        (("AT&T", "R&D", "fish & chips", "b"), "{}", 1),
+        (("fish &amp; chips", "b", "c", "d"), "a photo of a {}.", 2),
+        (("dog\u2019s ball", "b", "c", "d"), "a photo of a {}.", 2),
+        (("\uff23\uff21\uff34", "b", "c", "d"), "a photo of a {}.", 2),
+        (ORDINARY, "a \u201cphoto\u201d of a {}.", 2),
+        (("amp", "b", "c", "d"), "a &{};", 2),  # neither part is odd
+    ],
+)
+def test_cleaning_moves_the_ids_of_trials_whose_texts_it_changes(
+    plan, dataset_of, cleaning, classes, template, version
+):
+    made = plan(
+        dataset_of(classes=classes, template=template), backbones=["one", "clip"], shots=[1]
+    )
+    versions = {spec.backbone: spec.text_version for spec in made.specs}
+    assert versions == {"one": 1, "clip": version}  # the other has a tokenizer of its own
+    for spec in made.specs:
+        assert (spec.trial_id == replace(spec, text_version=1).trial_id) == (spec.text_version == 1)
+
+
+def test_words_that_a_prompt_begins_with_count_too(plan, dataset_of, cleaning):
+    pets = dataset_of()
+    for words, version in (("a photo of a", 1), ("a photo of &lt;", 2)):
+        methods = [{"coop": {"context_init": words, "n_context": 4}}]
+        made = plan(pets, methods=methods, backbones=["clip"], shots=[1], seeds=[1])
+        assert [spec.text_version for spec in made.specs] == [version]
+
+
+def test_sentences_count_where_a_method_reads_them(plan, store, dataset_of, cleaning):
+    odd = {name: [f"a {name} &amp; its tail."] for name in dataset_of().classes}
+    keep(store, "pets", Descriptions(odd))
+    made = plan(dataset_of(), methods=["zero-shot", "cupl"], backbones=["clip"])
+    assert {spec.method: spec.text_version for spec in made.specs} == {"zero-shot": 1, "cupl": 2}
