@@ -37,7 +37,7 @@ def rows(connection):
 
 
 @pytest.fixture(scope="session")
-def spec():
+def board_spec():
     def make(**changes):
         values = {
             "method": "coop",
@@ -57,7 +57,7 @@ def spec():
 
 
 @pytest.fixture(scope="session")
-def trial_file(spec):
+def trial_file(board_spec):
     """What the `trial.json` of a trial holds."""
 
     def make(
@@ -70,7 +70,7 @@ def trial_file(spec):
         n=10,
         **changes,
     ):
-        one = spec(**changes)
+        one = board_spec(**changes)
         result = TrialResult(
             spec=one,
             metrics=(*(Metric(s, "accuracy", a, n) for s, a in accuracies.items()), *extra),

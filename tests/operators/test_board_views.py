@@ -155,8 +155,8 @@ def test_trials_that_differ_in_more_than_the_seed_are_not_averaged(connection, r
     ]
 
 
-def test_a_variant_may_come_from_a_mapping_of_cells(connection, rows, cell, spec):
-    fill(connection, results=cell([0.5]), variant={spec().cell_id: "plain"})
+def test_a_variant_may_come_from_a_mapping_of_cells(connection, rows, cell, board_spec):
+    fill(connection, results=cell([0.5]), variant={board_spec().cell_id: "plain"})
     assert rows("leaderboard")[0]["variant"] == "plain"
     fill(connection)
     assert rows("trials")[0]["variant"] == ""
@@ -356,9 +356,13 @@ def test_a_suite_that_ran_once_has_no_changes(connection, rows, trial):
     assert rows("nightly_changes") == []
 
 
-def test_a_failed_trial_shows_its_error_until_it_completes(connection, rows, cell, spec):
-    failure = {"spec": spec().to_json(), "error": "out of memory", "failed_at": "2026-01-01T00:00"}
-    row = failed_row(failure, trial_id=spec().trial_id)
+def test_a_failed_trial_shows_its_error_until_it_completes(connection, rows, cell, board_spec):
+    failure = {
+        "spec": board_spec().to_json(),
+        "error": "out of memory",
+        "failed_at": "2026-01-01T00:00",
+    }
+    row = failed_row(failure, trial_id=board_spec().trial_id)
     fill(connection, failures=[row])
     (failed,) = rows("trials")
     assert (failed["status"], failed["error"]) == ("failed", "out of memory")
@@ -416,9 +420,9 @@ def test_a_value_that_does_not_fit_its_column_is_refused(changes, reason):
         run_row({**values, **changes})
 
 
-def test_an_error_of_any_text_can_be_shown(connection, rows, spec):
-    failure = {"spec": spec().to_json(), "error": "no file \udce9.jpg"}
-    fill(connection, failures=[failed_row(failure, trial_id=spec().trial_id)])
+def test_an_error_of_any_text_can_be_shown(connection, rows, board_spec):
+    failure = {"spec": board_spec().to_json(), "error": "no file \udce9.jpg"}
+    fill(connection, failures=[failed_row(failure, trial_id=board_spec().trial_id)])
     assert rows("trials")[0]["error"] == "no file ?.jpg"
 
 
