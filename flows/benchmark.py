@@ -25,13 +25,15 @@ from tasks.choices import Request, check
 from tasks.compute import compute
 from tasks.encode import contexts_of, encode, encoders_of
 from tasks.ingest import ingest
+from tasks.mlflow_client import check_answers
 from tasks.plan import Bundle, Plan, make_plan, variant_of
 from tasks.progress import LogReporter, chosen, reporter, reporting_to, stage
-from tasks.ray_cluster import WorkerPool, ray_cluster
+from tasks.ray_cluster import ray_cluster
 from tasks.resolve import RequestError
 from tasks.store import Store
 from tasks.suite import Overrides, Suite, override
 from tasks.worker import Done, TrialWorker
+from tasks.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     MethodName = str
@@ -171,6 +173,7 @@ def run_request(
     workers: int | None,
 ) -> Summary:
     """The steps of the flow: ingest, plan, encode, tune and evaluate, publish, aggregate."""
+    check_answers(store.mlflow_uri)
     with ray_cluster(ray_address, gpus_per_worker=gpus_per_worker, workers=workers) as cluster:
         datasets = ingest_all(store, request.suite)
         plan = make_plan(store, request, datasets)

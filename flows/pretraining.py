@@ -28,12 +28,13 @@ from tasks.model_card import CARD, export
 from tasks.pretrain import learn_tokenizer, train
 from tasks.pretrain_run import Run, State
 from tasks.progress import LogReporter, chosen, reporter, reporting_to, stage
-from tasks.ray_cluster import WorkerPool, ray_cluster
+from tasks.ray_cluster import ray_cluster
 from tasks.recipe import Pretraining, override
 from tasks.resolve import RequestError
 from tasks.runs import git_commit
 from tasks.store import Store
 from tasks.track import Published, publish_model
+from tasks.worker_pool import WorkerPool
 
 once = task(cache_policy=NO_CACHE, persist_result=False)
 publish_once = once(publish_model).with_options(name="publish")

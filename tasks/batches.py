@@ -15,7 +15,8 @@ import numpy as np
 
 from data_catalog.pairs import PairSource
 from operators.images import centre_crop
-from tasks.ray_cluster import SHARED_BYTES, WorkerDied, WorkerPool
+from tasks.ray_cluster import SHARED_BYTES
+from tasks.worker_pool import WorkerDied, WorkerPool
 
 AHEAD = 3  # batches that are ready or under way beyond one for each worker
 PATIENCE = 3  # times that another worker takes over a batch whose worker died at every try

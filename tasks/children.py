@@ -203,3 +203,25 @@ def listener(port: int) -> str:
                 shown = b" ".join(word for word in command if len(word) < 80).strip()
                 return f"process {link.parents[1].name} ({shown.decode(errors='replace')})"
     return "another program"
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes that a process has started, and theirs, by what Linux tells; the process not."""
+    below: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError, IndexError):  # it has just ended
+            parent = int(status.read_text(errors="replace").rpartition(")")[2].split()[1])
+            below.setdefault(parent, []).append(int(status.parent.name))
+    found, waiting = [], [pid]
+    while waiting:
+        started = below.get(waiting.pop(), [])
+        found += started
+        waiting += started
+    return found
+
+
+def process_name(pid: int) -> str:
+    """The name of a process, as Linux tells; empty where it has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""

@@ -15,8 +15,8 @@ from prefect.cache_policies import NO_CACHE
 from operators.spec import TrialSpec
 from tasks.plan import Bundle, expected_cost
 from tasks.progress import Stage
-from tasks.ray_cluster import WorkerPool
 from tasks.worker import Context, Done
+from tasks.worker_pool import WorkerPool
 
 CALL_SECONDS = 0.5  # what a call of quick trials should take: little beside it is lost on Ray
 CALL_TRIALS = 64  # most trials of one call

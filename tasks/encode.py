@@ -19,9 +19,9 @@ from operators.views import View
 from tasks.choices import Backbones
 from tasks.data import TrialData
 from tasks.progress import Stage, reporter, stage
-from tasks.ray_cluster import WorkerPool
 from tasks.store import Store
 from tasks.worker import Context, Encoder
+from tasks.worker_pool import WorkerPool
 
 CHUNK = 32  # images a call: about a second of a CPU core
 

@@ -6,14 +6,21 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tasks.environment import set_defaults
+from tasks.server import reachable
 from tasks.store import Store
 
 
 def connect(uri: str) -> Any:
-    """A client of the tracking server or database at `uri`."""
+    """A client of the tracking server or database at `uri`.
+
+    Raises:
+        ConnectionError: The server does not answer.
+    """
     set_defaults()
+    check_answers(uri)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
@@ -23,6 +30,22 @@ def connect(uri: str) -> Any:
         database.parent.mkdir(parents=True, exist_ok=True)
         _write_ahead(database)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def check_answers(uri: str) -> None:
+    """Raises ConnectionError where MLflow is a server that does not answer.
+
+    MLflow itself would ask for minutes, and then show a traceback.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return
+    if trouble := reachable(uri):
+        place = urlsplit(uri)
+        shown = place._replace(netloc=place.netloc.rpartition("@")[2], query="").geturl()
+        raise ConnectionError(
+            f"MLFLOW_TRACKING_URI is {shown}, but no MLflow server answers there ({trouble}). "
+            "Start it (`mlflow server`), or unset MLFLOW_TRACKING_URI to keep runs in the store."
+        )
 
 
 def _write_ahead(database: Path) -> None:

@@ -25,9 +25,9 @@ from tasks.compute import ProgressArtifact
 from tasks.device import device_kind
 from tasks.pretrain_run import LOGGED, Run, State
 from tasks.progress import reporter, stage
-from tasks.ray_cluster import WorkerPool
 from tasks.stopping import Stop, stopping
 from tasks.track import Tracker
+from tasks.worker_pool import WorkerPool
 
 SHOWN_SECONDS = 0.5  # between two updates of the progress
 SMOOTHING = 0.05  # weight of a step in the pace that is shown

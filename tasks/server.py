@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from operators.files import write_atomic
 from tasks.children import POLL_SECONDS, Child, free_port
-from tasks.environment import QUIET
+from tasks.environment import QUIET, own_code
 from tasks.store import Store
 
 START_SECONDS = 180.0  # a new database takes some 15 s of migrations on an idle core
@@ -40,6 +40,9 @@ _UNNEEDED = (
     "TRIGGERS",
     "EVENT_PERSISTER",
 )
+
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
 class PrefectUrl(str):
@@ -70,8 +73,10 @@ def prefect_api(store: Store) -> Iterator[PrefectUrl]:
 
     Raises:
         ConnectionError: The server that was asked for does not answer.
+        ValueError: A proxy of the environment cannot be used.
         ChildError: The private server did not start; the message ends with its log.
     """
+    _check_proxies()
     configured = _configured()
     if configured:
         _check_reachable(configured)
@@ -97,6 +102,24 @@ def reachable(url: str, *, seconds: float = 5.0) -> str | None:
         return None if error.code in (401, 403) or "prefect.cloud" in url else str(error)
     except (OSError, ValueError) as error:
         return str(getattr(error, "reason", error))
+
+
+def _check_proxies() -> None:
+    """Refuses a proxy that Prefect's client cannot use: it looks at each, whether it needs it or not.
+
+    Raises:
+        ValueError: See above.
+    """
+    import httpx
+
+    try:
+        httpx.Client().close()
+    except (ImportError, ValueError) as error:
+        named = [name for name in os.environ if name.lower() in _PROXIES and os.environ[name]]
+        raise ValueError(
+            f"a proxy that {' or '.join(named)} names cannot be used ({error}). Correct it, or "
+            "unset it for this command."
+        ) from error
 
 
 def _configured() -> str | None:
@@ -187,7 +210,8 @@ def _environment(home: Path, port: int, *, services: bool) -> dict[str, str]:
 
 def without_prefect(environ: Mapping[str, str]) -> dict[str, str]:
     """An environment without what the user set for Prefect, and with the defaults of ours."""
-    return QUIET | {k: v for k, v in environ.items() if not k.startswith("PREFECT_")}
+    kept = {k: v for k, v in environ.items() if not k.startswith("PREFECT_")}
+    return QUIET | kept | own_code(kept)
 
 
 def _schema_is_current(home: Path) -> bool:

@@ -60,11 +60,13 @@ def run(
     """Run a suite: do what is missing, then print the board."""
     quiet_libraries(verbose)
     with one_sentence():
+        from tasks.mlflow_client import check_answers
         from tasks.ray_cluster import check_request
 
         changes = _overrides(methods, datasets, backbones, shots, seeds, protocols, views, settings)
         store = Store.at(home)
         request = _request(store, suite, changes)
+        check_answers(store.mlflow_uri)
         check_request(ray_address, gpus_per_worker=gpus_per_worker, workers=workers)
         if gpus_per_worker and not ray_address:
             _refuse_missing_gpus(gpus_per_worker)

@@ -6,7 +6,8 @@ import pytest
 
 from data_catalog.pairs import Pair
 from tasks.batches import AHEAD, Feed, PairWorker
-from tasks.ray_cluster import WorkerDied, ray_cluster
+from tasks.ray_cluster import ray_cluster
+from tasks.worker_pool import WorkerDied
 
 
 class Numbers:
@@ -54,7 +55,7 @@ class Pool:
         self.asked.append(step)
         if self.deaths:
             self.deaths -= 1
-            raise WorkerDied("gone")
+            raise WorkerDied("make", 1, "gone")
         batch = self.worker.make(step)
         batch.images.flags.writeable = False  # as Ray gives it
         return batch

@@ -16,9 +16,9 @@ from tasks.choices import check
 from tasks.data import TrialData
 from tasks.encode import encode, encoders_of, features_folder, needed_rows
 from tasks.plan import make_plan
-from tasks.ray_cluster import Outcome
 from tasks.suite import make_suite
 from tasks.worker import Context, Done, TrialWorker
+from tasks.worker_pool import Outcome
 
 COOP = {"coop": {"epochs": 5, "n_context": 2}}
 

@@ -135,7 +135,7 @@ def test_a_worker_killed_from_outside_is_started_again(pool):
 
 @pytest.mark.slow
 def test_a_batch_that_always_kills_its_worker_is_refused_and_the_pool_lives_on(pool):
-    from tasks.ray_cluster import WorkerDied
+    from tasks.worker_pool import WorkerDied
 
     with pytest.raises(WorkerDied, match="3 tries of die"):
         pool.run("die")
@@ -181,8 +181,8 @@ def test_another_process_joins_by_address_and_leaves_it_running(pool):
 def test_an_address_where_nobody_listens_is_refused_at_once():
     address = f"127.0.0.1:{free_port()}"
     script = (
-        "from tasks.ray_cluster import _check_address\n"
-        f"try:\n    _check_address({address!r})\n"
+        "from tasks.ray_start import check_address\n"
+        f"try:\n    check_address({address!r})\n"
         "except ConnectionError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
