@@ -19,7 +19,7 @@ from operators.methods import METHODS
 from operators.protocols import PROTOCOLS
 from operators.views import PATTERN as VIEWS
 from tasks import board, publish, runs
-from tasks.artifacts import publish_artifacts
+from tasks.ray_start import START_SECONDS
 from tasks.cards import backbone_rows, dataset_rows, method_rows
 from tasks.choices import Request, check
 from tasks.compute import compute
@@ -29,6 +29,7 @@ from tasks.mlflow_client import check_answers
 from tasks.plan import Bundle, Plan, make_plan, variant_of
 from tasks.progress import LogReporter, chosen, reporter, reporting_to, stage
 from tasks.ray_cluster import ray_cluster
+from tasks.ray_start import START_SECONDS
 from tasks.resolve import RequestError
 from tasks.store import Store
 from tasks.suite import Overrides, Suite, override
@@ -107,6 +108,7 @@ def benchmark(
     seeds: list[Annotated[int, Field(ge=0)]] | None = None,
     views: Annotated[str | None, Field(pattern=f"^({VIEWS})$")] = None,
     hyperparameters: dict[str, dict[str, Any]] | None = None,
+    time_limit: Annotated[float | None, Field(gt=0)] = None,
     ray_address: str | None = None,
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0,
     workers: Annotated[int | None, Field(ge=1)] = None,
@@ -128,6 +130,7 @@ def benchmark(
         seeds: Seeds of draw and start; default: the suite's.
         views: How training images are seen: none, bank:K or fresh; default: the suite's.
         hyperparameters: By method, such as {coop: {epochs: 20}}.
+        time_limit: Most seconds that a trial may take; default: the suite's, or its method's.
         ray_address: Address of a Ray cluster; default: start one here.
         gpus_per_worker: GPUs, or a part of one, that each worker holds.
         workers: Workers; default: one a core or as GPUs allow.
@@ -147,6 +150,7 @@ def benchmark(
         seeds=_tuple(seeds),
         views=views,
         hyperparameters=hyperparameters or {},
+        time_limit=time_limit,
     )
     store = Store.at(home)
     with reporting_to(reporter() if chosen() else LogReporter(_flow_logger())):
@@ -154,7 +158,7 @@ def benchmark(
         return run_request(
             store,
             request,
-            partial=changes != Overrides(),
+            partial=changes != Overrides(time_limit=time_limit),
             fresh=fresh,
             ray_address=ray_address,
             gpus_per_worker=gpus_per_worker,
@@ -206,6 +210,7 @@ def run_request(
         trouble: Exception | None = None
         if plan.missing:
             with stage("workers") as starting:
+                starting.note(f"Ray starts, which may take up to {START_SECONDS:.0f} s")
                 pool = cluster.pool(TrialWorker, store.home)
                 starting.summary = f"{len(pool)} on {cluster.address or 'this machine'}"
             provenance = {
@@ -295,7 +300,13 @@ def compute_all(
             # Students come last, so what waits for nothing has been submitted by now.
             wait([f for b, f in futures if not bundle.waits_for.isdisjoint(b.trial_ids)])
             context = contexts[bundle.backbone, bundle.dataset]
-            future = compute.submit(bundle.title, whole(bundle), context, pool, progress)
+            limits = {
+                spec.trial_id: limit_of(spec, datasets[bundle.dataset], plan.suite.time_limit)
+                for spec in bundle.specs
+            }
+            future = compute.submit(
+                *(bundle.title, whole(bundle), context, pool, progress, whole(store), whole(limits))
+            )
             futures.append((bundle, future))
         wait([future for _, future in futures])
         outcomes = [done for _, future in futures for done in future.result()]

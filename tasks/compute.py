@@ -4,7 +4,7 @@ import contextlib
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from uuid import UUID
 
@@ -13,10 +13,13 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from operators.spec import TrialSpec
+from tasks.attempts import Attempts, seconds_of
+from tasks.failures import in_quarantine, note_failure
 from tasks.plan import Bundle, expected_cost
 from tasks.progress import Stage
+from tasks.store import Store
 from tasks.worker import Context, Done
-from tasks.worker_pool import WorkerPool
+from tasks.worker_pool import First, OutOfTime, WorkerDied, WorkerPool
 
 CALL_SECONDS = 0.5  # what a call of quick trials should take: little beside it is lost on Ray
 CALL_TRIALS = 64  # most trials of one call
@@ -30,7 +33,13 @@ ARTIFACT_SECONDS = 3.0
     persist_result=False,
 )
 def compute(
-    title: str, bundle: Bundle, context: Context, pool: WorkerPool, progress: Stage
+    title: str,
+    bundle: Bundle,
+    context: Context,
+    pool: WorkerPool,
+    progress: Stage,
+    store: Store,
+    limits: Mapping[str, float],
 ) -> list[Done]:
     """Computes the trials of a bundle; each is committed by its worker as soon as it is there.
 
@@ -40,29 +49,67 @@ def compute(
         context: What they share.
         pool: Workers; other bundles use them at the same time.
         progress: Counts the trials of the whole run.
+        store: Keeps the trials, and the reasons of those that fail.
+        limits: Seconds that each trial may take.
 
     Returns:
-        What became of each trial. A trial that failed costs itself alone.
+        What became of each trial. A trial that failed costs itself alone, whatever it did to its
+        worker.
 
     Raises:
-        WorkerDied: A worker died at every try, mostly for want of memory.
+        MachineError: No worker starts, or Ray has ended.
         OSError: The store cannot be written, such as on a full disk.
     """
     bar = ProgressArtifact(f"trials-{slug(title)}", len(bundle.specs), "trials")
     done: list[Done] = []
-    seeds = Counter(spec.cell_id for spec in bundle.specs)
-    cells = {spec.cell_id: spec for spec in bundle.specs if seeds[spec.cell_id] > 1}
-    found = pool.run("lanes", list(cells.values()), context) if cells else []
-    lanes = dict(zip(cells, found, strict=True))
-    calls = Calls(bundle.specs, workers=len(pool), lanes=lanes)
-    for outcome in pool.map_unordered("compute", calls, context):
-        if outcome.error:
-            raise outcome.error
-        calls.ended(outcome.batch)
-        done += outcome.result
-        progress.step(len(outcome.result))
+
+    def ended(some: list[Done]) -> None:
+        done.extend(some)
+        progress.step(len(some))
         bar.show(len(done))
+
+    def fail(spec: TrialSpec, reason: str, quarantine: str) -> None:
+        ended([Done(spec.trial_id, note_failure(store, spec, context.run, reason, quarantine))])
+
+    attempts = Attempts(in_quarantine(store, bundle.specs), fail)
+    together = attempts.hold_back(bundle.specs)
+    calls: Calls | list[tuple[TrialSpec, ...]] = Calls(
+        together, workers=len(pool), lanes=lanes_of(together, context, pool)
+    )
+    while calls:
+        for outcome in pool.map_unordered(
+            "compute",
+            calls,
+            context,
+            tries=1,
+            seconds=seconds_of(limits),
+            first=First(str((context.backbone, context.dataset)), "prepare", (context,)),
+        ):
+            if isinstance(outcome.error, WorkerDied | OutOfTime):
+                there = [s for s in outcome.batch if store.trial(s.trial_id).exists()]
+                ended([Done(spec.trial_id, "") for spec in there])
+                left = [spec for spec in outcome.batch if spec not in there]
+                attempts.lost(outcome.batch, left, outcome.error)
+            elif outcome.error:
+                raise outcome.error
+            else:
+                ended(outcome.result)
+            if isinstance(calls, Calls):
+                calls.ended(outcome.batch)
+        calls = attempts.next_round()
     return done
+
+
+def lanes_of(specs: Sequence[TrialSpec], context: Context, pool: WorkerPool) -> dict[str, int]:
+    """How many seeds of each cell are worth tuning together, asked where there are several."""
+    seeds = Counter(spec.cell_id for spec in specs)
+    cells = {spec.cell_id: spec for spec in specs if seeds[spec.cell_id] > 1}
+    if not cells:
+        return {}
+    try:
+        return dict(zip(cells, pool.run("lanes", list(cells.values()), context), strict=True))
+    except WorkerDied:  # it will be that of a trial
+        return {}
 
 
 class Calls(Iterator[tuple[TrialSpec, ...]]):

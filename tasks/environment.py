@@ -100,8 +100,8 @@ def _spare_loopback(environ: MutableMapping[str, str]) -> None:
     for name, value in asked.items():
         hosts = value if value is not None else next((v for v in asked.values() if v), "")
         listed = [host.strip() for host in hosts.split(",") if host.strip()]
-        if "*" not in listed:
-            environ[name] = ",".join([*listed, *(h for h in LOOPBACK if h not in listed)])
+        more = () if "*" in listed else (host for host in LOOPBACK if host not in listed)
+        environ[name] = ",".join([*listed, *more])
 
 
 def _fill(environ: MutableMapping[str, str], values: dict[str, str]) -> None:

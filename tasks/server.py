@@ -105,7 +105,7 @@ def reachable(url: str, *, seconds: float = 5.0) -> str | None:
 
 
 def _check_proxies() -> None:
-    """Refuses a proxy that Prefect's client cannot use: it looks at each, whether it needs it or not.
+    """Refuses a proxy that Prefect's client cannot use: it sets up each, needed or not.
 
     Raises:
         ValueError: See above.

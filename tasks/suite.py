@@ -1,6 +1,7 @@
 """What a user asks for: a suite, and what the command line changes of it."""
 
 from collections.abc import Iterable, Mapping
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -65,6 +66,11 @@ class Suite(BaseModel):
         default="fp32",
         description="Of the frozen encoders; what is learned, logits and losses are in fp32",
     )
+    time_limit: float | None = Field(
+        default=None,
+        description="Most seconds that a trial may take; unless given, it follows from the method, "
+        "its epochs and the images",
+    )
 
     @field_validator("shots")
     @classmethod
@@ -104,6 +110,13 @@ class Suite(BaseModel):
             raise ValueError(f"test_rows_per_class={cap}: keep at least 1, or null for all rows")
         return cap
 
+    @field_validator("time_limit")
+    @classmethod
+    def _time_passes(cls, limit: float | None) -> float | None:
+        if limit is not None and not 0 < limit < inf:
+            raise ValueError(f"time_limit={limit:g}: give seconds above 0, or null for the default")
+        return limit
+
     @field_validator("views")
     @classmethod
     def _views_are_a_policy(cls, views: str) -> str:
@@ -130,6 +143,7 @@ class Overrides(BaseModel):
     shots: tuple[int, ...] | None = None
     seeds: tuple[int, ...] | None = None
     views: str | None = None
+    time_limit: float | None = None
     hyperparameters: dict[str, dict[str, Any]] = {}
 
 
@@ -165,7 +179,7 @@ def override(suite: Suite, changes: Overrides) -> Suite:
         RequestError: A value cannot work.
     """
     values = suite.model_dump()
-    for field in ("datasets", "backbones", "protocols", "shots", "seeds", "views"):
+    for field in ("datasets", "backbones", "protocols", "shots", "seeds", "views", "time_limit"):
         if getattr(changes, field) is not None:
             values[field] = getattr(changes, field)
     if changes.methods is not None:

@@ -1,9 +1,9 @@
 """What runs on a Ray worker: it keeps backbones and features, and computes trials."""
 
 import os
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, lru_cache, partial
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tasks.failures import note_failure, of_the_store
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -119,6 +120,12 @@ class TrialWorker:
             sync_folder(self.store.trials)
         return done
 
+    def prepare(self, context: Context) -> None:
+        """Loads what the trials of a context share, so that the first of them does not wait."""
+        with suppress(Exception):  # whatever it is, it will be the error of a trial
+            self._backbone(context.backbone)
+            self._dataset(context.dataset)
+
     def lanes(self, specs: Sequence["TrialSpec"], context: Context) -> list[int]:
         """How many seeds of the cell of each trial are worth tuning together."""
         from operators.trial import episode_of, lanes_of
@@ -142,8 +149,6 @@ class TrialWorker:
         self, specs: Sequence["TrialSpec"], context: Context, disk: Executor
     ) -> "Iterator[Done | Future[Done]]":
         """Computes trials that differ by seed alone, as many together as is worth while."""
-        from operators.stacking import run_stacked
-
         # A batch that is tried again after its worker died holds trials that are there.
         there = [spec for spec in specs if self.store.trial(spec.trial_id).exists()]
         yield from (Done(spec.trial_id, "") for spec in there)
@@ -151,15 +156,39 @@ class TrialWorker:
         size = self.lanes(missing[:1], context)[0] if len(missing) > 1 else 1
         for start in range(0, len(missing), size):
             stack = missing[start : start + size]
-            computed = run_stacked([partial(self._computed, spec, context) for spec in stack])
+            computed = self._stacked(stack, context)
             for spec, files in zip(stack, computed, strict=True):
                 if isinstance(files, dict):
                     yield disk.submit(self._commit, spec, files)
-                elif not isinstance(files, OSError):
-                    yield self._failed(spec, files, context)
+                elif not of_the_store(files):
+                    yield Done(spec.trial_id, note_failure(self.store, spec, context.run, files))
             for files in computed:  # a full disk is the run's trouble, not the trial's
-                if isinstance(files, OSError):
+                if isinstance(files, OSError) and of_the_store(files):
                     raise files
+
+    def _stacked(
+        self, stack: Sequence["TrialSpec"], context: Context
+    ) -> list[dict[str, bytes] | BaseException]:
+        """The files of some trials that are tuned together, or what one raised."""
+        from operators.stacking import Abandoned, run_stacked
+
+        def tried(spec: "TrialSpec") -> dict[str, bytes] | BaseException:
+            try:
+                return self._computed(spec, context)
+            except Abandoned:
+                raise
+            except BaseException as error:  # SystemExit or an interrupt: a method may raise it
+                if hasattr(error, "ray_terminate_msg"):  # that is how Ray stops a worker
+                    raise
+                return error
+
+        try:
+            return run_stacked([partial(tried, spec) for spec in stack])
+        except BaseException as error:
+            if hasattr(error, "ray_terminate_msg") or len(stack) == 1:
+                raise
+            # Raised where lanes meet, by nobody knows which: so each by itself.
+            return [end for spec in stack for end in self._stacked([spec], context)]
 
     def _computed(self, spec: "TrialSpec", context: Context) -> dict[str, bytes]:
         """The files of a trial."""
@@ -176,22 +205,6 @@ class TrialWorker:
             None if spec.teacher is None else self._teacher(spec.teacher, context),
         )
         return self._files(spec, outcome, started, context)
-
-    def _failed(self, spec: "TrialSpec", error: Exception, context: Context) -> Done:
-        """Keeps the error of a trial."""
-        message = " ".join(str(error).split()) or type(error).__name__
-        self.store.record_failure(
-            spec.trial_id,
-            {
-                "spec": spec.to_json(),
-                "error": message,
-                "traceback": "".join(traceback.format_exception(error)),
-                "failed_at": _now(),
-                "suite": context.run.get("suite"),
-                "flow_run_id": context.run.get("flow_run_id"),
-            },
-        )
-        return Done(spec.trial_id, message)
 
     def _files(
         self, spec: "TrialSpec", outcome: "Outcome", started: str, context: Context

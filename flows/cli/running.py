@@ -47,6 +47,9 @@ def run(
     protocols: Protocols = None,
     views: Views = None,
     settings: Settings = None,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds for a trial.  [default: by method and images]")
+    ] = None,
     ray_address: Annotated[
         str | None, typer.Option(help="Ray cluster to join.  [default: start one here]")
     ] = None,
@@ -63,7 +66,9 @@ def run(
         from tasks.mlflow_client import check_answers
         from tasks.ray_cluster import check_request
 
-        changes = _overrides(methods, datasets, backbones, shots, seeds, protocols, views, settings)
+        changes = _overrides(
+            methods, datasets, backbones, shots, seeds, protocols, views, settings, time_limit
+        )
         store = Store.at(home)
         request = _request(store, suite, changes)
         check_answers(store.mlflow_uri)
@@ -167,6 +172,7 @@ def _overrides(
     protocols: str | None,
     views: str | None,
     settings: list[str] | None,
+    time_limit: float | None = None,
 ) -> "Overrides":
     from tasks.suite import Overrides
 
@@ -178,6 +184,7 @@ def _overrides(
         seeds=numbers("--seeds", seeds),
         protocols=names(protocols),
         views=views,
+        time_limit=time_limit,
         hyperparameters=_hyperparameters(settings or []),
     )
 

@@ -38,6 +38,8 @@ class MethodCard:
         descriptions: Those texts are sentences about each class, which the dataset must come with.
         teacher: It learns from another tuned model; it has a `Teaching` and takes a `Teacher`.
         unlabelled: It learns from all images of the train split, without their labels.
+        seconds_per_image: Far more than it takes for one image, learned from or classified, on a
+            slow core; the time limit of a trial follows from it.
         departures: Where it differs from the published code, one sentence each.
     """
 
@@ -54,6 +56,7 @@ class MethodCard:
     descriptions: bool = False
     teacher: bool = False
     unlabelled: bool = False
+    seconds_per_image: float = 5.0
     departures: tuple[str, ...] = ()
 
 

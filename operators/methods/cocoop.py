@@ -51,6 +51,7 @@ class CoCoOp(Method):
         source="Zhou et al., CVPR 2022, https://arxiv.org/abs/2203.05557",
         cost="a step takes all class prompts through the text tower and back for each image, and a "
         "test image takes them through it once more",
+        seconds_per_image=60.0,
         departures=(
             "context and network in float32, not float16",
             "frozen features of the centre crop unless the suite asks for views",

@@ -1,10 +1,12 @@
 """The whole pipeline as a user runs it: Prefect, Ray, MLflow and DuckDB, on a real dataset.
 
-One store serves all tests, in order: a start from nothing, a repetition, a kill, a failure.
+One store serves all tests, in order: a start from nothing, a repetition, a kill, a failure. The
+wheel is installed, and run from a folder and an environment as unkind as those of users may be.
 """
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +20,6 @@ import pytest
 from tasks.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
-SHOTBOARD = [sys.executable, "-c", "from flows.cli import main; main()"]
 SECONDS = 400  # of one command; some 20 s where nothing else runs
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -38,6 +39,41 @@ shots: [1]
 seeds: [1, 2, 3, 4]
 test_rows_per_class: 5
 """
+
+
+NOWHERE = "http://127.0.0.1:9"
+UNKIND = {
+    **{name: NOWHERE for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY")},
+    "RAY_ADDRESS": "127.0.0.1:9",
+    "MLFLOW_RUN_ID": "0" * 32,
+    "MLFLOW_EXPERIMENT_NAME": "another",
+    "PYTHONSTARTUP": "/there/is/no/such.py",
+}
+THEIRS = ("tasks.py", "flows.py", "operators/__init__.py", "data_catalog/__init__.py", "torch.py")
+
+
+def install(folder):
+    """Builds the wheel and installs it; returns where."""
+    source, wheels, site = (folder / name for name in ("source", "wheels", "site"))
+    for name in ("shotboard", "flows", "tasks", "operators", "data_catalog"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    alone = ["--no-deps", "--no-index"]
+    build = [*pip, "wheel", *alone, "--no-build-isolation", "--wheel-dir", wheels, source]
+    subprocess.run(build, check=True)
+    (wheel,) = wheels.glob("*.whl")
+    subprocess.run([*pip, "install", *alone, "--no-compile", "--target", site, wheel], check=True)
+    return site
+
+
+def project(folder):
+    """A working folder that has modules of our names, and of a library."""
+    for name in THEIRS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"raise SystemExit('{name} of the user was imported')\n")
+    return folder
 
 
 class Finished:
@@ -67,13 +103,29 @@ class Place:
         for name, text in (("mini", MINI), ("long", LONG)):
             self.suites[name] = folder / f"{name}.yaml"
             self.suites[name].write_text(text)
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
-        self.env = {**kept, "SHOTBOARD_HOME": str(self.store.home)}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PREFECT_", "MLFLOW_")) and name.upper() != "NO_PROXY"
+        }
+        self.site, self.folder = install(folder), project(folder / "project")
+        deep = folder / "a-folder-for-temporary-files-with-a-name-as-long-as-those-of-clusters"
+        deep.mkdir()
+        self.env = {
+            **kept,
+            **UNKIND,
+            "TMPDIR": str(deep),
+            "PYTHONPATH": str(self.site),
+            "SHOTBOARD_HOME": str(self.store.home),
+        }
 
     def start(self, suite, workers):
         return subprocess.Popen(
-            [*SHOTBOARD, "run", str(self.suites[suite]), "--json", "--workers", str(workers)],
-            cwd=ROOT,
+            [
+                *(sys.executable, self.site / "bin" / "shotboard"),
+                *("run", str(self.suites[suite]), "--json", "--workers", str(workers)),
+            ],
+            cwd=self.folder,
             env=self.env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,4 +1,16 @@
-from tasks.environment import for_workers, set_defaults, set_local_ray
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from websockets.proxy import get_proxy
+
+from tasks.children import free_port
+from tasks.environment import for_workers, own_code, set_defaults, set_local_ray
+from tasks.server import reachable
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_telemetry_is_off_by_default():
@@ -34,3 +46,97 @@ def test_only_a_local_ray_is_kept_off_the_network():
 def test_a_worker_gets_one_thread_unless_the_user_says_more():
     assert for_workers({})["OMP_NUM_THREADS"] == "1"
     assert for_workers({"OMP_NUM_THREADS": "4"})["OMP_NUM_THREADS"] == "4"
+
+
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
+def test_loopback_never_goes_through_a_proxy_and_what_the_user_said_stays(name):
+    environ = {"HTTP_PROXY": "http://proxy:8080", name: "intranet, .corp"}
+    set_defaults(environ)
+    listed = "intranet,.corp,127.0.0.1,localhost,::1"
+    assert (environ["NO_PROXY"], environ["no_proxy"]) == (listed, listed)
+    set_defaults(environ)
+    assert environ["NO_PROXY"] == listed
+
+
+def test_a_user_who_uses_no_proxy_at_all_is_left_alone():
+    environ = {"NO_PROXY": "*"}
+    set_defaults(environ)
+    assert environ["NO_PROXY"] == environ["no_proxy"] == "*"
+
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+
+
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_every_library_that_asks_our_servers_asks_them_directly(proxy, monkeypatch):
+    import httpx
+    import requests
+    from websockets.uri import parse_uri
+
+    for name in (*PROXIES, "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    environ = {proxy: "http://127.0.0.1:9"}
+    set_defaults(environ)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert reachable(f"http://127.0.0.1:{free_port()}/api").endswith("Connection refused")
+    assert not requests.utils.get_environ_proxies("http://127.0.0.1:5000/api")
+    assert get_proxy(parse_uri("ws://127.0.0.1:4200/api/events/in")) is None
+    with httpx.Client() as client:
+        for url in ("http://127.0.0.1:41003/api", "http://localhost:4200", "http://[::1]:4200"):
+            assert client._transport_for_url(httpx.URL(url)) is client._transport
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A working folder as users have it, with modules of our names."""
+    folder = tmp_path / "project"
+    for name in ("tasks.py", "operators/__init__.py", "torch.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("raise SystemExit('the user\\'s own')")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def places(variables):
+    return variables["PYTHONPATH"].split(os.pathsep)
+
+
+def test_the_working_folder_and_that_of_the_script_are_no_place_of_ours(project, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(project.parent / "sweep.py")])
+    variables = own_code({}, ["", str(project), str(project.parent), str(ROOT)])
+    assert variables["PYTHONSAFEPATH"] == "1"
+    assert places(variables) == [str(ROOT)]
+
+
+def test_what_pythonpath_names_stays_after_our_packages(project, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    asked = os.pathsep.join(["", ".", str(other)])
+    assert places(own_code({"PYTHONPATH": asked}, [])) == [str(ROOT), str(project), str(other)]
+
+
+def test_installed_packages_come_after_pythons_own_unless_something_has_our_names(
+    project, tmp_path, monkeypatch
+):
+    installed = tmp_path / "lib" / "site-packages"
+    monkeypatch.setattr("tasks.environment.ROOT", installed)
+    assert own_code({}, [str(installed)])["PYTHONPATH"] == ""
+    assert places(own_code({"PYTHONPATH": str(tmp_path)}, [])) == [str(tmp_path)]
+    asked = {"PYTHONPATH": str(project)}
+    assert places(own_code(asked, [])) == [str(installed), str(project)]
+
+
+@pytest.mark.parametrize("how", [["-c", "from shotboard import main; main()"], ["-m", "shotboard"]])
+def test_the_command_is_ours_whatever_pythonpath_has(project, how):
+    for name in ("flows.py", "data_catalog.py"):
+        (project / name).write_text("raise SystemExit('the user\\'s own')")
+    (project / "torch.py").unlink()  # a library that is shadowed on purpose is
+    done = subprocess.run(
+        [sys.executable, *how, "plan", "--help"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(project), str(ROOT)])},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--methods" in done.stdout

@@ -30,11 +30,24 @@ class Fails(ZeroShot):
         raise ValueError("the method\nhas failed.")
 
 
-class FullDisk(ZeroShot):
-    """Stands for an error of the machine, not of the trial."""
+class Custom(BaseException):
+    """What no `except Exception` meets."""
 
-    def logits(self, batch):
-        raise OSError(28, "No space left on device")
+
+ODD = (
+    OSError(28, "No space left on device"),
+    PermissionError(13, "Permission denied"),
+    SystemExit(3),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+    MemoryError(),
+    RecursionError("maximum recursion depth exceeded"),
+    Custom("own"),
+)
+
+
+def full(*_, **__):
+    raise OSError(28, "No space left on device")
 
 
 class Job:
@@ -95,7 +108,6 @@ def job(store, dataset_of, tiny):
 @pytest.fixture
 def broken(monkeypatch):
     monkeypatch.setitem(METHODS, "fails", Fails)
-    monkeypatch.setitem(METHODS, "full-disk", FullDisk)
 
 
 def test_features_have_one_row_an_image(store, dataset_of, tiny):
@@ -247,20 +259,84 @@ def test_a_trial_that_fails_costs_itself_alone(job, broken):
     assert error["suite"] == "mini"
 
 
-def test_a_full_disk_costs_no_seed_that_was_tuned_beside(store, dataset_of, tiny, monkeypatch):
-    job = Job(store, dataset_of(), tiny, [{"coop": {"epochs": 1}}], seeds=[1, 2, 3])
+@pytest.mark.parametrize("error", ODD, ids=lambda error: type(error).__name__)
+def test_whatever_a_method_raises_costs_its_trial_alone(job, broken, monkeypatch, error):
+    made = job("fails", "zero-shot")
+
+    def raises(*_):
+        raise error
+
+    monkeypatch.setattr(Fails, "logits", raises)
+    failed, fine = made.compute()
+    assert failed.error.startswith(type(error).__name__) or failed.error == str(error)
+    assert fine.error == ""
+    assert made.store.done() == {fine.trial_id}
+    assert made.store.failure(failed.trial_id) == failed.error
+
+
+def test_whatever_a_seed_raises_costs_none_that_is_tuned_beside_it(
+    store, dataset_of, tiny, monkeypatch
+):
+    job = Job(store, dataset_of(), tiny, [{"coop": {"epochs": 1}}], seeds=list(range(len(ODD))))
     job.encode()
     original = METHODS["coop"].fit
 
     def fit(self, shots, **how):
-        if shots.seed == 1:
-            raise OSError(28, "No space left on device")
+        if shots.seed < len(ODD) - 1:
+            raise ODD[shots.seed]
         return original(self, shots, **how)
 
     monkeypatch.setattr(METHODS["coop"], "fit", fit)
-    with pytest.raises(OSError, match="No space"):
-        job.compute()
-    assert store.done() == {spec.trial_id for spec in job.specs if spec.seed > 1}
+    assert job.worker.lanes(job.specs[:1], job.context) == [16]
+    assert [bool(done.error) for done in job.compute()] == [True] * (len(ODD) - 1) + [False]
+    assert store.done() == {job.specs[-1].trial_id}
+
+
+def test_what_is_raised_where_seeds_meet_is_that_of_the_one_to_blame(
+    store, dataset_of, tiny, monkeypatch
+):
+    """A hook of a method runs in the calls of all; then each is computed by itself."""
+    import operators.stacking
+
+    job = Job(store, dataset_of(), tiny, [{"coop": {"epochs": 1}}], seeds=[1, 2])
+    job.encode()
+
+    def serve(_):
+        raise SystemExit(3)
+
+    monkeypatch.setattr(operators.stacking, "_serve", serve)
+    assert [done.error for done in job.compute()] == ["", ""]
+
+
+def test_ray_may_end_a_worker_in_the_middle_of_a_trial(job, broken, monkeypatch):
+    made = job("fails")
+
+    def ended(*_):
+        error = SystemExit(1)
+        error.ray_terminate_msg = "The process receives a SIGTERM."
+        raise error
+
+    monkeypatch.setattr(Fails, "logits", ended)
+    with pytest.raises(SystemExit):
+        made.compute()
+    assert not made.store.failures.exists()
+
+
+def test_a_store_that_cannot_be_written_is_not_a_failed_trial(job, broken, monkeypatch):
+    made = job("zero-shot")
+    monkeypatch.setattr("operators.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        made.compute()
+    assert not made.store.failures.exists()
+    assert made.store.done() == set()
+
+
+def test_features_that_cannot_be_read_cost_no_trial_its_record(job, broken, monkeypatch):
+    made = job("zero-shot")
+    monkeypatch.setattr("operators.features.FeatureStore.__init__", full)
+    with pytest.raises(OSError, match="No space left"):
+        made.compute()
+    assert not made.store.failures.exists()
 
 
 def test_a_trial_that_completes_after_all_is_no_failure_any_more(job, broken, monkeypatch):
@@ -270,14 +346,6 @@ def test_a_trial_that_completes_after_all_is_no_failure_any_more(job, broken, mo
     assert made.compute() == [Done(made.specs[0].trial_id, "")]
     assert list(made.store.failures.iterdir()) == []
     assert made.store.done() == {made.specs[0].trial_id}
-
-
-def test_trouble_of_the_machine_is_not_a_failed_trial(job, broken):
-    made = job("full-disk")
-    with pytest.raises(OSError, match="No space left"):
-        made.compute()
-    assert not made.store.failures.exists()
-    assert made.store.done() == set()
 
 
 def test_a_loss_that_is_no_number_is_a_failed_trial_with_advice(job):
