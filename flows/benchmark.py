@@ -19,7 +19,8 @@ from operators.methods import METHODS
 from operators.protocols import PROTOCOLS
 from operators.views import PATTERN as VIEWS
 from tasks import board, publish, runs
-from tasks.ray_start import START_SECONDS
+from tasks.artifacts import publish_artifacts
+from tasks.attempts import time_limit as limit_of
 from tasks.cards import backbone_rows, dataset_rows, method_rows
 from tasks.choices import Request, check
 from tasks.compute import compute

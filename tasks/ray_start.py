@@ -50,6 +50,7 @@ def connect(address: str | None, cpus: int | None, shared_bytes: int) -> bool:
 
     if ray.is_initialized():
         return False
+    _hush()
     variables = for_workers()
     if address:
         check_address(address)
@@ -71,6 +72,13 @@ def connect(address: str | None, cpus: int | None, shared_bytes: int) -> bool:
     with _set(variables):  # a local Ray hands its environment on, which is faster than asking it to
         _start_local(cpus, shared_bytes)
     return True
+
+
+def _hush() -> None:
+    """Keeps Ray from writing its own tales of dead workers to our standard output."""
+    from ray._private import worker
+
+    worker.print_to_stdstream = lambda *_, **__: None
 
 
 def leave() -> None:
