@@ -18,7 +18,7 @@ from data_catalog.datasets import (
     world_scenes,
 )
 from data_catalog.ingestion import IngestionError, ingest
-from data_catalog.labels import check_classes
+from data_catalog.outline import Outline, outline
 from data_catalog.registry import read_cards, write_card
 from data_catalog.sources import (
     SOURCES,
@@ -75,13 +75,14 @@ __all__ = [
     "ImageFolder",
     "IngestionError",
     "Manifest",
+    "Outline",
     "ParquetImages",
     "Source",
     "SourceError",
     "SourceUnavailable",
-    "check_classes",
     "current",
     "ingest",
+    "outline",
     "register",
     "registered_cards",
     "source_for",

@@ -6,12 +6,13 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from data_catalog.sources import SOURCES, Source
 from data_catalog.wording import did_you_mean
 
+_LATER = {"later": True}  # of a field that came after cards were written
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -34,6 +35,9 @@ class DatasetCard:
         homepage: Where it is described.
         trouble: Known trouble, and what a user should do about it.
         split_sizes: Rows by split that ingestion must find; None does not check.
+        split_names: What the source calls each split that is wanted, such as
+            `{"train": "partial-train", "test": "validation"}`, a name or a list of names; splits
+            that are not named are left out. None takes all that the source has.
         domains: Domains that ingestion must find; empty does not check.
         max_corrupt_share: Share of images that may fail to decode, 0..1, before ingestion fails.
         provider_package: Python package that brings the images, empty if none does.
@@ -55,6 +59,7 @@ class DatasetCard:
     domains: tuple[str, ...] = ()
     max_corrupt_share: float = 0.25
     provider_package: str = ""
+    split_names: Mapping[str, str | Sequence[str]] | None = field(default=None, metadata=_LATER)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -73,12 +78,13 @@ class DatasetCard:
             _check_texts(self.name, "classes", self.classes)
             check_class_names(self.name, self.classes, duplicates=self.duplicate_class_names)
         _check_texts(self.name, "domains", self.domains)
-        unknown = set(self.split_sizes or ()) - {"train", "val", "test"}
-        if unknown:
-            raise ValueError(
-                f"{self.name}: split_sizes names {', '.join(sorted(unknown))}. Splits are train, "
-                "val and test."
-            )
+        for key in ("split_sizes", "split_names"):
+            unknown = set(getattr(self, key) or ()) - {"train", "val", "test"}
+            if unknown:
+                raise ValueError(
+                    f"{self.name}: {key} names {', '.join(sorted(unknown))}. Splits are train, "
+                    "val and test."
+                )
         if not 0 <= self.max_corrupt_share < 1:
             raise ValueError(
                 f"{self.name}: max_corrupt_share={self.max_corrupt_share} is not a share from 0 "
@@ -103,8 +109,13 @@ class DatasetCard:
         return f"{saved['kind']}: {saved.get('path') or saved.get('url') or saved.get('repo')}"
 
     def digest(self) -> str:
-        """Sixteen hex digits that move when any field does."""
-        text = json.dumps(self.to_json(), sort_keys=True)
+        """Sixteen hex digits that move when any field does.
+
+        A field that came later is left out at its default, so that no older digest moves.
+        """
+        left_out = {f.name for f in fields(self) if f.metadata and getattr(self, f.name) is None}
+        values = {key: value for key, value in self.to_json().items() if key not in left_out}
+        text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_yaml(self) -> str:
@@ -263,12 +274,12 @@ def _source_values(source: Source) -> dict[str, Any]:
     """Kind and fields that differ from their default, as YAML keeps them."""
     names = {kind: name for name, kind in SOURCES.items()}
     values: dict[str, Any] = {"kind": names.get(type(source), type(source).__name__)}
-    for field in getattr(source, "__dataclass_fields__", {}).values():
-        if not field.repr:  # code, such as the painter of a drawn set
+    for each in getattr(source, "__dataclass_fields__", {}).values():
+        if not each.repr:  # code, such as the painter of a drawn set
             continue
-        value = getattr(source, field.name)
-        if field.default is MISSING or value != field.default:
-            values[field.name] = _plain(value)
+        value = getattr(source, each.name)
+        if each.default is MISSING or value != each.default:
+            values[each.name] = _plain(value)
     return values
 
 

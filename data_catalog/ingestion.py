@@ -28,10 +28,11 @@ from data_catalog.dataset import (
 )
 from data_catalog.decoding import check_images, needs_eight_bits
 from data_catalog.doubts import doubts
-from data_catalog.labels import Labelling, resolve_labels
+from data_catalog.labels import Labelling, has_label, resolve_labels
+from data_catalog.outline import class_notes, left_out_notes, notes_of, wanted
 from data_catalog.reasons import counted, kind_of, remedies
 from data_catalog.sources import SourceError
-from data_catalog.splits import SPLITS, TRAIN, Assignment, assign_splits
+from data_catalog.splits import SPLITS, Assignment, assign_splits, hidden_splits
 from data_catalog.wording import plural, some
 from data_catalog.writing import (
     GROUP_ROWS,
@@ -140,7 +141,14 @@ def _fill(
 ) -> str:
     """Writes all files of the dataset into `draft` and returns its fingerprint."""
     with Spool(draft) as spool:
-        quarantine = _read(card, spool, progress)
+        left_out: Counter[str] = Counter()
+        quarantine = _read(card, spool, left_out, progress)
+        hidden = hidden_splits(
+            [row.split for row in spool.kept],
+            [has_label(row.label, row.class_name) for row in spool.kept],
+        )
+        spool.leave_out(hidden)
+        quarantine = [row for row in quarantine if row["split"] not in hidden]
         kept = spool.kept
         _check_corrupt(card, len(kept), quarantine)
         try:
@@ -153,10 +161,13 @@ def _fill(
             assignment = assign_splits(
                 [row.split for row in kept], labelling.labels, [row.sha256 for row in kept]
             )
+            notes = class_notes(labelling, assignment)
         except ValueError as error:
             raise IngestionError(f"{card.name}: {error}") from error
         report = _report(card, kept, labelling, assignment, quarantine, signature)
-        _check_promises(card, labelling, assignment, report)
+        notes = [*notes_of(card), *left_out_notes(left_out, hidden), *notes]
+        report["doubts"] = [*notes, *doubts(report)]
+        _check_promises(card, report)
         extras = write_data(spool, draft, labelling, assignment.splits)
     write_quarantine(draft, quarantine)
     write_json(draft / CARD, {**card.to_json(), **report, "extras": extras})
@@ -164,12 +175,20 @@ def _fill(
 
 
 def _read(
-    card: DatasetCard, spool: Spool, progress: Callable[[int, int | None], None] | None
+    card: DatasetCard,
+    spool: Spool,
+    left_out: Counter[str],
+    progress: Callable[[int, int | None], None] | None,
 ) -> list[dict[str, Any]]:
-    """Spools every image that decodes, and returns what to tell of the others."""
+    """Spools every image that decodes, and returns what to tell of the others.
+
+    Images of splits that the card does not want are counted in `left_out` and not decoded.
+    """
     quarantine: list[dict[str, Any]] = []
     total = card.source.total() if progress else None
-    for done, checked in enumerate(check_images(card.source.examples()), start=1):
+    for done, checked in enumerate(
+        check_images(wanted(card, card.source.examples(), left_out)), start=1
+    ):
         example = checked.example
         if checked.error:
             quarantine.append(
@@ -220,7 +239,7 @@ def _report(
     counts = Counter(zip(splits, labels, strict=True))
     class_labels = range(len(labelling.classes))
     constant = [row.path for row in kept if row.constant]
-    report: dict[str, Any] = {
+    return {
         "fingerprint": digest.hexdigest()[:16],
         "classes": list(labelling.classes),
         "rows": len(kept),
@@ -245,7 +264,6 @@ def _report(
         "ingestion_version": INGESTION_VERSION,
         "ingested_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    return {**report, "doubts": doubts(report)}
 
 
 def _duplicates(
@@ -268,17 +286,8 @@ def _duplicates(
     }
 
 
-def _check_promises(
-    card: DatasetCard, labelling: Labelling, assignment: Assignment, report: dict[str, Any]
-) -> None:
-    """Refuses a class that nothing can be learned of, and counts that differ from the card's."""
-    train = report["class_counts"][TRAIN]
-    bare = [name for name, count in zip(labelling.classes, train, strict=True) if not count]
-    if bare and TRAIN in assignment.splits:
-        raise IngestionError(
-            f"{card.name}: {len(bare)} of {len(train)} classes have no train row: {some(bare)}. "
-            "Leave these classes out, or give splits in which each has one."
-        )
+def _check_promises(card: DatasetCard, report: dict[str, Any]) -> None:
+    """Refuses counts and domains that differ from those of the card."""
     if card.domains and sorted(card.domains) != report["domains"]:
         raise IngestionError(
             f"{card.name}: domains are {some(report['domains'])}, the card says "

@@ -1,7 +1,6 @@
 """From the labels and class names of a source to one label a row and one name a label."""
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -12,7 +11,6 @@ from data_catalog.card import (
     check_prompts,
     prompt_key,
 )
-from data_catalog.sources.base import Labelled
 from data_catalog.wording import did_you_mean, some
 
 _WORDNET_ID = re.compile(r"n\d{8}")
@@ -58,7 +56,7 @@ def resolve_labels(
     bare = [
         path
         for label, name, path in zip(labels, names, paths, strict=True)
-        if (label is None or label < 0) and (label is not None or not (name or "").strip())
+        if not has_label(label, name)
     ]
     if bare:
         raise ValueError(
@@ -74,36 +72,9 @@ def resolve_labels(
     return _by_label(card, [label for label in labels if label is not None], names)
 
 
-def check_classes(card: DatasetCard) -> None:
-    """Refuses a card whose classes do not fit its source, before any image is read.
-
-    Rows without a label are left to ingestion, which names them; so is a source that says what
-    its images show only as it reads them.
-
-    Raises:
-        ValueError: As `resolve_labels`, or the card names a class that no row shows.
-        SourceError: The source is missing or malformed.
-    """
-    if not isinstance(card.source, Labelled):
-        return
-    counts = Counter(card.source.labelled())
-    kinds = [
-        (label, name)
-        for label, name in counts
-        if (label >= 0 if label is not None else (name or "").strip())
-    ]
-    if not kinds:
-        return
-    labels, names = zip(*kinds, strict=True)
-    found = resolve_labels(card, labels, names, [""] * len(kinds))
-    shown = set(found.labels)
-    bare = [name for label, name in enumerate(found.classes) if label not in shown]
-    if bare:
-        raise ValueError(
-            f"{card.name}: {len(found.classes)} classes are named, and the data shows {len(shown)} "
-            f"of them: no row is {some(map(repr, bare))}. Name the classes of the data, in label "
-            "order; a name with a comma is put in quotes."
-        )
+def has_label(label: int | None, name: str | None) -> bool:
+    """Whether a row says what it shows; a label below 0 is how hidden ones are written."""
+    return bool((name or "").strip()) if label is None else label >= 0
 
 
 def _by_label(card: DatasetCard, labels: Sequence[int], names: Sequence[str | None]) -> Labelling:

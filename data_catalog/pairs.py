@@ -9,7 +9,8 @@ import numpy as np
 from data_catalog.decoding import decode
 from data_catalog.sources import SourceError
 from data_catalog.sources import columns as cols
-from data_catalog.sources.base import absolute, digest_files, digest_of, is_remote
+from data_catalog.sources.base import absolute, digest_of, is_remote
+from data_catalog.sources.listing import digest_files
 from data_catalog.sources.parquet import list_parquet, open_parquet
 from data_catalog.wording import did_you_mean, plural
 

@@ -5,8 +5,9 @@ SHA-256 of their bytes, so the listing order of a file system cannot move one. C
 image stay together, so carving never leaks a training image into test.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 TRAIN, VAL, TEST = "train", "val", "test"
@@ -25,6 +26,8 @@ _SPELLINGS = {
     "testing": TEST,
     "tst": TEST,
 }
+
+_WORD = re.compile(r"[A-Za-z]+")
 
 AS_GIVEN = "as the source gives them"
 CARVED_ALL = "no official split: 50/20/30 train/val/test of each class, in SHA-256 order"
@@ -49,6 +52,47 @@ class Assignment(NamedTuple):
 def known_split(name: str) -> str | None:
     """Returns train, val or test for any usual spelling of it, else None."""
     return _SPELLINGS.get(name.strip().lower())
+
+
+def split_in(name: str) -> str | None:
+    """The one split that a longer name speaks of, such as `partial-train` or `test_images`."""
+    found = {known_split(word) for word in _WORD.findall(name)} - {None}
+    return known_split(name) or (found.pop() if len(found) == 1 else None)
+
+
+def chosen_split(given: str | None, names: Mapping[str, str | Sequence[str]] | None) -> str | None:
+    """What a split of the source is for a card that names the wanted ones.
+
+    Args:
+        given: The source's name of the split, or None.
+        names: `split_names` of the card; without it, splits are as given.
+
+    Returns:
+        Train, val or test; None where the split is left out.
+    """
+    if names is None:
+        return given
+    for split, wanted in names.items():
+        listed = [wanted] if isinstance(wanted, str) else wanted
+        if given is not None and given.strip().lower() in {name.lower() for name in listed}:
+            return split
+    return None
+
+
+def hidden_splits(given: Sequence[str | None], labelled: Sequence[bool]) -> dict[str, int]:
+    """Rows of each split without any label, beside others that have them; challenges hide them.
+
+    Args:
+        given: Split of each row in the source's spelling, or None.
+        labelled: Whether each row has a label.
+    """
+    rows, with_label = (
+        Counter(given),
+        Counter(split for split, known in zip(given, labelled, strict=True) if known),
+    )
+    if None in rows or not with_label:
+        return {}
+    return {split: count for split, count in rows.items() if split and not with_label[split]}
 
 
 def assign_splits(
@@ -96,11 +140,12 @@ def assign_splits(
 def _spelled(name: str | None) -> str | None:
     if name is None or not name.strip():
         return None
-    known = known_split(name)
+    known = split_in(name)
     if known is None:
         raise ValueError(
             f"split {name!r} is none of train, val and test. Accepted spellings: "
-            f"{', '.join(_SPELLINGS)}. Rename it, or leave its rows out of the source."
+            f"{', '.join(_SPELLINGS)}. Say what it is, as in --splits train={name},test=..; "
+            "splits that this does not name are left out."
         )
     return known
 

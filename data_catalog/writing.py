@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,6 +55,7 @@ class Spool:
 
     def __init__(self, draft: Path) -> None:
         self.kept: list[Kept] = []
+        self._places: list[int] = []  # where each image begins in the file
         self._path = draft / _SPOOL
         self._file = self._path.open("w+b")
 
@@ -68,6 +69,7 @@ class Spool:
     def add(self, checked: Checked) -> None:
         """Appends an image that decodes."""
         example = checked.example
+        self._places.append(self._file.tell())
         self._file.write(example.image)
         self.kept.append(
             Kept(
@@ -86,17 +88,23 @@ class Spool:
             )
         )
 
+    def leave_out(self, splits: Container[str]) -> None:
+        """Forgets the images of some splits, as the source calls them."""
+        places = zip(self.kept, self._places, strict=True)
+        left = [(row, at) for row, at in places if not row.split or row.split not in splits]
+        self.kept, self._places = [row for row, _ in left], [at for _, at in left]
+
     def groups(self) -> Iterator[tuple[int, list[Kept], list[bytes]]]:
         """Yields the first row, the records and the images of each row group to write."""
-        self._file.seek(0)
         rows: list[Kept] = []
         images: list[bytes] = []
         start = size = 0
-        for row in self.kept:
+        for row, place in zip(self.kept, self._places, strict=True):
             if rows and (len(rows) == GROUP_ROWS or size + row.size > GROUP_BYTES):
                 yield start, rows, images
                 start, size, rows, images = start + len(rows), 0, [], []
             rows.append(row)
+            self._file.seek(place)
             images.append(self._file.read(row.size))
             size += row.size
         if rows:

@@ -1,12 +1,22 @@
 """The ways to read raw images: adding one is one file, and one line in `SOURCES`."""
 
 from data_catalog.sources.archive import Archive
-from data_catalog.sources.base import Example, Source, SourceError, SourceUnavailable, read_file
+from data_catalog.sources.base import (
+    Example,
+    Outlined,
+    Source,
+    SourceError,
+    SourceUnavailable,
+    read_file,
+)
 from data_catalog.sources.folder import ImageFolder
 from data_catalog.sources.hub import HuggingFace
 from data_catalog.sources.manifest import Manifest
 from data_catalog.sources.parquet import ParquetImages
 from data_catalog.sources.recognise import source_for
+from data_catalog.sources.split_file import SplitFile
+from data_catalog.sources.tables import SplitTables
+from data_catalog.sources.webdataset import WebDataset
 
 SOURCES = {
     "archive": Archive,
@@ -14,6 +24,9 @@ SOURCES = {
     "image_folder": ImageFolder,
     "manifest": Manifest,
     "parquet": ParquetImages,
+    "split_file": SplitFile,
+    "split_tables": SplitTables,
+    "webdataset": WebDataset,
 }
 
 __all__ = [
@@ -23,10 +36,14 @@ __all__ = [
     "HuggingFace",
     "ImageFolder",
     "Manifest",
+    "Outlined",
     "ParquetImages",
     "Source",
     "SourceError",
     "SourceUnavailable",
+    "SplitFile",
+    "SplitTables",
+    "WebDataset",
     "read_file",
     "source_for",
 ]

@@ -3,13 +3,14 @@
 import hashlib
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from data_catalog.sources.base import (
     Example,
-    Labelled,
+    Outlined,
     Source,
     SourceError,
     digest_of,
@@ -39,12 +40,15 @@ class Archive:
         sha256: Digest that the archive must have, in hex; None takes it as it comes.
         inner: Folder or table inside the archive to read; empty for all of it.
         cache: Folder for the unpacked archive; empty for `~/.cache/shotboard`.
+        told: What its user said of the content: `table`, `columns`, `layout`, as `source_for` has
+            them.
     """
 
     url: str
     sha256: str | None = None
     inner: str = ""
     cache: str = ""
+    told: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         digest = self.sha256
@@ -60,11 +64,15 @@ class Archive:
         """Yields the images of what the archive holds; see `Source.examples`."""
         yield from self._content().examples()
 
-    def labelled(self) -> Iterator[tuple[int | None, str | None]]:
-        """Yields what the source inside says of its images; see `Labelled`."""
+    def listed(self) -> Iterator[Example] | None:
+        """Yields what it holds, without images; see `Outlined.listed`."""
         content = self._content()
-        if isinstance(content, Labelled):
-            yield from content.labelled()
+        return content.listed() if isinstance(content, Outlined) else None
+
+    def notes(self) -> list[str]:
+        """Notes on what it holds; see `Outlined.notes`."""
+        content = self._content()
+        return content.notes() if isinstance(content, Outlined) else []
 
     def total(self) -> int | None:
         """What the source inside counts; fetches and unpacks the archive if need be."""
@@ -72,7 +80,8 @@ class Archive:
 
     def signature(self) -> str:
         """Digest of the pinned SHA-256, else of the archive's size and time of change."""
-        return digest_of([self._key(), self.inner])
+        said = [sorted(self.told.items())] if self.told else []
+        return digest_of([self._key(), self.inner, *said])
 
     def describe(self) -> str:
         """What is read, from which archive, and whether its digest is pinned."""
@@ -144,7 +153,7 @@ class Archive:
                 f"{self.url} holds no {self.inner!r}; at its top are "
                 f"{some(sorted(path.name for path in unpacked.iterdir()))}."
             )
-        return source_for(place if self.inner else _beneath(place))
+        return source_for(place if self.inner else _beneath(place), **(self.told or {}))
 
 
 def is_archive(place: str) -> bool:

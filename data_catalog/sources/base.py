@@ -6,8 +6,9 @@ A place is a local path or any URL that fsspec knows: `s3://`, `https://`, `hf:/
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -16,9 +17,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from data_catalog.reasons import FOLDER, FORBIDDEN, MISSING
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
+_SCHEME = re.compile(r"(file|local)://(localhost(?=/))?")
 READ_AHEAD = 16  # images fetched at once; a remote store answers them in parallel
 _STAMPS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created")
-_JUNK = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 
 
 class SourceError(ValueError):
@@ -80,15 +81,19 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Labelled(Protocol):
-    """A source that knows what its images show before any of them is read."""
+class Outlined(Protocol):
+    """A source that can say what it holds before any image is read."""
 
-    def labelled(self) -> Iterator[tuple[int | None, str | None]]:
-        """Yields label and class name of every image, as `examples` would.
+    def listed(self) -> Iterator[Example] | None:
+        """Yields what `examples` would, with empty images; None where that means reading all.
 
         Raises:
             SourceError: The source is missing or malformed.
         """
+        ...
+
+    def notes(self) -> list[str]:
+        """A sentence for each thing that is passed over, or read otherwise than might be meant."""
         ...
 
 
@@ -100,7 +105,12 @@ def is_remote(place: str) -> bool:
 def absolute(place: str | os.PathLike[str]) -> str:
     """The place as every working directory finds it: local paths made absolute."""
     text = os.fspath(place)
-    return text if "://" in text else str(Path(text).expanduser().absolute())
+    if "://" in text:
+        return text
+    if not os.path.lexists(text):
+        with suppress(RuntimeError):  # `~name` of no user is a name like any other
+            text = Path(text).expanduser()
+    return str(Path(text).absolute())
 
 
 @contextmanager
@@ -145,13 +155,18 @@ def open_place(place: str) -> tuple[Any, str]:
     """
     from fsspec.core import url_to_fs
 
+    if not is_remote(place):  # a local name is never read as a chain or a pattern
+        from fsspec.implementations.local import LocalFileSystem
+
+        root = absolute(_SCHEME.sub("", place))
+        return LocalFileSystem(), root.rstrip("/") or "/"
     with reaching(place):
         if "://" in place and not _known_scheme(place):
             raise SourceError(
                 f"{place}: no file system is called {place.partition('://')[0]!r}. "
                 "Use a local path, or a URL that fsspec knows, such as s3:// or https://."
             )
-        fs, root = url_to_fs(absolute(place))
+        fs, root = url_to_fs(place)
     return fs, root.rstrip("/") or "/"
 
 
@@ -170,31 +185,6 @@ def read_file(place: str) -> bytes:
         raise SourceError(f"{place} is a folder. Name a file in it.") from error
     except OSError as error:
         raise SourceUnavailable(f"{place} cannot be read: {error}.") from error
-
-
-def list_files(place: str) -> tuple[Any, dict[str, dict[str, Any]]]:
-    """Lists the files at or below `place`, without hidden ones.
-
-    Returns:
-        The file system, and its information on each file by path relative to `place`,
-        sorted by that path. Where `place` is a file, its own name is the only key.
-
-    Raises:
-        SourceError: Nothing is at `place`.
-    """
-    fs, root = open_place(place)
-    with reaching(place):
-        info = fs.info(root)
-        if info["type"] == "file":
-            return fs, {root.rpartition("/")[2]: info}
-        found = fs.find(root, detail=True)
-    files = {_text(name[len(root) :].lstrip("/")): info for name, info in found.items()}
-    return fs, {name: files[name] for name in sorted(files) if not _hidden(name)}
-
-
-def digest_files(files: Mapping[str, Mapping[str, Any]]) -> str:
-    """Digest of the names, sizes and times of change of `files`, 16 hex digits."""
-    return digest_of((name, *stamp(info)) for name, info in files.items())
 
 
 def stamp(info: Mapping[str, Any]) -> tuple[Any, str]:
@@ -251,16 +241,6 @@ def _unreached(place: str, error: Exception) -> SourceUnavailable:
         f"{place} could not be reached ({reason}). Check the network and the credentials, "
         "or copy the data here and give its path."
     )
-
-
-def _text(name: str) -> str:
-    """A file name that Parquet can hold: bytes that are no UTF-8 are spelled out."""
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _hidden(name: str) -> bool:
-    """Whether a file belongs to a system's bookkeeping and not to the data."""
-    return any(part.startswith(".") or part in _JUNK for part in name.split("/"))
 
 
 def _known_scheme(place: str) -> bool:

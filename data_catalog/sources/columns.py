@@ -21,6 +21,7 @@ _USUAL_NAMES = {
     "domain": ("domain",),
     "path": ("path", "file_name", "filename", "image_path", "file_path"),
 }
+_LAST_RESORT = ("cls",)  # WebDataset's label, where no other column is one
 _TYPES = {
     "image": {IMAGE},
     "file": {TEXT},
@@ -89,6 +90,9 @@ def find_columns(
         parts[role] = _chosen(role, kinds, place, chosen) or _usual(role, kinds)
     if parts["class_name"] is None and parts["label"] is None:  # `label` holding words
         parts["class_name"] = _usual("class_name", kinds, _USUAL_NAMES["label"])
+        if parts["class_name"] is None:
+            parts["label"] = _usual("label", kinds, _LAST_RESORT)
+            parts["class_name"] = _usual("class_name", kinds, _LAST_RESORT)
     elif kinds.get(parts["label"] or "") == TEXT:  # words chosen as label
         parts["class_name"], parts["label"] = parts["label"], None
     if parts["image"] is None and parts["file"] is None:
@@ -98,9 +102,10 @@ def find_columns(
             f"{', '.join(_USUAL_NAMES['file'])} that holds the path of an image file."
         )
     if parts["label"] is None and parts["class_name"] is None:
+        usual = ", ".join((*_USUAL_NAMES["label"], *_LAST_RESORT))
         raise SourceError(
             f"{place} has no labels: its columns are {_listed(kinds)}. Needed is one of "
-            f"{', '.join(_USUAL_NAMES['label'])} that holds whole numbers or words, or one of "
+            f"{usual} that holds whole numbers or words, or one of "
             f"{', '.join(_USUAL_NAMES['class_name'])} that holds words."
         )
     if parts["image"] is not None:
@@ -113,7 +118,7 @@ def find_columns(
 
 def known_names(chosen: Mapping[str, str] | None) -> set[str]:
     """Names in lower case by which a header is known to be one."""
-    usual = {name for names in _USUAL_NAMES.values() for name in names}
+    usual = {name for names in (*_USUAL_NAMES.values(), _LAST_RESORT) for name in names}
     return usual | {name.lower() for name in (chosen or {}).values()}
 
 
@@ -211,7 +216,7 @@ def _kind(kind: Any) -> str:
         return _kind(kind.value_type)
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return TEXT
-    if types.is_integer(kind):
+    if types.is_integer(kind) or types.is_null(kind):  # a column in which nothing is written
         return INTEGER
     if types.is_floating(kind):
         return FLOAT

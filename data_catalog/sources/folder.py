@@ -1,70 +1,60 @@
 """Images in folders named by their class, as most archives unpack."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from data_catalog.sources.base import (
-    Example,
-    SourceError,
+from data_catalog.sources.base import Example, SourceError, read_images
+from data_catalog.sources.layout import check_levels, name_notes
+from data_catalog.sources.listing import (
+    Listing,
     digest_files,
+    folders_of,
+    is_image_name,
+    kinds_of_files,
     list_files,
-    read_images,
 )
-from data_catalog.splits import known_split
-from data_catalog.wording import some
-
-_LEVELS = ("split", "domain", "class")
+from data_catalog.splits import known_split, split_in
+from data_catalog.wording import plural, some
 
 
 @dataclass(frozen=True)
 class ImageFolder:
     """`root/<class>/*.jpg` or `root/<split>/<class>/*.jpg`, in order of path.
 
-    Every file below a class folder is an image of it, at any depth and of any suffix: what
-    does not decode is quarantined by ingestion, and never passed over in silence. Files
-    above the class folders and hidden files are not images.
+    Every file below a class folder is an image of it, at any depth, unless its suffix is that
+    of another kind of file, such as `.txt`: what does not decode is quarantined by ingestion,
+    and what is passed over is counted and named. Links are followed.
 
     Attributes:
         path: Place of the root.
-        layout: What the levels of folders are, such as `domain/class`. Empty: `split/class`
-            where all folders of the root are named like splits, else `class`.
+        layout: What the levels of folders are, such as `domain/class`; a `group` says nothing,
+            and `class+` is all folders from there on, whose names make the class, the last one
+            first. Empty: `split/class` where all folders of the root are named like splits, else
+            `class`.
     """
 
     path: str
     layout: str = ""
 
     def __post_init__(self) -> None:
-        levels = self.layout.split("/") if self.layout else ["class"]
-        if "class" not in levels or len(set(levels)) != len(levels) or set(levels) - {*_LEVELS}:
-            raise ValueError(
-                f"layout {self.layout!r} is not made of class, and at most once each split and "
-                "domain, joined by slashes. Write for instance split/class or domain/class."
-            )
+        if self.layout:
+            check_levels(self.layout)
 
     def examples(self) -> Iterator[Example]:
         """Yields every image in order of path; see `Source.examples`."""
-        fs, files, levels = self._files()
-        contents = read_images(fs, self.path, (info["name"] for info in files.values()))
+        listing, files, levels = self._files()
+        contents = read_images(listing.fs, self.path, (info["name"] for info in files.values()))
         for name, (image, error) in zip(files, contents, strict=True):
-            parts = dict(zip(levels, name.split("/"), strict=False))
-            yield Example(
-                image=image,
-                path=name,
-                class_name=parts["class"],
-                split=parts.get("split"),
-                domain=parts.get("domain"),
-                error=error,
-            )
+            yield _example(name, levels)._replace(image=image, error=error)
 
-    def labelled(self) -> Iterator[tuple[None, str]]:
-        """Yields the class folder of every image; see `Labelled`."""
+    def listed(self) -> Iterator[Example]:
+        """Yields every image without its bytes; see `Outlined.listed`."""
         _, files, levels = self._files()
-        for name in files:
-            yield None, name.split("/")[levels.index("class")]
+        yield from (_example(name, levels) for name in files)
 
     def total(self) -> int:
-        """Files below the class folders."""
+        """Files below the class folders that may be images."""
         return len(self._files()[1])
 
     def signature(self) -> str:
@@ -76,27 +66,85 @@ class ImageFolder:
         levels = "/".join(f"<{level}>" for level in self._files()[2])
         return f"images in folders {levels} at {self.path}"
 
-    def _files(self) -> tuple[Any, dict[str, dict[str, Any]], list[str]]:
-        """File system, files by relative path, and the meaning of each level of folders."""
-        fs, listed = list_files(self.path)
-        levels = self.layout.split("/") if self.layout else self._levels(listed)
-        files = {name: info for name, info in listed.items() if name.count("/") >= len(levels)}
+    def notes(self) -> list[str]:
+        """What is passed over, and names that make poor prompts; see `Outlined.notes`."""
+        listing, files, levels = self._files()
+        said = listing.notes()
+        above = [
+            name for name in listing.files if is_image_name(name) and name.count("/") < len(levels)
+        ]
+        others = [name for name in listing.files if not is_image_name(name)]
+        if above:
+            said.append(
+                f"{plural(len(above), 'file')} above the class folders, not read: {some(above, 3)}"
+            )
+        if others:
+            said.append(
+                f"{plural(len(others), 'file')} of other kinds, not read: {kinds_of_files(others)}"
+            )
+        if bare := sorted(
+            folders_of([*listing.files, *(f"{folder}/" for folder in listing.empty)])
+            - folders_of(files)
+        ):
+            said.append(f"folders without images, so no classes: {some(bare)}")
+        deeper = {
+            "/".join(name.split("/")[:-1])
+            for name in files
+            if "class+" not in levels and name.count("/") > len(levels)
+        }
+        if deeper:
+            said.append(
+                "images in folders below a class folder are counted to it: "
+                f"{some(sorted(deeper), 3)}"
+            )
+        return said + name_notes(
+            sorted({_example(name, levels).class_name or "" for name in files})
+        )
+
+    def _files(self) -> tuple[Listing, dict[str, dict[str, Any]], list[str]]:
+        """All files, those that may be images, and the meaning of each level of folders."""
+        listing = list_files(self.path)
+        images = {name: info for name, info in listing.files.items() if is_image_name(name)}
+        levels = self.layout.split("/") if self.layout else usual_levels(images, self.path)
+        files = {name: info for name, info in images.items() if name.count("/") >= len(levels)}
         if not files:
             expected = "/".join(f"<{level}>" for level in levels)
-            what = f"only files such as {some(listed, 3)}" if listed else "no file"
+            what = f"only files such as {some(listing.files, 3)}" if listing.files else "no file"
             raise SourceError(
                 f"no image below {self.path}/{expected}: the folder holds {what}. Put the images "
                 "of each class into a folder of its name, or give a CSV manifest."
             )
-        return fs, files, levels
+        return listing, files, levels
 
-    def _levels(self, listed: dict[str, dict[str, Any]]) -> list[str]:
-        folders = dict.fromkeys(name.split("/")[0] for name in listed if "/" in name)
-        splits = [folder for folder in folders if known_split(folder)]
-        if len(splits) < len(folders) and any(known_split(name) == "train" for name in splits):
-            others = [folder for folder in folders if folder not in splits]
-            raise SourceError(
-                f"{self.path} holds split folders ({some(splits)}) beside {some(others)}: which "
-                "are classes? Move the others away, or give layout='split/class' or 'class'."
-            )
-        return ["split", "class"] if folders and len(splits) == len(folders) else ["class"]
+
+def usual_levels(images: Iterable[str], place: str) -> list[str]:
+    """What the levels are where no layout is given: split and class, or class alone.
+
+    Raises:
+        SourceError: Folders of splits lie beside others.
+    """
+    folders = dict.fromkeys(name.split("/")[0] for name in images if "/" in name)
+    splits = [folder for folder in folders if known_split(folder)]
+    if len(splits) < len(folders) and any(known_split(name) == "train" for name in splits):
+        others = [folder for folder in folders if folder not in splits]
+        raise SourceError(
+            f"{place} holds split folders ({some(splits)}) beside {some(others)}: which are "
+            "classes? Move the others away, or give layout='split/class' or 'class'."
+        )
+    return ["split", "class"] if folders and len(splits) == len(folders) else ["class"]
+
+
+def _example(name: str, levels: list[str]) -> Example:
+    """What the path of an image says of it."""
+    folders = name.split("/")[:-1]
+    parts = dict(zip(levels, folders, strict=False))
+    if "class+" in parts:
+        parts["class"] = " ".join(reversed(folders[len(levels) - 1 :]))
+    split = parts.get("split")
+    return Example(
+        image=b"",
+        path=name,
+        class_name=parts["class"],
+        split=split if split is None or known_split(split) else split_in(split) or split,
+        domain=parts.get("domain"),
+    )

@@ -49,9 +49,13 @@ class HuggingFace:
         """Yields every row, file by file in order of name; see `Source.examples`."""
         yield from self._images().examples()
 
-    def labelled(self) -> Iterator[tuple[int | None, str | None]]:
-        """Yields label and class name of every row; see `Labelled`."""
-        yield from self._images().labelled()
+    def listed(self) -> Iterator[Example]:
+        """Yields every row without its image; see `Outlined.listed`."""
+        yield from self._images().listed()
+
+    def notes(self) -> list[str]:
+        """Files and columns that are not read; see `Outlined.notes`."""
+        return self._images().notes()
 
     def total(self) -> int:
         """Rows of all files, from their footers."""

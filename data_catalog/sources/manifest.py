@@ -1,8 +1,9 @@
 """Image files named by a table: a CSV, TSV or Parquet file beside them."""
 
+import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from data_catalog.sources import columns as cols
 from data_catalog.sources.base import (
     Example,
     SourceError,
-    absolute,
     digest_of,
     is_remote,
     open_place,
@@ -21,7 +21,10 @@ from data_catalog.sources.base import (
     stamp,
 )
 from data_catalog.sources.delimited import DELIMITERS, read_table, refuse_line_breaks
+from data_catalog.sources.listing import list_files
+from data_catalog.sources.locating import Neighbours, beside
 from data_catalog.sources.parquet import open_parquet
+from data_catalog.wording import plural, some
 
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d*)?([eE][-+]?\d+)?")  # also with a decimal comma
 
@@ -31,52 +34,54 @@ class Manifest:
     """A table whose rows name an image file and its class, in the order of the table.
 
     Paths are relative to the folder of the table; absolute paths and URLs are taken as they
-    are. Backslashes are read as slashes where no file is called so. A row whose file is missing
-    is kept as a bad image, for ingestion to quarantine.
+    are. Backslashes are read as slashes where no file is called so. Where most files are not
+    there, those of the same name in folders below are meant. A row whose file is missing is kept
+    as a bad image, for ingestion to quarantine.
 
     Attributes:
         path: Place of the table, `.csv`, `.tsv` or `.parquet`.
         columns: Column by part (`file`, `label`, `class_name`, `split`, `domain`), where the
             usual names do not fit.
+        root: Folder in which images are looked for that are not where the table says; empty for
+            that of the table.
+        split: Split of the rows for which no column says one.
     """
 
     path: str
     columns: Mapping[str, str] | None = None
+    root: str = ""
+    split: str = ""
 
     def __post_init__(self) -> None:
         cols.check_roles(self.columns)
 
     def examples(self) -> Iterator[Example]:
         """Yields every row in table order; see `Source.examples`."""
+        fs = open_place(self.path)[0]
+        places = self.places()
+        contents = self._contents(fs, places)
+        for row, place, (image, error) in zip(self.listed(), places, contents, strict=True):
+            name = "" if place.endswith("/") else row.path
+            yield row._replace(image=image, error=_in_words(name, error))
+
+    def listed(self) -> Iterator[Example]:
+        """Yields every row without its image; see `Outlined.listed`."""
         rows, found, file = self._rows()
-        fs, root = open_place(absolute(self.path))
-        folder = root.rpartition("/")[0]
-        local = not is_remote(self.path)
-        written = [str(row[file] or "") for row in rows]
-        names = [_as_found(name, folder, local=local) for name in written]
-        contents = self._contents(fs, folder, names)
-        for number, (row, name, found_at, (image, error)) in enumerate(
-            zip(rows, written, names, contents, strict=True), start=1
-        ):
-            if found_at != name:
-                name = _spelled(name)
+        folder = self._folder()
+        for number, row in enumerate(rows, start=1):
             label, class_name = self._class_of(row, found)
+            name = str(row[file] or "")
+            if self._as_found(name, folder) != name:
+                name = _spelled(name)
             yield Example(
-                image=image,
+                image=b"",
                 path=name or f"row {number}",
                 label=label,
                 class_name=class_name,
-                split=row[found.split] if found.split else None,
+                split=(row[found.split] if found.split else None) or self.split or None,
                 domain=row[found.domain] if found.domain else None,
                 extras={column: row[column] for column in found.extras},
-                error=_in_words(name, error),
             )
-
-    def labelled(self) -> Iterator[tuple[int | None, str | None]]:
-        """Yields label and class name of every row; see `Labelled`."""
-        rows, found, _ = self._rows()
-        for row in rows:
-            yield self._class_of(row, found)
 
     def total(self) -> int:
         """Rows of the table."""
@@ -88,15 +93,45 @@ class Manifest:
         with reaching(self.path):
             parts: list[object] = [stamp(fs.info(root))]
         if not is_remote(self.path):
-            rows, _, file = self._rows()
-            folder = Path(root).parent
-            names = [_as_found(str(row[file] or ""), str(folder), local=True) for row in rows]
-            parts += [_local_stamp(folder / name) for name in names]
+            parts += [_local_stamp(Path(place)) for place in self.places()]
         return digest_of(parts)
 
     def describe(self) -> str:
         """The place of the table."""
         return f"image files named by {self.path}"
+
+    def notes(self) -> list[str]:
+        """Images that are missing, found elsewhere or in no row; see `Outlined.notes`."""
+        return notes_of([self])
+
+    def places(self) -> list[str]:
+        """Where the image of each row is: where the table says, else the file of that name.
+
+        Local files are looked for below the table where most are not where it says.
+        """
+        rows, found, file = self._rows()
+        folder = self._folder()
+        names = [self._as_found(str(row[file] or ""), folder) for row in rows]
+        places = [name if "://" in name else posixpath.join(folder, name) for name in names]
+        if is_remote(self.path):
+            return places
+        gone = [row for row, place in enumerate(places) if not posixpath.exists(place)]
+        if 2 * len(gone) <= len(rows):
+            return places
+        top = self.root or folder
+        neighbours = Neighbours(list_files(top).files)
+        for row in gone:
+            split = rows[row][found.split] if found.split else None
+            nearby = neighbours.find(_spelled(names[row]), split or self.split)
+            places[row] = f"{top}/{nearby}" if nearby else places[row]
+        return places
+
+    def _folder(self) -> str:
+        """The folder of the table, as its file system calls it."""
+        return open_place(self.path)[1].rpartition("/")[0]
+
+    def _as_found(self, name: str, folder: str) -> str:
+        return _as_found(name, folder, local=not is_remote(self.path))
 
     def _class_of(
         self, row: Mapping[str, Any], found: cols.Columns
@@ -104,15 +139,14 @@ class Manifest:
         label = cols.whole(row[found.label], place=self.path) if found.label else None
         return label, row[found.class_name] if found.class_name else None
 
-    def _contents(self, fs: Any, folder: str, names: list[str]) -> Iterator[tuple[bytes, str]]:
-        """Bytes and error of each named file."""
-        if any("://" in name for name in names):
-            for name in names:
-                elsewhere = "://" in name
-                where = open_place(name) if elsewhere else (fs, posixpath.join(folder, name))
-                yield from read_images(where[0], name if elsewhere else self.path, [where[1]])
+    def _contents(self, fs: Any, places: list[str]) -> Iterator[tuple[bytes, str]]:
+        """Bytes and error of each file."""
+        if any("://" in place for place in places):
+            for place in places:
+                where = open_place(place) if "://" in place else (fs, place)
+                yield from read_images(where[0], place, [where[1]])
             return
-        yield from read_images(fs, self.path, (posixpath.join(folder, name) for name in names))
+        yield from read_images(fs, self.path, places)
 
     def _rows(self) -> tuple[list[dict[str, Any]], cols.Columns, str]:
         """All rows, without images, the part of each column, and the column of paths."""
@@ -152,6 +186,26 @@ class Manifest:
             if whole or cols.is_usual("label", found.class_name or ""):
                 found = found._replace(label=found.class_name, class_name=None)
         return table.rows, found
+
+
+def notes_of(tables: Sequence[Manifest]) -> list[str]:
+    """What to say of tables that share their images; see `Outlined.notes`."""
+    places = [place for table in tables for place in table.places()]
+    here = [place for place in places if "://" not in place]
+    if is_remote(tables[0].path) or not here:
+        return []
+    missing = [place for place in here if not posixpath.isfile(place)]
+    said = []
+    if missing:
+        said.append(f"{plural(len(missing), 'file')} of the table missing: {some(missing, 3)}")
+    if len(missing) < len(here):
+        folder = os.path.commonpath([posixpath.dirname(place) for place in here])
+        used = {
+            os.path.relpath(place, folder)
+            for place in [*here, *(open_place(table.path)[1] for table in tables)]
+        }
+        said += beside(folder, used)
+    return said
 
 
 def _as_found(name: str, folder: str, *, local: bool) -> str:

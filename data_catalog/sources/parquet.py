@@ -11,12 +11,10 @@ from data_catalog.sources import columns as cols
 from data_catalog.sources.base import (
     Example,
     SourceError,
-    digest_files,
-    list_files,
-    open_place,
     reaching,
 )
-from data_catalog.splits import known_split
+from data_catalog.sources.listing import digest_files, is_pattern, list_files, match_files
+from data_catalog.splits import known_split, split_in
 from data_catalog.wording import plural, some
 
 BATCH_ROWS = 16
@@ -51,17 +49,25 @@ class ParquetImages:
             with open_parquet(fs, info["name"], self.path) as file:
                 yield from self._rows(file, name)
 
-    def labelled(self) -> Iterator[tuple[int | None, str | None]]:
-        """Yields label and class name of every row; reads these columns alone. See `Labelled`."""
+    def listed(self) -> Iterator[Example]:
+        """Yields every row without its image, whose column is not read; see `Outlined.listed`."""
         fs, files = self._files()
-        for info in files.values():
+        for name, info in files.items():
             with open_parquet(fs, info["name"], self.path) as file:
-                found = self._columns(file)
-                names = cols.class_label_names(file.schema_arrow, found.label)
-                wanted = [name for name in (found.label, found.class_name) if name]
-                for batch in file.iter_batches(65536, columns=wanted):
-                    for row in batch.to_pylist():
-                        yield self._class_of(row, found, names)
+                yield from self._rows(file, name, images=False)
+
+    def notes(self) -> list[str]:
+        """Files and columns that are not read, and splits that are partial; see `Outlined`."""
+        (fs, files), listing = self._files(), self._listed()[1]
+        said = []
+        if aside := [name for name in listing if name not in files]:
+            said.append(f"tables without images, not read: {some(aside)}")
+        if partial := sorted({split for n in files if (split := _partial_split(n))}):
+            said.append(f"only a part of the rows of {some(partial)}, as its name says: partial-..")
+        with open_parquet(fs, next(iter(files.values()))["name"], self.path) as file:
+            if left_out := self._columns(file).left_out:
+                said.append(f"columns not kept: {some(left_out)}")
+        return said
 
     def total(self) -> int:
         """Rows of all files, from their footers."""
@@ -77,16 +83,8 @@ class ParquetImages:
         return digest_files(self._listed()[1])
 
     def describe(self) -> str:
-        """The place, the number of files, and what of them is not read."""
-        fs, listed = self._listed()
-        _, files = self._files()
-        text = f"images in {plural(len(files), 'Parquet file')} at {self.path}"
-        aside = [name for name in listed if name not in files]
-        if aside:
-            text += f"; tables without images, not read: {some(aside)}"
-        with open_parquet(fs, next(iter(files.values()))["name"], self.path) as file:
-            left_out = self._columns(file).left_out
-        return f"{text}; columns not kept: {some(left_out)}" if left_out else text
+        """The place and the number of files."""
+        return f"images in {plural(len(self._files()[1]), 'Parquet file')} at {self.path}"
 
     def _listed(self) -> tuple[Any, dict[str, dict[str, Any]]]:
         """Every Parquet file, by path relative to the place."""
@@ -128,16 +126,18 @@ class ParquetImages:
             class_name = _named(names, label, self.path)
         return label, class_name
 
-    def _rows(self, file: Any, name: str) -> Iterator[Example]:
-        """Every row of one file, read in record batches."""
+    def _rows(self, file: Any, name: str, *, images: bool = True) -> Iterator[Example]:
+        """Every row of one file, read in record batches, with or without its image."""
         found = self._columns(file)
         names = cols.class_label_names(file.schema_arrow, found.label)
         file_split = split_of_file(name)
         wanted = [column for column in found[:7] if column is not None] + list(found.extras)
+        if not images:
+            wanted = [column for column in wanted if column != found.image]
         number = 0
-        for batch in file.iter_batches(BATCH_ROWS, columns=wanted):
+        for batch in file.iter_batches(BATCH_ROWS if images else 65536, columns=wanted):
             for row in batch.to_pylist():
-                image, inner = _unpack(row[found.image])
+                image, inner = _unpack(row[found.image]) if images else (None, None)
                 label, class_name = self._class_of(row, found, names)
                 yield Example(
                     image=image or b"",
@@ -147,7 +147,9 @@ class ParquetImages:
                     split=row[found.split] if found.split else file_split,
                     domain=row[found.domain] if found.domain else None,
                     extras={column: row[column] for column in found.extras},
-                    error="" if image else f"{EMPTY}: the image column holds no bytes",
+                    error=""
+                    if image or not images
+                    else f"{EMPTY}: the image column holds no bytes",
                 )
                 number += 1
 
@@ -161,20 +163,12 @@ def list_parquet(place: str) -> tuple[Any, dict[str, dict[str, Any]]]:
     Raises:
         SourceError: There is none.
     """
-    if "*" in place or "?" in place:
-        fs, pattern = open_place(place)
-        with reaching(place):
-            found = fs.glob(pattern, detail=True)
-        fixed = re.split(r"[*?]", pattern, maxsplit=1)[0].rpartition("/")[0]
-        files = {
-            name[len(fixed) :].lstrip("/"): found[name]
-            for name in sorted(found)
-            if found[name]["type"] == "file"
-        }
+    if is_pattern(place):
+        fs, files, *_ = match_files(place)[0]
     else:
-        fs, files = list_files(place)
+        fs, files, *_ = list_files(place)
         if len(files) > 1:
-            files = {name: info for name, info in files.items() if name.endswith(".parquet")}
+            files = {n: info for n, info in files.items() if n.lower().endswith(".parquet")}
     if not files:
         raise SourceError(f"no Parquet file at {place}. Give the folder that holds them.")
     return fs, files
@@ -204,12 +198,21 @@ def open_parquet(fs: Any, path: str, place: str) -> Iterator[Any]:
 
 
 def split_of_file(name: str) -> str | None:
-    """The split that a file's name, else a folder above it, starts with."""
-    for part in reversed(name.split("/")):
+    """The split that a file's name, else a folder above it, starts with or else speaks of."""
+    parts = name.split("/")
+    parts[-1] = parts[-1].partition(".")[0]
+    for part in reversed(parts):
         word = _PREFIX.match(part)
         if word and known_split(word[0]):
             return word[0]
+        if split := split_in(part):
+            return split
     return None
+
+
+def _partial_split(name: str) -> str | None:
+    """The split that the viewer of the hub has converted in part, such as `partial-train/`."""
+    return next((split_in(part) for part in name.split("/") if part.startswith("partial-")), None)
 
 
 def _unpack(value: Any) -> tuple[bytes | None, str | None]:

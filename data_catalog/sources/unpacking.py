@@ -74,6 +74,24 @@ def unpacked_before(target: Path, url: str) -> bool:
     )
 
 
+def refuse_cut(tar: tarfile.TarFile, place: str) -> None:
+    """Refuses a tar that was read to its last member and has no end after it.
+
+    `tarfile` takes a file that is cut within the header of a member for one that ends there.
+
+    Raises:
+        SourceError: The block of zeros that ends a tar is missing.
+    """
+    if tar.fileobj is None:
+        return
+    tar.fileobj.seek(tar.offset)
+    end = tar.fileobj.read(tarfile.BLOCKSIZE)
+    if len(end) < tarfile.BLOCKSIZE or any(end):
+        raise SourceError(
+            f"{place} is no whole tar: it is cut short after some of its members. Fetch it again."
+        )
+
+
 class _Meter:
     """Counts what is unpacked, and stops where it is too much for the size of the archive."""
 
@@ -159,6 +177,7 @@ def _unpack_tar(file: tarfile.TarFile, target: Path, meter: _Meter) -> None:
         written = meter.copy(source, place)
         if written < member.size:
             raise EOFError(f"member {member.name!r} is cut short")
+    refuse_cut(file, meter.url)
     meter.drain(file.fileobj)
     for link in links:
         _link(link, target, meter.url)

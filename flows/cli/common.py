@@ -3,7 +3,7 @@
 import csv
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -129,6 +129,35 @@ def _names_in(path: str, option: str) -> tuple[str, ...]:
         place = f"line {found.index('') + 1} is empty" if found else "no name is in it"
         raise ValueError(f"{option} @{path}: {place}. Give one name a line, in label order.")
     return found
+
+
+def pairs(option: str, text: str | None) -> dict[str, list[str]]:
+    """`a=x,b=y,b=z` as the values of each key; commas in values are not foreseen.
+
+    Raises:
+        ValueError: A part is no pair.
+    """
+    found: dict[str, list[str]] = {}
+    for part in names(text) or ():
+        key, equals, value = (each.strip() for each in part.partition("="))
+        if not (key and equals and value):
+            raise ValueError(
+                f"{option} {text}: {part!r} is no pair, such as {option} train=a,test=b."
+            )
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def one_each(option: str, found: Mapping[str, Sequence[str]]) -> dict[str, str] | None:
+    """The one value of each key; None where there is no key.
+
+    Raises:
+        ValueError: A key has several.
+    """
+    for key, values in found.items():
+        if len(values) > 1:
+            raise ValueError(f"{option}: {key} is given {len(values)} times. Give it once.")
+    return {key: values[0] for key, values in found.items()} or None
 
 
 def numbers(option: str, text: str | None) -> tuple[int, ...] | None:

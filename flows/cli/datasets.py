@@ -1,13 +1,18 @@
 """`shotboard datasets`: what there is to learn from, and a user's own."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from data_catalog.wording import some
 from flows.cli import app
-from flows.cli.common import AsJson, Home, class_names, one_sentence
+from flows.cli.common import AsJson, Home, class_names, one_each, one_sentence, pairs
 from flows.cli.terminal import out, print_card, print_json, print_table
 from tasks.store import Store
+
+if TYPE_CHECKING:
+    from data_catalog import Outline
 
 datasets_app = typer.Typer(help="What there is to learn from.", rich_markup_mode=None)
 app.add_typer(datasets_app, name="datasets")
@@ -92,6 +97,31 @@ def add_dataset(
             "a local path or any URL that fsspec reads."
         ),
     ],
+    table: Annotated[
+        str,
+        typer.Option(help="Table or split file in the folder that has the labels, if several may."),
+    ] = "",
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns by part, such as file=image_id,label=dx; parts are image, file, label, "
+            "class_name, split, domain, path."
+        ),
+    ] = None,
+    layout: Annotated[
+        str,
+        typer.Option(
+            help="What the folders are: class, split/class, domain/class, group/class (a group "
+            "says nothing), class+ for all from there on."
+        ),
+    ] = "",
+    splits: Annotated[
+        str | None,
+        typer.Option(
+            help="What the data calls the splits that are wanted, such as "
+            "train=partial-train,test=validation; others are left out."
+        ),
+    ] = None,
     template: Annotated[
         str, typer.Option(help="Prompt of a class, {} for its name.")
     ] = "a photo of a {}.",
@@ -115,10 +145,18 @@ def add_dataset(
 ) -> None:
     """Register a dataset of your own, without code."""
     with one_sentence():
-        from data_catalog import DatasetCard, check_classes, register, source_for
+        from data_catalog import DatasetCard, outline, register, source_for
 
         store = Store.at(home)
-        source = source_for(path, sha256, revision, cache=store.downloads)
+        source = source_for(
+            path,
+            sha256,
+            revision,
+            cache=store.downloads,
+            table=table,
+            columns=one_each("--columns", pairs("--columns", columns)),
+            layout=layout,
+        )
         card = DatasetCard(
             name=name,
             source=source,
@@ -126,12 +164,27 @@ def add_dataset(
             classes=class_names(classes),
             license=license,
             duplicate_class_names=same_names,
+            split_names=pairs("--splits", splits) or None,
         )
-        what = source.describe()  # reads it, so what cannot be read is not registered
-        check_classes(card)
+        understood = outline(card)  # so what cannot be read or understood is not registered
         file = register(card, store.cards, replace=replace)
-        out.print(f"registered {name}: {what}")
-        out.print(f"card: {file}\nnext: shotboard run --datasets {name}")
+        for line in (
+            f"registered {name}: {understood.what}",
+            *_understood(understood),
+            f"card: {file}",
+            f"next: shotboard run --datasets {name}",
+        ):
+            out.print(line)
+
+
+def _understood(found: "Outline") -> Iterator[str]:
+    """Classes, images by split and what is left out, one line each."""
+    if found.classes is not None:
+        yield f"classes: {len(found.classes)} ({some(found.classes, 10)})"
+    if found.splits is not None:
+        counts = ", ".join(f"{split} {count:,}" for split, count in found.splits.items())
+        yield f"images: {found.images:,}: {counts} ({found.split_rule})"
+    yield from (f"note: {note}" for note in found.notes)
 
 
 @datasets_app.command("verify")

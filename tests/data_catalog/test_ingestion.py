@@ -89,13 +89,13 @@ def test_a_deleted_dataset_is_made_again(card, tmp_path):
 def test_corrupt_images_are_quarantined_counted_and_named(card, tmp_path, pets, jpeg):
     whole = jpeg(1)
     (pets / "cat/cut.jpg").write_bytes(whole[: len(whole) // 2])
-    (pets / "dog/notes.txt").write_text("not an image")
+    (pets / "dog/notes").write_text("not an image")
     dataset = ingest(card, tmp_path / "pets")
     assert dataset.rows == 20
     assert dataset.card["quarantined"]["count"] == 2
     assert [row["path"] for row in dataset.card["quarantined"]["first"]] == [
         "cat/cut.jpg",
-        "dog/notes.txt",
+        "dog/notes",
     ]
     first, second = dataset.quarantined()
     assert "truncated" in first["error"].lower()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_catalog import DatasetCard, ImageFolder, Manifest, ParquetImages, check_classes
+from data_catalog import DatasetCard, ImageFolder, Manifest, ParquetImages, outline
 from data_catalog.labels import resolve_labels
 
 
@@ -170,13 +170,13 @@ def test_names_are_counted_before_any_image_is_read(kinds, kind, classes, said, 
     monkeypatch.setattr(base, "read_images", None)
     card = DatasetCard(name="pets", source=kinds[kind], classes=classes)
     if said is None:
-        check_classes(card)
+        outline(card)
     else:
         with pytest.raises(ValueError, match=said):
-            check_classes(card)
+            outline(card)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_labels_without_names_are_refused_before_any_image_is_read(kinds, kind):
     with pytest.raises(ValueError, match="labels 0, 1, 2 have no class name"):
-        check_classes(DatasetCard(name="pets", source=kinds[kind]))
+        outline(DatasetCard(name="pets", source=kinds[kind]))

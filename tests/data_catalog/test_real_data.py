@@ -39,7 +39,7 @@ def test_a_sample_of_imagenet_needs_its_repeated_names_declared(real_data, tmp_p
 def test_the_table_of_classes_of_grocery_store_is_passed_over(real_data):
     source = source_for(real_data / "grocery_store")
     assert source.total() == 3333
-    assert "classes.parquet" in source.describe()
+    assert "classes.parquet" in source.notes()[0]
 
 
 def test_masks_without_labels_are_refused(real_data):

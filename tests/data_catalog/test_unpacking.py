@@ -233,6 +233,7 @@ def test_a_damaged_tar_is_one_sentence(tarred, refused, kind, harm):
         lzma.compress(b"x" * 600),
         b"\xfd7zXZ\0...",
     ],
+    ids=["gzip", "bz2", "lzma", "cut"],  # the bytes hold the time
 )
 def test_what_is_compressed_but_no_tar_is_one_sentence(tmp_path, refused, content):
     (tmp_path / "pets.tar.gz").write_bytes(content)

@@ -1,0 +1,156 @@
+"""What a dataset will be, told before any image is read; what ingestion shares with it."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from data_catalog.card import DatasetCard
+from data_catalog.labels import Labelling, has_label, resolve_labels
+from data_catalog.sources import Example, Outlined
+from data_catalog.splits import (
+    SPLITS,
+    TEST,
+    TRAIN,
+    Assignment,
+    assign_splits,
+    chosen_split,
+    hidden_splits,
+)
+from data_catalog.wording import plural, some
+
+
+class Outline(NamedTuple):
+    """What was understood of a card's source.
+
+    Attributes:
+        what: What is read, and from where.
+        images: Number of images; None where that means reading all.
+        classes: Names in label order; None likewise.
+        splits: Images by split, before any is decoded; None likewise.
+        split_rule: How the splits come about; empty likewise.
+        notes: A sentence for each thing that is left out, or speaks against the guess.
+    """
+
+    what: str
+    images: int | None
+    classes: tuple[str, ...] | None
+    splits: dict[str, int] | None
+    split_rule: str
+    notes: list[str]
+
+
+def outline(card: DatasetCard) -> Outline:
+    """Reads names, tables and labels of a source, and no image.
+
+    Raises:
+        SourceError: The source is missing or malformed.
+        ValueError: Its labels or splits give no sound dataset, as at ingestion.
+    """
+    source = card.source
+    listed = source.listed() if isinstance(source, Outlined) else None
+    if listed is None:
+        return Outline(source.describe(), None, None, None, "", notes_of(card))
+    left_out: Counter[str] = Counter()
+    rows = list(wanted(card, listed, left_out))
+    if not rows:
+        raise ValueError(f"{card.name}: the source holds no images. Check what it names.")
+    hidden = unlabelled_splits(rows)
+    rows = [row for row in rows if row.split not in hidden]
+    labelling = resolve_labels(
+        card,
+        [row.label for row in rows],
+        [row.class_name for row in rows],
+        [row.path for row in rows],
+    )
+    _check_shown(card, labelling)
+    # Which rows are carved is decided by their bytes; how many, by their classes alone.
+    names = [str(number) for number in range(len(rows))]
+    assignment = assign_splits([row.split for row in rows], labelling.labels, names)
+    return Outline(
+        source.describe(),
+        len(rows),
+        labelling.classes,
+        {split: assignment.splits.count(split) for split in SPLITS},
+        assignment.rule,
+        [
+            *notes_of(card),
+            *left_out_notes(left_out, hidden),
+            *class_notes(labelling, assignment),
+        ],
+    )
+
+
+def notes_of(card: DatasetCard) -> list[str]:
+    """What the source has to say of what it passes over."""
+    notes = card.source.notes() if isinstance(card.source, Outlined) else []
+    return [f"{note}." for note in notes]
+
+
+def wanted(
+    card: DatasetCard, examples: Iterable[Example], left_out: Counter[str]
+) -> Iterator[Example]:
+    """The examples of the splits that the card wants, under its names; counts the others."""
+    for example in examples:
+        split = chosen_split(example.split, card.split_names)
+        if split is None and card.split_names is not None:
+            left_out[example.split or "no split"] += 1
+        else:
+            yield example._replace(split=split)
+
+
+def unlabelled_splits(rows: Sequence[Example]) -> dict[str, int]:
+    """Rows by split where a whole split has no labels; see `hidden_splits`."""
+    given = [row.split for row in rows]
+    return hidden_splits(given, [has_label(row.label, row.class_name) for row in rows])
+
+
+def left_out_notes(left_out: Counter[str], hidden: dict[str, int]) -> list[str]:
+    """A sentence for each split that is left out."""
+    return [
+        f"split {split} left out, as the card says: {plural(count, 'image')}."
+        for split, count in left_out.items()
+    ] + [
+        f"split {split} left out, it has no labels: {plural(count, 'image')}."
+        for split, count in hidden.items()
+    ]
+
+
+def class_notes(labelling: Labelling, assignment: Assignment) -> list[str]:
+    """Names the classes without test rows.
+
+    Raises:
+        ValueError: A class has no train row, while others do.
+    """
+    seen = {
+        split: {
+            label
+            for label, of_row in zip(labelling.labels, assignment.splits, strict=True)
+            if of_row == split
+        }
+        for split in (TRAIN, TEST)
+    }
+    bare = {
+        split: [name for label, name in enumerate(labelling.classes) if label not in there]
+        for split, there in seen.items()
+    }
+    if bare[TRAIN] and seen[TRAIN]:
+        raise ValueError(
+            f"{len(bare[TRAIN])} of {len(labelling.classes)} classes have no train row: "
+            f"{some(bare[TRAIN])}. Leave these classes out, or give splits in which each has one "
+            "(--splits)."
+        )
+    if bare[TEST] and seen[TEST]:
+        return [f"classes without test images: {some(bare[TEST])}."]
+    return []
+
+
+def _check_shown(card: DatasetCard, labelling: Labelling) -> None:
+    """Refuses names of the card that no row shows, such as those that a comma has split."""
+    shown = set(labelling.labels)
+    bare = [name for label, name in enumerate(labelling.classes) if label not in shown]
+    if bare:
+        raise ValueError(
+            f"{card.name}: {len(labelling.classes)} classes are named, and the data shows "
+            f"{len(shown)} of them: no row is {some(map(repr, bare))}. Name the classes of the "
+            "data, in label order; a name with a comma is put in quotes."
+        )

@@ -1,0 +1,283 @@
+"""What lies at a place: folders, tables, a split file, shards; and what speaks against a guess.
+
+The first reading that fits is taken only where nothing contradicts it. Else the answer is a
+refusal that names both readings and the option that settles which one is meant.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+
+from data_catalog.sources import columns as cols
+from data_catalog.sources.base import IMAGE_SUFFIXES, Example, Source, SourceError
+from data_catalog.sources.delimited import DELIMITERS
+from data_catalog.sources.folder import ImageFolder, usual_levels
+from data_catalog.sources.layout import Doubt, guess_layout
+from data_catalog.sources.listing import (
+    Listing,
+    copied_links,
+    is_image_name,
+    list_files,
+)
+from data_catalog.sources.locating import Agreement, agreement
+from data_catalog.sources.manifest import Manifest
+from data_catalog.sources.parquet import ParquetImages, open_parquet
+from data_catalog.sources.split_file import SplitFile, read_splits
+from data_catalog.sources.tables import SplitTables
+from data_catalog.sources.webdataset import SHARD_SUFFIXES, WebDataset, is_shard
+from data_catalog.splits import TRAIN, known_split
+from data_catalog.wording import did_you_mean, some
+
+ARCHIVES_SHOWN = ".zip, .tar, .tar.gz"
+_TABLE_SUFFIXES = (*DELIMITERS, ".parquet")
+
+
+class Told(NamedTuple):
+    """What a user says of a place; empty where nothing was said. See `source_for`."""
+
+    table: str = ""
+    columns: Mapping[str, str] | None = None
+    layout: str = ""
+
+    def given(self) -> dict[str, Any]:
+        """What was said, by name."""
+        return {name: value for name, value in self._asdict().items() if value}
+
+    def refuse_unused(self, why: str, allowed: Collection[str] = ()) -> None:
+        """Refuses what would go unused.
+
+        Raises:
+            ValueError: Something was said that is not in `allowed`.
+        """
+        unused = [name for name in self.given() if name not in allowed]
+        if unused:
+            raise ValueError(f"{' and '.join(unused)} was given, but {why}. Leave it out.")
+
+
+class Candidate(NamedTuple):
+    """A table that may have the labels.
+
+    Attributes:
+        name: Path relative to the place.
+        split: The split that it is called after, else that of its folder.
+        source: What reads it; None where nothing can.
+        problem: Why nothing can.
+    """
+
+    name: str
+    split: str | None
+    source: Manifest | ParquetImages | None
+    problem: str = ""
+
+
+def look(place: str, told: Told) -> Source:
+    """The source for a folder or a file that is neither archive, pattern nor hub.
+
+    Raises:
+        SourceError: As `source_for`.
+    """
+    listing = list_files(place)
+    files = listing.files
+    if not files:
+        raise SourceError(f"{place} is empty. Give a folder of class folders, or a table.")
+    info = next(iter(files.values()))
+    if list(files) == [place.rstrip("/").rpartition("/")[2]] and listing.fs.isfile(info["name"]):
+        told.refuse_unused("the path is a single file", allowed=("columns",))
+        return table_source(listing.fs, info["name"], place, told.columns)
+    if links := copied_links(place, files):
+        name, target = next(iter(links.items()))
+        raise SourceError(
+            f"{place}/{name} is a text that says {target!r}: a link that was copied as a file "
+            f"({len(links)} of them: {some(links)}). Put the link, or what it names, in its place."
+        )
+    if told.layout:
+        told.refuse_unused("a layout is one of folders", allowed=("layout",))
+        source = ImageFolder(place, told.layout)
+        source.describe()
+        return source
+    if told.table:
+        return _told_table(place, listing, told)
+    source = _recognised(place, listing, told)
+    if told.columns and getattr(source, "columns", None) is None:
+        told.refuse_unused(f"{place} is read as {source.describe()}, which has no columns")
+    return source
+
+
+def table_source(
+    fs: Any, path: str, place: str, columns: Mapping[str, str] | None = None
+) -> Manifest | ParquetImages:
+    """The source for one table, by its suffix and schema.
+
+    Raises:
+        SourceError: It is no table of labelled images.
+    """
+    suffix = PurePosixPath(path).suffix.lower()
+    if suffix in DELIMITERS:
+        source = Manifest(place, columns)
+        source.total()  # refuses a table without paths or labels
+        return source
+    if suffix != ".parquet":
+        raise SourceError(
+            f"{place} is a single file and no set of images. Give a folder of class folders, a "
+            f"CSV or Parquet table, or an archive ({ARCHIVES_SHOWN})."
+        )
+    with open_parquet(fs, path, place) as file:
+        kinds = cols.kinds_of(file.schema_arrow)
+        found = cols.find_columns(kinds, place=place, chosen=columns)
+    return ParquetImages(place, columns) if found.image else Manifest(place, columns)
+
+
+def _told_table(place: str, listing: Listing, told: Told) -> Source:
+    """The source for the table that the user names."""
+    name = told.table.removeprefix("./").removeprefix(f"{place}/")
+    info = listing.files.get(name)
+    if info is None:
+        tables = [n for n in listing.files if n.lower().endswith((*_TABLE_SUFFIXES, ".json"))]
+        raise SourceError(f"no file {told.table} in {place}. {did_you_mean(told.table, tables)}")
+    if name.lower().endswith(".json"):
+        told.refuse_unused("a split file has no columns", allowed=("table",))
+        return _checked(SplitFile(place, name))
+    return table_source(listing.fs, info["name"], f"{place}/{name}", told.columns)
+
+
+def _recognised(place: str, listing: Listing, told: Told) -> Source:
+    """What the names and tables of a folder say."""
+    files = listing.files
+    suffixes = Counter(PurePosixPath(name).suffix.lower() for name in files)
+    loose = bool(IMAGE_SUFFIXES & suffixes.keys())
+    if suffixes[".parquet"] and not loose:
+        return _parquet_folder(listing, place, told.columns)
+    if not loose and (shards := [n for n in files if n.lower().endswith(SHARD_SUFFIXES)]):
+        return _shards(place, listing, shards)
+    if splits := [name for name in files if _is_split_file(listing, name)]:
+        if len(splits) > 1:
+            raise Doubt(
+                f"{place} has several split files: {some(splits)}. Say which one is meant "
+                f"(--table {splits[0]})."
+            )
+        return _checked(SplitFile(place, splits[0]))
+    return _tables_or_folders(place, listing, _candidates(place, listing, told.columns))
+
+
+def _tables_or_folders(place: str, listing: Listing, tables: list[Candidate]) -> Source:
+    """Weighs the tables beside images against the folders that these lie in."""
+    images = [name for name in listing.files if is_image_name(name)]
+    usable = [table for table in tables if table.source]
+    by_split = {table.split: table.name for table in usable if table.split}
+    if len(by_split) > 1 and TRAIN in by_split and len(by_split) == len(usable):
+        columns = usable[0].source.columns if usable[0].source else None
+        ordered = {s: by_split[s] for s in ("train", "val", "test") if s in by_split}
+        return SplitTables(place, ordered, columns)
+    folder, problem = _folders(place, images)
+    if not usable:
+        if folder:
+            return folder
+        refused = "; ".join(f"{table.name}: {table.problem}" for table in tables)
+        raise problem if not tables else Doubt(f"{problem} {_told_columns(tables[0])} ({refused})")
+    compared = {table.name: _compared(table, folder, listing, place) for table in usable}
+    meant = [table for table in usable if compared[table.name].matched]
+    if not meant and folder:
+        return folder  # tables of something else; its notes name them
+    meant = meant or usable
+    if len(meant) > 1:
+        raise Doubt(
+            f"{place} has several tables that name its images: {some(t.name for t in meant)}. Say "
+            f"which one has the labels (--table {meant[0].name})."
+        )
+    (table,) = meant
+    if folder and compared[table.name].same_classes:
+        return folder
+    if folder:
+        raise Doubt(
+            f"{place}: the table {table.name} and the folders do not say the same: "
+            f"{compared[table.name].difference} Say which is meant: --table {table.name} or "
+            f"--layout {folder.layout or 'class'}."
+        )
+    return _source_of(table)
+
+
+def _source_of(table: Candidate) -> Source:
+    if table.source is None:
+        raise SourceError(table.problem)
+    return table.source
+
+
+def _compared(
+    table: Candidate, folder: ImageFolder | None, listing: Listing, place: str
+) -> Agreement:
+    """How far a table is about the images here, and whether it says what their folders say."""
+    if not isinstance(table.source, Manifest):
+        return Agreement(1, same_classes=False, difference="the table holds images of its own.")
+    below = f"{folder.path}/".removeprefix(f"{place}/") if folder else ""
+    images = folder.listed() if folder else map(_named_by_path, listing.files)
+    return agreement(table.source.listed(), images, listing.files, below)
+
+
+def _named_by_path(name: str) -> Example:
+    return Example(b"", name, class_name=name)
+
+
+def _told_columns(table: Candidate) -> str:
+    return (
+        f"Or say what the columns of {table.name} are: --table {table.name} --columns "
+        "file=..,label=.."
+    )
+
+
+def _folders(place: str, images: list[str]) -> tuple[ImageFolder | None, SourceError]:
+    """The class folders, or why there are none."""
+    try:
+        below, levels = guess_layout(images, place)
+        inside = f"{below}/" if below else ""
+        root = f"{place}/{below}" if below else place
+        usual = usual_levels([n[len(inside) :] for n in images if n.startswith(inside)], root)
+        return ImageFolder(root, "" if usual == levels.split("/") else levels), SourceError()
+    except SourceError as error:
+        return None, error
+
+
+def _candidates(place: str, listing: Listing, columns: Mapping[str, str] | None) -> list[Candidate]:
+    """The tables at the top, and in split folders there."""
+    found = []
+    for name, info in listing.files.items():
+        above, _, last = name.rpartition("/")
+        if not last.lower().endswith(_TABLE_SUFFIXES) or (above and not known_split(above)):
+            continue
+        split = known_split(last.rpartition(".")[0]) or (known_split(above) if above else None)
+        try:
+            source = table_source(listing.fs, info["name"], f"{place}/{name}", columns)
+            found.append(Candidate(name, split, source))
+        except SourceError as error:
+            found.append(Candidate(name, split, None, str(error)))
+    return found
+
+
+def _parquet_folder(listing: Listing, place: str, columns: Mapping[str, str] | None) -> Source:
+    names = [name for name in listing.files if name.lower().endswith(".parquet")]
+    if len(names) == 1:
+        path = str(listing.files[names[0]]["name"])
+        return table_source(listing.fs, path, f"{place}/{names[0]}", columns)
+    return _checked(ParquetImages(place, columns))
+
+
+def _shards(place: str, listing: Listing, shards: list[str]) -> Source:
+    if is_shard(listing.fs, listing.files[shards[0]]["name"], place):
+        return _checked(WebDataset(place))
+    raise SourceError(
+        f"{place} holds archives and no images: {some(shards)}. They are no WebDataset shards of "
+        "images and .cls labels; give one archive as the path, or unpack them."
+    )
+
+
+def _is_split_file(listing: Listing, name: str) -> bool:
+    return (
+        "/" not in name
+        and name.lower().endswith(".json")
+        and read_splits(listing.fs, listing.files[name]) is not None
+    )
+
+
+def _checked(source: Any) -> Any:
+    source.describe()  # refuses what cannot be read
+    return source
