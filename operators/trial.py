@@ -66,6 +66,17 @@ def episode_of(spec: TrialSpec, table: Table) -> Episode:
     return protocol.episode(table, spec.shots, spec.seed, spec.test_rows_per_class)
 
 
+def validation_of(spec: TrialSpec, table: Table, episode: Episode) -> np.ndarray:
+    """The rows that a trial chooses on: those of the draw, or the val split of the learned classes.
+
+    The draw stays that of all methods, so that trials of other methods can be paired with it.
+    """
+    if not METHODS[spec.method].whole_validation(spec.hyperparameters):
+        return episode.val
+    rows = table.rows("val")
+    return rows[np.isin(table.labels[rows], episode.classes)]
+
+
 def unlabelled_of(spec: TrialSpec, table: Table, episode: Episode) -> Domain | None:
     """The images that a trial learns from without labels; None where its method asks for none."""
     if not METHODS[spec.method].card.unlabelled:
@@ -176,7 +187,8 @@ def run_trial(
         if spec.shots:
             reread = KeptPixels(images)
             train, val = (
-                batch(rows, episode.classes, reread) for rows in (episode.train, episode.val)
+                batch(rows, episode.classes, reread)
+                for rows in (episode.train, validation_of(spec, table, episode))
             )
             shots = FewShot(spec.shots, train, val, policy, spec.seed)
             if (domain := unlabelled_of(spec, table, episode)) is not None:

@@ -4,16 +4,15 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, get_type_hints, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from operators.bounds import Bounds, Decay, Epochs, Images, Rate, read
 from operators.episode import Batch, FewShot
 from operators.stacking import take_step
 
-OPTIMIZERS = ("sgd", "adamw")
-SELECTIONS = ("last", "val")
 EVALUATION_ROWS = 4096
 
 
@@ -41,28 +40,33 @@ class Tuning:
     """
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: float = 0.002
-    epochs: int = 200
-    batch_size: int = 32
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    eps: float = 1e-8
-    warmup_epochs: int = 1
-    warmup_lr: float = 1e-5
+    lr: Rate = 0.002
+    epochs: Epochs = 200
+    batch_size: Images = 32
+    momentum: Annotated[float, Bounds(0, 1, below=True)] = 0.9
+    weight_decay: Decay = 5e-4
+    eps: Annotated[float, Bounds(0, 1, above=True)] = 1e-8
+    warmup_epochs: Annotated[int, Bounds(0, 10_000)] = 1
+    warmup_lr: Annotated[float, Bounds(0, 100)] = 1e-5
     schedule: Literal["epoch", "step"] = "epoch"
     drop_last: bool = True
     selection: Literal["last", "val"] = "last"
 
     def __post_init__(self) -> None:
-        for name in ("lr", "epochs", "batch_size"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)}: must be above 0.")
-        if self.optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer {self.optimizer!r} is not one of sgd, adamw.")
-        if self.selection not in SELECTIONS:
-            raise ValueError(f"selection {self.selection!r} is not one of last, val.")
-        if self.schedule not in ("epoch", "step"):
-            raise ValueError(f"schedule {self.schedule!r} is not one of epoch, step.")
+        for name, kind in get_type_hints(type(self), include_extras=True).items():
+            read(name, getattr(self, name), kind, getattr(Tuning, name))
+
+    @staticmethod
+    def idle(values: Mapping[str, Any]) -> dict[str, str]:
+        """Settings that change nothing beside others, by name, and how to make them count."""
+        found = {}
+        if values["optimizer"] == "sgd":
+            found["eps"] = "sgd reads none. Ask for optimizer=adamw as well."
+        else:
+            found["momentum"] = f"{values['optimizer']} reads none. Ask for optimizer=sgd as well."
+        if not values["warmup_epochs"]:
+            found["warmup_lr"] = "there is no warm-up. Ask for warmup_epochs=1 as well."
+        return found
 
 
 @dataclass(frozen=True)

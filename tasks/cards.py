@@ -7,8 +7,9 @@ from typing import Any
 
 from data_catalog import Dataset, DatasetCard
 from operators.backbones import BACKBONES, BackboneCard, BackboneUnavailable, reference
+from operators.bounds import described
 from operators.methods import METHODS, Method
-from operators.methods.hyperparameters import PUBLISHED_ON, defaults, published
+from operators.methods.hyperparameters import PUBLISHED_ON, annotations, defaults, published
 from operators.protocols import PROTOCOLS
 from tasks import heldout, resolve
 from tasks.ingest import ingest_dataset
@@ -87,6 +88,7 @@ def method_rows() -> list[dict[str, Any]]:
                 "new_classes": method.card.new_classes,
                 "departures": list(method.card.departures),
                 "hyperparameters": defaults(method),
+                "bounds": {name: described(kind) for name, kind in annotations(method).items()},
                 "recipes": recipes(method),
             },
         }
@@ -101,7 +103,8 @@ def recipes(method: type[Method]) -> list[dict[str, Any]]:
         `when`, such as `few_shot, 2 or 4 shots`, the datasets it is `on`, and `values` by name. A
         protocol, a number of shots or a dataset that is not named makes no difference.
     """
-    places = list(product(LEARNT if method.card.learns else (), SHOTS))
+    learns = method.card.learns
+    places = list(product(LEARNT if learns else PROTOCOLS, SHOTS if learns else (0,)))
 
     def settings(dataset: str) -> list[dict[str, Any]]:
         return [published(method, protocol=p, shots=s, dataset=dataset) for p, s in places]
@@ -125,6 +128,8 @@ def _where(
     usual: Sequence[Mapping[str, Any]],
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Protocols and shots where settings are not the usual ones, in words, and what they are."""
+    every = list(dict.fromkeys(name for name, _ in places))
+    counts = tuple(dict.fromkeys(shots for _, shots in places))
     where: dict[str, dict[str, list[int]]] = {}  # values, as text: protocol: shots
     for (name, shots), asked, known in zip(places, settings, usual, strict=True):
         values = {key: value for key, value in asked.items() if value != known[key]}
@@ -136,8 +141,8 @@ def _where(
         for name, shots in protocols.items():
             alike.setdefault(tuple(shots), []).append(name)
         for shots, names in alike.items():
-            parts = [] if names == LEARNT else [" or ".join(names)]
-            if shots != SHOTS:
+            parts = [] if names == every else [" or ".join(names)]
+            if shots != counts:
                 parts.append(f"{' or '.join(map(str, shots))} shot{'s' * (shots != (1,))}")
             yield ", ".join(parts), json.loads(values)
 

@@ -1,6 +1,5 @@
 """What a suite asks for, as objects: what cannot be is refused, what has no place is skipped."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -183,9 +182,6 @@ def hyperparameters(
     Raises:
         RequestError: A name or a value cannot be.
     """
-    for name, value in choice.hyperparameters.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise RequestError(f"{choice.id}: {name}={value}: give a finite number.")
     try:
         return resolve_hyperparameters(
             choice.id,

@@ -14,7 +14,7 @@ from operators.backbones import BackboneCard
 from operators.episode import Episode
 from operators.features import FeatureStore, view_folder
 from operators.spec import TrialSpec
-from operators.trial import episode_of, unlabelled_of, views_shown
+from operators.trial import episode_of, unlabelled_of, validation_of, views_shown
 from operators.views import View
 from tasks.choices import Backbones
 from tasks.data import TrialData
@@ -140,7 +140,8 @@ def needed_rows(specs: Iterable[TrialSpec], dataset: Dataset) -> Mapping[View | 
     """Row ids, sorted, that any of the trials reads under each view whose features are kept.
 
     All rows of an episode are read as the centre crop (None), its training rows under the views
-    of a bank as well; so are those without labels, where a method learns from them.
+    of a bank as well; so are those without labels, where a method learns from them. Some methods
+    choose on the whole val split.
     """
     table = TrialData(dataset).table
     episodes: dict[tuple[object, ...], Episode] = {}
@@ -150,6 +151,9 @@ def needed_rows(specs: Iterable[TrialSpec], dataset: Dataset) -> Mapping[View | 
         if draw not in episodes:
             episodes[draw] = episode_of(spec, table)
             parts.setdefault(None, {})[draw] = episodes[draw].rows
+        chosen_on = validation_of(spec, table, episodes[draw])
+        if chosen_on is not episodes[draw].val:
+            parts[None][spec.protocol, "val"] = chosen_on
         trained: dict[tuple[object, ...], np.ndarray] = {draw: episodes[draw].train}
         if (domain := unlabelled_of(spec, table, episodes[draw])) is not None:
             key = spec.protocol, spec.setting

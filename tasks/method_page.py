@@ -7,6 +7,7 @@ from operators.backbones import CAPABILITIES
 from tasks.cards import method_rows
 
 COMMAND = "shotboard methods page > docs/methods.md"
+COLUMNS = ("hyperparameter", "default", "may be", "elsewhere")
 FLAGS = {
     "transductive": "transductive: sees unlabelled test images or new class names as it learns",
     "test_time": "test-time: adapts to every test image",
@@ -49,14 +50,14 @@ def facts(row: Mapping[str, Any]) -> dict[str, str | list[str]]:
 
 
 def settings(row: Mapping[str, Any]) -> list[list[str]]:
-    """Each hyperparameter, its default, and where the published value is another one.
+    """Each hyperparameter, its default, what it may be, and where another value was published.
 
     Args:
         row: One of `method_rows`.
     """
     card = row["card"]
     return [
-        [name, _written(value), _elsewhere(name, card["recipes"])]
+        [name, _written(value), card["bounds"][name], _elsewhere(name, card["recipes"])]
         for name, value in sorted(card["hyperparameters"].items())
     ]
 
@@ -100,7 +101,7 @@ def page() -> str:
     for row in rows:
         parts += [f"## {row['method']}", f"**{row['title']}**", _list(facts(row))]
         if row["card"]["hyperparameters"]:
-            parts.append(_table(["hyperparameter", "default", "elsewhere"], settings(row)))
+            parts.append(_table(COLUMNS, settings(row)))
     return "\n\n".join(parts) + "\n"
 
 

@@ -25,7 +25,7 @@ from operators.episode import Classes
 from operators.features import Images
 from operators.images import TRANSFORM_VERSION
 from operators.methods import Method
-from operators.methods.hyperparameters import own_defaults
+from operators.methods.hyperparameters import later_defaults, own_defaults
 from operators.results import TrialResult
 from operators.spec import TrialSpec
 from operators.tuned import Ranked, classify, method_of
@@ -206,7 +206,10 @@ def _refuse_other_version(spec: TrialSpec) -> None:
     method, protocol = resolve.method(spec.method), resolve.protocol(spec.protocol)
     then = spec.method_revision, spec.protocol_revision, spec.transform_version
     now = method.revision, protocol.revision, TRANSFORM_VERSION
-    if then != now or set(own_defaults(method)) - set(spec.hyperparameters):
+    if (
+        then != now
+        or own_defaults(method).keys() - spec.hyperparameters.keys() - later_defaults(method).keys()
+    ):
         what = f"{spec.method}, {spec.protocol} and the image transform"
         raise RequestError(
             f"trial {spec.trial_id} was computed by another version of Shotboard: it has revisions "

@@ -48,7 +48,7 @@ def show_method(name: str, as_json: AsJson = False) -> None:
     """Show what a method tunes, needs, costs and defaults to, and where it comes from."""
     with one_sentence():
         from tasks.cards import method_rows
-        from tasks.method_page import facts, settings
+        from tasks.method_page import COLUMNS, facts, settings
         from tasks.resolve import method
 
         method(name)
@@ -62,8 +62,7 @@ def show_method(name: str, as_json: AsJson = False) -> None:
             lines += [[key, first], *(["", other] for other in others)]
         print_table(["", ""], lines)
         if row["card"]["hyperparameters"]:
-            columns = ["hyperparameter", "published", "elsewhere"]
-            print_table(columns, settings(row), title="\ndefaults")
+            print_table(COLUMNS, settings(row), title="\ndefaults")
 
 
 @methods_app.command("page")

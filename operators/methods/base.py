@@ -150,9 +150,21 @@ class Method(nn.Module, ABC):
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """Refuses values that cannot work, before anything starts.
 
+        The types of the constructor's arguments refuse numbers out of bounds; here stand rules
+        about text, and about several values together.
+
         Raises:
             ValueError: Names the value and the rule.
         """
+
+    @classmethod
+    def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:
+        """Hyperparameters that change nothing beside the others, and how to make them count.
+
+        A trial with another value of one would have the same number under another id, so what a
+        user asks for in vain is refused.
+        """
+        return {}
 
     @classmethod
     def check_teacher(cls, teacher: "type[Method]") -> None:
@@ -169,6 +181,14 @@ class Method(nn.Module, ABC):
         0 where it reads the centre crop alone: its trials are then the same under any policy.
         """
         return 0 if cls.tuning is None else hyperparameters["epochs"]
+
+    @classmethod
+    def whole_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:
+        """Whether it chooses on the whole val split, where others have as few images as they learn.
+
+        True where that is how it was published, and then its numbers have seen more labels.
+        """
+        return False
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from operators.backbones import Backbone
+from operators.bounds import Reduction, Share
 from operators.episode import Batch, Classes
 from operators.methods.base import MethodCard, StaticClassifier
-from operators.methods.bounds import refuse_below_one, refuse_no_share
+from operators.methods.coop import published_epochs
 from operators.methods.feature_head import Bottleneck, mixed
 from operators.shapes import Float
 from operators.tuning import Tuning
@@ -56,8 +57,8 @@ class ClipAdapter(StaticClassifier):
         classes: Classes,
         *,
         generator: torch.Generator,
-        reduction: int = 4,
-        ratio: float = 0.2,
+        reduction: Reduction = 4,
+        ratio: Share = 0.2,
     ) -> None:
         super().__init__(backbone, classes)
         self.ratio = ratio
@@ -67,14 +68,8 @@ class ClipAdapter(StaticClassifier):
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
-        """Fewer epochs for fewer shots, as CoOp."""
-        return {"epochs": 50 if shots <= 1 else 100 if shots <= 4 else 200}
-
-    @classmethod
-    def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
-        """See `Method.check`."""
-        refuse_below_one(hyperparameters, "reduction")
-        refuse_no_share(hyperparameters, "ratio")
+        """The epochs of CoOp, whose commands the authors point to."""
+        return {"epochs": published_epochs(shots, dataset)}
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """The hand-written prompts."""

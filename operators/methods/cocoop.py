@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from operators.backbones import Backbone, unit
+from operators.bounds import Deviation, Reduction, Tokens
 from operators.episode import Batch, Classes
 from operators.methods.base import Method, MethodCard
-from operators.methods.bounds import refuse_below_one
 from operators.methods.linear_maps import drawn_linear
-from operators.methods.prompt_tokens import refuse_few_words, started_prompts
+from operators.methods.prompt_tokens import idle_start, refuse_few_words, started_prompts
 from operators.shapes import Float
 from operators.tuning import Tuning
 
@@ -65,10 +65,10 @@ class CoCoOp(Method):
         classes: Classes,
         *,
         generator: torch.Generator,
-        n_context: int = 4,
+        n_context: Tokens = 4,
         context_init: str = "a photo of a",
-        init_std: float = 0.02,
-        reduction: int = 16,
+        init_std: Deviation = 0.02,
+        reduction: Reduction = 16,
     ) -> None:
         super().__init__(backbone, classes)
         self.prompts, context = started_prompts(
@@ -86,9 +86,13 @@ class CoCoOp(Method):
         self.widen = drawn_linear(inner, w, generator, backbone.device)
 
     @classmethod
+    def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:
+        """See `Method.idle`."""
+        return idle_start(hyperparameters)
+
+    @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
-        refuse_below_one(hyperparameters, "n_context", "reduction")
         refuse_few_words(hyperparameters["n_context"], hyperparameters["context_init"])
 
     def contexts(self, images: Float[Tensor, "*b d"]) -> Float[Tensor, "*b m w"]:

@@ -23,10 +23,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from operators.backbones import Backbone, unit
+from operators.bounds import Deviation, Layers, Reduction, Share, Tokens, Weight
 from operators.episode import Batch, Classes, FewShot
 from operators.methods.anchor_loss import cosine_distance
 from operators.methods.base import MethodCard
-from operators.methods.bounds import refuse_below_one, refuse_negative, refuse_no_share
 from operators.methods.feature_head import Bottleneck, mixed
 from operators.methods.maple import MaPLe
 from operators.shapes import Float
@@ -102,14 +102,14 @@ class CoPrompt(MaPLe):
         classes: Classes,
         *,
         generator: torch.Generator,
-        n_context: int = 2,
-        depth: int = 9,
+        n_context: Tokens = 2,
+        depth: Layers = 9,
         context_init: str = "a photo of a",
-        init_std: float = 0.02,
-        reduction: int = 4,
-        image_ratio: float = 0.1,
-        text_ratio: float = 0.2,
-        consistency_weight: float = 1.0,
+        init_std: Deviation = 0.02,
+        reduction: Reduction = 4,
+        image_ratio: Share = 0.1,
+        text_ratio: Share = 0.2,
+        consistency_weight: Weight = 1.0,
     ) -> None:
         super().__init__(
             backbone,
@@ -136,14 +136,6 @@ class CoPrompt(MaPLe):
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
         """The weight, depth and tokens of each of the authors' datasets."""
         return PUBLISHED.get(dataset, {})
-
-    @classmethod
-    def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
-        """See `Method.check`."""
-        super().check(hyperparameters, protocol=protocol)
-        refuse_below_one(hyperparameters, "reduction")
-        refuse_no_share(hyperparameters, "image_ratio", "text_ratio")
-        refuse_negative(hyperparameters, "consistency_weight")
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator

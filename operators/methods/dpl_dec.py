@@ -17,16 +17,16 @@ is prompted in all it has, and training reads the centre crop unless the suite a
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from operators.backbones import Backbone
 from operators.backbones.transformer import Attention, TowerShape
+from operators.bounds import Bounds, Deviation, Layers, Tokens
 from operators.episode import Batch, Classes
 from operators.methods.base import MethodCard, StaticClassifier
-from operators.methods.bounds import refuse_below_one, refuse_not_positive
 from operators.methods.class_text import refuse_no_place
 from operators.methods.decoupled_attention import DecoupledAttention, SentenceReading, Strengths
 from operators.methods.deep_tokens import (
@@ -40,6 +40,9 @@ from operators.methods.deep_tokens import (
 from operators.methods.prompt_tokens import prompt_tokens, random_context
 from operators.shapes import Float
 from operators.tuning import Tuning
+
+# Of two strengths of a reader only the ratio matters.
+Strength = Annotated[float, Bounds(0, 1e6, above=True)]
 
 
 class DPL(StaticClassifier):
@@ -89,17 +92,17 @@ class DPL(StaticClassifier):
         classes: Classes,
         *,
         generator: torch.Generator,
-        text_tokens: int = 4,
-        image_tokens: int = 4,
-        text_depth: int = 9,
-        image_depth: int = 9,
+        text_tokens: Tokens = 4,
+        image_tokens: Tokens = 4,
+        text_depth: Layers = 9,
+        image_depth: Layers = 9,
         template: str = "a photo of a {}.",
         conditioned: bool = True,
-        prompt_to_prompt: float = 1.0,
-        prompt_to_instance: float = 2.0,
-        instance_to_prompt: float = 1.0,
-        instance_to_instance: float = 2.0,
-        init_std: float = 0.02,
+        prompt_to_prompt: Strength = 1.0,
+        prompt_to_instance: Strength = 2.0,
+        instance_to_prompt: Strength = 1.0,
+        instance_to_instance: Strength = 2.0,
+        init_std: Deviation = 0.02,
     ) -> None:
         super().__init__(backbone, classes)
         sentences = classes.prompts(template or classes.templates[0])
@@ -127,17 +130,7 @@ class DPL(StaticClassifier):
     @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
-        refuse_below_one(
-            hyperparameters, "text_tokens", "image_tokens", "text_depth", "image_depth"
-        )
         refuse_no_place(hyperparameters["template"])
-        refuse_not_positive(
-            hyperparameters,
-            "prompt_to_prompt",
-            "prompt_to_instance",
-            "instance_to_prompt",
-            "instance_to_instance",
-        )
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """The class vectors that the current text prompts give."""

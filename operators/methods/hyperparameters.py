@@ -1,14 +1,14 @@
 """From what a user asked of a method to everything it will be built with."""
 
 import inspect
-import json
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
+from operators.bounds import is_later, read
 from operators.methods.base import EPISODE, Method, Teaching
 from operators.tuning import Tuning
 
@@ -27,14 +27,6 @@ PUBLISHED_ON = (
     "ucf101",
 )
 OTHER_NAMES = {"oxford_flowers": "flowers102"}
-_KINDS = {  # in words that need no Python
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "a text",
-    dict: "{name: value}",
-    types.NoneType: "null",
-}
 
 
 def own_defaults(method: type[Method]) -> dict[str, Any]:
@@ -45,6 +37,22 @@ def own_defaults(method: type[Method]) -> dict[str, Any]:
         for name, parameter in parameters.items()
         if name not in ("self", *EPISODE)
     }
+
+
+@cache
+def annotations(method: type[Method]) -> Mapping[str, Any]:
+    """The types of all hyperparameters of a method, with the bounds that they declare."""
+    parts = (method.__init__, *(type(part) for part in (method.tuning, method.teaching) if part))
+    hints: dict[str, Any] = {}
+    for part in parts:
+        hints |= typing.get_type_hints(part, include_extras=True)
+    return {name: hints.get(name, Any) for name in defaults(method)}
+
+
+def later_defaults(method: type[Method]) -> dict[str, Any]:
+    """Defaults of the hyperparameters that trials have where they differ from them alone."""
+    kinds = annotations(method)
+    return {name: value for name, value in defaults(method).items() if is_later(kinds[name])}
 
 
 def defaults(method: type[Method]) -> dict[str, Any]:
@@ -74,23 +82,29 @@ def resolve(
 
     Raises:
         LookupError: A name is unknown; the nearest are offered.
-        ValueError: A value has the wrong type or cannot work.
+        ValueError: A value has the wrong type, cannot work, or would change nothing.
     """
-    known = defaults(method)
+    known, kinds = defaults(method), annotations(method)
+    usual = published(method, protocol=protocol, shots=shots, dataset=dataset)
+    values = dict(usual)
     for key, value in given.items():
         if key not in known:
             near = get_close_matches(key, known, cutoff=0.5) or sorted(known)
             hint = f" Did you mean {' or '.join(near)}?" if near else " It has none."
             raise LookupError(f"no hyperparameter of {name} is called {key!r}.{hint}")
-        _check_type(f"{name}.{key}", value, _annotation(method, key), known[key])
-    values = {**published(method, protocol=protocol, shots=shots, dataset=dataset), **given}
-    values = {
-        key: float(value) if isinstance(known[key], float) else value
-        for key, value in values.items()
-    }
-    tuning_of(method, values)
+        values[key] = read(f"{name}.{key}", value, kinds[key], known[key])
     method.check(values, protocol=protocol)
-    return dict(sorted(values.items()))
+    idle = {**(method.tuning.idle(values) if method.tuning else {}), **method.idle(values)}
+    for key, way_out in idle.items():
+        if key in given and values[key] != usual[key]:
+            raise ValueError(f"{name}.{key}={values[key]!r} would change nothing: {way_out}")
+    return dict(
+        sorted(
+            (key, value)
+            for key, value in values.items()
+            if not (is_later(kinds[key]) and value == known[key])
+        )
+    )
 
 
 def published(
@@ -124,6 +138,7 @@ def teaching_of(method: type[Method], values: Mapping[str, Any]) -> Teaching | N
 
 def own_of(method: type[Method], values: Mapping[str, Any]) -> dict[str, Any]:
     """The part of resolved hyperparameters that the constructor reads."""
+    values = {**later_defaults(method), **values}
     return {name: values[name] for name in own_defaults(method)}
 
 
@@ -137,30 +152,7 @@ def variant(
 ) -> str:
     """What differs from the published settings, as `epochs=30 lr=0.01`; empty if nothing does."""
     usual = published(method, protocol=protocol, shots=shots, dataset=dataset)
+    values = {**later_defaults(method), **values}
     return " ".join(
         f"{name}={value!r}" for name, value in sorted(values.items()) if usual.get(name) != value
     )
-
-
-def _annotation(method: type[Method], name: str) -> Any:
-    if name in own_defaults(method):
-        return typing.get_type_hints(method.__init__)[name]
-    hints = {**typing.get_type_hints(Tuning), **typing.get_type_hints(Teaching)}
-    return hints[name]
-
-
-def _check_type(name: str, value: Any, wanted: Any, default: Any) -> None:
-    origin = typing.get_origin(wanted)
-    if origin is typing.Literal:
-        choices = typing.get_args(wanted)
-        if value not in choices:
-            raise ValueError(f"{name}={value!r} is not one of {', '.join(map(str, choices))}.")
-        return
-    kinds = typing.get_args(wanted) if origin in (typing.Union, types.UnionType) else (wanted,)
-    accepted = (*kinds, int) if float in kinds else kinds
-    if not isinstance(value, tuple(accepted)) or (isinstance(value, bool) and bool not in kinds):
-        words = " or ".join(_KINDS[kind] for kind in kinds)
-        raise ValueError(
-            f"{name}={value!r} is a {type(value).__name__}, but must be {words}. "
-            f"Write {name}={json.dumps(default)} or the like."
-        )

@@ -2,8 +2,19 @@
 
 Source: openai/CLIP, notebooks/Prompt_Engineering_for_ImageNet.ipynb (MIT). The 60 are those of
 muzairkhattak/PromptSRC, trainers/imagenet_templates.py; the eight photos are what nearly all
-dataset files of dyabel/mocoop have in common.
+dataset files of dyabel/mocoop have in common; the seven are the authors' own selection, at the end
+of the notebook, which CoOp's `ZeroshotCLIP2` and Tip-Adapter read.
 """
+
+SELECTED_7 = (
+    "itap of a {}.",
+    "a bad photo of the {}.",
+    "a origami {}.",
+    "a photo of the large {}.",
+    "a {} in a video game.",
+    "art of the {}.",
+    "a photo of the small {}.",
+)
 
 PHOTOS_8 = (
     "a photo of a {}.",

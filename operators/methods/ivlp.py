@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from operators.backbones import Backbone
+from operators.bounds import Deviation, Layers, Tokens
 from operators.episode import Batch, Classes
 from operators.methods.base import MethodCard, StaticClassifier
-from operators.methods.bounds import refuse_below_one
 from operators.methods.deep_tokens import (
     deepened,
     effective_depth,
@@ -72,12 +72,12 @@ class IVLP(StaticClassifier):
         classes: Classes,
         *,
         generator: torch.Generator,
-        text_tokens: int = 4,
-        image_tokens: int = 4,
-        text_depth: int = 9,
-        image_depth: int = 9,
+        text_tokens: Tokens = 4,
+        image_tokens: Tokens = 4,
+        text_depth: Layers = 9,
+        image_depth: Layers = 9,
         context_init: str = "a photo of a",
-        init_std: float = 0.02,
+        init_std: Deviation = 0.02,
     ) -> None:
         super().__init__(backbone, classes)
         self.prompts, first = started_prompts(
@@ -97,9 +97,6 @@ class IVLP(StaticClassifier):
     @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
-        refuse_below_one(
-            hyperparameters, "text_tokens", "image_tokens", "text_depth", "image_depth"
-        )
         words = hyperparameters["context_init"]
         refuse_few_words(hyperparameters["text_tokens"], words, called="text_tokens")
 

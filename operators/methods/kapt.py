@@ -16,16 +16,16 @@ image encoder that aggregates salient visual cues. Their inner form is inferred:
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from operators.backbones import Backbone, unit
+from operators.bounds import Bounds, Deviation, Reduction, Tokens
 from operators.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard, StaticClassifier
-from operators.methods.bounds import refuse_below_one, refuse_negative
 from operators.methods.class_text import sentence_vectors
 from operators.methods.deep_tokens import IMAGE_ROWS
 from operators.methods.keywords import keywords
@@ -86,12 +86,12 @@ class KAPT(StaticClassifier):
         classes: Classes,
         *,
         generator: torch.Generator,
-        n_context: int = 4,
+        n_context: Tokens = 4,
         context_init: str = "a photo of a",
-        init_std: float = 0.02,
-        n_keywords: int = 4,
-        reduction: int = 16,
-        head_reduction: int = 4,
+        init_std: Deviation = 0.02,
+        n_keywords: Annotated[int, Bounds(0, 64)] = 4,
+        reduction: Reduction = 16,
+        head_reduction: Reduction = 4,
     ) -> None:
         super().__init__(backbone, classes)
         found = keywords(classes.names, classes.descriptions, n_keywords)
@@ -123,9 +123,7 @@ class KAPT(StaticClassifier):
     @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
-        refuse_below_one(hyperparameters, "n_context", "reduction", "head_reduction")
         refuse_few_words(hyperparameters["n_context"], hyperparameters["context_init"])
-        refuse_negative(hyperparameters, "n_keywords")
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator

@@ -16,12 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from operators.backbones import Backbone
+from operators.bounds import Deviation, Tokens, Weight
 from operators.episode import Batch, Classes
 from operators.methods.anchor_loss import cosine_distance
 from operators.methods.base import MethodCard
-from operators.methods.bounds import refuse_negative
 from operators.methods.coop import CoOp
-from operators.methods.prompt_tokens import refuse_other_length
+from operators.methods.prompt_tokens import idle_start, refuse_other_length
 from operators.shapes import Float
 from operators.tuning import Tuning
 
@@ -62,10 +62,10 @@ class KgCoOp(CoOp):
         classes: Classes,
         *,
         generator: torch.Generator,
-        n_context: int = 4,
+        n_context: Tokens = 4,
         context_init: str = "a photo of a",
-        init_std: float = 0.02,
-        weight: float = 8.0,
+        init_std: Deviation = 0.02,
+        weight: Weight = 8.0,
     ) -> None:
         super().__init__(
             backbone,
@@ -83,10 +83,14 @@ class KgCoOp(CoOp):
         return {}
 
     @classmethod
+    def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:
+        """See `Method.idle`."""
+        return idle_start(hyperparameters)
+
+    @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
         refuse_other_length(hyperparameters["n_context"], hyperparameters["context_init"])
-        refuse_negative(hyperparameters, "weight")
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Cross-entropy plus the weighted distance to the hand-written prompts."""

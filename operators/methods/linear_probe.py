@@ -11,13 +11,14 @@ cross-entropy plus half the squared weights, solved to its optimum in float64.
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from operators.backbones import Backbone
+from operators.bounds import Bounds
 from operators.episode import Batch, Classes, FewShot
 from operators.methods.base import Method, MethodCard
 from operators.shapes import Float, Int
@@ -57,8 +58,8 @@ class LinearProbe(Method):
         classes: Classes,
         *,
         generator: torch.Generator,
-        max_iterations: int = 1000,
-        search_steps: int = 8,
+        max_iterations: Annotated[int, Bounds(1, 1_000_000)] = 1000,
+        search_steps: Annotated[int, Bounds(0, 100)] = 8,
     ) -> None:
         super().__init__(backbone, classes)
         self.max_iterations = max_iterations

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from operators.backbones import Backbone
+from operators.bounds import Deviation, Layers, Tokens
 from operators.episode import Batch, Classes
 from operators.methods.base import MethodCard, StaticClassifier
-from operators.methods.bounds import refuse_below_one
 from operators.methods.deep_tokens import (
     deepened,
     effective_depth,
@@ -69,10 +69,10 @@ class MaPLe(StaticClassifier):
         classes: Classes,
         *,
         generator: torch.Generator,
-        n_context: int = 2,
-        depth: int = 9,
+        n_context: Tokens = 2,
+        depth: Layers = 9,
         context_init: str = "a photo of a",
-        init_std: float = 0.02,
+        init_std: Deviation = 0.02,
     ) -> None:
         super().__init__(backbone, classes)
         self.prompts, first = started_prompts(
@@ -100,7 +100,6 @@ class MaPLe(StaticClassifier):
     @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
-        refuse_below_one(hyperparameters, "n_context", "depth")
         refuse_few_words(hyperparameters["n_context"], hyperparameters["context_init"])
 
     def class_features(self) -> Float[Tensor, "k d"]:

@@ -6,23 +6,23 @@ paper gives, github.com/dyabel/mocoop. Departures from it: it also tunes the lay
 image tower, which stays frozen here; its text loss reads the names of all classes of a dataset,
 ours those of the learned classes alone; the templates of a dataset are those of its card and eight
 photos that most of its lists hold, where it has a list for each dataset (docs/fidelity.md says
-how they differ); ImageNet has the settings of all others; prompts are kept in
-float32; features are those of the centre crop unless the suite asks for views.
+how they differ); prompts are kept in float32; features are those of the centre crop unless the
+suite asks for views.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from operators.backbones import Backbone, unit
+from operators.bounds import Bounds, Weight
 from operators.episode import Batch, Classes, FewShot
 from operators.methods.base import KeepsTexts, Method, MethodCard
-from operators.methods.bounds import refuse_below_one, refuse_negative, refuse_not_positive
 from operators.methods.imagenet_templates import IMAGENET_60, PHOTOS_8
 from operators.methods.linear_maps import drawn_linear
 from operators.methods.prompt_tokens import learned_template
@@ -81,10 +81,10 @@ class MoCoOp(KeepsTexts):
         *,
         generator: torch.Generator,
         templates: Literal["photos", "imagenet"] = "photos",
-        active: int = 2,
-        text_weight: float = 5.0,
-        gate_weight: float = 1.0,
-        clip_norm: float = 1.0,
+        active: Annotated[int, Bounds(1, 64)] = 2,
+        text_weight: Weight = 5.0,
+        gate_weight: Weight = 1.0,
+        clip_norm: Annotated[float, Bounds(0, 1e6, above=True)] = 1.0,
     ) -> None:
         super().__init__(backbone, classes)
         self.groups = template_groups((*classes.templates, *TEMPLATES[templates]))
@@ -104,13 +104,6 @@ class MoCoOp(KeepsTexts):
         self.router = drawn_linear(d, len(self.groups), generator, backbone.device)
         self.correction = nn.Parameter(torch.zeros(d, device=backbone.device))
 
-    @classmethod
-    def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
-        """See `Method.check`."""
-        refuse_below_one(hyperparameters, "active")
-        refuse_negative(hyperparameters, "text_weight", "gate_weight")
-        refuse_not_positive(hyperparameters, "clip_norm")
-
     @cached_property
     def anchors(self) -> Float[Tensor, "g k d"]:
         """Unit-norm features of the hand-written prompts of each group."""
@@ -119,6 +112,13 @@ class MoCoOp(KeepsTexts):
     def with_classes(self, classes: Classes) -> Method:
         """See `Method.with_classes`; the templates stay those that were learned."""
         return super().with_classes(replace(classes, templates=self.classes.templates))
+
+    @classmethod
+    def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
+        """ImageNet has a loop of its own."""
+        if dataset != "imagenet":
+            return {}
+        return {"lr": 0.002, "epochs": 10, "batch_size": 1, "warmup_epochs": 1}
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator

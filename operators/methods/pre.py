@@ -9,18 +9,18 @@ of the centre crop unless the suite asks for views.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from operators.backbones import Backbone
+from operators.bounds import Bounds, Deviation, Tokens
 from operators.episode import Classes
 from operators.methods.base import MethodCard
-from operators.methods.bounds import refuse_below_one
 from operators.methods.coop import CoOp
 from operators.methods.prompt_encoder import EncoderKind, PromptEncoder
-from operators.methods.prompt_tokens import refuse_other_length
+from operators.methods.prompt_tokens import idle_start, refuse_other_length
 from operators.shapes import Float
 from operators.tuning import Tuning
 
@@ -65,12 +65,12 @@ class PRE(CoOp):
         classes: Classes,
         *,
         generator: torch.Generator,
-        n_context: int = 4,
+        n_context: Tokens = 4,
         context_init: str = "a photo of a",
-        init_std: float = 0.02,
+        init_std: Deviation = 0.02,
         encoder: EncoderKind = "lstm1",
         residual: bool = True,
-        bottleneck: int = 64,
+        bottleneck: Annotated[int, Bounds(1, 65_536)] = 64,
     ) -> None:
         super().__init__(
             backbone,
@@ -95,10 +95,17 @@ class PRE(CoOp):
         return {}
 
     @classmethod
+    def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:
+        """See `Method.idle`."""
+        found = idle_start(hyperparameters)
+        if hyperparameters["encoder"] not in ("mlp1", "mlp2"):
+            found["bottleneck"] = "the encoder has none. Ask for encoder=mlp1 or mlp2 as well."
+        return found
+
+    @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
         refuse_other_length(hyperparameters["n_context"], hyperparameters["context_init"])
-        refuse_below_one(hyperparameters, "bottleneck")
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """The class vectors that the encoded context gives."""

@@ -16,12 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from operators.backbones import Backbone
+from operators.bounds import Deviation, Share, Temperature, Tokens
 from operators.episode import Batch, Classes, FewShot
 from operators.methods.anchor_loss import kl_divergence
 from operators.methods.base import MethodCard
-from operators.methods.bounds import refuse_no_share, refuse_not_positive
 from operators.methods.coop import CoOp
-from operators.methods.prompt_tokens import refuse_other_length, worded_context
+from operators.methods.prompt_tokens import worded_context
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
@@ -68,11 +68,11 @@ class ProGrad(CoOp):
         classes: Classes,
         *,
         generator: torch.Generator,
-        n_context: int = 16,
+        n_context: Tokens = 16,
         worded: bool = True,
-        init_std: float = 0.02,
-        weight: float = 1.0,
-        temperature: float = 1.0,
+        init_std: Deviation = 0.02,
+        weight: Share = 1.0,
+        temperature: Temperature = 1.0,
     ) -> None:
         super().__init__(
             backbone, classes, generator=generator, n_context=n_context, init_std=init_std
@@ -88,14 +88,18 @@ class ProGrad(CoOp):
         weight = {"weight": 0.8} if shots >= 8 and dataset in WEAKER else {}
         if protocol == "few_shot":
             return {**super().recipe(protocol=protocol, shots=shots, dataset=dataset), **weight}
-        return {"epochs": 100, **weight}
+        return {"epochs": 50 if dataset == "imagenet" else 100, **weight}
+
+    @classmethod
+    def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:
+        """See `Method.idle`."""
+        if not hyperparameters["worded"]:
+            return {}
+        return {"init_std": "the context starts from words. Ask for worded=false as well."}
 
     @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
-        """See `Method.check`."""
-        refuse_other_length(hyperparameters["n_context"], "")
-        refuse_no_share(hyperparameters, "weight")
-        refuse_not_positive(hyperparameters, "temperature")
+        """Any number of tokens goes with any template."""
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator

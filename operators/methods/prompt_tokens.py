@@ -1,7 +1,7 @@
 """Block P, prompt tokens: sentences with places for learned context vectors."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +10,6 @@ from operators.backbones import Backbone, TextPrompts
 from operators.shapes import Float
 
 ClassPosition = Literal["end", "middle", "front"]
-POSITIONS = ("end", "middle", "front")
 PLACEHOLDER = "X"  # one token in every vocabulary
 
 
@@ -155,8 +154,16 @@ def refuse_few_words(n_context: int, words: str, *, called: str = "n_context") -
         )
 
 
+def idle_start(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
+    """For `Method.idle`: with words to start from, nothing of the first context is random."""
+    words = hyperparameters["context_init"]
+    if not words:
+        return {}
+    return {"init_std": f"the context starts from {words!r}. Ask for context_init='' as well."}
+
+
 def refuse_other_length(n_context: int, words: str) -> None:
-    """Raises where no token is learned, or not as many as there are words to start from.
+    """Raises where not as many tokens are learned as there are words to start from.
 
     Args:
         n_context: Tokens that are learned.
@@ -165,8 +172,6 @@ def refuse_other_length(n_context: int, words: str) -> None:
     Raises:
         ValueError: Names both and the ways out.
     """
-    if n_context < 1:
-        raise ValueError(f"n_context={n_context}: learn at least 1 token.")
     count = len(words.split())
     if words and count != n_context:
         raise ValueError(

@@ -18,16 +18,16 @@ training reads the centre crop unless the suite asks for views; and a tower with
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from operators.backbones import Backbone
+from operators.bounds import Bounds, Deviation, Layers, Temperature, Tokens
 from operators.episode import Batch, Classes, FewShot
 from operators.methods.anchor_loss import logit_gap
 from operators.methods.base import Method, MethodCard, StaticClassifier, Teacher, Teaching
-from operators.methods.bounds import refuse_below_one, refuse_not_positive
 from operators.methods.deep_tokens import (
     prompted_images,
     started_image_tokens,
@@ -86,11 +86,11 @@ class PromptKD(StaticClassifier):
         *,
         generator: torch.Generator,
         teacher: Teacher,
-        image_tokens: int = 4,
-        image_depth: int = 9,
-        init_std: float = 0.02,
-        temperature: float = 1.0,
-        kd_weight: float = 1000.0,
+        image_tokens: Tokens = 4,
+        image_depth: Layers = 9,
+        init_std: Deviation = 0.02,
+        temperature: Temperature = 1.0,
+        kd_weight: Annotated[float, Bounds(0, 1e6, above=True)] = 1000.0,
     ) -> None:
         super().__init__(backbone, classes)
         self.image = nn.Parameter(
@@ -118,8 +118,6 @@ class PromptKD(StaticClassifier):
     @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
-        refuse_below_one(hyperparameters, "image_tokens", "image_depth")
-        refuse_not_positive(hyperparameters, "temperature", "kd_weight")
         if hyperparameters["batch_size"] < 2:
             raise ValueError(
                 f"batch_size={hyperparameters['batch_size']}: the projector has a batch norm, so "

@@ -14,17 +14,17 @@ that code, the divergence of the logits is divided by the number of logits, not 
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from operators.backbones import Backbone, unit
+from operators.bounds import Bounds, Deviation, Layers, Tokens, Weight
 from operators.episode import Batch, Classes, FewShot
 from operators.methods.anchor_loss import feature_gap, logit_gap
 from operators.methods.base import MethodCard
-from operators.methods.bounds import refuse_negative, refuse_not_positive
 from operators.methods.class_text import mean_class_features
 from operators.methods.imagenet_templates import IMAGENET_60
 from operators.methods.ivlp import IVLP
@@ -83,17 +83,17 @@ class PromptSRC(IVLP):
         classes: Classes,
         *,
         generator: torch.Generator,
-        text_tokens: int = 4,
-        image_tokens: int = 4,
-        text_depth: int = 9,
-        image_depth: int = 9,
+        text_tokens: Tokens = 4,
+        image_tokens: Tokens = 4,
+        text_depth: Layers = 9,
+        image_depth: Layers = 9,
         context_init: str = "a photo of a",
-        init_std: float = 0.02,
-        text_weight: float = 25.0,
-        image_weight: float = 10.0,
-        logit_weight: float = 1.0,
-        mean_epoch: float = 15.0,
-        epoch_std: float = 1.0,
+        init_std: Deviation = 0.02,
+        text_weight: Weight = 25.0,
+        image_weight: Weight = 10.0,
+        logit_weight: Weight = 1.0,
+        mean_epoch: Annotated[float, Bounds(0, 10_000)] = 15.0,
+        epoch_std: Annotated[float, Bounds(0, 10_000, above=True)] = 1.0,
         frozen_templates: Literal["imagenet", "card"] = "imagenet",
     ) -> None:
         super().__init__(
@@ -133,8 +133,6 @@ class PromptSRC(IVLP):
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
         super().check(hyperparameters, protocol=protocol)
-        refuse_negative(hyperparameters, "text_weight", "image_weight", "logit_weight")
-        refuse_not_positive(hyperparameters, "epoch_std")
         if hyperparameters["selection"] == "val":
             raise ValueError(
                 "selection='val' keeps one epoch, but PromptSRC is a mean over all: use "

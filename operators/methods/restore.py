@@ -14,16 +14,16 @@ in as many as they have.
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from operators.backbones import Backbone
+from operators.bounds import Bounds, Layers, Share, Tokens, Weight
 from operators.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
-from operators.methods.bounds import refuse_negative, refuse_no_share
 from operators.methods.feature_head import FeedForward, mixed
 from operators.methods.maple import MaPLe
 from operators.shapes import Float
@@ -77,15 +77,15 @@ class Restore(MaPLe):
         classes: Classes,
         *,
         generator: torch.Generator,
-        n_context: int = 2,
-        depth: int = 9,
+        n_context: Tokens = 2,
+        depth: Layers = 9,
         context_init: str = "a photo of a",
-        init_std: float = 0.02,
-        image_ratio: float = 0.05,
-        text_ratio: float = 0.05,
-        image_growth: float = 0.005,
-        text_growth: float = 0.02,
-        shift_weight: float = 1.0,
+        init_std: Annotated[float, Bounds(0, 10, above=True)] = 0.02,
+        image_ratio: Share = 0.05,
+        text_ratio: Share = 0.05,
+        image_growth: Annotated[float, Bounds(0, 100)] = 0.005,
+        text_growth: Annotated[float, Bounds(0, 100)] = 0.02,
+        shift_weight: Weight = 1.0,
     ) -> None:
         super().__init__(
             backbone,
@@ -114,13 +114,6 @@ class Restore(MaPLe):
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
         super().check(hyperparameters, protocol=protocol)
-        refuse_no_share(hyperparameters, "image_ratio", "text_ratio")
-        refuse_negative(hyperparameters, "image_growth", "text_growth", "shift_weight")
-        if not hyperparameters["init_std"] > 0:
-            raise ValueError(
-                f"init_std={hyperparameters['init_std']}: shifts are measured by those of the "
-                "first prompts, so these must not all be 0. Give a value above 0."
-            )
 
     def magnitudes(self) -> Float[Tensor, "two deep"]:
         """|P^T P| of the J - 1 image prompts and text prompts below the input."""

@@ -15,16 +15,13 @@ inferred:
 - The loss is cross-entropy; the optimiser, its settings and the sizes of h are CoCoOp's.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from operators.backbones import Backbone, unit
+from operators.bounds import Deviation, Reduction, Tokens
 from operators.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
-from operators.methods.bounds import refuse_below_one
 from operators.methods.cocoop import CoCoOp
 from operators.methods.deep_tokens import IMAGE_ROWS
 from operators.methods.patch_attention import PatchAttention, PatchQuery, PatchReader
@@ -73,11 +70,11 @@ class TOMML(CoCoOp):
         classes: Classes,
         *,
         generator: torch.Generator,
-        n_context: int = 4,
+        n_context: Tokens = 4,
         context_init: str = "a photo of a",
-        init_std: float = 0.02,
-        reduction: int = 16,
-        head_reduction: int = 4,
+        init_std: Deviation = 0.02,
+        reduction: Reduction = 16,
+        head_reduction: Reduction = 4,
     ) -> None:
         super().__init__(
             backbone,
@@ -92,12 +89,6 @@ class TOMML(CoCoOp):
         self.patches = PatchReader(backbone)
         self.find = PatchQuery(d, head_reduction, generator=generator, device=device)
         self.guide = PatchAttention(d, head_reduction, generator=generator, device=device)
-
-    @classmethod
-    def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
-        """See `Method.check`."""
-        super().check(hyperparameters, protocol=protocol)
-        refuse_below_one(hyperparameters, "head_reduction")
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator

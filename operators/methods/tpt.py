@@ -10,15 +10,15 @@ which gives what one after the other does.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from operators.backbones import Backbone, unit
+from operators.bounds import Bounds, Decay, Rate, Seed
 from operators.episode import Batch, Classes
 from operators.methods.base import Method, MethodCard
-from operators.methods.bounds import refuse_negative, refuse_not_positive
 from operators.methods.confident_views import entropy_of_mean, most_confident
 from operators.methods.prompt_tokens import prompt_tokens, worded_context
 from operators.shapes import Float
@@ -71,12 +71,12 @@ class TPT(Method):
         *,
         generator: torch.Generator,
         context_init: str = "a photo of a",
-        views: int = 64,
-        confident: float = 0.1,
-        steps: int = 1,
-        lr: float = 0.005,
-        weight_decay: float = 0.01,
-        view_seed: int = 0,
+        views: Annotated[int, Bounds(1, 4096)] = 64,
+        confident: Annotated[float, Bounds(0, 1, above=True)] = 0.1,
+        steps: Annotated[int, Bounds(0, 1000)] = 1,
+        lr: Rate = 0.005,
+        weight_decay: Decay = 0.01,
+        view_seed: Seed = 0,
     ) -> None:
         super().__init__(backbone, classes)
         self.start = worded_context(backbone, context_init)
@@ -88,21 +88,22 @@ class TPT(Method):
         self.steps, self.lr, self.weight_decay = steps, lr, weight_decay
 
     @classmethod
+    def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:
+        """See `Method.idle`."""
+        if hyperparameters["steps"]:
+            return {}
+        return dict.fromkeys(("lr", "weight_decay"), "no step is taken. Ask for steps=1 as well.")
+
+    @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
         views, share = hyperparameters["views"], hyperparameters["confident"]
         if not hyperparameters["context_init"].split():
             raise ValueError("context_init='': give the words to start from, as 'a photo of a'.")
-        if views < 1:
-            raise ValueError(f"views={views}: give at least 1, the centre crop.")
-        if not 0 < share <= 1:
-            raise ValueError(f"confident={share}: give a share above 0, up to 1.")
         if int(views * share) < 1:
             raise ValueError(
                 f"confident={share} of views={views} is less than one view: ask for more of either."
             )
-        refuse_negative(hyperparameters, "steps")
-        refuse_not_positive(hyperparameters, "lr")
 
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """Those of the centre crops, each under the prompt that its own views have tuned."""

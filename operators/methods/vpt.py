@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from operators.backbones import Backbone
+from operators.bounds import Deviation, Layers, Tokens
 from operators.episode import Batch, Classes
 from operators.methods.base import MethodCard, StaticClassifier
-from operators.methods.bounds import refuse_below_one
 from operators.methods.class_text import class_vectors, refuse_no_place
 from operators.methods.deep_tokens import (
     prompted_images,
@@ -69,10 +69,10 @@ class VPT(StaticClassifier):
         classes: Classes,
         *,
         generator: torch.Generator,
-        image_tokens: int = 8,
-        depth: int = 12,
+        image_tokens: Tokens = 8,
+        depth: Layers = 12,
         template: str = "a photo of a {}.",
-        init_std: float = 0.02,
+        init_std: Deviation = 0.02,
     ) -> None:
         super().__init__(backbone, classes)
         templates = (template,) if template else classes.templates
@@ -86,7 +86,6 @@ class VPT(StaticClassifier):
     @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
-        refuse_below_one(hyperparameters, "image_tokens", "depth")
         refuse_no_place(hyperparameters["template"])
 
     def class_features(self) -> Float[Tensor, "k d"]:

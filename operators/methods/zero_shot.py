@@ -3,27 +3,22 @@
 Source: Radford et al., "Learning Transferable Visual Models From Natural Language
 Supervision", ICML 2021, https://arxiv.org/abs/2103.00020, section 3.1. Which template a
 dataset uses is on its card; the ensemble is that of CoOp's `ZeroshotCLIP2`, the seven
-templates that the CLIP authors selected on ImageNet and the dataset's own.
+templates that the CLIP authors selected on ImageNet and, but on ImageNet itself, the dataset's own.
 """
+
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from operators.backbones import Backbone
+from operators.bounds import LATER
 from operators.episode import Classes
 from operators.methods.base import MethodCard, StaticClassifier
 from operators.methods.class_text import class_vectors
+from operators.methods.imagenet_templates import SELECTED_7
 from operators.shapes import Float
-
-SELECTED_TEMPLATES = (
-    "itap of a {}.",
-    "a bad photo of the {}.",
-    "a origami {}.",
-    "a photo of the large {}.",
-    "a {} in a video game.",
-    "art of the {}.",
-    "a photo of the small {}.",
-)
 
 
 class ZeroShot(StaticClassifier):
@@ -56,7 +51,14 @@ class ZeroShot(StaticClassifier):
 
 
 class ZeroShotEnsemble(ZeroShot):
-    """Classifies with the mean of many prompts a class."""
+    """Classifies with the mean of many prompts a class.
+
+    Args:
+        backbone: Frozen image and text encoders.
+        classes: The k classes, with the card's template and, where it has one, its ensemble.
+        generator: Not used.
+        with_card: Whether the card's template joins the seven, where it has no ensemble.
+    """
 
     card = MethodCard(
         title="Zero-shot CLIP, template ensemble",
@@ -66,6 +68,23 @@ class ZeroShotEnsemble(ZeroShot):
         learns=False,
     )
 
+    def __init__(
+        self,
+        backbone: Backbone,
+        classes: Classes,
+        *,
+        generator: torch.Generator,
+        with_card: Annotated[bool, LATER] = True,
+    ) -> None:
+        super().__init__(backbone, classes, generator=generator)
+        self.with_card = with_card
+
+    @classmethod
+    def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
+        """The seven alone on ImageNet."""
+        return {"with_card": False} if dataset == "imagenet" else {}
+
     def templates(self) -> tuple[str, ...]:
         """The card's own ensemble, else the selected ImageNet templates and the card's."""
-        return self.classes.ensemble or (*SELECTED_TEMPLATES, *self.classes.templates)
+        own = self.classes.templates if self.with_card else ()
+        return self.classes.ensemble or (*SELECTED_7, *own)

@@ -82,18 +82,6 @@ def test_the_inner_layer_is_never_empty():
     assert head.down.shape == (1, 8)
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"ratio": 1.2}, "ratio=1.2: give 0 to 1"),
-        ({"reduction": 0}, "reduction=0: give at least 1"),
-    ],
-)
-def test_values_that_cannot_work_are_refused_before_anything_starts(given, message):
-    with pytest.raises(ValueError, match=message):
-        resolve("clip-adapter", ClipAdapter, given, protocol="few_shot", shots=4)
-
-
 @pytest.mark.parametrize(("shots", "epochs"), [(1, 50), (2, 100), (4, 100), (8, 200), (16, 200)])
 def test_the_epochs_are_those_of_coop(shots, epochs):
     values = resolve("clip-adapter", ClipAdapter, {}, protocol="few_shot", shots=shots)

@@ -97,7 +97,6 @@ def test_a_prompt_that_is_too_long_names_the_class_and_the_remedy(clip, classes)
 @pytest.mark.parametrize(
     ("protocol", "given", "message"),
     [
-        ("few_shot", {"n_context": 0}, "n_context=0: learn at least 1 token"),
         ("few_shot", {"class_position": "top"}, "'top' is not one of end, middle, front"),
         ("base_to_new", {"per_class": True}, "use per_class=False in base_to_new"),
         ("base_to_new", {"n_context": 8}, "n_context=8, but context_init 'a photo of a' has 4"),

@@ -123,7 +123,7 @@ def test_a_whole_number_will_do_for_a_float():
 
 
 def test_the_tuning_loop_refuses_its_own():
-    with pytest.raises(ValueError, match="epochs=0: must be above 0"):
+    with pytest.raises(ValueError, match=r"odd\.epochs=0: give 1 to 10000\. The default is 200"):
         asked(COOP, epochs=0)
     with pytest.raises(ValueError, match=r"odd\.optimizer='adam' is not one of sgd, adamw"):
         asked(COOP, optimizer="adam")

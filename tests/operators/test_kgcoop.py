@@ -85,7 +85,6 @@ def test_the_anchors_are_those_of_the_classes_asked_about(clip, classes):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"weight": -1.0}, "weight=-1.0: give 0 or more"),
         ({"n_context": 16}, "n_context=16, but context_init 'a photo of a' has 4 words"),
     ],
 )

@@ -91,7 +91,6 @@ def test_its_size_at_the_width_of_vit_b16():
     ("given", "message"),
     [
         ({"n_context": 16}, "n_context=16, but context_init 'a photo of a' has 4 words"),
-        ({"bottleneck": 0}, "bottleneck=0: give at least 1"),
         ({"encoder": "gru"}, "encoder='gru' is not one of lstm1, lstm2, mlp1, mlp2, transformer"),
     ],
 )

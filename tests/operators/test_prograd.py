@@ -144,19 +144,6 @@ def test_words_that_are_too_many_for_the_context_are_refused(clip, classes):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"weight": 1.5}, "weight=1.5: give 0 to 1"),
-        ({"temperature": 0.0}, "temperature=0.0: must be above 0"),
-        ({"n_context": 0}, "n_context=0: learn at least 1 token"),
-    ],
-)
-def test_values_that_cannot_work_are_refused_before_anything_starts(given, message):
-    with pytest.raises(ValueError, match=message):
-        resolve("prograd", ProGrad, given, protocol="few_shot", shots=4)
-
-
-@pytest.mark.parametrize(
     ("protocol", "shots", "epochs"),
     [("few_shot", 1, 50), ("few_shot", 4, 100), ("few_shot", 16, 200), ("base_to_new", 4, 100)],
 )

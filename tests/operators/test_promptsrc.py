@@ -124,8 +124,6 @@ def test_recipes_are_those_of_the_published_configurations():
     ("given", "message"),
     [
         ({"selection": "val"}, "PromptSRC is a mean over all: use selection='last'"),
-        ({"epoch_std": 0.0}, "epoch_std=0.0: must be above 0"),
-        ({"text_weight": -1.0}, "text_weight=-1.0: give 0 or more"),
         ({"text_tokens": 9}, "text_tokens=9, but context_init"),
     ],
 )

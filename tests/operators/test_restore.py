@@ -146,17 +146,3 @@ def test_the_defaults_are_those_of_the_published_configurations():
     )  # fmt: skip
     assert Restore.recipe(protocol="cross_dataset", shots=16, dataset="digits") == {"epochs": 2}
     assert Restore.recipe(protocol="few_shot", shots=16, dataset="digits") == {}
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"shift_weight": -1.0}, "shift_weight=-1.0: give 0 or more"),
-        ({"text_ratio": -0.1}, "text_ratio=-0.1: give 0 to 1"),
-        ({"init_std": 0.0}, "init_std=0.0: shifts are measured by those of the first prompts"),
-        ({"depth": 0}, "depth=0: give at least 1"),
-    ],
-)
-def test_values_that_cannot_work_are_refused_before_anything_starts(given, message):
-    with pytest.raises(ValueError, match=message):
-        resolve("restore", Restore, given, protocol="few_shot", shots=4)

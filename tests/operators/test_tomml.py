@@ -163,8 +163,6 @@ def test_a_tower_without_patches_is_refused(effnet, classes):
     ("given", "message"),
     [
         ({"n_context": 5}, "n_context=5, but context_init 'a photo of a' has 4 words"),
-        ({"reduction": 0}, "reduction=0: give at least 1"),
-        ({"head_reduction": 0}, "head_reduction=0: give at least 1"),
     ],
 )
 def test_values_that_cannot_work_are_refused(given, message):

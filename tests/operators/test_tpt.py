@@ -159,10 +159,6 @@ def test_the_published_settings_keep_6_of_64_views(clip, classes):
     ("given", "message"),
     [
         ({"views": 9}, "confident=0.1 of views=9 is less than one view: ask for more"),
-        ({"views": 0}, "views=0: give at least 1"),
-        ({"confident": 1.5}, "confident=1.5: give a share above 0, up to 1"),
-        ({"steps": -1}, "steps=-1: give 0 or more"),
-        ({"lr": 0.0}, "lr=0.0: must be above 0"),
         ({"context_init": " "}, "give the words to start from"),
     ],
 )

@@ -187,7 +187,8 @@ def test_a_loss_that_is_no_number_stops_with_epoch_and_rate(linear, few_shot):
     ],
 )
 def test_settings_that_cannot_work_are_refused(values):
-    with pytest.raises(ValueError, match="must be above 0"):
+    ((name, value),) = values.items()
+    with pytest.raises(ValueError, match=rf"^{name}={value!r}"):
         Tuning(**values)
 
 

@@ -47,7 +47,6 @@ def test_depth_one_is_the_shallow_form(clip, classes, drawn_pictures):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"depth": 0}, "depth=0: give at least 1"),
         ({"template": "a photo"}, r"template 'a photo' has no single \{\} for the class name"),
     ],
 )

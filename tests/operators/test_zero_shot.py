@@ -7,8 +7,8 @@ from sklearn.linear_model import LogisticRegression
 
 from operators.episode import Classes
 from operators.methods import METHODS
+from operators.methods.imagenet_templates import SELECTED_7
 from operators.methods.linear_probe import _Search, logistic_regression
-from operators.methods.zero_shot import SELECTED_TEMPLATES
 
 
 def weights(name, backbone, classes):
@@ -31,7 +31,7 @@ def test_zero_shot_logits_are_scaled_cosines(clip, classes, few_shot):
 @pytest.mark.parametrize("ensemble", [(), ("itap of a {}.", "{} texture.")])
 def test_the_ensemble_is_the_unit_mean_of_unit_features(clip, classes, ensemble):
     asked = Classes(classes.names, classes.templates, ensemble)
-    templates = ensemble or (*SELECTED_TEMPLATES, "a photo of a {}.")
+    templates = ensemble or (*SELECTED_7, "a photo of a {}.")
     for row, name in enumerate(classes.names):
         each = clip.text_features([template.replace("{}", name) for template in templates])
         mean = each.mean(dim=0)

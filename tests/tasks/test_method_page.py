@@ -64,7 +64,7 @@ def test_a_method_says_what_it_tunes_and_costs(rows, name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_hyperparameter_stands_with_its_default(rows, name):
-    shown = {key: value for key, value, _ in settings(rows[name])}
+    shown = {key: value for key, value, _, _ in settings(rows[name])}
     wanted = {
         key: repr(value) if isinstance(value, str) else str(value)
         for key, value in defaults(METHODS[name]).items()
@@ -73,7 +73,7 @@ def test_every_hyperparameter_stands_with_its_default(rows, name):
 
 
 def test_what_differs_by_protocol_and_shots_stands_beside_the_default(rows):
-    elsewhere = {key: text for key, _, text in settings(rows["coop"])}
+    elsewhere = {key: text for key, _, _, text in settings(rows["coop"])}
     assert "50 (few_shot, 1 shot); 100 (few_shot, 2 or 4 shots)" in elsewhere["epochs"]
     assert "'a photo of a' (base_to_new" in elsewhere["context_init"]
     assert elsewhere["lr"] == ""
@@ -83,13 +83,28 @@ def test_where_protocols_agree_none_is_named():
     assert recipes(METHODS["clip-adapter"]) == [
         {"when": "1 shot", "on": [], "values": {"epochs": 50}},
         {"when": "2 or 4 shots", "on": [], "values": {"epochs": 100}},
+        {"when": "2 or 4 or 8 or 16 shots", "on": ["imagenet"], "values": {"epochs": 50}},
+    ]
+
+
+def test_what_a_hyperparameter_may_be_stands_beside_its_default(rows):
+    allowed = {key: words for key, _, words, _ in settings(rows["coop"])}
+    assert allowed["momentum"] == "0 or more, below 1"
+    assert allowed["n_context"] == "1 to 64"
+    assert allowed["class_position"] == "end, middle or front"
+    assert all(words for row in rows.values() for _, _, words, _ in settings(row))
+
+
+def test_a_method_that_learns_nothing_may_have_settings_of_a_dataset():
+    assert recipes(METHODS["zero-shot-ensemble"]) == [
+        {"when": "", "on": ["imagenet"], "values": {"with_card": False}}
     ]
 
 
 def test_datasets_with_published_settings_of_their_own_are_named(rows):
     weight = {"when": "8 or 16 shots", "on": ["flowers102", "dtd", "eurosat"]}
     assert {**weight, "values": {"weight": 0.8}} in recipes(METHODS["prograd"])
-    elsewhere = {key: text for key, _, text in settings(rows["coprompt"])}
+    elsewhere = {key: text for key, _, _, text in settings(rows["coprompt"])}
     assert "0.1 (on oxford_pets, eurosat)" in elsewhere["consistency_weight"]
     assert elsewhere["epochs"] == "5 (on food101)"
 
