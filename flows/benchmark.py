@@ -15,6 +15,7 @@ from pydantic import Field
 
 from data_catalog import Dataset
 from flows.suites import load_suite
+from operators.bounds import SEEDS
 from operators.methods import METHODS
 from operators.protocols import PROTOCOLS
 from operators.views import PATTERN as VIEWS
@@ -33,7 +34,7 @@ from tasks.ray_cluster import ray_cluster
 from tasks.ray_start import START_SECONDS
 from tasks.resolve import RequestError
 from tasks.store import Store
-from tasks.suite import Overrides, Suite, override
+from tasks.suite import SHOTS, Overrides, Suite, override
 from tasks.worker import Done, TrialWorker
 from tasks.worker_pool import WorkerPool
 
@@ -105,14 +106,14 @@ def benchmark(
     datasets: list[str] | None = None,
     backbones: list[str] | None = None,
     protocols: list[ProtocolName] | None = None,
-    shots: list[Annotated[int, Field(ge=1)]] | None = None,
-    seeds: list[Annotated[int, Field(ge=0)]] | None = None,
+    shots: list[Annotated[int, Field(ge=SHOTS.low, le=SHOTS.high)]] | None = None,
+    seeds: list[Annotated[int, Field(ge=SEEDS.low, le=SEEDS.high)]] | None = None,
     views: Annotated[str | None, Field(pattern=f"^({VIEWS})$")] = None,
     hyperparameters: dict[str, dict[str, Any]] | None = None,
     time_limit: Annotated[float | None, Field(gt=0)] = None,
     ray_address: str | None = None,
-    gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0,
-    workers: Annotated[int | None, Field(ge=1)] = None,
+    gpus_per_worker: Annotated[float, Field(ge=0, le=1024)] = 0.0,
+    workers: Annotated[int | None, Field(ge=1, le=100_000)] = None,
     home: str | None = None,
     fresh: bool = False,
 ) -> Summary:

@@ -65,7 +65,8 @@ Layers = Annotated[int, Bounds(1, 128)]
 Reduction = Annotated[int, Bounds(1, 4096)]  # of a width
 Epochs = Annotated[int, Bounds(1, 10_000)]
 Images = Annotated[int, Bounds(1, 65_536)]  # a step
-Seed = Annotated[int, Bounds(0, 2**32 - 1)]
+SEEDS = Bounds(0, 2**32 - 1)  # numpy takes no more
+Seed = Annotated[int, SEEDS]
 
 _KINDS = {  # in words that need no Python
     int: "a whole number",

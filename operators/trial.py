@@ -11,6 +11,7 @@ from torch import Tensor
 
 from operators.accounting import Work, counting
 from operators.backbones import Backbone
+from operators.divergence import refuse_diverged, refuse_nonsense
 from operators.episode import Batch, Classes, Episode, FewShot, ImageSource, Unlabelled, batch_of
 from operators.kept_pixels import KeptPixels
 from operators.methods import METHODS, Method, Teacher
@@ -197,6 +198,7 @@ def run_trial(
             tuning = tuning_of(type(method), spec.hyperparameters)
             report = method.fit(shots, tuning=tuning, generator=generator)
     method.eval()
+    refuse_diverged(method)
     tuned = clock()
 
     metrics: list[Metric] = []
@@ -206,7 +208,7 @@ def run_trial(
         if evaluation.classes != episode.classes:
             asked = method.with_classes(every.subset(evaluation.classes))
         scores = logits_of(asked, batch(evaluation.rows, evaluation.classes)).double()
-        refuse_nonsense(evaluation.split, scores)
+        refuse_nonsense(f"split {evaluation.split!r}", scores)
         confidence, position = scores.softmax(dim=1).max(dim=1)
         predicted = np.array(evaluation.classes)[position.cpu().numpy()]
         labels = table.labels[evaluation.rows]
@@ -247,21 +249,6 @@ def plain_flops(work: Work, backbone: Backbone) -> int:
     """Operations of the plain form, which encodes an image each time a step reads its features."""
     encoding = work.cached_images * backbone.image_flops if work.cached_images else 0
     return work.plain + encoding
-
-
-def refuse_nonsense(split: str, scores: Tensor) -> None:
-    """Raises where no metric can be had from the logits of a split.
-
-    Raises:
-        ValueError: There are none, or one is infinite or no number; names the split.
-    """
-    if not len(scores):
-        raise ValueError(f"split {split!r} has no test rows.")
-    if not scores.isfinite().all():
-        raise ValueError(
-            f"the logits of split {split!r} are infinite or no numbers: what was learned has "
-            "diverged, so try a smaller lr."
-        )
 
 
 def reset_peak_memory(device: torch.device) -> None:

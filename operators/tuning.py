@@ -17,7 +17,7 @@ EVALUATION_ROWS = 4096
 
 
 class TuningError(RuntimeError):
-    """The loss is no number any more; the message says when and what to try."""
+    """The loss, or what is learned, is no number any more; says when and what to try."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +157,7 @@ def tune(
         epoch_end: Called with the number of each epoch, from 0, after its last step.
 
     Raises:
-        TuningError: A loss is infinite or no number.
+        TuningError: A loss, or something that is learned, is infinite or no number.
         ValueError: `selection="val"` without validation images.
     """
     if tuning.selection == "val" and not len(shots.val):
@@ -187,11 +187,7 @@ def tune(
             optimizer.step()
         steps += len(batches)
         losses.append(float(total) / len(batches))
-        if not math.isfinite(losses[-1]):
-            raise TuningError(
-                f"the loss became {losses[-1]} in epoch {epoch + 1} of {tuning.epochs} at "
-                f"lr={tuning.lr}: try a smaller lr or precision fp32."
-            )
+        _refuse_diverged(losses[-1], parameters, epoch, tuning)
         if epoch_end is not None:
             epoch_end(epoch)
         if best is not None:
@@ -236,6 +232,29 @@ class _Best:
 
     def restore(self) -> None:
         self.method.load_state_dict(self.state)
+
+
+def _refuse_diverged(
+    loss: float, parameters: list[nn.Parameter], epoch: int, tuning: Tuning
+) -> None:
+    """Raises where an epoch ended with no number: of its last step the loss says nothing.
+
+    Raises:
+        TuningError: Says when, and what to try.
+    """
+    what = ""
+    if not math.isfinite(loss):
+        what = f"the loss became {loss}"
+    else:
+        lost = sum(int((~p.isfinite()).sum()) for p in parameters)
+        if lost:
+            every = sum(p.numel() for p in parameters)
+            what = f"{lost} of the {every} learned numbers became infinite or nan"
+    if what:
+        raise TuningError(
+            f"{what} in epoch {epoch + 1} of {tuning.epochs} at lr={tuning.lr}: try a smaller lr "
+            "or precision fp32."
+        )
 
 
 def _optimizer(parameters: list[nn.Parameter], tuning: Tuning) -> torch.optim.Optimizer:

@@ -28,6 +28,7 @@ import numpy as np
 from operators.images import Crop, CropRule
 
 PATTERN = "none|fresh|bank:[1-9][0-9]*"
+LARGEST_BANK = 1024  # each view is encoded and kept
 AREAS = (0.08, 1.0)  # of the image
 RATIOS = (3 / 4, 4 / 3)  # width to height
 TRIES = 10
@@ -108,6 +109,11 @@ class ViewPolicy:
                 "in every epoch."
             )
         kind, _, size = text.partition(":")
+        if len(size) > len(str(LARGEST_BANK)) or int(size or 0) > LARGEST_BANK:
+            raise ValueError(
+                f"views={text!r}: every view of a bank is encoded and kept, so give at most "
+                f"bank:{LARGEST_BANK}, or fresh."
+            )
         return cls(kind, int(size or 0))  # pyright: ignore[reportArgumentType]  # PATTERN has it
 
     def view(self, epoch: int, *, seed: int) -> View | None:

@@ -111,7 +111,10 @@ def _check_methods(suite: Suite) -> tuple[dict[str, None], list[tuple[str, Taugh
             values = hyperparameters(choice, method, **place)
             teacher = taught_by(choice, method, values)
             if teacher is not None:
-                hyperparameters(teacher.choice, teacher.method, **place)
+                try:
+                    hyperparameters(teacher.choice, teacher.method, **place)
+                except RequestError as error:
+                    raise RequestError(f"{choice.id}: its teacher: {error}") from error
                 reason = unfit(teacher.choice.id, teacher.method, name, protocol)
                 if reason:
                     raise RequestError(f"{choice.id}: its teacher has no place: {reason}")

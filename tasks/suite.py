@@ -5,8 +5,17 @@ from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
+from operators.bounds import SEEDS, Bounds, read
 from operators.views import ViewPolicy
 from tasks.faults import read_mapping, sentences
 from tasks.resolve import RequestError, method
@@ -34,6 +43,27 @@ class MethodChoice(BaseModel):
 MethodEntry = Annotated[MethodChoice, BeforeValidator(_method_entry)]
 
 
+def _whole(name: str, bounds: Bounds, default: int, hint: str = "") -> BeforeValidator:
+    """Takes a whole number between bounds, as hyperparameters are taken; pydantic takes `true`."""
+
+    def taken(value: Any) -> int:
+        try:
+            return read(name, value, Annotated[int, bounds], default)
+        except ValueError as error:
+            raise ValueError(f"{error} {hint}".strip()) from error
+
+    return BeforeValidator(taken)
+
+
+SHOTS = Bounds(1, 100_000)
+_NO_SHOTS = "For no labelled image at all use the protocol zero_shot."
+Shots = Annotated[int, _whole("shots", SHOTS, 16, _NO_SHOTS)]
+Seed = Annotated[int, _whole("seed", SEEDS, 1)]
+TestRows = Annotated[
+    int, _whole("test_rows_per_class", Bounds(1, 10_000_000), 50, "null keeps all rows.")
+]
+
+
 class Suite(BaseModel):
     """The grid of trials: every combination that makes sense is planned."""
 
@@ -47,9 +77,9 @@ class Suite(BaseModel):
     )
     methods: tuple[MethodEntry, ...] = Field(min_length=1, description="What is compared")
     protocols: tuple[str, ...] = Field(default=("few_shot",), min_length=1)
-    shots: tuple[int, ...] = Field(default=(1, 2, 4, 8, 16), min_length=1)
-    seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1)
-    test_rows_per_class: int | None = Field(
+    shots: tuple[Shots, ...] = Field(default=(1, 2, 4, 8, 16), min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(1, 2, 3), min_length=1)
+    test_rows_per_class: TestRows | None = Field(
         default=None, description="Cap on the test rows of each class; the board shows it"
     )
     views: str = Field(
@@ -72,29 +102,10 @@ class Suite(BaseModel):
         "its epochs and the images",
     )
 
-    @field_validator("shots")
+    @field_validator("shots", "seeds", "datasets", "backbones", "protocols")
     @classmethod
-    def _shots_learn(cls, shots: tuple[int, ...]) -> tuple[int, ...]:
-        for value in shots:
-            if value < 1:
-                raise ValueError(
-                    f"shots={value}: a few-shot episode needs at least 1 labelled image a class. "
-                    "For none at all use the protocol zero_shot"
-                )
-        return _without_repeats("shots", shots)
-
-    @field_validator("seeds")
-    @classmethod
-    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        for value in seeds:
-            if value < 0:
-                raise ValueError(f"seed={value}: seeds are 0 or above")
-        return _without_repeats("seeds", seeds)
-
-    @field_validator("datasets", "backbones", "protocols")
-    @classmethod
-    def _names_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return _without_repeats("names", names)
+    def _each_once(cls, values: tuple[Any, ...], field: ValidationInfo) -> tuple[Any, ...]:
+        return _without_repeats(str(field.field_name), values)
 
     @field_validator("methods")
     @classmethod
@@ -102,13 +113,6 @@ class Suite(BaseModel):
         keys = [(m.id, repr(sorted(m.hyperparameters.items()))) for m in methods]
         _without_repeats("methods", tuple(keys))
         return methods
-
-    @field_validator("test_rows_per_class")
-    @classmethod
-    def _cap_leaves_rows(cls, cap: int | None) -> int | None:
-        if cap is not None and cap < 1:
-            raise ValueError(f"test_rows_per_class={cap}: keep at least 1, or null for all rows")
-        return cap
 
     @field_validator("time_limit")
     @classmethod
@@ -140,8 +144,8 @@ class Overrides(BaseModel):
     datasets: tuple[str, ...] | None = None
     backbones: tuple[str, ...] | None = None
     protocols: tuple[str, ...] | None = None
-    shots: tuple[int, ...] | None = None
-    seeds: tuple[int, ...] | None = None
+    shots: tuple[Any, ...] | None = None  # the suite reads them
+    seeds: tuple[Any, ...] | None = None
     views: str | None = None
     time_limit: float | None = None
     hyperparameters: dict[str, dict[str, Any]] = {}

@@ -100,7 +100,7 @@ def filled(tmp_path_factory, shotboard, pictures, clip_folder):
         "name": "mini",
         "datasets": ["pets"],
         "backbones": [str(clip_folder)],
-        "methods": ["zero-shot", "tip-adapter", {"tip-adapter-f": {"lr": 1e30, "epochs": 4}}],
+        "methods": ["zero-shot", "tip-adapter", {"tip-adapter-f": {"lr": 100, "epochs": 4}}],
         "shots": [1],
         "seeds": [1, 2],
     }

@@ -64,7 +64,7 @@ def suite_file(tmp_path):
         (["quikstart"], "no suite is called 'quikstart'. Did you mean quickstart?"),
         (["absent.yaml"], "no suite file at absent.yaml. There is: nightly, quickstart, zoo."),
         (["quickstrt.yaml"], "at quickstrt.yaml. Did you mean quickstart? The path of a YAML file"),
-        (["--shots", "0"], "shots=0: a few-shot episode needs at least 1"),
+        (["--shots", "0"], "shots=0: give 1 to 100000."),
         (["--shots", "x"], "--shots x: give whole numbers"),
         (["--shots", ""], "shots=[]: give at least one."),
         (["--seeds", "1,1"], "seeds names 1 twice"),

@@ -142,9 +142,12 @@ def test_texts_that_differ_are_not_merged(exact, classes, few_shot_of, monkeypat
 
 
 def test_a_lane_that_fails_costs_itself_alone(exact, classes, few_shot_of):
-    def bad():
-        return fitted("coop", exact, classes, few_shot_of, 1, lr=1e300, **STEPS)
+    def damaged(seed):
+        shots = few_shot_of(seed)
+        shots.train.features[0] = torch.nan
+        return shots
 
+    bad = partial(fitted, "coop", exact, classes, damaged, 1, **STEPS)
     good = partial(fitted, "coop", exact, classes, few_shot_of, 0, **STEPS)
     expected = good()[0].learned()["context"]
     outcomes = run_stacked([bad, good])

@@ -7,6 +7,7 @@ import torch
 
 from operators.methods import METHODS
 from operators.methods.cache_head import cache_logits, grid, search
+from operators.methods.imagenet_templates import SELECTED_7
 
 TipAdapter, TipAdapterF = METHODS["tip-adapter"], METHODS["tip-adapter-f"]
 
@@ -113,3 +114,42 @@ def test_fine_tuning_moves_the_keys_alone(clip, classes, shots):
     free = fitted(TipAdapter, clip, classes, shots, search_steps_beta=5)
     assert torch.equal(built.weights, free.weights)
     assert torch.equal(built.values, free.values)
+
+
+def test_the_search_may_be_left_out(clip, classes, shots):
+    built = TipAdapter(clip, classes, generator=torch.Generator(), alpha=0.5, search_on="none")
+    report = built.fit(shots, tuning=None, generator=torch.Generator())
+    assert (built.scalars.tolist(), report.selected) == ([0.5, 1.0], None)
+
+
+def test_the_scale_may_be_written_out_and_the_texts_be_those_of_imagenet(clip, classes, shots):
+    found, usual = (
+        TipAdapter(clip, classes, generator=torch.Generator(), **given)
+        for given in ({"scale": 100.0, "templates": "imagenet"}, {})
+    )
+    prompts = [prompt for template in SELECTED_7 for prompt in classes.prompts(template)]
+    texts = clip.text_features(prompts).view(7, len(classes), -1).mean(dim=0)
+    unit = torch.nn.functional.normalize
+    wanted = 100 * unit(shots.train.features) @ unit(texts).T
+    torch.testing.assert_close(found.logits(shots.train), wanted)
+    assert not torch.allclose(usual.logits(shots.train), wanted)
+
+
+def test_on_few_images_of_which_none_gains_the_smallest_pair_stays_and_the_whole_split_finds_one():
+    """Why trials with 1 shot often equal zero-shot: among equals the published search is strict."""
+    generator = torch.Generator().manual_seed(1)
+    centres = torch.nn.functional.normalize(torch.randn(5, 8, generator=generator), dim=1)
+    labels = torch.arange(200) % 5
+    noise = 0.4 * torch.randn(200, 8, generator=generator)
+    features = torch.nn.functional.normalize(centres[labels] + noise, dim=1)
+    texts = torch.nn.functional.normalize(centres + 0.5 * noise[:5], dim=1)
+    grids = {"alphas": grid(3.0, 20), "betas": grid(7.0, 200)}
+
+    def chosen(rows):
+        base = 30 * features[rows] @ texts.T
+        return search(base, features[rows], centres, torch.eye(5), labels[rows], **grids)
+
+    right = (30 * features @ texts.T).argmax(dim=1) == labels
+    few = torch.stack([(right & (labels == label)).nonzero()[0, 0] for label in range(5)])
+    assert tuple(chosen(few)) == (0.1, 0.1)  # zero-shot is right on all, so nothing is better
+    assert chosen(torch.arange(200)).alpha > 1

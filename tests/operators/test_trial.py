@@ -97,6 +97,18 @@ def test_predictions_are_those_of_the_plain_rule(clip, images, asked):
     torch.testing.assert_close(found, chances.max(dim=1).values.float(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("search_on", "rows"), [("shots", 10), ("split", 20)])
+def test_a_method_may_choose_on_the_whole_validation_split_of_its_classes(
+    clip, images, asked, search_on, rows
+):
+    spec = asked("tip-adapter", given={"search_on": search_on, "search_steps_beta": 3})
+    watched = Watched(images)
+    outcome = run_trial(spec, clip, Data(), watched)
+    assert len({row for row in watched.read if SPLITS[row] == "val"}) == rows
+    assert outcome.episode_fingerprint == episode_of(asked(), Data.table).fingerprint
+    assert set(outcome.report.selected) == {"alpha", "beta"}
+
+
 class Watched:
     """Remembers which rows were read of a source, as features or as pixels."""
 
@@ -360,8 +372,30 @@ def test_a_loss_that_is_no_number_fails_the_trial(clip, images, asked):
 
 def test_logits_that_are_no_numbers_fail_the_trial(clip, images, asked):
     images.values[75] = torch.inf
-    with pytest.raises(ValueError, match="the logits of split 'all' are infinite or no numbers"):
+    said = "the logits of 1 of the 30 images of split 'all' are infinite or nan: what"
+    with pytest.raises(ValueError, match=said):
         run_trial(asked(), clip, Data(), images)
+
+
+def test_a_rate_that_is_too_large_fails_the_trial_and_says_when(clip, images, asked):
+    trial = asked("tip-adapter-f", given={"lr": 100, "epochs": 3})
+    with pytest.raises(TuningError, match=r"became \w+ in epoch \d of 3 at lr=100\.0: try a small"):
+        run_trial(trial, clip, Data(), images)
+
+
+@pytest.mark.parametrize("method", ["linear-probe", "tip-adapter"])
+def test_what_is_learned_without_steps_and_is_no_number_fails_the_trial(
+    clip, images, asked, method
+):
+    images.values[:50] = torch.nan
+    with pytest.raises(TuningError, match=r"of the \d+ learned numbers of \w+ are infinite or nan"):
+        run_trial(asked(method), clip, Data(), images)
+
+
+def test_a_backbone_that_gives_no_numbers_fails_the_trial(clip, images, asked, monkeypatch):
+    monkeypatch.setattr(clip, "logit_scale", torch.nan)
+    with pytest.raises(ValueError, match=r"30 of the 30 images.*or images or backbone are damaged"):
+        run_trial(asked("zero-shot", "zero_shot", shots=0), clip, Data(), images)
 
 
 def test_a_split_without_test_rows_fails_the_trial(clip, images, asked):

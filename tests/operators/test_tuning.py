@@ -177,6 +177,14 @@ def test_a_loss_that_is_no_number_stops_with_epoch_and_rate(linear, few_shot):
         tune(linear, few_shot(6, [0, 1, 2]), Tuning(lr=0.25, epochs=5), seeded())
 
 
+def test_a_last_step_that_leaves_no_number_stops_though_the_loss_was_one(linear, few_shot):
+    linear.loss = lambda batch: linear.weight[0].sum() * 1e38
+    said = r"^6 of the 18 learned numbers became infinite or nan in epoch 1 of 1 at lr=100\.0"
+    with pytest.raises(TuningError, match=said):
+        tuning = Tuning(lr=100.0, epochs=1, warmup_epochs=0)
+        tune(linear, few_shot(6, [0, 1, 2]), tuning, seeded())
+
+
 @pytest.mark.parametrize(
     "values",
     [

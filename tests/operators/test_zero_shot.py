@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from operators.episode import Classes
 from operators.methods import METHODS
+from operators.methods.hyperparameters import own_of, resolve
 from operators.methods.imagenet_templates import SELECTED_7
 from operators.methods.linear_probe import _Search, logistic_regression
 
@@ -90,3 +91,12 @@ def test_the_probe_gives_what_its_best_c_solves(clip, classes, few_shot):
         shots.train.features, shots.train.labels, 4, c=report.selected["C"]
     )
     torch.testing.assert_close(method.weight.detach().double(), solved.weight)
+
+
+def test_on_imagenet_the_ensemble_is_of_the_seven_alone(clip, classes):
+    place = {"protocol": "zero_shot", "shots": 0, "dataset": "imagenet"}
+    values = resolve("zero-shot-ensemble", METHODS["zero-shot-ensemble"], {}, **place)
+    method = METHODS["zero-shot-ensemble"]
+    built = method(clip, classes, generator=torch.Generator(), **own_of(method, values))
+    assert built.templates() == SELECTED_7
+    assert "a photo of a {}." not in SELECTED_7

@@ -86,6 +86,15 @@ def test_a_view_that_no_epoch_shows_is_not_needed(place):
     assert len(needed_rows(cache, place.dataset)) == 1 + 10
 
 
+def test_rows_that_are_chosen_on_beside_the_draw_are_encoded(place, monkeypatch):
+    (spec,) = place.plan({"tip-adapter": {"search_on": "split"}})
+    drawn = set(needed_rows([spec], place.dataset)[None].tolist())
+    others = np.array(sorted({*range(place.dataset.rows)} - drawn))
+    monkeypatch.setattr("tasks.encode.validation_of", lambda *_: others)
+    assert set(needed_rows([spec], place.dataset)[None].tolist()) == {*range(place.dataset.rows)}
+    assert len(others)
+
+
 def test_fresh_views_are_not_encoded_ahead(place):
     assert set(needed_rows(place.plan(views="fresh"), place.dataset)) == {None}
 

@@ -374,9 +374,18 @@ def test_selection_on_validation_needs_validation_rows(plan, dataset_of):
         ({"protocols": ["fewshot"]}, "no protocol is called 'fewshot'. Did you mean few_shot"),
         ({"methods": [{"coop": {"n_ctx": 4}}]}, "no hyperparameter of coop is called 'n_ctx'."),
         ({"methods": [{"coop": {"epochs": "x"}}]}, "coop.epochs='x' is a str"),
-        ({"methods": [{"coop": {"epochs": 0}}]}, "coop: epochs=0: must be above 0."),
-        ({"methods": [{"coop": {"lr": float("nan")}}]}, "coop: lr=nan: give a finite number."),
-        ({"methods": [{"coop": {"lr": float("inf")}}]}, "coop: lr=inf: give a finite number."),
+        (
+            {"methods": [{"coop": {"epochs": 0}}]},
+            "coop.epochs=0: give 1 to 10000. The default is 200.",
+        ),
+        (
+            {"methods": [{"coop": {"lr": float("nan")}}]},
+            "coop.lr=nan is no finite number. Write coop.lr=0.002 or the like.",
+        ),
+        (
+            {"methods": [{"coop": {"lr": float("inf")}}]},
+            "coop.lr=inf is no finite number. Write coop.lr=0.002 or the like.",
+        ),
         ({"methods": [{"zero-shot": {"lr": 1}}]}, "no hyperparameter of zero-shot is called 'lr'."),
         ({"backbones": ["/no/such/folder"]}, "no folder at '/no/such/folder'"),
         ({"backbones": ["gone"]}, "backbone 'gone' is not on this machine."),
@@ -574,7 +583,10 @@ def test_a_student_is_skipped_where_its_teacher_can_do_nothing(plan, pets):
         ({"teacher_backbone": "gone"}, "backbone 'gone' is not on this machine."),
         ({"teacher_backbone": "one"}, "promptsrc, the teacher of promptkd, needs visual-prompts"),
         ({"teacher_hyperparameters": {"epoch": 3}}, "no hyperparameter of promptsrc is called"),
-        ({"teacher_hyperparameters": {"epochs": 0}}, "promptsrc: epochs=0: must be above 0."),
+        (
+            {"teacher_hyperparameters": {"epochs": 0}},
+            "promptkd: its teacher: promptsrc.epochs=0: give 1 to 10000.",
+        ),
     ],
 )
 def test_a_teacher_that_cannot_be_is_one_sentence_before_anything_starts(store, pets, given, said):

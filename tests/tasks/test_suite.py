@@ -81,9 +81,15 @@ def test_all_faults_are_said_at_once():
     assert "seed=-1" in text
 
 
+def test_a_whole_number_may_be_written_as_a_float():
+    assert suite(shots=[1e0, 4], seeds=[2.0]).model_dump()["shots"] == (1, 4)
+    assert suite(test_rows_per_class=1e2).test_rows_per_class == 100
+    assert suite(test_rows_per_class=None).test_rows_per_class is None
+
+
 def test_no_shots_at_all_is_refused_with_the_way_out():
     text = refused(shots=[0, 1])
-    assert "shots=0: a few-shot episode needs at least 1 labelled image a class" in text
+    assert "shots=0: give 1 to 100000." in text
     assert "zero_shot" in text
 
 
@@ -113,9 +119,17 @@ def test_a_method_may_come_twice_with_other_hyperparameters():
         ({"methods": []}, "methods=[]: give at least one"),
         ({"methods": [["coop"]]}, "write NAME or {NAME: {hyperparameter: value}}"),
         ({"methods": [{"coop": 3}]}, "methods.0.hyperparameters=3: write {hyperparameter: value}"),
-        ({"shots": ["x"]}, "shots.0='x': give a whole number"),
-        ({"seeds": [1.5]}, "seeds.0=1.5: give a whole number"),
-        ({"test_rows_per_class": 0}, "test_rows_per_class=0: keep at least 1"),
+        ({"shots": ["x"]}, "shots='x' is a str, but must be a whole number"),
+        ({"seeds": [1.5]}, "seed=1.5 is a float, but must be a whole number"),
+        ({"test_rows_per_class": 0}, "test_rows_per_class=0: give 1 to 10000000"),
+        ({"test_rows_per_class": True}, "test_rows_per_class=True is a bool"),
+        ({"shots": [1e9]}, "shots=1000000000: give 1 to 100000."),
+        ({"shots": [True]}, "shots=True is a bool, but must be a whole number"),
+        ({"shots": [float("nan")]}, "shots=nan is no finite number"),
+        ({"seeds": [2**64]}, "seed=18446744073709551616: give 0 to 4294967295."),
+        ({"seeds": ["1"]}, "seed='1' is a str, but must be a whole number"),
+        ({"views": "bank:1025"}, "give at most bank:1024, or fresh"),
+        ({"views": "bank:" + "9" * 5000}, "give at most bank:1024, or fresh"),
         ({"views": "bank:0"}, "views='bank:0': give none for the centre crop, bank:K for"),
         ({"views": 8}, "views=8: give a text"),
         ({"setting": "papers"}, "setting='papers'"),
