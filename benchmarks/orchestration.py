@@ -241,7 +241,7 @@ def write_done(store: Store, specs: tuple[TrialSpec, ...]) -> None:
         folder = store.trial(spec.trial_id)
         folder.mkdir(parents=True)
         (folder / "predictions.parquet").write_bytes(sink.getvalue())
-        (folder / "prompt.safetensors").write_bytes(b"")
+        (folder / "prompt.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
         (folder / "trial.json").write_text(json.dumps(result.to_json()))
 
 

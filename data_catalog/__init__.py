@@ -46,13 +46,17 @@ CATALOG: dict[str, DatasetCard] = {
 }
 
 
-def registered_cards(folder: Path) -> dict[str, DatasetCard]:
+def registered_cards(folder: Path, faults: dict[str, str] | None = None) -> dict[str, DatasetCard]:
     """Cards that users registered in `folder`, `<store>/datasets`, by name.
+
+    Args:
+        folder: Where they are.
+        faults: As for `read_cards`.
 
     Raises:
         ValueError: A file there is no card, or takes an embedded name; the message names it.
     """
-    return read_cards(folder, CATALOG)
+    return read_cards(folder, CATALOG, faults)
 
 
 def register(card: DatasetCard, folder: Path, *, replace: bool = False) -> Path:

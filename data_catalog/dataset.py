@@ -47,7 +47,7 @@ class Dataset:
             raise FileNotFoundError(
                 f"{folder} holds no ingested dataset. Ingest it; the folder is written then."
             ) from error
-        except (ValueError, OSError) as error:  # pyarrow's errors and JSON's are ValueErrors
+        except (ValueError, OSError, RecursionError) as error:  # pyarrow's and JSON's are too
             raise ValueError(
                 f"{folder} is damaged ({error}). Delete the folder and ingest again."
             ) from error
@@ -205,7 +205,7 @@ def read_receipt(folder: Path) -> dict[str, Any] | None:
         place = folder / receipt["fingerprint"]
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{folder / CURRENT} is damaged ({error}). Delete it and ingest again."
         ) from error

@@ -8,7 +8,6 @@ replaced last, so a process killed at any point leaves the dataset as it was.
 import errno
 import logging
 import shutil
-import time
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ from data_catalog.dataset import (
 )
 from data_catalog.decoding import check_images, needs_eight_bits
 from data_catalog.doubts import doubts
+from data_catalog.drafts import held
 from data_catalog.labels import Labelling, has_label, resolve_labels
 from data_catalog.outline import class_notes, left_out_notes, notes_of, wanted
 from data_catalog.reasons import counted, kind_of, remedies
@@ -46,7 +46,6 @@ from data_catalog.writing import (
 
 INGESTION_VERSION = 2  # moves when the same source would give another dataset
 DRAFT = ".draft-"
-STALE_SECONDS = 24 * 3600
 _LISTED = 20  # images of a kind named in card.json; quarantine.parquet has all set aside
 
 _log = logging.getLogger(__name__)
@@ -79,7 +78,7 @@ def ingest(
             counts that differ from those of the card.
     """
     receipt: dict[str, Any] = {"card": card.digest(), "version": INGESTION_VERSION}
-    before = _carried_over(read_receipt(folder) or {}, card, folder)
+    before = _receipt_before(card, folder)
     unchanged = receipt.items() <= before.items()
     try:
         receipt["signature"] = card.source.signature()
@@ -89,15 +88,18 @@ def ingest(
         _log.warning("%s: using what was ingested before, since %s", card.name, error)
         return Dataset.open(folder / before["fingerprint"])
     if unchanged and receipt["signature"] == before["signature"]:
-        return Dataset.open(folder / before["fingerprint"])
+        try:
+            return Dataset.open(folder / before["fingerprint"])
+        except ValueError as error:
+            _log.warning("%s: ingested again, since %s", card.name, error)
 
     folder.mkdir(parents=True, exist_ok=True)
-    _sweep(folder)
     draft = folder / f"{DRAFT}{uuid.uuid4().hex}"
     draft.mkdir()
     try:
-        fingerprint = _fill(card, draft, receipt["signature"], progress)
-        commit(draft, folder / fingerprint)
+        with held(draft):
+            fingerprint = _fill(card, draft, receipt["signature"], progress)
+            commit(draft, folder / fingerprint)
         write_json(folder / CURRENT, {"fingerprint": fingerprint, **receipt})
     except OSError as error:
         if error.errno == errno.ENOSPC:
@@ -131,6 +133,15 @@ def _carried_over(receipt: dict[str, Any], card: DatasetCard, folder: Path) -> d
     receipt = {**receipt, "version": INGESTION_VERSION}
     write_json(folder / CURRENT, receipt)
     return receipt
+
+
+def _receipt_before(card: DatasetCard, folder: Path) -> dict[str, Any]:
+    """What was ingested before; empty where nothing was, or nobody can tell."""
+    try:
+        return _carried_over(read_receipt(folder) or {}, card, folder)
+    except (ValueError, OSError) as error:
+        _log.warning("%s: ingested again, since %s", card.name, error)
+        return {}
 
 
 def _fill(
@@ -304,14 +315,3 @@ def _check_promises(card: DatasetCard, report: dict[str, Any]) -> None:
             f"{card.name}: rows are {found} and {lost} corrupt, the card says {said}. The source "
             "is not the one that the card was written for; correct the one that is wrong."
         )
-
-
-def _sweep(folder: Path) -> None:
-    """Removes drafts that a killed process left, once nothing in them moved for a day."""
-    for draft in folder.glob(f"{DRAFT}*"):
-        try:
-            moved = max(path.stat().st_mtime for path in (draft, *draft.iterdir()))
-        except OSError:
-            continue  # its owner is just finishing
-        if time.time() - moved > STALE_SECONDS:
-            shutil.rmtree(draft, ignore_errors=True)

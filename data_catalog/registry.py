@@ -7,8 +7,16 @@ from data_catalog.card import DatasetCard, check_prompts
 from data_catalog.writing import write_text
 
 
-def read_cards(folder: Path, embedded: Container[str]) -> dict[str, DatasetCard]:
+def read_cards(
+    folder: Path, embedded: Container[str], faults: dict[str, str] | None = None
+) -> dict[str, DatasetCard]:
     """Reads every card in `folder`, by name and in order of name.
+
+    Args:
+        folder: `<store>/datasets`.
+        embedded: Names that are taken.
+        faults: Where given, it is told what is wrong with a file, by its stem, and the others
+            are read all the same.
 
     Raises:
         ValueError: A file is no card, is not called like its card, or takes an embedded name.
@@ -16,19 +24,30 @@ def read_cards(folder: Path, embedded: Container[str]) -> dict[str, DatasetCard]
     cards: dict[str, DatasetCard] = {}
     for file in sorted(folder.glob("*.yaml")):
         try:
-            card = DatasetCard.from_yaml(file.read_text("utf-8"))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{file}: {error}") from error
-        if card.name != file.stem:
-            raise ValueError(
-                f"{file}: the card inside is called {card.name!r}. Name file and card alike."
-            )
-        if card.name in embedded:
-            raise ValueError(
-                f"{file}: {card.name!r} is an embedded dataset. Rename file and card, or delete it."
-            )
+            card = _read_card(file, embedded)
+        except ValueError as error:
+            if faults is None:
+                raise
+            faults[file.stem] = str(error)
+            continue
         cards[card.name] = card
     return cards
+
+
+def _read_card(file: Path, embedded: Container[str]) -> DatasetCard:
+    try:
+        card = DatasetCard.from_yaml(file.read_text("utf-8"))
+    except (ValueError, TypeError, OSError) as error:
+        raise ValueError(f"{file}: {error}") from error
+    if card.name != file.stem:
+        raise ValueError(
+            f"{file}: the card inside is called {card.name!r}. Name file and card alike."
+        )
+    if card.name in embedded:
+        raise ValueError(
+            f"{file}: {card.name!r} is an embedded dataset. Rename file and card, or delete it."
+        )
+    return card
 
 
 def write_card(

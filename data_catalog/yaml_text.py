@@ -31,7 +31,10 @@ def load_yaml(text: str) -> Any:
     Raises:
         YAMLError: It is no YAML.
     """
-    return yaml.load(text, Loader=_Loader)  # a SafeLoader
+    try:
+        return yaml.load(text, Loader=_Loader)  # a SafeLoader
+    except RecursionError:
+        raise YAMLError("it is nested too deeply") from None
 
 
 def dump_yaml(values: Any) -> str:

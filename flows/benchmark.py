@@ -25,9 +25,10 @@ from tasks.attempts import time_limit as limit_of
 from tasks.cards import backbone_rows, dataset_rows, method_rows
 from tasks.choices import Request, check
 from tasks.compute import compute
+from tasks.drafts import sweep
 from tasks.encode import contexts_of, encode, encoders_of
 from tasks.ingest import ingest
-from tasks.mlflow_client import check_answers
+from tasks.mlflow_client import check_answers, explained
 from tasks.plan import Bundle, Plan, make_plan, variant_of
 from tasks.progress import LogReporter, chosen, reporter, reporting_to, stage
 from tasks.ray_cluster import ray_cluster
@@ -180,17 +181,13 @@ def run_request(
 ) -> Summary:
     """The steps of the flow: ingest, plan, encode, tune and evaluate, publish, aggregate."""
     check_answers(store.mlflow_uri)
+    sweep(store)
     with ray_cluster(ray_address, gpus_per_worker=gpus_per_worker, workers=workers) as cluster:
         datasets = ingest_all(store, request.suite)
         plan = make_plan(store, request, datasets)
-        torn = [] if fresh else store.torn(plan.done)
-        if torn:
-            names = f"{', '.join(torn[:3])} ({len(torn)} in all)"
-            reporter().say(f"computed again, since a part of them is gone on disk: {names}.")
-        again = plan.done if fresh else frozenset(torn)
-        store.set_aside(again)
-        plan = replace(plan, done=plan.done - again)
-        for text in (*plan.skipped, *plan.notices):
+        store.set_aside([*plan.torn, *(plan.done if fresh else ())])
+        plan = replace(plan, done=frozenset() if fresh else plan.done)
+        for text in filter(None, (plan.torn_text, *plan.skipped, *plan.notices)):
             reporter().say(text)
         flow_run_id = flow_run.get_id()
         run = runs.begin(
@@ -260,8 +257,9 @@ def publish_rest(publication: publish.Publication) -> Exception | None:
         try:
             report = publish_trials(whole(publication))
         except Exception as error:  # whatever MLflow raises
-            publishing.summary = f"failed: {error}"
-            return error
+            trouble = explained(error, publication.store)
+            publishing.summary = f"failed: {trouble}"
+            return trouble
         publishing.summary = f"{report.published} cells to MLflow, {report.skipped} there already"
     return None
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from data_catalog import Dataset
 from tasks import resolve
+from tasks.drafts import sweep
 from tasks.ingest import ingest as ingest_task
 from tasks.progress import LogReporter, chosen, reporter, reporting_to
 from tasks.store import Store
@@ -36,6 +37,7 @@ def ingest(
     store = Store.at(home)
     for name in datasets:
         resolve.dataset_card(store, name)
+    sweep(store)
     with reporting_to(reporter() if chosen() else LogReporter(get_run_logger())):  # pyright: ignore[reportArgumentType]
         futures = [ingest_task.submit(name, store.home) for name in datasets]
         for future in futures:

@@ -22,6 +22,7 @@ from tasks import resolve
 from tasks.artifacts import link_mlflow
 from tasks.batches import PairWorker, shared_bytes
 from tasks.device import device_for, workers_for
+from tasks.drafts import sweep
 from tasks.heldout import Accuracy
 from tasks.ingest import ingest
 from tasks.model_card import CARD, export
@@ -104,6 +105,7 @@ def pretrain(
     run, where = check(
         store, recipe, seed=seed, steps=steps, data=data, device=device, workers=workers
     )
+    sweep(store)
     with reporting_to(reporter() if chosen() else LogReporter(_flow_logger())), run.locked():
         return run_pretraining(
             run,

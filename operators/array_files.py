@@ -19,7 +19,7 @@ class ArrayFile:
 
     Args:
         path: Made by `make`, or by `numpy.save`.
-        dtype: What it must hold.
+        dtype: What it must hold; None for anything.
 
     Attributes:
         shape: Of the array.
@@ -30,7 +30,7 @@ class ArrayFile:
         ValueError: It is no .npy file of such an array.
     """
 
-    def __init__(self, path: Path, dtype: type) -> None:
+    def __init__(self, path: Path, dtype: type | None) -> None:
         self.path = path
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
@@ -38,9 +38,9 @@ class ArrayFile:
                 raise ValueError(f"{path.name} is of another version of the format")
             self.shape, transposed, found = np.lib.format.read_array_header_1_0(file)
             self.start = file.tell()
-        if transposed or found != dtype or not self.shape:
-            raise ValueError(f"{path.name} holds no rows of {np.dtype(dtype).name}")
-        self.dtype = np.dtype(dtype)
+        if transposed or not self.shape or (dtype and found != dtype):
+            raise ValueError(f"{path.name} holds other rows than it should")
+        self.dtype = found
         self.row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
 
     def read(self, rows: np.ndarray | None) -> np.ndarray:
@@ -103,6 +103,16 @@ def fault_of(path: Path, shape: tuple[int, ...], dtype: type) -> str:
     except (OSError, ValueError) as error:
         return f"{path.name} cannot be read: {' '.join(str(error).split())}"
     return "" if found == shape else f"{path.name} has the shape {found}, not {shape}"
+
+
+def broken(path: Path) -> str:
+    """Why a file holds no whole array; empty if it does."""
+    try:
+        file = ArrayFile(path, None)
+        length = file.start + file.shape[0] * file.row_bytes
+        return "" if path.stat().st_size == length else f"{path.name} is not as long as it says"
+    except (OSError, ValueError) as error:
+        return f"{path.name} cannot be read: {' '.join(str(error).split())}"
 
 
 def make(path: Path, shape: tuple[int, ...], dtype: type) -> None:

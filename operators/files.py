@@ -1,11 +1,27 @@
-"""Files that are whole or absent: written beside their place, then renamed into it."""
+"""Files that are whole or absent: written beside their place, then renamed into it.
+
+A draft is locked while it is being written, and the system gives the lock back when its process
+ends, however it ends. So a draft that nobody holds is that of a killed process.
+"""
 
 import os
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where the age of a draft has to do
+    fcntl = None
+
+# Drafts of `write_atomic` and `commit_folder`, and those that the catalog and the board make.
+DRAFT = re.compile(r"\..*[.-][0-9a-f]{32}")
+SETTLED_SECONDS = 600  # without a change, before a draft can be anybody's but a living process's
+UNLOCKED_SECONDS = 24 * 3600  # likewise, where the file system has no locks
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -19,6 +35,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with draft.open("wb") as file:
+            _lock(file.fileno(), shared=True)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -74,6 +91,45 @@ def sync_folder(path: Path) -> None:
             os.close(handle)
 
 
+def abandoned(folder: Path) -> Iterator[Path]:
+    """The drafts in a folder that killed processes left, sorted.
+
+    Nothing in one has changed for ten minutes, and nobody holds it. Where the file system has no
+    locks, nothing has changed for a day.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if DRAFT.fullmatch(entry.name))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        with suppress(OSError):  # its owner is just finishing
+            if _is_abandoned(folder / name):
+                yield folder / name
+
+
+def remove(draft: Path) -> None:
+    """Removes a draft, if it can be."""
+    if draft.is_dir():
+        shutil.rmtree(draft, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            draft.unlink()
+
+
+def _is_abandoned(draft: Path) -> bool:
+    changed = max(path.lstat().st_mtime for path in (draft, *draft.rglob("*")))
+    age = time.time() - changed
+    if age < SETTLED_SECONDS:
+        return False
+    handle = os.open(draft, os.O_RDONLY)
+    try:
+        free = _lock(handle, shared=False)
+    finally:
+        os.close(handle)
+    return age >= UNLOCKED_SECONDS if free is None else free
+
+
 @contextmanager
 def _draft_of(path: Path) -> Iterator[Path]:
     """A folder beside `path` that is gone when the block ends, moved or removed."""
@@ -83,10 +139,38 @@ def _draft_of(path: Path) -> Iterator[Path]:
     except FileNotFoundError:
         draft.mkdir(parents=True)
     try:
-        yield draft
+        with _held(draft):
+            yield draft
     finally:
         if draft.exists():
             shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def _held(draft: Path) -> Iterator[None]:
+    """Locks a folder until the block ends, under whatever name it has then."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(draft, os.O_RDONLY)
+    try:
+        _lock(handle, shared=True)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, *, shared: bool) -> bool | None:
+    """Whether the lock could be had; None where there are no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def _put(draft: Path, path: Path) -> None:

@@ -117,6 +117,7 @@ class TrialResult:
     episode_fingerprint: str
     selected: Mapping[str, Any] = field(default_factory=dict)  # what validation chose, if it did
     losses: tuple[float, ...] = ()  # mean training loss of each epoch
+    sha256: Mapping[str, str] = field(default_factory=dict)  # of the files beside, by name
 
     def to_json(self) -> dict[str, Any]:
         """The result as `trial.json` holds it."""
@@ -151,4 +152,5 @@ class TrialResult:
             episode_fingerprint=values["episode_fingerprint"],
             selected=values["selected"],
             losses=tuple(values["losses"]),
+            sha256=dict(values.get("sha256", {})),
         )

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from operators.board import Found, create, current_version, fill, look, stored_version
+from operators.board import Found, create, current_version, fill, look, stored_version, unbacked
 from operators.board import audit as recompute
 from operators.spec import TrialSpec
+from tasks import wholeness
 from tasks.asking import BoardError, one_paragraph, reading
 from tasks.store import Store
 
@@ -137,6 +138,10 @@ def _update(store: Store, arguments: Mapping[str, Any], *, full: bool) -> Found:
                 if not found.drop_unreadable():
                     raise
                 _fill(connection, found, arguments)
+            if bad := unbacked(connection, [row.trial_id for row in found.results]):
+                found.drop(bad)
+                _fill(connection, found, arguments)
+            _note_read(store, found)
             return found
     except duckdb.Error as error:
         if full:
@@ -179,6 +184,13 @@ def _fill(connection: "DuckDBPyConnection", found: Found, arguments: Mapping[str
         published=found.published,
         **arguments,
     )
+
+
+def _note_read(store: Store, found: Found) -> None:
+    """Keeps which of the trials that were read are whole, so that a plan need not read them."""
+    whole = {row.trial_id: "" for row in found.results}
+    faults = {Path(path).name: why for path, why in found.skipped.items() if path[:7] == "trials/"}
+    wholeness.note(store, whole | faults)
 
 
 def _discard(store: Store) -> None:

@@ -11,27 +11,14 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
 
-from tasks import publish
+from tasks import publish, store_health
 from tasks.board import audit
 from tasks.server import reachable
 from tasks.store import Store
-
-Status = Literal["ok", "warn", "fail"]
-
-
-class Check(NamedTuple):
-    """One finding. `remedy` is empty where there is nothing to do."""
-
-    name: str
-    status: Status
-    detail: str
-    remedy: str = ""
-
+from tasks.store_health import Check, nearest
 
 # Package, first version that works, first that does not. Pip lets Prefect 3.8 meet releases of
 # FastAPI and SQLAlchemy with which its server fails to start or schedules nothing.
@@ -50,7 +37,6 @@ PYTHON = (3, 11)
 MEMORY_WANTED = 4 * 2**30  # bytes: a driver, a server and two workers with a small backbone
 DISK_WANTED = 5 * 2**30
 DISK_NEEDED = 2**29
-OLD_SECONDS = 3600  # a draft that is older belongs to nobody
 
 
 def audit_numbers(store: Store) -> list[Check]:
@@ -80,12 +66,9 @@ def diagnose(store: Store) -> list[Check]:
         cores(),
         memory(),
         disk(store),
-        writable(store),
-        *trials(store),
-        board(store),
+        *store_health.checks(store),
         prefect_api(),
         ports(),
-        tracking(store),
     ]
 
 
@@ -152,7 +135,7 @@ def memory() -> Check:
 
 def disk(store: Store) -> Check:
     """Space where the store is."""
-    free = shutil.disk_usage(_nearest(store.home)).free
+    free = shutil.disk_usage(nearest(store.home)).free
     detail = f"{free / 2**30:.1f} GiB free at {store.home}"
     way_out = (
         "Free some, or set SHOTBOARD_HOME to a larger disk; features take most, and come back."
@@ -164,61 +147,6 @@ def disk(store: Store) -> Check:
         if free < DISK_WANTED
         else Check("disk", "ok", detail)
     )
-
-
-def writable(store: Store) -> Check:
-    """Whether the store can be written."""
-    place = _nearest(store.home)
-    if not place.is_dir():
-        way_out = "Move the file away, or set SHOTBOARD_HOME to a folder."
-        return Check("store", "fail", f"{place} is a file", way_out)
-    if not os.access(place, os.W_OK | os.X_OK):
-        way_out = "Change its permissions, or set SHOTBOARD_HOME to a folder of yours."
-        return Check("store", "fail", f"{place} cannot be written", way_out)
-    there = "" if place == store.home else " (is made by the first run)"
-    return Check("store", "ok", f"{store.home}{there}")
-
-
-def trials(store: Store) -> Iterator[Check]:
-    """Completed trials that cannot be read, and drafts that nobody will finish."""
-    done = store.done()
-    torn = set(store.torn(done))
-    broken = []
-    for trial_id in sorted(done):
-        try:
-            if trial_id in torn or store.result(trial_id)["trial_id"] != trial_id:
-                broken.append(trial_id)
-        except (ValueError, KeyError, TypeError):
-            broken.append(trial_id)
-    if broken:
-        detail = f"{len(broken)} of {len(done)} unreadable: {', '.join(broken[:5])}"
-        folders = " ".join(str(store.trial(trial_id)) for trial_id in broken[:5])
-        yield Check("trials", "fail", detail, f"rm -r {folders}, then run the suite again.")
-    else:
-        yield Check("trials", "ok", f"{len(done)} completed")
-    drafts = [path for path in _hidden(store.trials) if _age(path) > OLD_SECONDS]
-    if drafts:
-        names = " ".join(str(path) for path in drafts[:5])
-        detail = f"{len(drafts)} half-written, older than an hour"
-        yield Check("drafts", "warn", detail, f"A run was killed; they are not read. rm -r {names}")
-
-
-def board(store: Store) -> Check:
-    """Whether the DuckDB file can be opened and has trials."""
-    if not store.board.exists():
-        way_out = (
-            "" if not store.trials.is_dir() else "`shotboard board` builds it from the trials."
-        )
-        return Check("board", "ok" if not way_out else "warn", "not there yet", way_out)
-    import duckdb
-
-    try:
-        with duckdb.connect(str(store.board), read_only=True) as connection:
-            rows = connection.execute("SELECT count(*) FROM trials").fetchall()[0][0]
-    except duckdb.Error as error:
-        way_out = f"rm {store.board}; the next run or `shotboard board` builds it again."
-        return Check("board", "fail", str(error).splitlines()[0], way_out)
-    return Check("board", "ok", f"{rows} trials at {store.board}")
 
 
 def prefect_api() -> Check:
@@ -245,21 +173,6 @@ def ports() -> Check:
         way_out = "Allow local connections (firewall, container): Prefect and Ray need them."
         return Check("loopback", "fail", str(error), way_out)
     return Check("loopback", "ok", "127.0.0.1 can be listened on")
-
-
-def tracking(store: Store) -> Check:
-    """Where MLflow is, and whether its database can be read."""
-    uri = store.mlflow_uri_to_show
-    if not uri.startswith("sqlite:///"):
-        return Check("tracking", "ok", uri)
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not path.exists():
-        return Check("tracking", "ok", f"{uri} (is made by the first run)")
-    with path.open("rb") as file:
-        if file.read(16) != b"SQLite format 3\0":
-            way_out = f"rm {path}; the next run writes it again from the trials."
-            return Check("tracking", "fail", f"{path} is not a SQLite database", way_out)
-    return Check("tracking", "ok", uri)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -289,21 +202,3 @@ def _available_memory() -> int | None:
     if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
         free = min(free, int(limit.read_text()) - int(used.read_text()))
     return free
-
-
-def _nearest(path: Path) -> Path:
-    """The path itself, or the first folder above it that is there."""
-    return next(each for each in (path, *path.parents) if each.exists())
-
-
-def _hidden(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.name.startswith("."))
-
-
-def _age(path: Path) -> float:
-    try:
-        return time.time() - path.stat().st_mtime
-    except FileNotFoundError:  # committed meanwhile
-        return 0.0

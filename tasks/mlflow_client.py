@@ -5,12 +5,32 @@ import re
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
+from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
-from tasks.environment import set_defaults
+from tasks.environment import MachineError, set_defaults
 from tasks.server import reachable
+from tasks.sqlite_files import database_of, fault_of
 from tasks.store import Store
+
+
+class TrackingError(MachineError):
+    """MLflow cannot be written.
+
+    Args:
+        trouble: What is wrong.
+        database: Its file, if it has one; it may be made anew from the trials.
+    """
+
+    def __init__(self, trouble: str, database: Path | None) -> None:
+        way_out = "Run the same command again when it answers."
+        if database is not None:
+            way_out = (
+                f"`mv {quote(str(database))} {quote(f'{database}.damaged')}`, and the next run "
+                "writes a new one from the trials."
+            )
+        super().__init__(f"MLflow could not be written: {trouble.rstrip('.')}. {way_out}")
 
 
 def connect(uri: str) -> Any:
@@ -25,9 +45,10 @@ def connect(uri: str) -> Any:
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    if uri.startswith("sqlite:///"):
-        database = Path(uri.removeprefix("sqlite:///"))
+    if (database := database_of(uri)) is not None:
         database.parent.mkdir(parents=True, exist_ok=True)
+        if fault := fault_of(database):
+            raise TrackingError(fault, database)
         _write_ahead(database)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
@@ -48,6 +69,17 @@ def check_answers(uri: str) -> None:
         )
 
 
+def explained(error: Exception, store: Store) -> Exception:
+    """What MLflow raised, as a sentence with a way out."""
+    if isinstance(error, MachineError | ConnectionError):
+        return error
+    text = str(error).strip()
+    schema = re.search(r"(?i)out-of-date database schema|can't locate revision", text)
+    if schema and store.mlflow_database is not None:
+        text = f"{store.mlflow_database} was written by another version of MLflow"
+    return TrackingError(" ".join(text.partition("\n")[0].split())[:300], store.mlflow_database)
+
+
 def _write_ahead(database: Path) -> None:
     """Lets SQLite keep a log, as Prefect does: readers need not wait, and a commit is one sync."""
     with suppress(sqlite3.Error), closing(sqlite3.connect(database)) as connection:
@@ -59,7 +91,7 @@ def open_experiment(client: Any, store: Store, name: str) -> tuple[str, bool]:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         # A tracking server keeps artifacts where it decides; a plain database has no opinion.
-        local = client.tracking_uri.startswith("sqlite:")
+        local = database_of(client.tracking_uri) is not None
         place = store.mlflow_artifacts.joinpath(safe(name)).as_uri() if local else None
         return client.create_experiment(name, artifact_location=place), True
     if experiment.lifecycle_stage != "active":

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import groupby, product
+from itertools import groupby, islice, product
 from typing import Any
 
 from data_catalog import Dataset
@@ -28,6 +28,7 @@ from tasks.data import (
 from tasks.resolve import RequestError
 from tasks.store import Store
 from tasks.suite import MethodChoice, Suite
+from tasks.wholeness import torn
 
 BUNDLE = 200  # most trials of one Prefect task
 TRAIN_SPLIT = 64  # images a class, roughly, of which methods without labels read all
@@ -69,7 +70,8 @@ class Plan:
     Attributes:
         suite: What was asked for.
         specs: Every trial, each once.
-        done: Ids of those that are in the store.
+        done: Ids of those that are in the store, whole.
+        torn: Of those that are there, but damaged: what is wrong, by id. They are computed again.
         skipped: Combinations that make no sense, and why.
         notices: What a user should know before reading the numbers.
     """
@@ -79,6 +81,15 @@ class Plan:
     done: frozenset[str]
     skipped: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
+    torn: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def torn_text(self) -> str:
+        """Says which trials are damaged; empty where none is."""
+        if not self.torn:
+            return ""
+        first = "; ".join(f"{trial_id}: {why}" for trial_id, why in islice(self.torn.items(), 3))
+        return f"computed again, since damaged on disk ({len(self.torn)} in all): {first}"
 
     @cached_property
     def missing(self) -> tuple[TrialSpec, ...]:
@@ -179,9 +190,15 @@ def make_plan(store: Store, request: Request, datasets: "Mapping[str, Dataset | 
     if not draft.specs:
         raise RequestError(f"nothing to run: {' '.join(draft.skipped)}")
     _add_teachers(draft)
-    done = frozenset(draft.specs) & store.done()
+    there = frozenset(draft.specs) & store.done()
+    damaged = torn(store, there)
     return Plan(
-        suite, tuple(draft.specs.values()), done, tuple(draft.skipped), tuple(draft.notices)
+        suite,
+        tuple(draft.specs.values()),
+        there - damaged.keys(),
+        tuple(draft.skipped),
+        tuple(draft.notices),
+        damaged,
     )
 
 

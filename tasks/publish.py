@@ -145,8 +145,10 @@ class Publication:
     def _write_cell(self, session: "_Session", cell_id: str, trials: dict[str, Trial]) -> None:
         run, receipt = session.cells.get(cell_id), self.receipts.get(cell_id)
         before = trials_of(run) if run else []
-        older = [i for i in before if i not in trials and self.store.trial(i).exists()]
-        trials = trials | {i: self.store.result(i) for i in older}
+        for trial_id in before:
+            if trial_id not in trials:
+                with suppress(ValueError):  # it is gone, or damaged: its own suite will say so
+                    trials = trials | {trial_id: self.store.result(trial_id)}
         mlflow_run_id = write_cell(
             session.client,
             session.experiment_id,
@@ -194,7 +196,10 @@ class Publication:
     def _register_best(self, client: Any) -> int:
         """Moves the alias `best` where a new trial beats all before it; returns how often."""
         path = self.store.published / receipts.MODELS
-        known = json.loads(path.read_text()) if path.is_file() else {}
+        try:
+            known = receipts.read_models(self.store)
+        except ValueError:
+            known = {}  # the best of what is at hand is registered once more
         if known.get("tracking_uri") != self.uri:
             known = {"tracking_uri": self.uri, "models": {}}
         models = known["models"]
@@ -345,6 +350,11 @@ def verify(store: Store) -> list[str]:
             if stage != "active":
                 troubles.append(f"{place}: the run was deleted.")
                 continue
-            trials = [store.result(i) for i in entry["trial_ids"] if i in done]
+            trials = []
+            for trial_id in sorted(done.intersection(entry["trial_ids"])):
+                try:
+                    trials.append(store.result(trial_id))
+                except ValueError as error:
+                    troubles.append(f"{place}: {error}")
             troubles += [f"{place}: {text}" for text in differences(client, run_id, trials)]
     return troubles

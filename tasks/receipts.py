@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from operators.board import read_object, receipt_row
 from operators.files import write_atomic
 from operators.spec import digest
+from tasks.sqlite_files import database_of
 from tasks.store import Store
 
 MODELS = "models.json"  # beside the receipts: model name -> its best trial so far
@@ -36,7 +38,8 @@ class Receipt:
 
 def read(store: Store, uri: str, suite: str) -> dict[str, Receipt]:
     """The receipts that count for an MLflow and a suite, by cell."""
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    database = database_of(uri)
+    if database is not None and not database.exists():
         return {}
     receipts = {}
     for path, content in contents(store):
@@ -95,11 +98,37 @@ def finish(store: Store, suite: str) -> None:
     _mark(store, suite).unlink(missing_ok=True)
 
 
-def _content(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+def read_models(store: Store) -> dict[str, Any]:
+    """What `models.json` holds; empty where there is none.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    path = store.published / MODELS
+    if not path.exists():
         return {}
+    try:
+        known = read_object(path)
+        rivals = known.get("models", {})
+        if not all(isinstance(rival["accuracy"], int | float) for rival in rivals.values()):
+            raise ValueError(f"{MODELS} holds models without an accuracy.")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}). Remove it: it is made anew.") from error
+    return known
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """A receipt as `write` wrote it; empty where it is anything else."""
+    try:
+        content = read_object(path)
+        receipt_row(content)
+        entries = content["experiments"].values()
+        whole = isinstance(content["tracking_uri"], str) and isinstance(content["cell_id"], str)
+        for entry in entries:
+            receipt_row(entry)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return content if whole else {}
 
 
 def _mark(store: Store, suite: str) -> Path:

@@ -1,6 +1,8 @@
 """Names become objects here, once, before anything expensive starts."""
 
+import logging
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,27 +37,50 @@ def resolve(kind: str, name: str, table: Mapping[str, T], way_out: str = "") -> 
 
 
 def dataset_cards(store: Store) -> dict[str, DatasetCard]:
-    """All datasets by name: the embedded ones and those registered in the store."""
-    return {**CATALOG, **registered_cards(store.cards)}
+    """All datasets by name: the embedded ones and those registered in the store.
+
+    A card that cannot be read is named in a warning and left out.
+    """
+    faults: dict[str, str] = {}
+    cards = {**CATALOG, **registered_cards(store.cards, faults)}
+    for fault in faults.values():
+        _warn(fault)
+    return cards
+
+
+@cache
+def _warn(fault: str) -> None:
+    """Says something once a process."""
+    logging.getLogger("shotboard").warning("left out: %s", fault)
 
 
 def dataset_card(store: Store, name: str) -> DatasetCard:
     """The card of a dataset.
 
     Raises:
-        RequestError: It is neither embedded nor registered.
+        RequestError: It is neither embedded nor registered, or its card cannot be read.
     """
+    faults: dict[str, str] = {}
+    cards = {**CATALOG, **registered_cards(store.cards, faults)}
+    if name in faults:
+        raise RequestError(faults[name])
     return resolve(
         "dataset",
         name,
-        dataset_cards(store),
+        cards,
         "Register your own with `shotboard datasets add NAME --path URL`.",
     )
 
 
 def ingested(store: Store, name: str) -> Dataset | None:
-    """The dataset that a name stands for now, or None before its ingestion."""
-    return current(store.data / name)
+    """The dataset that a name stands for now, or None before its ingestion.
+
+    One that is damaged is as good as none: the next run ingests it again, and says so.
+    """
+    try:
+        return current(store.data / name)
+    except (ValueError, OSError):
+        return None
 
 
 def descriptions(store: Store, name: str) -> tuple[Descriptions, Path] | None:

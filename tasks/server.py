@@ -23,6 +23,7 @@ from filelock import FileLock
 from operators.files import write_atomic
 from tasks.children import POLL_SECONDS, Child, free_port
 from tasks.environment import QUIET, own_code
+from tasks.sqlite_files import database_url
 from tasks.store import Store
 
 START_SECONDS = 180.0  # a new database takes some 15 s of migrations on an idle core
@@ -196,7 +197,9 @@ def _environment(home: Path, port: int, *, services: bool) -> dict[str, str]:
         | {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in left_out}
         | {
             "PREFECT_HOME": str(home),
-            "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url(
+                home / "prefect.db", "aiosqlite"
+            ),
             "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
             "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": str(not _schema_is_current(home)),
             "PREFECT_API_BLOCKS_REGISTER_ON_START": str(services),

@@ -31,7 +31,9 @@ from typing import Any
 from urllib.parse import unquote
 
 from operators.files import write_atomic
+from tasks.sqlite_files import database_of, database_url
 
+_NOT_IN_DUCKDB = set("?\\") - {os.sep}  # it takes them for a query and for a slash
 _MLFLOW_SERVERS = ("http:", "https:", "databricks")
 # As SQLAlchemy reads a URL: after the user's name, or in the query.
 _PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*(?=@)|([?&]passw(?:or)?d=)[^&]*")
@@ -52,7 +54,8 @@ class Store:
         """The store at `home`, else at `SHOTBOARD_HOME`, else at `.shotboard` here.
 
         Raises:
-            ValueError: `home` is a URL, or a file is in its place; the store is a folder.
+            ValueError: `home` is a URL, a path that cannot be used, or that of a file; the store
+                is a folder.
         """
         place = os.fspath(home or os.environ.get("SHOTBOARD_HOME") or ".shotboard")
         if "://" in place:
@@ -60,8 +63,20 @@ class Store:
                 f"the store {place!r} is a URL, but trials are committed by rename, which needs a "
                 "folder. Mount it, or set SHOTBOARD_HOME to a folder that every node reaches."
             )
-        path = Path(place).expanduser().resolve()
-        nearest = next(part for part in (path, *path.parents) if part.exists())
+        try:
+            path = Path(place).expanduser().resolve()
+            path.name.encode()
+            nearest = next(part for part in (path, *path.parents) if part.exists())
+        except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, no text
+            raise ValueError(
+                f"the store {place!r} cannot be a folder: {error}. Give --home or SHOTBOARD_HOME "
+                "another path."
+            ) from error
+        if odd := sorted(_NOT_IN_DUCKDB & set(str(path))):
+            raise ValueError(
+                f"the store {place!r} has {odd[0]!r} in its path {path}, and DuckDB cannot open "
+                "the board there. Give --home or SHOTBOARD_HOME a path without it."
+            )
         if not nearest.is_dir():
             raise ValueError(
                 f"the store {place!r} must be a folder, but {nearest} is none. Give --home or "
@@ -126,7 +141,12 @@ class Store:
         A relative file or folder is made absolute, for our processes run in several folders.
         """
         uri = os.environ.get("MLFLOW_TRACKING_URI")
-        return _absolute(uri) if uri else f"sqlite:///{self.home / 'mlflow.db'}"
+        return _absolute(uri) if uri else database_url(self.home / "mlflow.db")
+
+    @property
+    def mlflow_database(self) -> Path | None:
+        """The SQLite file of MLflow; None where it is on a server, in a folder or elsewhere."""
+        return database_of(self.mlflow_uri)
 
     @property
     def mlflow_uri_to_show(self) -> str:
@@ -164,13 +184,6 @@ class Store:
         with os.scandir(self.trials) as entries:
             return {entry.name for entry in entries if not entry.name.startswith(".")}
 
-    def torn(self, trial_ids: Iterable[str]) -> list[str]:
-        """Those of some completed trials of which a file is missing or ends in the middle, sorted.
-
-        Trials are committed whole; a bad disk, or a copy that was broken off, tears them later.
-        """
-        return sorted(trial_id for trial_id in trial_ids if not _whole(self.trial(trial_id)))
-
     def set_aside(self, trial_ids: Iterable[str]) -> None:
         """Moves completed trials out of the way, so that they are computed again."""
         attic = self.home / "replaced" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
@@ -183,16 +196,20 @@ class Store:
         """A completed trial as `trial.json` holds it.
 
         Raises:
-            ValueError: The file is missing or damaged.
+            ValueError: The file is missing or damaged, or of another trial.
         """
+        from operators.board import completed_rows, explain, read_object
+
         folder = self.trial(trial_id)
         try:
-            return json.loads((folder / "trial.json").read_bytes())
+            values = read_object(folder / "trial.json")
+            completed_rows(values, trial_id=trial_id)
         except (OSError, ValueError) as error:
             raise ValueError(
-                f"trial.json of trial {trial_id} cannot be read: {error}. Remove the folder "
-                f"{folder}, and the next run of its suite computes it again."
+                f"trial.json of trial {trial_id} cannot be read: {explain(error)} The next run of "
+                f"its suite moves {folder} aside and computes it again."
             ) from error
+        return values
 
     def results(self) -> Iterator[dict[str, Any]]:
         """Every completed trial as `trial.json` holds it, in order of id."""
@@ -204,8 +221,12 @@ class Store:
 
     def failure(self, trial_id: str) -> str:
         """The last error of a trial; empty where none is known."""
-        file = self.failures / f"{trial_id}.json"
-        return json.loads(file.read_text())["error"] if file.is_file() else ""
+        from operators.board import read_object
+
+        try:
+            return str(read_object(self.failures / f"{trial_id}.json")["error"])
+        except (OSError, ValueError, KeyError):
+            return ""
 
     def clear_failure(self, trial_id: str) -> None:
         """Forgets the error of a trial that has completed since."""
@@ -223,20 +244,3 @@ def _absolute(uri: str) -> str:
     if ":" in uri or uri.startswith(_MLFLOW_SERVERS):
         return uri
     return str(Path(uri).absolute())
-
-
-def _whole(trial: Path) -> bool:
-    """Whether the three files of a trial are there up to their ends."""
-    try:
-        for name, end in (("trial.json", b"}"), ("predictions.parquet", b"PAR1")):
-            with (trial / name).open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - len(end)))
-                if file.read() != end:
-                    return False
-        with (trial / "prompt.safetensors").open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-            data = file.seek(0, os.SEEK_CUR)
-            ends = (tensor["data_offsets"][1] for name, tensor in header.items() if name[0] != "_")
-            return file.seek(0, os.SEEK_END) - data == max(ends, default=0)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return False

@@ -28,6 +28,7 @@ from operators.spec import digest
 from tasks.heldout import RESULTS
 from tasks.mlflow_client import commit_tags, connect, ensure_model, open_experiment, safe
 from tasks.progress import reporter
+from tasks.sqlite_files import database_of
 from tasks.store import Store
 
 EXPERIMENT = "pretraining"
@@ -168,7 +169,8 @@ def publish_model(
     figures = digest((folder / RESULTS).read_text())
     if receipt.is_file():
         noted = json.loads(receipt.read_text())
-        gone = uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()
+        database = database_of(uri)
+        gone = database is not None and not database.exists()
         if noted["tracking_uri"] == uri and noted.get("figures") == figures and not gone:
             return Published(*(noted[name] for name in Published._fields))
     client = connect(uri)

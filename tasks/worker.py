@@ -211,6 +211,7 @@ class TrialWorker:
     ) -> dict[str, bytes]:
         """What a trial leaves behind, by name of the file."""
         import json
+        from hashlib import sha256
 
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -220,6 +221,13 @@ class TrialWorker:
         from operators.results import Provenance, TrialResult
 
         known = self._data(context.dataset, spec.template_set).all_classes
+        predictions = pa.BufferOutputStream()
+        pq.write_table(outcome.predictions, predictions)
+        learned: dict[str, Tensor] = {k: v.contiguous() for k, v in outcome.learned.items()}
+        files = {
+            "predictions.parquet": predictions.getvalue().to_pybytes(),
+            "prompt.safetensors": save(learned, {"trial_id": spec.trial_id}),
+        }
         result = TrialResult(
             spec=spec,
             metrics=outcome.metrics,
@@ -234,15 +242,9 @@ class TrialWorker:
             episode_fingerprint=outcome.episode_fingerprint,
             selected=outcome.report.selected or {},
             losses=outcome.report.losses,
+            sha256={name: sha256(content).hexdigest() for name, content in files.items()},
         )
-        predictions = pa.BufferOutputStream()
-        pq.write_table(outcome.predictions, predictions)
-        learned: dict[str, Tensor] = {k: v.contiguous() for k, v in outcome.learned.items()}
-        return {
-            "predictions.parquet": predictions.getvalue().to_pybytes(),
-            "prompt.safetensors": save(learned, {"trial_id": spec.trial_id}),
-            "trial.json": json.dumps(result.to_json(), indent=1).encode(),
-        }
+        return {**files, "trial.json": json.dumps(result.to_json(), indent=1).encode()}
 
     def _commit(self, spec: "TrialSpec", files: Mapping[str, bytes]) -> Done:
         """Puts a trial into the store.

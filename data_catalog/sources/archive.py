@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from data_catalog.drafts import held
 from data_catalog.sources.base import (
     Example,
     Outlined,
@@ -103,14 +104,15 @@ class Archive:
         draft = root / f".{target.name}.{uuid.uuid4().hex}"
         (draft / "content").mkdir(parents=True)
         try:
-            unpack(self._fetch(draft), draft / "content", self.url)
-            if target.is_dir():
-                target.rename(draft / "before")
-            try:
-                (draft / "content").rename(target)
-            except OSError:
-                if not target.is_dir():  # else another process was faster
-                    raise
+            with held(draft):
+                unpack(self._fetch(draft), draft / "content", self.url)
+                if target.is_dir():
+                    target.rename(draft / "before")
+                try:
+                    (draft / "content").rename(target)
+                except OSError:
+                    if not target.is_dir():  # else another process was faster
+                        raise
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return target

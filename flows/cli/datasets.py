@@ -68,6 +68,7 @@ def ingest_datasets(
     """Read, check and store datasets; does nothing where nothing has changed."""
     with one_sentence():
         from flows.cli.display import TerminalReporter
+        from tasks.drafts import sweep
         from tasks.ingest import ingest_dataset
         from tasks.progress import reporting_to
         from tasks.resolve import dataset_card
@@ -75,6 +76,7 @@ def ingest_datasets(
         store = Store.at(home)
         for name in dataset_names:
             dataset_card(store, name)
+        sweep(store)
         with TerminalReporter() as reporter, reporting_to(reporter):
             done = [ingest_dataset(name, store) for name in dataset_names]
         for dataset in done:
@@ -191,11 +193,12 @@ def _understood(found: "Outline") -> Iterator[str]:
 def verify_dataset(name: str, home: Home = None, as_json: AsJson = False) -> None:
     """Recompute the checksum of every stored image."""
     with one_sentence():
-        from tasks.resolve import dataset_card, ingested
+        from data_catalog import current
+        from tasks.resolve import dataset_card
 
         store = Store.at(home)
         dataset_card(store, name)
-        dataset = ingested(store, name)
+        dataset = current(store.data / name)
         if dataset is None:
             raise ValueError(f"{name} has not been ingested: `shotboard datasets ingest {name}`.")
         faults = dataset.verify()

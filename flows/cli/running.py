@@ -144,6 +144,7 @@ def plan(
                     ],
                     "skipped": planned.skipped,
                     "notices": planned.notices,
+                    "torn": planned.torn,
                     "not_ingested": waiting,
                 }
             )
@@ -157,6 +158,8 @@ def plan(
             [[*key, len(done), sum(done)] for key, done in cells.items()],
         )
         out.print(f"\n{len(planned.specs)} trials, {len(planned.done)} done.")
+        if planned.torn:
+            out.print(planned.torn_text, markup=False, soft_wrap=True)
         for text in (*planned.skipped, *planned.notices):
             out.print(f"skipped or noted: {text}")
         if waiting:

@@ -9,11 +9,12 @@
 DuckDB itself is not imported here: operators also run on machines without it.
 """
 
-from operators.board.auditing import audit
+from operators.board.auditing import audit, unbacked
 from operators.board.build import TABLES, VIEWS, create, current_version, stored_version
 from operators.board.filling import fill
 from operators.board.reading import Found, look
 from operators.board.rows import TrialRows, completed_rows, failed_row, receipt_row, run_row
+from operators.board.wholeness import explain, glance, inspect, read_object, stamp_of
 
 __all__ = [
     "TABLES",
@@ -24,10 +25,16 @@ __all__ = [
     "completed_rows",
     "create",
     "current_version",
+    "explain",
     "failed_row",
     "fill",
+    "glance",
+    "inspect",
     "look",
+    "read_object",
     "receipt_row",
     "run_row",
+    "stamp_of",
     "stored_version",
+    "unbacked",
 ]

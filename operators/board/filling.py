@@ -1,5 +1,6 @@
 """Fills the board: everything in one transaction, in bulk, and idempotent."""
 
+import glob
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -99,7 +100,7 @@ def _insert_predictions(connection: Connection, paths: list[str]) -> None:
             "SELECT string_split(replace(filename, '\\', '/'), '/')[-2] AS trial_id, "
             "split, row_id, label, predicted, confidence "
             "FROM read_parquet(?, filename = true)",
-            [paths[start : start + _FILES_AT_ONCE]],
+            [[glob.escape(path) for path in paths[start : start + _FILES_AT_ONCE]]],
         )
 
 

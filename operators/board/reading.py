@@ -3,7 +3,6 @@
 Nothing that is half written, edited or damaged stops a rebuild: it is left out and named.
 """
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,13 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from operators.board.rows import TrialRows, completed_rows, failed_row, receipt_row, run_row
+from operators.board.wholeness import (
+    check_neighbours,
+    explain,
+    glance,
+    read_object,
+    stamp_of,
+)
 from operators.results import PREDICTIONS
 
 
@@ -43,16 +49,20 @@ class Found:
 
     def drop_unreadable(self) -> bool:
         """Leaves out the results whose predictions cannot be read; says whether any were."""
-        bad = {}
+        bad: dict[str, str] = {}
         for path in self.predictions():
             try:
                 pq.read_table(path).select(PREDICTIONS.names).cast(PREDICTIONS)
             except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are among these
-                bad[path.parent.name] = f"predictions.parquet: {_one_paragraph(error)}"
+                bad[path.parent.name] = f"predictions.parquet: {explain(error)}"
+        self.drop(bad)
+        return bool(bad)
+
+    def drop(self, bad: Mapping[str, str]) -> None:
+        """Leaves out some trials; `bad` says why."""
         self.results = [row for row in self.results if row.trial_id not in bad]
         self.present -= set(bad)
         self.skipped |= {f"trials/{trial_id}": reason for trial_id, reason in bad.items()}
-        return bool(bad)
 
 
 def look(
@@ -72,7 +82,7 @@ def look(
         try:
             result = _read_trial(folder, known.get(folder.name))
         except (OSError, ValueError) as error:
-            found.skipped[f"trials/{folder.name}"] = _one_paragraph(error)
+            found.skipped[f"trials/{folder.name}"] = explain(error)
         else:
             found.present.add(folder.name)
             if result is not None:
@@ -95,16 +105,21 @@ def _read_trial(folder: Path, known_stamp: str | None) -> TrialRows | None:
 
     Raises:
         OSError: `trial.json` is missing or unreadable.
-        ValueError: It is not the trial that the folder is named for, or nothing backs it.
+        ValueError: It is not the trial that the folder is named for, or nothing backs it, or what
+            does was damaged.
     """
-    status = (folder / "trial.json").stat()
-    stamp = f"{status.st_size}-{status.st_mtime_ns}"
+    stamp = stamp_of(folder)
     if stamp == known_stamp:
         return None
     if not (folder / "predictions.parquet").is_file():
         raise ValueError("predictions.parquet is missing: nothing backs the trial's numbers.")
-    values = _read_object(folder / "trial.json")
-    return completed_rows(values, trial_id=folder.name, file_stamp=stamp)
+    values = read_object(folder / "trial.json")
+    rows = completed_rows(values, trial_id=folder.name, file_stamp=stamp)
+    if values.get("sha256"):
+        check_neighbours(folder, values)
+    elif fault := glance(folder):
+        raise ValueError(fault)
+    return rows
 
 
 def _collect(
@@ -118,19 +133,6 @@ def _collect(
     for path in sorted(folder.glob("[!.]*.json")):
         if path.stem not in but_not:
             try:
-                rows.append(read(_read_object(path), path))
+                rows.append(read(read_object(path), path))
             except (OSError, ValueError) as error:
-                found.skipped[f"{folder.name}/{path.name}"] = _one_paragraph(error)
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    values = json.loads(path.read_bytes())
-    if not isinstance(values, dict):
-        raise ValueError(f"{path.name} holds no JSON object.")
-    return values
-
-
-def _one_paragraph(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError) and error.filename:
-        return f"{Path(error.filename).name} is missing."
-    return " ".join(str(error).split())
+                found.skipped[f"{folder.name}/{path.name}"] = explain(error)

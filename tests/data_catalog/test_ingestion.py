@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections import Counter
 from dataclasses import replace
 
@@ -139,16 +138,30 @@ def test_copies_are_kept_and_leaks_and_conflicts_are_counted(card_of, tmp_path, 
     }
 
 
-def test_a_draft_of_a_killed_process_is_harmless_and_swept_after_a_day(card, tmp_path):
-    fresh, stale = tmp_path / "pets/.draft-fresh", tmp_path / "pets/.draft-stale"
-    for draft in (fresh, stale):
-        draft.mkdir(parents=True)
-        (draft / "data.parquet").write_bytes(b"half")
-    for path in (stale / "data.parquet", stale):
-        os.utime(path, (1, 1))
+def test_a_draft_of_a_killed_process_is_harmless(card, tmp_path):
+    draft = tmp_path / "pets" / f".draft-{'0' * 32}"
+    draft.mkdir(parents=True)
+    (draft / "data.parquet").write_bytes(b"half")
     assert ingest(card, tmp_path / "pets").verify() == []
-    assert fresh.exists()
-    assert not stale.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("current.json", b"noise"),
+        ("current.json", b"[" * 100_000),
+        ("current.json", b'{"fingerprint": 5}'),
+        ("*/card.json", b"{half"),
+        ("*/data.parquet", b"PAR1"),
+    ],
+)
+def test_a_damaged_dataset_is_ingested_again(card, tmp_path, caplog, name, content):
+    before = ingest(card, tmp_path / "pets").fingerprint
+    (file,) = (tmp_path / "pets").glob(name)
+    file.write_bytes(content)
+    again = ingest(card, tmp_path / "pets")
+    assert (again.fingerprint, again.verify()) == (before, [])
+    assert "pets: ingested again, since" in caplog.text
 
 
 def test_a_kill_before_the_last_rename_leaves_the_old_dataset(

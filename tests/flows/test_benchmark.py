@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tasks import wholeness
 from tasks.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -344,10 +345,10 @@ def test_a_torn_trial_is_moved_aside_and_computed_again(place, resumed):
     again = place.run("mini", workers=1)
     assert again.code == 0, again.err
     assert json.loads(again.out)["summary"] == "5 trials: 1 computed, 4 there already."
-    assert f"a part of them is gone on disk: {torn} (1 in all)." in again.err
+    assert f"computed again, since damaged on disk (1 in all): {torn}: " in again.err
     (aside,) = place.store.home.glob(f"replaced/*/{torn}")
     assert (aside / "trial.json").is_file()
-    assert place.store.torn([torn]) == []
+    assert wholeness.torn(place.store, [torn], every=True) == {}
     now = place.times()
     others = {path: at for path, at in before.items() if path.parts[0] != torn}
     assert {path: now[path] for path in others} == others

@@ -73,3 +73,56 @@ def dataset_of(store, monkeypatch):
 def tiny(clip_folder) -> str:
     """What `--backbones` takes for the tiny CLIP."""
     return str(Path(clip_folder))
+
+
+@pytest.fixture
+def complete(store):
+    """Puts a made-up trial of a specification into the store, whole; gives its folder.
+
+    Keywords replace fields of its `trial.json`. Its predictions are right in three of four rows.
+    """
+    import hashlib
+    import json
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from operators.results import PREDICTIONS, Cost, Metric, Provenance, TrialResult
+
+    rows = 4
+    columns = [["all"] * rows, range(rows), [0] * rows, [0, 0, 0, 1], [0.5] * rows]
+    named = dict(zip(PREDICTIONS.names, columns, strict=True))
+    predictions = pa.BufferOutputStream()
+    pq.write_table(pa.table(named, schema=PREDICTIONS), predictions)
+    files = {
+        "predictions.parquet": predictions.getvalue().to_pybytes(),
+        "prompt.safetensors": (70).to_bytes(8, "little")
+        + b'{"context":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}'.ljust(70)
+        + bytes(24),
+    }
+    cost = Cost(
+        tune_seconds=1.0,
+        evaluate_seconds=0.5,
+        peak_memory_bytes=100,
+        trainable_parameters=6,
+        steps=5,
+    )
+    origin = Provenance(started_at="2026-01-01T00:00:00+00:00", device="cpu", torch_version="2")
+
+    def make(spec, **changes):
+        result = TrialResult(
+            spec=spec,
+            metrics=(Metric("all", "accuracy", 0.75, rows),),
+            cost=cost,
+            provenance=origin,
+            episode_fingerprint="0" * 16,
+            sha256={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        )
+        folder = store.trial(spec.trial_id)
+        folder.mkdir(parents=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        (folder / "trial.json").write_text(json.dumps(result.to_json() | changes, indent=1))
+        return folder
+
+    return make

@@ -1,5 +1,4 @@
 import importlib.metadata
-import json
 import os
 import subprocess
 import sys
@@ -8,34 +7,22 @@ from pathlib import Path
 
 import duckdb
 import pytest
-import torch
-from safetensors.torch import save
 
 from tasks import doctor
 from tasks.children import free_port
 from tasks.doctor import diagnose
-from tasks.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def store(tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch):
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Store(tmp_path / "store")
 
 
 def found(store, name):
     return next(check for check in diagnose(store) if check.name == name)
-
-
-def write_trial(store, trial_id, content=None):
-    folder = store.trial(trial_id)
-    folder.mkdir(parents=True)
-    (folder / "trial.json").write_text(content or json.dumps({"trial_id": trial_id}))
-    (folder / "predictions.parquet").write_bytes(b"PAR1....PAR1")
-    (folder / "prompt.safetensors").write_bytes(save({"context": torch.ones(2, 3)}, {"a": "b"}))
 
 
 def test_a_store_that_is_not_there_yet_is_in_order(store):
@@ -70,47 +57,51 @@ def test_a_package_that_breaks_prefect_fails_with_the_pin_that_helps(
     assert f"pip install '{package}>=" in check.remedy
 
 
-def test_a_trial_that_cannot_be_read_is_named(store):
-    write_trial(store, "a" * 16)
-    write_trial(store, "b" * 16, "{half")
+def test_a_trial_that_is_damaged_is_named(store, complete, spec):
+    complete(spec())
+    damaged = complete(spec(seed=2))
+    (damaged / "trial.json").write_text("{half")
     check = found(store, "trials")
     assert check.status == "fail"
-    assert check.detail == f"1 of 2 unreadable: {'b' * 16}"
-    assert f"rm -r {store.trial('b' * 16)}" in check.remedy
+    assert check.detail.startswith(f"1 of 2 damaged: {damaged.name} (trial.json is not whole")
+    assert "Run the suite again" in check.remedy
+
+
+def test_a_draft_that_nobody_holds_is_reported_once_it_is_old(store):
+    draft = store.trials / f".{'0' * 16}.{'0' * 32}"
+    draft.mkdir(parents=True)
+    assert "drafts" not in {check.name for check in diagnose(store)}
+    os.utime(draft, (0, 0))
+    check = found(store, "drafts")
+    assert check.status == "warn"
+    assert str(draft) in check.detail
 
 
 @pytest.mark.parametrize(
-    ("name", "left"),
+    ("place", "check"),
     [
-        ("trial.json", None),
-        ("trial.json", 5),
-        ("predictions.parquet", None),
-        ("predictions.parquet", 8),
-        ("prompt.safetensors", None),
-        ("prompt.safetensors", 0),
-        ("prompt.safetensors", 60),
-        ("prompt.safetensors", -1),
+        ("runs/x.json", "records"),
+        ("failures/x.json", "records"),
+        ("published/x.json", "records"),
+        ("published/models.json", "records"),
+        ("data/pets/current.json", "datasets"),
+        ("datasets/pets.yaml", "cards"),
+        ("features/clip/pets/v2-centre-fp32/features.npy", "features"),
+        ("leaderboard.duckdb", "board"),
+        ("mlflow.db", "tracking"),
+        ("prefect/prefect.db", "prefect database"),
     ],
 )
-def test_a_trial_of_which_a_part_is_gone_is_named(store, name, left):
-    write_trial(store, "a" * 16)
-    write_trial(store, "b" * 16)
-    path = store.trial("b" * 16) / name
-    whole = path.read_bytes()
-    path.unlink() if left is None else path.write_bytes(whole[:left])
-    assert store.torn(store.done()) == ["b" * 16]
-    assert found(store, "trials").detail == f"1 of 2 unreadable: {'b' * 16}"
-
-
-def test_only_an_old_draft_is_reported(store):
-    fresh, old = store.trials / ".x.1", store.trials / ".x.2"
-    fresh.mkdir(parents=True)
-    old.mkdir()
-    os.utime(old, (0, 0))
-    check = found(store, "drafts")
-    assert check.status == "warn"
-    assert str(old) in check.remedy
-    assert str(fresh) not in check.remedy
+@pytest.mark.parametrize("content", [b"\xff\x00noise" * 99, b"[" * 99_999, None])
+def test_whatever_is_damaged_is_named_with_a_way_out(store, place, check, content):
+    """Noise, JSON or YAML nested too deeply, and a folder in the place of a file."""
+    path = store.home / place
+    path.parent.mkdir(parents=True)
+    path.mkdir() if content is None else path.write_bytes(content)
+    wrong = [each for each in diagnose(store) if each.status != "ok" and str(store.home) != each[2]]
+    (named,) = [each for each in wrong if each.name == check]
+    assert path.stem in named.detail or path.parent.name in named.detail
+    assert named.remedy
 
 
 def test_a_board_that_is_no_database_fails(store):
@@ -118,7 +109,7 @@ def test_a_board_that_is_no_database_fails(store):
     store.board.write_text("no database" * 1000)
     check = found(store, "board")
     assert check.status == "fail"
-    assert f"rm {store.board}" in check.remedy
+    assert f"rm -r {store.board}" in check.remedy
 
 
 def test_the_board_is_counted(store):

@@ -1,6 +1,7 @@
 """From a suite to trials: what is planned, skipped, found done and refused."""
 
 import importlib
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from operators.backbones import (
 from operators.methods import METHODS, MethodCard
 from operators.methods.coop import CoOp
 from operators.methods.zero_shot import ZeroShot
+from tasks import wholeness
 from tasks.choices import check
 from tasks.data import preview
 from tasks.describe import keep
@@ -196,9 +198,9 @@ def test_trials_that_two_entries_mean_are_planned_once(plan, pets):
     assert len(made.specs) == 1
 
 
-def test_trials_that_are_done_are_not_missing(plan, pets, store):
+def test_trials_that_are_done_are_not_missing(plan, pets, complete):
     first = plan(pets).specs[1]
-    store.trial(first.trial_id).mkdir(parents=True)
+    complete(first)
     again = plan(pets)
     assert again.done == {first.trial_id}
     assert first not in again.missing
@@ -225,11 +227,15 @@ def counted(monkeypatch):
     return watch
 
 
-def test_done_trials_are_found_by_one_listing_and_none_is_opened(plan, pets, store, counted):
+def test_done_trials_that_were_read_once_are_found_by_their_times_and_none_is_opened(
+    plan, pets, complete, counted
+):
     many = {"methods": ["coop"], "shots": [1], "seeds": range(500)}
     for spec in plan(pets, **many).specs:
-        store.trial(spec.trial_id).mkdir(parents=True)
-    calls = counted("os.scandir", "os.stat", "os.listdir", "io.open", "builtins.open")
+        complete(spec)
+    for _ in range(-(-500 // wholeness.READ_AT_ONCE)):
+        assert len(plan(pets, **many).done) == 500
+    calls = counted("os.scandir", "os.listdir", "io.open", "builtins.open")
     assert len(plan(pets, **many).done) == 500
     assert calls.pop("os.scandir") == 1
     assert sum(calls.values()) < 50
@@ -345,9 +351,9 @@ def test_the_longest_trials_of_a_bundle_come_first(plan, pets):
     assert bundle.specs[-1].method == "zero-shot"
 
 
-def test_bundles_hold_what_is_missing_alone(plan, pets, store):
+def test_bundles_hold_what_is_missing_alone(plan, pets, complete):
     for spec in plan(pets).specs[1:]:
-        store.trial(spec.trial_id).mkdir(parents=True)
+        complete(spec)
     (bundle,) = plan(pets).bundles()
     assert [spec.method for spec in bundle.specs] == ["zero-shot"]
 
@@ -547,22 +553,22 @@ def test_teachers_are_bundled_first_and_waited_for_by_their_students_alone(plan,
     assert all(not bundle.waits_for for bundle in bundles[:4])
 
 
-def test_students_whose_teachers_are_there_wait_for_nothing(plan, pets, store):
+def test_students_whose_teachers_are_there_wait_for_nothing(plan, pets, complete):
     for spec in by_method(plan(pets, **STUDENT))["promptsrc"][:2]:
-        store.trial(spec.trial_id).mkdir(parents=True)
+        complete(spec)
     made = plan(pets, **STUDENT)
     assert len(made.missing) == 6
     turns = [({s.method for s in b.specs}, len(b.specs), len(b.waits_for)) for b in made.bundles()]
     assert turns == [({"promptsrc"}, 2, 0), ({"promptkd"}, 2, 0), ({"promptkd"}, 2, 2)]
 
 
-def test_a_teacher_that_was_deleted_is_missing_again(plan, pets, store):
+def test_a_teacher_that_was_deleted_is_missing_again(plan, pets, store, complete):
     for spec in plan(pets, **STUDENT).specs:
-        store.trial(spec.trial_id).mkdir(parents=True)
+        complete(spec)
     made = plan(pets, **STUDENT)
     assert made.missing == ()
     gone = by_method(made)["promptsrc"][0]
-    store.trial(gone.trial_id).rmdir()
+    shutil.rmtree(store.trial(gone.trial_id))
     assert plan(pets, **STUDENT).missing == (gone,)
 
 
