@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Annotated, Any, Literal, get_type_hints
 
-from operators.backbones.transformer import ACTIVATIONS
+from operators.bounds import Bounds, Decay, Seed, read
 from operators.pretraining.tokenizer import SMALLEST_VOCABULARY
 
-PRECISIONS = ("auto", "fp32", "bf16")
-ZERO_IS_FINE = ("warmup_steps", "weight_decay", "dense_steps", "seed")
-TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text"}
+Side = Annotated[int, Bounds(1, 4096)]
+Width = Annotated[int, Bounds(1, 16_384)]
+Depth = Annotated[int, Bounds(1, 256)]
+Steps = Annotated[int, Bounds(0, 1_000_000_000)]
+Beta = Annotated[float, Bounds(0, 1, below=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,60 +49,36 @@ class Recipe:
             a GPU. Weights and loss are float32 always.
     """
 
-    image_size: int = 48
-    patch_size: int = 8
-    vision_width: int = 128
-    vision_layers: int = 4
-    vision_heads: int = 4
-    text_width: int = 128
-    text_layers: int = 4
-    text_heads: int = 4
-    mlp_ratio: int = 4
-    projection: int = 128
-    context_length: int = 77
-    vocabulary: int = 2048
-    activation: str = "gelu"
-    steps: int = 4000
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    warmup_steps: int = 200
-    weight_decay: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.98
-    gradient_clip: float = 1.0
-    keep_patches: float = 1.0
-    dense_steps: int = 0
-    seed: int = 0
-    precision: str = "auto"
+    image_size: Side = 48
+    patch_size: Side = 8
+    vision_width: Width = 128
+    vision_layers: Depth = 4
+    vision_heads: Depth = 4
+    text_width: Width = 128
+    text_layers: Depth = 4
+    text_heads: Depth = 4
+    mlp_ratio: Annotated[int, Bounds(1, 64)] = 4
+    projection: Width = 128
+    context_length: Annotated[int, Bounds(3, 4096)] = 77
+    vocabulary: Annotated[int, Bounds(SMALLEST_VOCABULARY, 1_000_000)] = 2048
+    activation: Literal["quick_gelu", "gelu"] = "gelu"
+    steps: Annotated[int, Bounds(1, 1_000_000_000)] = 4000
+    batch_size: Annotated[int, Bounds(2, 1_000_000)] = 256
+    learning_rate: Annotated[float, Bounds(0, 10, above=True)] = 1e-3
+    warmup_steps: Steps = 200
+    weight_decay: Decay = 0.1
+    beta1: Beta = 0.9
+    beta2: Beta = 0.98
+    gradient_clip: Annotated[float, Bounds(0, 1e6, above=True)] = 1.0
+    keep_patches: Annotated[float, Bounds(0, 1, above=True)] = 1.0
+    dense_steps: Steps = 0
+    seed: Seed = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
     def __post_init__(self) -> None:
-        self._check_ranges()
+        for name, kind in get_type_hints(type(self), include_extras=True).items():
+            read(name, getattr(self, name), kind, getattr(Recipe, name))
         self._check_fits()
-
-    def _check_ranges(self) -> None:
-        least = dict.fromkeys(
-            (f.name for f in fields(self) if f.type is int and f.name not in ZERO_IS_FINE), 1
-        )
-        least |= {"batch_size": 2, "context_length": 3, "vocabulary": SMALLEST_VOCABULARY}
-        least |= dict.fromkeys(ZERO_IS_FINE, 0)
-        for name, bound in least.items():
-            if not bound <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name}={getattr(self, name)}: must be at least {bound}.")
-        for name in ("learning_rate", "gradient_clip"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name}={getattr(self, name)}: must be above 0 and finite.")
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be in 0..1, 1 excluded.")
-        if not 0 < self.keep_patches <= 1:
-            raise ValueError(
-                f"keep_patches={self.keep_patches}: is a share, above 0 and at most 1."
-            )
-        for name, choices in (("activation", tuple(ACTIVATIONS)), ("precision", PRECISIONS)):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}."
-                )
 
     def _check_fits(self) -> None:
         for part, whole in (
@@ -127,7 +105,7 @@ class Recipe:
             LookupError: A field is unknown; the nearest are offered.
             ValueError: A value has the wrong type or cannot work.
         """
-        known = {field.name: field.type for field in fields(cls)}
+        known = get_type_hints(cls, include_extras=True)
         for name in given:
             if name not in known:
                 near = get_close_matches(str(name), known, cutoff=0.5) or sorted(known)
@@ -135,7 +113,12 @@ class Recipe:
                     f"no field of a pretraining recipe is called {name!r}. "
                     f"Did you mean {' or '.join(near)}?"
                 )
-        return cls(**{name: _read(name, value, known[name]) for name, value in given.items()})
+        return cls(
+            **{
+                name: read(name, value, known[name], getattr(Recipe, name))
+                for name, value in given.items()
+            }
+        )
 
     def as_mapping(self) -> dict[str, int | float | str]:
         """All fields as plain values; `from_mapping` takes them back."""
@@ -164,13 +147,3 @@ def learning_rate(recipe: Recipe, step: int) -> float:
         return recipe.learning_rate * (step + 1) / recipe.warmup_steps
     progress = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
     return recipe.learning_rate / 2 * (1 + math.cos(math.pi * progress))
-
-
-def _read(name: str, value: Any, kind: Any) -> Any:
-    """`value` as the field has it; a whole number does where a number is asked for."""
-    accepted = (int, float) if kind is float else (kind,)
-    if not isinstance(value, accepted) or isinstance(value, bool):
-        raise ValueError(
-            f"{name}={value!r} is a {type(value).__name__}, but must be {TYPE_NAMES[kind]}."
-        )
-    return kind(value)
