@@ -14,10 +14,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from filelock import FileLock
 
-from operators.board import Found, create, current_version, fill, look, stored_version, unbacked
+from operators.board import (
+    Found,
+    create,
+    current_version,
+    fill,
+    last_runs,
+    look,
+    numbers_file,
+    numbers_of,
+    stored_version,
+    unbacked,
+)
 from operators.board import audit as recompute
+from operators.files import write_atomic
 from operators.spec import TrialSpec
 from tasks import wholeness
 from tasks.asking import BoardError, one_paragraph, reading
@@ -142,6 +156,7 @@ def _update(store: Store, arguments: Mapping[str, Any], *, full: bool) -> Found:
                 found.drop(bad)
                 _fill(connection, found, arguments)
             _note_read(store, found)
+            _keep_numbers(store, connection, found)
             return found
     except duckdb.Error as error:
         if full:
@@ -181,6 +196,7 @@ def _fill(connection: "DuckDBPyConnection", found: Found, arguments: Mapping[str
         present=found.present,
         failures=found.failures,
         runs=found.runs,
+        numbers=found.numbers,
         published=found.published,
         **arguments,
     )
@@ -191,6 +207,19 @@ def _note_read(store: Store, found: Found) -> None:
     whole = {row.trial_id: "" for row in found.results}
     faults = {Path(path).name: why for path, why in found.skipped.items() if path[:7] == "trials/"}
     wholeness.note(store, whole | faults)
+
+
+def _keep_numbers(store: Store, connection: "DuckDBPyConnection", found: Found) -> None:
+    """Lets the runs that later ones are compared with keep what they saw, once and for all.
+
+    The board has one version of a trial, so what a run saw cannot be known later. It is taken from
+    the board, not from thousands of trial folders, by the first rebuild after the run has ended.
+    """
+    for run_id in (run for pair in last_runs(found.runs).values() for run in pair):
+        if run_id not in found.numbers:
+            content = pa.BufferOutputStream()
+            pq.write_table(numbers_of(connection, run_id), content, compression="zstd")
+            write_atomic(numbers_file(store.runs, run_id), content.getvalue().to_pybytes())
 
 
 def _discard(store: Store) -> None:

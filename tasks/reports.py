@@ -31,7 +31,7 @@ CHANGES = """
 SELECT suite, protocol, dataset, backbone, method, shots, split,
        change, previous_mean, current_mean, difference, cause
 FROM nightly_changes WHERE metric = 'accuracy' AND suite = '{suite}'
-  AND change <> 'same'
+  AND (change <> 'same' OR cause IS NOT NULL)
 ORDER BY protocol, dataset, method, shots, split
 """
 WHOLE_RUNS = """

@@ -11,6 +11,7 @@ Layout under `SHOTBOARD_HOME` (default `.shotboard/`):
     replaced/<when>/<trial_id>/             trials that `run --fresh` computed again, and torn ones
     downloads/                              archives that were fetched and unpacked
     runs/<run_id>.json                      one run of a suite: its trials and when
+    runs/<run_id>.numbers.parquet           the numbers that it saw
     published/<cell_id>.json                the MLflow run of a cell
     pretraining/<run_id>/                   a pretraining; see tasks/pretrain_run.py
     leaderboard.duckdb                      the board

@@ -11,8 +11,9 @@ DuckDB itself is not imported here: operators also run on machines without it.
 
 from operators.board.auditing import audit, unbacked
 from operators.board.build import TABLES, VIEWS, create, current_version, stored_version
+from operators.board.changes import last_runs, numbers_of
 from operators.board.filling import fill
-from operators.board.reading import Found, look
+from operators.board.reading import Found, look, numbers_file
 from operators.board.rows import TrialRows, completed_rows, failed_row, receipt_row, run_row
 from operators.board.wholeness import explain, glance, inspect, read_object, stamp_of
 
@@ -30,7 +31,10 @@ __all__ = [
     "fill",
     "glance",
     "inspect",
+    "last_runs",
     "look",
+    "numbers_file",
+    "numbers_of",
     "read_object",
     "receipt_row",
     "run_row",

@@ -17,7 +17,12 @@ _SHIPPED = (  # tables that come as CSV
     "reference_names",
     "t_values",
 )
-_SHAPING = ("rows.py", "published.py", "comparing.py")  # code that shapes what tables hold
+_SHAPING = (
+    "rows.py",
+    "published.py",
+    "comparing.py",
+    "changes.py",
+)  # code that shapes what tables hold
 
 TABLES = (
     "trials",
@@ -28,6 +33,8 @@ TABLES = (
     "backbones",
     "runs",
     "run_trials",
+    "run_metrics",
+    "changes",
     "comparisons",
     "reference_results",
     "reference_templates",

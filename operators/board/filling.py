@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from operators.board.changes import replace_changes
 from operators.board.comparing import compare, grounds_of
 from operators.board.connection import Connection, insert, named, transaction
 from operators.board.rows import METRICS, RUNS, TRIALS, TrialRows
@@ -24,7 +25,8 @@ def fill(
     predictions: Iterable[Path] = (),
     present: Collection[str] | None = None,
     failures: Iterable[Mapping[str, Any]] = (),
-    runs: Iterable[Mapping[str, Any]] = (),
+    runs: Sequence[Mapping[str, Any]] = (),
+    numbers: Mapping[str, Path] | None = None,
     published: Iterable[Mapping[str, Any]] = (),
     datasets: Iterable[Mapping[str, Any]] = (),
     methods: Iterable[Mapping[str, Any]] = (),
@@ -44,6 +46,7 @@ def fill(
         present: Ids of all completed trials there are; others leave the board. None keeps all.
         failures: Rows of `failed_row`; one whose trial has completed is left out.
         runs: Rows of `run_row`.
+        numbers: The file of what a run saw, by run, of those that have kept one.
         published: Receipts of MLflow: `mlflow_run_id` and its `trial_ids`.
         datasets: Rows of that table; a missing column is NULL, an unknown one refused.
         methods: As `datasets`.
@@ -62,6 +65,7 @@ def fill(
         _replace_failures(connection, failures)
         _name_variants(connection, variant)
         _replace_runs(connection, runs)
+        replace_changes(connection, runs, numbers or {})
         _attach_receipts(connection, published)
         for name, cards in zip(_CARDS, (datasets, methods, backbones), strict=True):
             _replace_cards(connection, name, cards)

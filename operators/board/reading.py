@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from operators.board.changes import NUMBERS, last_runs
 from operators.board.rows import TrialRows, completed_rows, failed_row, receipt_row, run_row
 from operators.board.wholeness import (
     check_neighbours,
@@ -31,6 +32,7 @@ class Found:
         present: Ids of all completed trials, `results` included.
         failures: Rows of the trials that did not complete.
         runs: Rows of the runs.
+        numbers: The file of what a run saw, of the runs that are compared and have kept one.
         published: Receipts of MLflow.
         skipped: What was left out and why, by path relative to the store.
     """
@@ -40,6 +42,7 @@ class Found:
     present: set[str] = field(default_factory=set)
     failures: list[dict[str, Any]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
+    numbers: dict[str, Path] = field(default_factory=dict)
     published: list[dict[str, Any]] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -95,9 +98,27 @@ def look(
         found.present,
     )
     _collect(found, runs, found.runs, lambda values, _: run_row(values))
+    for run_id in (run for pair in last_runs(found.runs).values() for run in pair):
+        _find_numbers(found, run_id, numbers_file(runs, run_id))
     # The best model of each kind is kept beside the receipts and is none.
     _collect(found, published, found.published, lambda values, _: receipt_row(values), ("models",))
     return found
+
+
+def numbers_file(runs: Path, run_id: str) -> Path:
+    """Where a run keeps the numbers that it saw, beside its manifest."""
+    return runs / f"{run_id}.numbers.parquet"
+
+
+def _find_numbers(found: Found, run_id: str, file: Path) -> None:
+    """Adds the file of what a run saw, or says why it cannot be read."""
+    if file.is_file():
+        try:
+            pq.read_table(file).select(NUMBERS.names).cast(NUMBERS)
+        except (OSError, ValueError, KeyError) as error:
+            found.skipped[f"{file.parent.name}/{file.name}"] = explain(error)
+        else:
+            found.numbers[run_id] = file
 
 
 def _read_trial(folder: Path, known_stamp: str | None) -> TrialRows | None:

@@ -155,6 +155,40 @@ CREATE TABLE runs (
 
 CREATE TABLE run_trials (run_id VARCHAR NOT NULL, trial_id VARCHAR NOT NULL);
 
+-- What each of the runs that are compared saw, whatever became of its trials since.
+CREATE TABLE run_metrics (
+    run_id VARCHAR NOT NULL,
+    trial_id VARCHAR NOT NULL,
+    split VARCHAR NOT NULL,
+    metric VARCHAR NOT NULL,
+    value DOUBLE,
+    n BIGINT NOT NULL
+);
+
+CREATE TABLE changes (
+    suite VARCHAR,
+    protocol VARCHAR,
+    dataset VARCHAR,
+    shots INTEGER,
+    backbone VARCHAR,
+    method VARCHAR,
+    variant VARCHAR,
+    split VARCHAR,
+    metric VARCHAR,
+    change VARCHAR,
+    previous_mean DOUBLE,
+    current_mean DOUBLE,
+    previous_n BIGINT,
+    current_n BIGINT,
+    cause VARCHAR,
+    previous_cell_id VARCHAR,
+    current_cell_id VARCHAR,
+    previous_run_at TIMESTAMP,
+    current_run_at TIMESTAMP,
+    previous_variant VARCHAR,
+    moved_trials INTEGER
+);
+
 -- Every two cells on the same ground, once: the one with the lesser id first.
 CREATE TABLE comparisons (
     protocol VARCHAR NOT NULL,

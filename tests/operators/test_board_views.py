@@ -314,48 +314,6 @@ def test_operations_that_are_no_whole_number_are_refused(trial_file):
         completed_rows(values, trial_id=values["trial_id"])
 
 
-def test_nightly_changes_say_what_moved_came_and_went(connection, rows, trial):
-    same, gone, come = (trial({"all": 0.5}, method=m) for m in ("same", "gone", "come"))
-    before = trial({"all": 0.5}, method="moved")
-    after = trial({"all": 0.6}, method="moved", method_revision=2)
-    runs = [
-        {"run_id": "r0", "started_at": "2026-01-01T00:00:00", "trials": [gone]},
-        {"run_id": "r1", "started_at": "2026-01-02T00:00:00", "trials": [same, gone, before]},
-        {"run_id": "r2", "started_at": "2026-01-03T00:00:00", "trials": [same, come, after]},
-        {"run_id": "r3", "started_at": "2026-01-04T00:00:00", "trials": [], "finished_at": None},
-    ]
-    fill(
-        connection,
-        results=[same, gone, come, before, after],
-        runs=[
-            run_row(
-                {"suite": "nightly", "finished_at": run["started_at"]}
-                | {"trial_ids": [t.trial_id for t in run["trials"]]}
-                | run
-            )
-            for run in runs
-        ],
-    )
-    found = {r["method"]: r for r in rows("nightly_changes")}
-    assert {name: r["change"] for name, r in found.items()} == {
-        "same": "same",
-        "gone": "vanished",
-        "come": "new",
-        "moved": "moved",
-    }
-    assert found["moved"]["difference"] == pytest.approx(0.1)
-    assert found["moved"]["cause"] == "method revision 1 to 2"
-    assert found["same"]["cause"] is None
-
-
-def test_a_suite_that_ran_once_has_no_changes(connection, rows, trial):
-    one = trial({"all": 0.5})
-    moment = "2026-01-01T00:00:00"
-    values = {"run_id": "r", "suite": "s", "started_at": moment, "finished_at": moment}
-    fill(connection, results=[one], runs=[run_row({**values, "trial_ids": [one.trial_id]})])
-    assert rows("nightly_changes") == []
-
-
 def test_a_failed_trial_shows_its_error_until_it_completes(connection, rows, cell, board_spec):
     failure = {
         "spec": board_spec().to_json(),
@@ -429,27 +387,3 @@ def test_an_error_of_any_text_can_be_shown(connection, rows, board_spec):
 def test_a_metric_that_is_there_twice_is_refused(trial):
     with pytest.raises(ValueError, match="accuracy of all is there more than once"):
         trial({"all": 0.5}, extra=(Metric("all", "accuracy", 0.6, 10),))
-
-
-def test_a_run_of_a_part_of_a_suite_makes_nothing_vanish(connection, rows, trial):
-    one, other = trial({"all": 0.5}, method="one"), trial({"all": 0.5}, method="other")
-    whole = [one.trial_id, other.trial_id]
-    runs = [("r1", whole, False), ("r2", whole, False), ("r3", [one.trial_id], True)]
-    fill(
-        connection,
-        results=[one, other],
-        runs=[
-            run_row(
-                {
-                    "run_id": run_id,
-                    "suite": "s",
-                    "started_at": f"2026-01-0{day}T00:00:00",
-                    "finished_at": f"2026-01-0{day}T01:00:00",
-                    "trial_ids": trial_ids,
-                    "partial": partial,
-                }
-            )
-            for day, (run_id, trial_ids, partial) in enumerate(runs, start=1)
-        ],
-    )
-    assert {row["change"] for row in rows("nightly_changes")} == {"same"}

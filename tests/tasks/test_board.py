@@ -361,6 +361,56 @@ def test_changes_are_told_from_the_second_whole_run_on(store):
     assert changes_markdown(store, "other").startswith("Nothing to compare yet")
 
 
+def whole_run(store, trial_ids):
+    """A run of the suite `mini` that has ended, on the board."""
+    begun = runs.begin(store, suite="mini", trial_ids=trial_ids, flow_run_id=None)
+    runs.finish(store, begun)
+    rebuild(store)
+    return store.runs / f"{begun.run_id}.numbers.parquet"
+
+
+def test_numbers_that_are_lower_under_the_same_ids_are_told(store):
+    cells = [{"dataset": f"d{i}"} for i in range(6)]
+    folders = [commit(store, 7, seed=seed, **cell) for cell in cells for seed in (1, 2, 3)]
+    ids = [folder.name for folder in folders]
+    kept = whole_run(store, ids)
+    for folder in folders:
+        shutil.rmtree(folder)
+    for cell in cells:
+        for seed in (1, 2, 3):
+            commit(store, 6, seed=seed, **cell)
+    before = kept.read_bytes()
+    rebuild(store)
+    assert kept.read_bytes() == before  # what a run saw is kept once and for all
+    whole_run(store, ids)
+    lines = changes_markdown(store, "mini").splitlines()[2:]
+    assert len(lines) == 6
+    assert all("| moved | 0.7000 | 0.6000 | -0.1000 | by itself |" in line for line in lines)
+    rebuild(store, full=True)
+    assert changes_markdown(store, "mini").splitlines()[2:] == lines
+    whole_run(store, ids)
+    assert changes_markdown(store, "mini").startswith("Nothing has changed")
+
+
+def test_a_run_that_is_a_part_or_goes_on_keeps_no_numbers(store):
+    ids = [commit(store).name]
+    runs.begin(store, suite="mini", trial_ids=ids, flow_run_id=None)
+    part = runs.begin(store, suite="mini", trial_ids=ids, flow_run_id=None, partial=True)
+    runs.finish(store, part)
+    rebuild(store)
+    assert list(store.runs.glob("*.parquet")) == []
+
+
+def test_numbers_of_a_run_that_are_damaged_are_named_and_made_anew(store):
+    kept = whole_run(store, [commit(store).name])
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-9])
+    (said,) = rebuild(store).skipped.items()
+    assert said[0] == f"runs/{kept.name}"
+    assert kept.read_bytes() == whole
+    assert rebuild(store).skipped == {}
+
+
 def test_a_page_names_mlflow_or_the_commands_that_show_it(store, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
     assert mlflow_place(store) == "at http://mlflow:5000"

@@ -1,0 +1,280 @@
+"""What moved between the last two whole runs of each suite, and why; fills the table `changes`.
+
+The board keeps one version of each trial, so a number that moved under the same id would be
+compared with itself. Therefore a run keeps the numbers that it saw, `<run_id>.numbers.parquet`;
+those of the runs that are compared are in the table `run_metrics`.
+
+Cells are matched by what a reader compares: method, backbone, dataset, protocol and shots, by
+name. A cell that is in both runs is compared with itself. One that has changed its identity is
+compared with the one of the other run that differs in least, and `cause` says in what.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from operators.board.connection import Connection, insert, named
+from operators.spec import TrialSpec
+
+NUMBERS = pa.schema(
+    [
+        ("trial_id", pa.string()),
+        ("split", pa.string()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("n", pa.int64()),
+    ]
+)
+_ROUNDING = 1e-9  # a number that moved by less did not
+_COMPARED = ("method", "backbone", "dataset", "protocol", "shots")
+
+_NOTHING = (None, 0, "")  # mean, seeds and their names of a cell that is not there
+_IDENTITY = frozenset(TrialSpec.__dataclass_fields__)
+
+Cell = Mapping[str, Any]
+
+
+def last_runs(runs: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The last two runs of each suite that have ended and were whole, the earlier one first.
+
+    Args:
+        runs: Rows of `run_row`.
+    """
+    suites: dict[str, list[tuple[Any, str]]] = defaultdict(list)
+    for run in runs:
+        if run["finished_at"] is not None and not run["partial"] and run["suite"] is not None:
+            suites[run["suite"]].append((run["started_at"], run["run_id"]))
+    return {suite: [run for _, run in sorted(there)[-2:]] for suite, there in suites.items()}
+
+
+def replace_changes(
+    connection: Connection, runs: Sequence[Mapping[str, Any]], numbers: Mapping[str, Path]
+) -> None:
+    """Fills `run_metrics` and `changes`; trials, metrics and `run_trials` are filled already.
+
+    Args:
+        connection: An open DuckDB connection.
+        runs: Rows of `run_row`.
+        numbers: What a run saw, by run; one that has kept nothing saw what is on the board now.
+    """
+    pairs = last_runs(runs)
+    compared = [run for pair in pairs.values() for run in pair]
+    connection.execute("DELETE FROM run_metrics")
+    for run in compared:
+        if run in numbers:
+            connection.execute(
+                "INSERT INTO run_metrics BY NAME SELECT ? AS run_id, * FROM read_parquet(?)",
+                [run, str(numbers[run])],
+            )
+        else:
+            connection.execute(
+                "INSERT INTO run_metrics BY NAME SELECT run_id, metrics.* "
+                "FROM run_trials JOIN metrics USING (trial_id) WHERE run_id = ? ORDER BY ALL",
+                [run],
+            )
+    connection.execute("DELETE FROM changes")
+    starts = {run["run_id"]: run["started_at"] for run in runs}
+    rows = [
+        {
+            "suite": suite,
+            **row,
+            "previous_run_at": starts[pair[0]],
+            "current_run_at": starts[pair[1]],
+        }
+        for suite, pair in sorted(pairs.items())
+        if len(pair) == 2
+        for row in _changes(connection, *pair)
+    ]
+    if rows:
+        insert(connection, "changes", pa.Table.from_pylist(rows))
+
+
+def numbers_of(connection: Connection, run_id: str) -> pa.Table:
+    """The numbers of a run that is compared, as its file keeps them; schema `NUMBERS`."""
+    with named(connection, pa.table({"run_id": [run_id]})):
+        rows = connection.sql(
+            f"SELECT {', '.join(NUMBERS.names)} FROM run_metrics JOIN incoming USING (run_id) "
+            "ORDER BY ALL"
+        ).to_arrow_table()
+    return rows.cast(NUMBERS)
+
+
+def _changes(connection: Connection, previous: str, current: str) -> Iterator[dict[str, Any]]:
+    """One row for each matched cell, split and metric."""
+    before, after = _cells(connection, previous), _cells(connection, current)
+    before_scores, after_scores = _scores(connection, previous), _scores(connection, current)
+    moved = _moved(connection, previous, current)
+    failed = _failed(connection, current)
+    for old, new in _matched(before, after):
+        old_id, new_id = (cell["cell_id"] if cell else "" for cell in (old, new))
+        names = new or old or {}
+        causes = _differences(old, new) if old and new else []
+        keys = {*before_scores.get(old_id, ()), *after_scores.get(new_id, ())}
+        for split, metric in sorted(keys):
+            mean, n, seeds = before_scores.get(old_id, {}).get((split, metric), _NOTHING)
+            mean_now, n_now, seeds_now = after_scores.get(new_id, {}).get((split, metric), _NOTHING)
+            trials = moved.get((new_id, split, metric), 0) if old_id == new_id else 0
+            told = list(causes)
+            if seeds and seeds_now and seeds != seeds_now:
+                told.append(f"seeds {seeds} to {seeds_now}")
+            if trials:
+                told.append("by itself")
+            if failed.get(new_id or old_id):
+                told.append(f"trials that failed: {failed[new_id or old_id]}")
+            yield {
+                **{name: names[name] for name in (*_COMPARED, "variant")},
+                "split": split,
+                "metric": metric,
+                "change": _change(n, n_now, mean, mean_now, trials),
+                "previous_mean": mean,
+                "current_mean": mean_now,
+                "previous_n": n or None,
+                "current_n": n_now or None,
+                "cause": ", ".join(told) or None,
+                "previous_cell_id": old_id or None,
+                "current_cell_id": new_id or None,
+                "previous_variant": old["variant"] if old else None,
+                "moved_trials": trials,
+            }
+
+
+def _change(n: int, n_now: int, mean: float | None, mean_now: float | None, trials: int) -> str:
+    if not n:
+        return "new"
+    if not n_now:
+        return "vanished"
+    if trials or (mean is None) != (mean_now is None):
+        return "moved"
+    far = mean is not None and mean_now is not None and abs(mean_now - mean) > _ROUNDING
+    return "moved" if far else "same"
+
+
+def _cells(connection: Connection, run_id: str) -> list[dict[str, Any]]:
+    """The cells of a run, each with all that is part of its identity but the seed."""
+    cursor = connection.execute(
+        "SELECT any_value(COLUMNS(trials.* EXCLUDE (cell_id, teacher_trial_id))), trials.cell_id, "
+        "arg_min(trials.teacher_trial_id, trials.seed) AS teacher_trial_id, "
+        "any_value(CASE WHEN teachers.trial_id IS NOT NULL THEN teachers END) AS teacher "
+        "FROM (SELECT DISTINCT trial_id FROM run_metrics WHERE run_id = ?) "
+        "JOIN trials USING (trial_id) "
+        "LEFT JOIN trials AS teachers ON teachers.trial_id = trials.teacher_trial_id "
+        "GROUP BY trials.cell_id ORDER BY trials.cell_id",
+        [run_id],
+    )
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _scores(
+    connection: Connection, run_id: str
+) -> dict[str, dict[tuple[str, str], tuple[float | None, int, str]]]:
+    """Mean, seeds and their names by cell, then by split and metric."""
+    found: dict[str, dict] = defaultdict(dict)
+    for cell_id, split, metric, mean, n, seeds in connection.execute(
+        "SELECT cell_id, split, metric, "
+        "CASE WHEN count(value) = count(*) THEN avg(value) END, count(*), "
+        "string_agg(seed::VARCHAR, ' ' ORDER BY seed) "
+        "FROM run_metrics JOIN trials USING (trial_id) WHERE run_id = ? "
+        "GROUP BY cell_id, split, metric",
+        [run_id],
+    ).fetchall():
+        found[cell_id][split, metric] = (mean, n, seeds)
+    return found
+
+
+def _moved(connection: Connection, previous: str, current: str) -> dict[tuple, int]:
+    """Trials of one id that have another number in the later run, by cell, split and metric."""
+    rows = connection.execute(
+        "SELECT cell_id, split, metric, count(*) FROM run_metrics AS a "
+        "JOIN run_metrics AS b USING (trial_id, split, metric) JOIN trials USING (trial_id) "
+        "WHERE a.run_id = ? AND b.run_id = ? AND a.value IS DISTINCT FROM b.value "
+        "AND NOT coalesce(abs(a.value - b.value) <= ?, false) "
+        "GROUP BY cell_id, split, metric",
+        [previous, current, _ROUNDING],
+    ).fetchall()
+    return {(cell_id, split, metric): count for cell_id, split, metric, count in rows}
+
+
+def _failed(connection: Connection, run_id: str) -> dict[str, int]:
+    """How many trials of a run failed, by cell."""
+    return dict(
+        connection.execute(
+            "SELECT cell_id, count(*) FROM run_trials JOIN trials USING (trial_id) "
+            "WHERE run_id = ? AND status = 'failed' GROUP BY cell_id",
+            [run_id],
+        ).fetchall()
+    )
+
+
+def _matched(
+    before: list[dict[str, Any]], after: list[dict[str, Any]]
+) -> Iterator[tuple[Cell | None, Cell | None]]:
+    """Pairs of cells; None for one that the other run has nothing beside."""
+    there: dict[tuple, tuple[list[Cell], list[Cell]]] = defaultdict(lambda: ([], []))
+    for side, cells in enumerate((before, after)):
+        for cell in cells:
+            there[tuple(cell[name] for name in _COMPARED)][side].append(cell)
+    for old, new in there.values():
+        candidates = sorted(
+            ((_distance(a, b), i, j) for i, a in enumerate(old) for j, b in enumerate(new))
+        )
+        left, right = dict(enumerate(old)), dict(enumerate(new))
+        for _, i, j in candidates:
+            if i in left and j in right:
+                yield left.pop(i), right.pop(j)
+        yield from ((cell, None) for cell in left.values())
+        yield from ((None, cell) for cell in right.values())
+
+
+def _distance(old: Cell, new: Cell) -> int:
+    """In how many values two cells differ; 0 for one and the same."""
+    if old["cell_id"] == new["cell_id"]:
+        return 0
+    settings, settings_now = (json.loads(cell["hyperparameters"]) for cell in (old, new))
+    fields = _moves(old, new, _IDENTITY - {"seed", "hyperparameters", "teacher"})
+    return 1 + len(fields) + len(_moves(settings, settings_now, {*settings, *settings_now}))
+
+
+def _differences(old: Cell, new: Cell) -> list[str]:
+    """What makes another cell of one, in words: what, from what, to what."""
+    if old["cell_id"] == new["cell_id"]:
+        return []
+    told = []
+    for name in TrialSpec.__dataclass_fields__:
+        if name == "hyperparameters":
+            settings, settings_now = (json.loads(cell[name]) for cell in (old, new))
+            moved = _moves(settings, settings_now, sorted({*settings, *settings_now}))
+            told += [f"hyperparameters {' and '.join(moved)}"] if moved else []
+        elif name == "teacher":
+            told += _teachers(old, new)
+        elif name != "seed":
+            told += _moves(old, new, [name])
+    return told
+
+
+def _teachers(old: Cell, new: Cell) -> list[str]:
+    """How two teachers differ; by their trials' ids where they have left the board."""
+    before, after = old.get("teacher"), new.get("teacher")
+    if before and after:
+        moved = _differences(before, after)
+        return [f"teacher ({'; '.join(moved)})"] if moved else []
+    return [f"teacher {move.partition(' ')[2]}" for move in _moves(old, new, ["teacher_trial_id"])]
+
+
+def _moves(old: Mapping[str, Any], new: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """`name from to`, in words, of the values that differ."""
+    return [
+        f"{name.replace('_', ' ') if name in _IDENTITY else name} "
+        f"{_told(old.get(name))} to {_told(new.get(name))}"
+        for name in names
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _told(value: Any) -> str:
+    """A value in words."""
+    return "none" if value is None else str(value)
