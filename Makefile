@@ -3,13 +3,18 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: run test lint install clean
+.PHONY: run test test-portable lint install clean
 
 run: $(INSTALLED)
 	$(BIN)/shotboard run
 
 test: lint
 	$(BIN)/python -m pytest
+
+# Tests that hold results to equal bits, as a processor with AVX2 and nothing newer rounds them.
+test-portable: $(INSTALLED)
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
+		$(BIN)/python -m pytest -n 0 -m bits tests/operators
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

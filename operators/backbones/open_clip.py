@@ -207,8 +207,11 @@ def refuse_other_tokenizer(folder: Path) -> None:
 def other_tokenizer(folder: Path) -> str | None:
     """The class of a folder's tokenizer, where it says one and that is not CLIP's."""
     settings = folder / TOKENIZER_CONFIG
-    kind = json.loads(settings.read_text()).get("tokenizer_class") if settings.is_file() else None
-    return kind if kind and kind.removesuffix("Fast") != "CLIPTokenizer" else None
+    try:
+        kind = str(json.loads(settings.read_text()).get("tokenizer_class") or "")
+    except (OSError, ValueError, AttributeError):  # what is wrong with it is said when it is loaded
+        return None
+    return kind if kind.removesuffix("Fast") not in ("", "CLIPTokenizer") else None
 
 
 def load_tokenizer(folder: Path, config: Mapping[str, Any]) -> Any:

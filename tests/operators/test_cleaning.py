@@ -71,6 +71,9 @@ def test_a_clip_with_another_tokenizer_is_read_as_that_says(clip_folder, tmp_pat
         text = json.dumps({**settings, "tokenizer_class": kind})
         (tmp_path / "tokenizer_config.json").write_text(text)
         assert reference(str(tmp_path)).describe().cleans is cleans
+    for broken in ("", "{", "[]", '{"tokenizer_class": null}'):
+        (tmp_path / "tokenizer_config.json").write_text(broken)
+        assert reference(str(tmp_path)).describe().cleans
 
 
 def test_a_text_that_is_too_long_is_named_as_it_was_given(clip):

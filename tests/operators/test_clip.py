@@ -13,6 +13,8 @@ from operators.backbones.clip_files import CLIP_MEAN, CLIP_STD, read_preprocessi
 from operators.backbones.prompts import DeepPrompts
 from operators.images import Preprocessing
 
+pytestmark = pytest.mark.bits
+
 TEXTS = ["cat", "a photo of a very small orange boat.", "oak tree, 12!", "a"]
 
 

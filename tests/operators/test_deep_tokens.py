@@ -15,6 +15,8 @@ from operators.methods.deep_tokens import (
 )
 from operators.methods.prompt_tokens import refuse_few_words, started_prompts, worded_context
 
+pytestmark = pytest.mark.bits
+
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)

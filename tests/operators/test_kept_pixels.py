@@ -12,6 +12,8 @@ from operators.protocols import Table
 from operators.trial import run_trial
 from operators.views import View
 
+pytestmark = pytest.mark.bits
+
 PIXELS = torch.randn(6, 3, 2, 2, generator=torch.Generator().manual_seed(0))
 BYTES = 3 * 2 * 2 * 4
 

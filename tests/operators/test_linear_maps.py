@@ -5,6 +5,8 @@ import torch
 
 from operators.methods.linear_maps import LayerMaps, drawn_linear
 
+pytestmark = pytest.mark.bits
+
 CPU = torch.device("cpu")
 
 

@@ -20,6 +20,8 @@ from operators.episode import Batch
 from operators.images import Preprocessing
 from operators.methods import METHODS
 
+pytestmark = pytest.mark.bits
+
 TEXTS = ["cat", "a photo of a very small orange boat.", "oak tree, 12!", "a"]
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 

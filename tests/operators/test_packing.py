@@ -6,6 +6,8 @@ import torch
 from operators.backbones import packing
 from operators.backbones.packing import PADDING, SHARED, common_prefix, fill_rows, pack
 
+pytestmark = pytest.mark.bits
+
 START, END, CAT, DOG, BIG, DOT, X = range(7)
 TEXTS = [
     [START, X, X, CAT, DOT, END, END],

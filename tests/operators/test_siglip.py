@@ -18,6 +18,8 @@ from operators.backbones.siglip import HALF, Siglip
 from operators.images import Preprocessing
 from operators.methods.prompt_tokens import prompt_tokens, worded_context
 
+pytestmark = pytest.mark.bits
+
 TEXTS = ["cat", "a photo of a very small orange boat.", "Oak TREE, 12!", "a"]
 NAMES = ("cat", "a very small orange boat", "dog")
 

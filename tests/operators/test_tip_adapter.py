@@ -9,6 +9,8 @@ from operators.methods import METHODS
 from operators.methods.cache_head import cache_logits, grid, search
 from operators.methods.imagenet_templates import SELECTED_7
 
+pytestmark = pytest.mark.bits
+
 TipAdapter, TipAdapterF = METHODS["tip-adapter"], METHODS["tip-adapter-f"]
 
 

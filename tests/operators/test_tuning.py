@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 from operators.tuning import Tuning, TuningError, learning_rate, tune
 
+pytestmark = pytest.mark.bits
+
 
 class Linear(nn.Module):
     """Classifies features by a learned matrix; enough of a method for the loop."""

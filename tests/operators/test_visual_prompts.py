@@ -7,6 +7,8 @@ from torch.nn import functional as F
 from operators.backbones import CAPABILITIES, DeepPrompts
 from operators.backbones.transformer import QUICK_GELU, Layer, Tower, TowerShape, fold_quick_gelu
 
+pytestmark = pytest.mark.bits
+
 PLACES = {"last": -2, "second": 1}  # and where deep prompts of two tokens then start
 
 

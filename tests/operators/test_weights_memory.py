@@ -5,6 +5,7 @@ hide: `make test-portable` has these tests with several sets of instructions.
 """
 
 import json
+import os
 import shutil
 import struct
 
@@ -159,6 +160,12 @@ def test_what_was_learned_gives_the_same_bits_from_any_file(
         logits.append(one.logits(shots.train))
     assert torch.equal(logits[0], logits[1])
     assert torch.equal(logits[0], logits[2])
+
+
+def test_instructions_are_off_where_they_are_switched_off():
+    """Else `make test-portable` would show nothing."""
+    wanted = os.environ.get("ATEN_CPU_CAPABILITY", torch.backends.cpu.get_cpu_capability())
+    assert torch.backends.cpu.get_cpu_capability() == wanted.upper()
 
 
 def test_a_longer_header_moves_the_tensors_of_a_file(tmp_path):
