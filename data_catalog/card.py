@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
+from data_catalog.secrets import redact
 from data_catalog.sources import SOURCES, Source
 from data_catalog.wording import did_you_mean
 
@@ -102,11 +103,13 @@ class DatasetCard:
         return values | {"source": _source_values(self.source)}
 
     def place(self) -> str:
-        """Where the images come from, as the card has it: nothing is opened or listed."""
+        """Where the images come from, as the card has it but without secrets; opens nothing."""
         if type(self.source) not in SOURCES.values():
             return self.source.describe()  # code that knows its data
         saved = _source_values(self.source)
-        return f"{saved['kind']}: {saved.get('path') or saved.get('url') or saved.get('repo')}"
+        return redact(
+            f"{saved['kind']}: {saved.get('path') or saved.get('url') or saved.get('repo')}"
+        )
 
     def digest(self) -> str:
         """Sixteen hex digits that move when any field does.

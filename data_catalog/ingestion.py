@@ -31,6 +31,7 @@ from data_catalog.drafts import held
 from data_catalog.labels import Labelling, has_label, resolve_labels
 from data_catalog.outline import class_notes, left_out_notes, notes_of, wanted
 from data_catalog.reasons import counted, kind_of, remedies
+from data_catalog.secrets import redact, redacted
 from data_catalog.sources import SourceError
 from data_catalog.splits import SPLITS, Assignment, assign_splits, hidden_splits
 from data_catalog.wording import plural, some
@@ -53,6 +54,9 @@ _log = logging.getLogger(__name__)
 
 class IngestionError(ValueError):
     """The source was read, but gives no sound dataset; the message gives the way out."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redact(message))
 
 
 def ingest(
@@ -181,7 +185,7 @@ def _fill(
         _check_promises(card, report)
         extras = write_data(spool, draft, labelling, assignment.splits)
     write_quarantine(draft, quarantine)
-    write_json(draft / CARD, {**card.to_json(), **report, "extras": extras})
+    write_json(draft / CARD, redacted({**card.to_json(), **report, "extras": extras}))
     return report["fingerprint"]
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from data_catalog.decoding import decode
+from data_catalog.secrets import redact
 from data_catalog.sources import SourceError
 from data_catalog.sources import columns as cols
 from data_catalog.sources.base import absolute, digest_of, is_remote
@@ -92,7 +93,7 @@ class ParquetPairs:
         return _rebuild, (self.path, self.image, self.text, self.seed)
 
     def __repr__(self) -> str:
-        return f"ParquetPairs({self.path!r}, seed={self.seed})"
+        return f"ParquetPairs({redact(self.path)!r}, seed={self.seed})"
 
     @property
     def rows(self) -> int:
@@ -141,7 +142,8 @@ class ParquetPairs:
     def describe(self) -> str:
         """See `PairSource.describe`; of a local path only the last part is named."""
         index = self._indexed()
-        name = self.path if is_remote(self.path) else self.path.rstrip("/").rpartition("/")[2]
+        local = not is_remote(self.path)
+        name = self.path.rstrip("/").rpartition("/")[2] if local else redact(self.path)
         files = plural(len(index.paths), "Parquet file")
         return (
             f"{plural(index.rows, 'pair')} in {files} at {name} "

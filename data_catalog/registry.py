@@ -4,6 +4,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from data_catalog.card import DatasetCard, check_prompts
+from data_catalog.secrets import holds_secret
 from data_catalog.writing import write_text
 
 
@@ -55,6 +56,8 @@ def write_card(
 ) -> Path:
     """Writes a card, so that it is found from now on; the same card again changes nothing.
 
+    Where its URL holds a secret, only the owner of the file may read it.
+
     Raises:
         ValueError: The name is taken, two class names make one prompt, or the card cannot be
             written to a file.
@@ -70,5 +73,5 @@ def write_card(
             f"{card.name!r} is registered already, with another card: {file}. Choose another name, "
             "or replace it."
         )
-    write_text(file, text)
+    write_text(file, text, private=holds_secret(text))
     return file

@@ -202,11 +202,16 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes `text` so that a reader sees the old file or the new one, never a part."""
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
+    """Writes `text` so that a reader sees the old file or the new one, never a part.
+
+    A private file is one that only its owner may read, from its first byte on.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
+        if private:
+            draft.touch(0o600)
         with draft.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()

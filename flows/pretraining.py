@@ -17,6 +17,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from data_catalog import Dataset
+from data_catalog.secrets import redact
 from flows.recipes import load_recipe
 from tasks import resolve
 from tasks.artifacts import link_mlflow
@@ -143,12 +144,15 @@ def check(
 def command_of(
     recipe: str, asked: Pretraining, *, steps: int | None, data: str | None
 ) -> list[str]:
-    """What a person runs to get the same model; of local paths only the last part is named."""
+    """What a person runs to get the same model; of local paths only the last part is named.
+
+    Secrets in a URL are left out, for the card shows the command.
+    """
     command = ["shotboard", "pretrain", recipe if "/" not in recipe else Path(recipe).name]
     command += ["--seed", str(asked.recipe.seed)]
     command += ["--steps", str(steps)] if steps is not None else []
     if data is not None:
-        command += ["--data", data if "://" in data else Path(data).name]
+        command += ["--data", redact(data) if "://" in data else Path(data).name]
     return command
 
 

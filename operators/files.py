@@ -24,16 +24,19 @@ SETTLED_SECONDS = 600  # without a change, before a draft can be anybody's but a
 UNLOCKED_SECONDS = 24 * 3600  # likewise, where the file system has no locks
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes, *, private: bool = False) -> None:
     """Writes `content` so that a reader sees the old file or the new one, never a part.
 
     Args:
         path: Target; missing folders above it are made.
         content: Bytes of the file.
+        private: Only the owner may read it, from its first byte on.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
+        if private:
+            draft.touch(0o600)
         with draft.open("wb") as file:
             _lock(file.fileno(), shared=True)
             file.write(content)

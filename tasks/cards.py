@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any
 
 from data_catalog import Dataset, DatasetCard
+from data_catalog.secrets import redacted
 from operators.backbones import BACKBONES, BackboneCard, BackboneUnavailable, reference
 from operators.bounds import described
 from operators.methods import METHODS, Method
@@ -29,7 +30,7 @@ def dataset_row(store: Store, card: DatasetCard) -> dict[str, Any]:
     """What is known of a dataset here; its source is not touched, for it may be gone or far."""
     here = ingested(store, card.name)
     classes = here.classes if here else card.classes
-    return {
+    row = {
         "name": card.name,
         "title": card.title,
         "classes": len(classes) if classes else None,
@@ -45,6 +46,7 @@ def dataset_row(store: Store, card: DatasetCard) -> dict[str, Any]:
             "descriptions": said_of(store, card.name),
         },
     }
+    return redacted(row)
 
 
 def said_of(store: Store, name: str) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tasks.environment import ROOT
+from tasks.plain_text import without_secrets
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def note_failure(
     error: BaseException | str,
     quarantine: str = "",
 ) -> str:
-    """Keeps the error of a trial in the store; returns it in one line.
+    """Keeps the error of a trial in the store, without secrets; returns it in one line.
 
     Args:
         store: Keeps it.
@@ -39,12 +40,12 @@ def note_failure(
         quarantine: `died` or `late` where the trial cost its worker; such a one is tried again by
             the next run alone, and once.
     """
-    message = error if isinstance(error, str) else described(error)
+    message = without_secrets(error if isinstance(error, str) else described(error))
     trace = "" if isinstance(error, str) else "".join(traceback.format_exception(error))
     values = {
         "spec": spec.to_json(),
         "error": message,
-        "traceback": trace[-20 * LONGEST :],
+        "traceback": without_secrets(trace)[-20 * LONGEST :],
         "failed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "suite": run.get("suite"),
         "flow_run_id": run.get("flow_run_id"),

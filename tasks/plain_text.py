@@ -13,12 +13,31 @@ import re
 _OBEYED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+_MAY_TELL = re.compile(  # a URL, a query, or the beginning of a token
+    r"://|[?&][\w.~-]+=|hf_|gh[pousr]_|github_pat_|glpat-|xox|sk-|AKIA|ASIA|[Bb]earer "
+)
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|~&!$]")
 
 
+def without_secrets(text: str) -> str:
+    """The text with `***` for passwords and tokens, as `data_catalog.secrets.redact` has it.
+
+    That package is imported where a text may hold one: most commands print none.
+    """
+    if not _MAY_TELL.search(text):
+        return text
+    from data_catalog.secrets import redact
+
+    return redact(text)
+
+
 def plain(text: object) -> str:
-    r"""The text as a terminal can show it: what it would obey is written out, such as `\x1b`."""
-    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+    r"""The text as a terminal can show it: what it would obey is written out, such as `\x1b`.
+
+    Passwords and tokens in URLs are `***`.
+    """
+    shown = without_secrets(str(text))
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), shown)
 
 
 def in_markdown(text: object) -> str:

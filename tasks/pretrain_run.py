@@ -25,6 +25,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from data_catalog.pairs import PairSource
+from data_catalog.secrets import redacted
 from operators.files import write_atomic
 from operators.pretraining import Recipe
 from operators.spec import digest
@@ -155,7 +156,7 @@ class Run:
         noted = {
             **_identity(self.asked, self.source),
             "describe": self.source.describe(),
-            "asked": self.asked.model_dump(),
+            "asked": redacted(self.asked.model_dump()),
         }
         write_atomic(self.folder / "recipe.json", json.dumps(noted, indent=1).encode())
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
 
+from tasks.plain_text import without_secrets
+
 
 class Reporter(Protocol):
     """Shows stages of work. Called from several threads."""
@@ -55,7 +57,7 @@ class LogReporter:
             self._last[stage] = time.monotonic()
             note = f", {self._notes[stage]}" if stage in self._notes else ""
             of = "?" if total is None else total
-            self.logger.info("%s: %d of %s%s", stage, done, of, note)
+            self.logger.info("%s: %d of %s%s", stage, done, of, without_secrets(note))
 
     def note(self, stage: str, text: str) -> None:
         """See `Reporter`; shown with the next line."""
@@ -63,11 +65,11 @@ class LogReporter:
 
     def end(self, stage: str, summary: str) -> None:
         """See `Reporter`."""
-        self.logger.info("%s: %s", stage, summary)
+        self.logger.info("%s: %s", stage, without_secrets(summary))
 
     def say(self, text: str) -> None:
         """See `Reporter`."""
-        self.logger.info(text)
+        self.logger.info(without_secrets(text))
 
 
 _current: ContextVar[Reporter | None] = ContextVar("reporter", default=None)

@@ -10,6 +10,7 @@ from typing import Any
 from operators.board import read_object, receipt_row
 from operators.files import write_atomic
 from operators.spec import digest
+from tasks.plain_text import without_secrets
 from tasks.sqlite_files import database_of
 from tasks.store import Store
 
@@ -79,7 +80,8 @@ def write(
         "experiment": suite,
         "experiments": experiments | {suite: entry},
     }
-    write_atomic(path, json.dumps(content, indent=1).encode())
+    secret = without_secrets(uri) != uri
+    write_atomic(path, json.dumps(content, indent=1).encode(), private=secret)
     return Receipt(run_id, frozenset(trial_ids), path.stat().st_mtime_ns)
 
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from data_catalog import CATALOG, Dataset, DatasetCard, current, registered_cards
 from data_catalog.descriptions import Descriptions, described
+from data_catalog.secrets import redact
 from data_catalog.wording import did_you_mean
 from operators.backbones import BACKBONES, BackboneReference, is_location, reference
 from operators.methods import METHODS, Method
@@ -20,8 +21,11 @@ T = TypeVar("T")
 class RequestError(ValueError):
     """A request that cannot be carried out; its text names the value, the rule and the way out.
 
-    Nothing has been started when it is raised.
+    Nothing has been started when it is raised. Secrets in URLs are taken out of it.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redact(message))
 
 
 def resolve(kind: str, name: str, table: Mapping[str, T], way_out: str = "") -> T:

@@ -22,7 +22,6 @@ Layout under `SHOTBOARD_HOME` (default `.shotboard/`):
 
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,12 +31,11 @@ from typing import Any
 from urllib.parse import unquote
 
 from operators.files import write_atomic
+from tasks.plain_text import without_secrets
 from tasks.sqlite_files import database_of, database_url
 
 _NOT_IN_DUCKDB = set("?\\") - {os.sep}  # it takes them for a query and for a slash
 _MLFLOW_SERVERS = ("http:", "https:", "databricks")
-# As SQLAlchemy reads a URL: after the user's name, or in the query.
-_PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*(?=@)|([?&]passw(?:or)?d=)[^&]*")
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,7 @@ class Store:
     @property
     def mlflow_uri_to_show(self) -> str:
         """The tracking URI with `***` for a password, for screens, logs and artifacts."""
-        return _PASSWORD.sub(r"\1\2***", self.mlflow_uri)
+        return without_secrets(self.mlflow_uri)
 
     @property
     def mlflow_is_server(self) -> bool:

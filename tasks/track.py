@@ -27,6 +27,7 @@ from operators.files import write_atomic
 from operators.spec import digest
 from tasks.heldout import RESULTS
 from tasks.mlflow_client import commit_tags, connect, ensure_model, open_experiment, safe
+from tasks.plain_text import without_secrets
 from tasks.progress import reporter
 from tasks.sqlite_files import database_of
 from tasks.store import Store
@@ -187,7 +188,8 @@ def publish_model(
     client.set_terminated(run_id)
     published = Published(uri, run_id, model, str(version))
     noted = {**published._asdict(), "figures": figures}
-    write_atomic(receipt, json.dumps(noted, indent=1).encode())
+    secret = without_secrets(uri) != uri
+    write_atomic(receipt, json.dumps(noted, indent=1).encode(), private=secret)
     return published
 
 

@@ -19,6 +19,7 @@ from data_catalog.sources.base import (
     open_place,
     reaching,
     stamp,
+    without_query,
 )
 from data_catalog.sources.unpacking import unpack, unpacked_before
 from data_catalog.splits import known_split
@@ -99,13 +100,13 @@ class Archive:
         """
         root = Path(self.cache).expanduser() if self.cache else Path.home() / ".cache/shotboard"
         target = root / self._key()
-        if unpacked_before(target, self.url):
+        if unpacked_before(target, without_query(self.url)):
             return target
         draft = root / f".{target.name}.{uuid.uuid4().hex}"
         (draft / "content").mkdir(parents=True)
         try:
             with held(draft):
-                unpack(self._fetch(draft), draft / "content", self.url)
+                unpack(self._fetch(draft), draft / "content", without_query(self.url))
                 if target.is_dir():
                     target.rename(draft / "before")
                 try:
@@ -127,7 +128,7 @@ class Archive:
     def _fetch(self, draft: Path) -> Path:
         """The archive as a local file with the right digest."""
         fs, path = open_place(self.url)
-        target = Path(path) if not is_remote(self.url) else draft / Path(path).name
+        target = Path(path) if not is_remote(self.url) else draft / "archive"
         digest = hashlib.sha256()
         with reaching(self.url), fs.open(path, "rb") as source:
             if target.parent == draft:
@@ -160,7 +161,7 @@ class Archive:
 
 def is_archive(place: str) -> bool:
     """Whether the suffix of `place` is that of an archive."""
-    return place.lower().endswith(SUFFIXES)
+    return without_query(place).lower().endswith(SUFFIXES)
 
 
 def _beneath(folder: Path) -> Path:

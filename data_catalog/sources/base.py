@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from data_catalog.reasons import FOLDER, FORBIDDEN, MISSING
+from data_catalog.secrets import holds_secret, redact
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 _SCHEME = re.compile(r"(file|local)://(localhost(?=/))?")
@@ -23,7 +24,13 @@ _STAMPS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created")
 
 
 class SourceError(ValueError):
-    """The source is not there or not what it should be; the message gives the way out."""
+    """The source is not there or not what it should be; the message gives the way out.
+
+    Places are part of the message, without the passwords and tokens in them.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redact(message))
 
 
 class SourceUnavailable(SourceError):
@@ -102,6 +109,11 @@ def is_remote(place: str) -> bool:
     return "://" in place and not place.startswith(("file://", "local://"))
 
 
+def without_query(place: str) -> str:
+    """A place as its suffix is seen: signed URLs have a query after it."""
+    return place.partition("?")[0] if place.startswith(("http://", "https://")) else place
+
+
 def absolute(place: str | os.PathLike[str]) -> str:
     """The place as every working directory finds it: local paths made absolute."""
     text = os.fspath(place)
@@ -128,23 +140,27 @@ def reaching(place: str) -> Iterator[None]:
     except (FileNotFoundError, NotADirectoryError) as error:
         cause = error.__cause__
         if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
-            raise _unreached(place, cause) from error  # how fsspec reports a dead web server
+            raise _unreached(place, cause) from _cause(
+                error
+            )  # how fsspec reports a dead web server
         raise SourceError(
             f"no file or folder at {place}. Check the spelling; relative paths start at "
             f"the working directory."
-        ) from error
+        ) from _cause(error)
     except ImportError as error:
         scheme = place.partition("://")[0]
         raise SourceUnavailable(
             f"{place} could not be opened: reading {scheme}:// needs a package that is not "
             f"installed ({error}). Install it, or copy the data and give the local path."
-        ) from error
+        ) from _cause(error)
     except PermissionError as error:
-        raise SourceUnavailable(f"{place} may not be read by this user: {error}.") from error
+        raise SourceUnavailable(f"{place} may not be read by this user: {error}.") from _cause(
+            error
+        )
     except Exception as error:  # each file system raises its own kinds, not all OSError
         if not is_remote(place):
             raise
-        raise _unreached(place, error) from error
+        raise _unreached(place, error) from _cause(error)
 
 
 def open_place(place: str) -> tuple[Any, str]:
@@ -233,6 +249,16 @@ def read_images(fs: Any, place: str, paths: Iterable[str]) -> Iterator[tuple[byt
                     raise content
             else:
                 yield bytes(content), ""
+
+
+def _cause(error: Exception) -> Exception | None:
+    """What a traceback may show beside the sentence: nothing that tells a secret."""
+    link: BaseException | None = error
+    while link is not None:
+        if holds_secret(str(link)):
+            return None
+        link = link.__cause__ or link.__context__
+    return error
 
 
 def _unreached(place: str, error: Exception) -> SourceUnavailable:

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from data_catalog.sources import columns as cols
-from data_catalog.sources.base import IMAGE_SUFFIXES, Example, Source, SourceError
+from data_catalog.sources.base import IMAGE_SUFFIXES, Example, Source, SourceError, without_query
 from data_catalog.sources.delimited import DELIMITERS
 from data_catalog.sources.folder import ImageFolder, usual_levels
 from data_catalog.sources.layout import Doubt, guess_layout
@@ -112,7 +112,7 @@ def table_source(
     Raises:
         SourceError: It is no table of labelled images.
     """
-    suffix = PurePosixPath(path).suffix.lower()
+    suffix = PurePosixPath(without_query(path)).suffix.lower()
     if suffix in DELIMITERS:
         source = Manifest(place, columns)
         source.total()  # refuses a table without paths or labels

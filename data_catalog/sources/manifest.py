@@ -19,6 +19,7 @@ from data_catalog.sources.base import (
     reaching,
     read_images,
     stamp,
+    without_query,
 )
 from data_catalog.sources.delimited import DELIMITERS, read_table, refuse_line_breaks
 from data_catalog.sources.listing import list_files
@@ -151,7 +152,7 @@ class Manifest:
     def _rows(self) -> tuple[list[dict[str, Any]], cols.Columns, str]:
         """All rows, without images, the part of each column, and the column of paths."""
         fs, root = open_place(self.path)
-        suffix = Path(root).suffix.lower()
+        suffix = Path(without_query(root)).suffix.lower()
         if suffix not in DELIMITERS:
             with open_parquet(fs, root, self.path) as file:
                 rows, kinds = file.read().to_pylist(), cols.kinds_of(file.schema_arrow)

@@ -148,6 +148,7 @@ def add_dataset(
     """Register a dataset of your own, without code."""
     with one_sentence():
         from data_catalog import DatasetCard, outline, register, source_for
+        from data_catalog.secrets import holds_secret
 
         store = Store.at(home)
         source = source_for(
@@ -174,9 +175,11 @@ def add_dataset(
             f"registered {name}: {understood.what}",
             *_understood(understood),
             f"card: {file}",
-            f"next: shotboard run --datasets {name}",
         ):
             out.print(line)
+        if holds_secret(file.read_text("utf-8")):
+            out.print("It holds a secret, with which the data is fetched: only you may read it.")
+        out.print(f"next: shotboard run --datasets {name}")
 
 
 def _understood(found: "Outline") -> Iterator[str]:

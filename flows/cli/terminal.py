@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from tasks.plain_text import plain
+from tasks.plain_text import plain, without_secrets
 
 
 class Terminal(Console):
@@ -51,7 +51,7 @@ def write_out(text: str) -> None:
         OSError: It could not be written; a pipe that nobody reads ends the process quietly.
     """
     try:
-        sys.stdout.write(plain(text) if sys.stdout.isatty() else text)
+        sys.stdout.write(plain(text) if sys.stdout.isatty() else without_secrets(text))
         sys.stdout.flush()
     except BrokenPipeError:
         out.on_broken_pipe()

@@ -241,6 +241,50 @@ def test_what_cannot_be_read_is_not_registered(shotboard, tmp_path):
 
 
 @pytest.fixture
+def behind_a_token(tmp_path, pictures):
+    """The URL of a dataset with a token in it; its file system minds none."""
+    import fsspec
+
+    photos = [path.read_bytes() for path in sorted(pictures.glob("*/[0-9].jpg"))]
+    labels = [path.parent.name for path in sorted(pictures.glob("*/[0-9].jpg"))]
+    url = "memory://anna:s3cr3t@host/pets.parquet"
+    with fsspec.open(url, "wb") as file:
+        pq.write_table(pa.table({"image": photos, "label": labels}), file)
+    return url
+
+
+def test_a_token_in_a_url_is_shown_nowhere(shotboard, behind_a_token, tmp_path):
+    home = ["--home", tmp_path / "store"]
+    said = ""
+    for command in (
+        ["datasets", "add", "pets", "--path", behind_a_token],
+        ["datasets", "ingest", "pets", "--json"],
+        ["datasets", "show", "pets"],
+        ["datasets", "show", "pets", "--json"],
+        ["datasets", "list", "--json"],
+    ):
+        answer = shotboard(*command, *home)
+        assert answer.code == 0, answer.err
+        said += answer.out + answer.err
+    for path in (behind_a_token + "x", "http://anna:s3cr3t@127.0.0.1:9/a.zip?sig=s3cr3t"):
+        answer = shotboard("datasets", "add", "more", "--path", path, *home)
+        assert answer.code == 2
+        said += answer.out + answer.err
+    answer = shotboard("backbones", "show", "https://anna:s3cr3t@host/clip")
+    assert answer.code == 2
+    said += answer.err
+    assert "s3cr3t" not in said
+    assert "only you may read it" in said
+    assert "anna:***@host" in said
+    holding = [
+        path.name
+        for path in (tmp_path / "store").rglob("*")
+        if path.is_file() and b"s3cr3t" in path.read_bytes()
+    ]
+    assert holding == ["pets.yaml"]
+
+
+@pytest.fixture
 def numbered(tmp_path, pictures):
     """A table of three classes by number."""
     photos = sorted(pictures.glob("dog/[0-9].jpg"))[:6]

@@ -23,6 +23,19 @@ def test_a_stage_that_is_over_says_so(said):
     assert said() == ["encode: done in", "ingest: no image"]
 
 
+def test_a_log_holds_no_secret(caplog):
+    caplog.set_level(logging.INFO, logger="shotboard")
+    reporter = LogReporter(logging.getLogger("shotboard"), every_seconds=0)
+    url = "https://anna:s3cr3t@host/a.zip?sig=s3cr3t"
+    reporter.begin("ingest", 2)
+    reporter.note("ingest", f"reading {url}")
+    reporter.advance("ingest", 1, 2)
+    reporter.say(url)
+    reporter.end("ingest", url)
+    assert "s3cr3t" not in caplog.text
+    assert "https://anna:***@host/a.zip?sig=***" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [(ValueError, "failed after"), (KeyboardInterrupt, "stopped after")],
