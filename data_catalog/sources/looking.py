@@ -232,7 +232,7 @@ def _folders(place: str, images: list[str]) -> tuple[ImageFolder | None, SourceE
         inside = f"{below}/" if below else ""
         root = f"{place}/{below}" if below else place
         usual = usual_levels([n[len(inside) :] for n in images if n.startswith(inside)], root)
-        return ImageFolder(root, "" if usual == levels.split("/") else levels), SourceError()
+        return ImageFolder(root, "" if usual == levels.split("/") else levels), SourceError("")
     except SourceError as error:
         return None, error
 

@@ -217,3 +217,13 @@ def test_the_time_limit_grows_with_the_images_and_is_what_the_user_says(spec):
     assert many == BASE_SECONDS + 5 * (50 * 160 + 1000)
     assert each > many
     assert time_limit(spec(), Rows(), 2.5) == 2.5
+
+
+def test_a_failure_keeps_no_secret(store, spec):
+    try:
+        raise ValueError("https://anna:s3cr3t@host/a.zip?sig=s3cr3t did not answer")
+    except ValueError as error:
+        said = note_failure(store, spec(), {}, error)
+    (file,) = store.failures.glob("*.json")
+    assert "s3cr3t" not in said + file.read_text()
+    assert "https://anna:***@host/a.zip?sig=*** did not answer" in file.read_text()
