@@ -12,6 +12,7 @@ LINE = 300  # most letters of each
 LESS = "Run fewer workers (--workers), or what needs less memory."
 _DETAIL = re.compile(r"Worker exit type: (\w+) Worker exit detail: (.*?)(?: Some common causes|$)")
 _SIGNAL = re.compile(r"\*\*\* (SIG[A-Z]+) received|Fatal Python error: (.+)")
+_FRAME = re.compile(r'^  File "')  # the first is where it was
 _NOISE = re.compile(r"^\[[\d\- :,]+ [A-Z] .*|^\[\S+ (?:I|W) .*|^\s*$")  # Ray's own lines
 _KILLS = ("/sys/fs/cgroup/memory.events", "/proc/vmstat")  # where Linux counts whom it ends
 
@@ -43,8 +44,9 @@ class Deaths:
             return f"Its start failed: {_clipped(_last_line(str(named)))}."
         words = last_words(pid)
         if found := _SIGNAL.search("\n".join(words)):
-            how = f"it crashed ({found[1] or found[2]})"
-        elif self._kills > before:
+            frame = next((line.strip() for line in words if _FRAME.match(line)), "")
+            return f"it crashed ({found[1] or found[2]}){f' in {frame}' if frame else ''}."
+        if self._kills > before:
             how = f"the system ended it for want of memory. {LESS}".rstrip(".")
         elif detail := _DETAIL.search(text):
             how = f"its process ended ({detail[1]}: {_clipped(detail[2]).rstrip('. ')})"

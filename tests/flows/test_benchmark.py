@@ -42,6 +42,34 @@ test_rows_per_class: 5
 """
 
 
+DEADLY = """
+name: deadly
+datasets: [digits]
+methods: [zero-shot-ensemble, exits, hangs, quits]
+shots: [1]
+seeds: [1]
+test_rows_per_class: 5
+time_limit: 15
+"""
+# Methods that the installed package has beside its own: each does a thing to its worker.
+METHODS = """
+
+def _method(does):
+    class Deadly(METHODS["zero-shot"]):
+        def logits(self, batch):
+            does()
+
+    return Deadly
+
+
+import os, sys, time
+METHODS = {
+    **METHODS,
+    "exits": _method(lambda: os._exit(3)),
+    "hangs": _method(lambda: time.sleep(3600)),
+    "quits": _method(lambda: sys.exit("enough")),
+}
+"""
 NOWHERE = "http://127.0.0.1:9"
 UNKIND = {
     **{name: NOWHERE for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY")},
@@ -101,7 +129,7 @@ class Place:
     def __init__(self, folder):
         self.store = Store(folder / "store")
         self.suites = {}
-        for name, text in (("mini", MINI), ("long", LONG)):
+        for name, text in (("mini", MINI), ("long", LONG), ("deadly", DEADLY)):
             self.suites[name] = folder / f"{name}.yaml"
             self.suites[name].write_text(text)
         kept = {
@@ -110,6 +138,8 @@ class Place:
             if not name.startswith(("PREFECT_", "MLFLOW_")) and name.upper() != "NO_PROXY"
         }
         self.site, self.folder = install(folder), project(folder / "project")
+        with (self.site / "operators" / "methods" / "__init__.py").open("a") as package:
+            package.write(METHODS)
         deep = folder / "a-folder-for-temporary-files-with-a-name-as-long-as-those-of-clusters"
         deep.mkdir()
         self.env = {
@@ -352,3 +382,20 @@ def test_a_torn_trial_is_moved_aside_and_computed_again(place, resumed):
     now = place.times()
     others = {path: at for path, at in before.items() if path.parts[0] != torn}
     assert {path: now[path] for path in others} == others
+
+
+def test_trials_that_cost_their_worker_fail_alone_with_the_reason(place, first):
+    run = place.run("deadly", workers=2)
+    assert run.code == 1, run.err
+    said = json.loads(run.out)
+    assert said["summary"] == "4 trials: 1 computed, 3 failed."
+    assert [row["method"] for row in said["board"]] == ["zero-shot-ensemble"]
+    assert "Traceback" not in run.err
+    errors = place.sql(
+        "SELECT method, error FROM trials WHERE status = 'failed' AND suite = 'deadly'"
+    )
+    died, late, quit_ = (row["error"] for row in sorted(errors, key=lambda row: row["method"]))
+    assert died.startswith("its worker died in all of 3 tries: its process ended without a word")
+    assert late.startswith("it took longer than its time limit of 15 s")
+    assert quit_ == "SystemExit: enough"
+    assert all(f": {error}" in run.err for error in (died, late, quit_))

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from tasks.children import free_port
+from tasks.environment import MachineError
 from tasks.ray_cluster import Cluster, count_workers, ray_cluster
+from tasks.worker_pool import First, OutOfTime, WorkerDied
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def make_worker():
+def make_worker():  # noqa: C901  # a method for each thing that is tried
     """A class that travels by value, since Ray workers do not import test files."""
 
     class Worker:
@@ -42,8 +44,12 @@ def make_worker():
                 os.kill(os.getpid(), signal.SIGKILL)
             return "survived"
 
-        def die(self):
-            os.kill(os.getpid(), signal.SIGKILL)
+        def die(self, number):
+            sys.stderr.write("about to die\n" * 5)
+            sys.stderr.flush()
+            if number:
+                os.kill(os.getpid(), number)
+            os._exit(3)
 
         def nap(self, seconds):
             time.sleep(seconds)
@@ -134,12 +140,58 @@ def test_a_worker_killed_from_outside_is_started_again(pool):
 
 
 @pytest.mark.slow
-def test_a_batch_that_always_kills_its_worker_is_refused_and_the_pool_lives_on(pool):
-    from tasks.worker_pool import WorkerDied
-
-    with pytest.raises(WorkerDied, match="3 tries of die"):
-        pool.run("die")
+def test_a_call_that_always_kills_its_worker_is_refused_and_the_pool_lives_on(pool):
+    with pytest.raises(WorkerDied, match=r"every one of 2 tries of die: its process ended without"):
+        pool.run("die", signal.SIGKILL, tries=2)
     assert sorted(o.result for o in pool.map_unordered("scale", range(4))) == [0, 10, 20, 30]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "cause"),
+    [
+        (0, r"without a word, as by SIGKILL or os\._exit\. Its log ends with: .*about to die"),
+        (signal.SIGSEGV, r"it crashed \(SIGSEGV\) in File .*test_ray_cluster\.py.* in die"),
+    ],
+)
+def test_a_death_is_told_with_its_cause_and_the_last_words(pool, number, cause):
+    with pytest.raises(WorkerDied, match=f"in a call of die: .*{cause}") as died:
+        pool.run("die", int(number), tries=1)
+    assert "memory" not in str(died.value)
+
+
+@pytest.mark.slow
+def test_a_call_that_hangs_is_ended_with_its_worker_and_the_pool_lives_on(pool):
+    before = {outcome.result for outcome in pool.map_unordered("nap", [0.3] * 2)}
+    with pytest.raises(OutOfTime, match="a call of nap was ended after 1 s"):
+        pool.run("nap", 600, seconds=1.0)
+    after = {outcome.result for outcome in pool.map_unordered("nap", [0.5] * 2, seconds=float)}
+    assert len(before & after) <= 1
+
+
+@pytest.mark.slow
+def test_a_worker_has_the_first_call_once_and_its_time_does_not_count(cluster, pool):
+    first = First("key", "nap", (0.8,))
+    alone = cluster.pool(make_worker(), 10)
+    for _ in range(3):
+        assert len(list(alone.map_unordered("scale", range(6), seconds=lambda _: 0.5, first=first)))
+    assert {tuple(worker.had) for worker in alone._workers} <= {("key",), ()}
+    alone.close()
+
+
+@pytest.mark.slow
+def test_workers_that_cannot_start_end_the_run_with_the_reason(cluster, pool):
+    class Broken:
+        def __init__(self):
+            raise ImportError("libtorch.so is not what it was")
+
+        def work(self):
+            return 1
+
+    broken = cluster.pool(Broken)
+    with pytest.raises(MachineError, match=r"no worker starts: .*ImportError: libtorch\.so is not"):
+        broken.run("work")
+    broken.close()
 
 
 @pytest.mark.slow
