@@ -27,6 +27,8 @@ from tasks.choices import Request, check
 from tasks.compute import compute
 from tasks.drafts import sweep
 from tasks.encode import contexts_of, encode, encoders_of
+from tasks.environment import MachineError
+from tasks.failures import described, note_failure
 from tasks.ingest import ingest
 from tasks.mlflow_client import check_answers, explained
 from tasks.plan import Bundle, Plan, make_plan, variant_of
@@ -37,7 +39,7 @@ from tasks.resolve import RequestError
 from tasks.store import Store
 from tasks.suite import SHOTS, Overrides, Suite, override
 from tasks.worker import Done, TrialWorker
-from tasks.worker_pool import WorkerPool
+from tasks.worker_pool import OutOfTime, WorkerDied, WorkerPool
 
 if TYPE_CHECKING:
     MethodName = str
@@ -281,8 +283,8 @@ def compute_all(
 ) -> list[tuple[str, str]]:
     """Encodes what is needed, then computes every missing trial; returns those that failed."""
     contexts = contexts_of(store, request.backbones, plan.missing, datasets, provenance)
-    encoded = [
-        encode.submit(
+    encoded = {
+        (backbone, dataset): encode.submit(
             f"{dataset} {backbone}",
             whole([s for s in plan.missing if (backbone, dataset) in encoders_of(s)]),
             datasets[dataset],
@@ -291,9 +293,9 @@ def compute_all(
             pool,
         )
         for (backbone, dataset), context in contexts.items()
-    ]
-    for future in encoded:
-        future.result()
+    }
+    failed = not_encoded(store, plan, encoded, provenance)
+    plan = replace(plan, done=plan.done | failed.keys())
     with stage("trials", len(plan.missing)) as progress:
         futures: list[tuple[Bundle, PrefectFuture[list[Done]]]] = []
         for bundle in plan.bundles():
@@ -310,7 +312,33 @@ def compute_all(
             futures.append((bundle, future))
         wait([future for _, future in futures])
         outcomes = [done for _, future in futures for done in future.result()]
-        return [(done.trial_id, done.error) for done in outcomes if done.error]
+    return [*failed.items(), *((done.trial_id, done.error) for done in outcomes if done.error)]
+
+
+def not_encoded(
+    store: Store,
+    plan: Plan,
+    encoded: Mapping[tuple[str, str], PrefectFuture[int]],
+    provenance: Mapping[str, Any],
+) -> dict[str, str]:
+    """The errors of trials whose images could not be encoded: a backbone costs its own alone.
+
+    Raises:
+        OSError, MachineError: As `compute`: it is no backbone's fault.
+    """
+    failed: dict[str, str] = {}
+    for key, future in encoded.items():
+        try:
+            future.result()
+        except Exception as error:
+            own = isinstance(error, WorkerDied | OutOfTime)
+            if isinstance(error, OSError | MachineError) and not own:
+                raise
+            reason = f"{key[1]} could not be encoded with {key[0]}: {described(error)}"
+            for spec in plan.missing:
+                if key in encoders_of(spec):
+                    failed[spec.trial_id] = note_failure(store, spec, provenance, reason)
+    return failed
 
 
 def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:

@@ -23,6 +23,7 @@ from tasks.store import Store
 from tasks.worker import Context, Encoder
 from tasks.worker_pool import WorkerPool
 
+CHUNK_SECONDS = 3600.0  # when a call is taken to hang; the first one loads the backbone
 CHUNK = 32  # images a call: about a second of a CPU core
 
 
@@ -129,7 +130,9 @@ def encode_view(
         progress: Counts the images.
     """
     chunks = np.split(rows, range(CHUNK, len(rows), CHUNK))
-    for outcome in pool.map_unordered("encode", chunks, context, view):
+    for outcome in pool.map_unordered(
+        "encode", chunks, context, view, seconds=lambda _: CHUNK_SECONDS
+    ):
         if outcome.error:
             raise outcome.error
         store.write(outcome.batch, outcome.result)

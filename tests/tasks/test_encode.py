@@ -30,7 +30,7 @@ class Inline:
         self.worker = worker
         self.encoded: Counter[tuple[View | None, int]] = Counter()
 
-    def map_unordered(self, method, batches, context, view):
+    def map_unordered(self, method, batches, context, view, *, seconds):
         for rows in batches:
             self.encoded.update((view, int(row)) for row in rows)
             yield Outcome(rows, getattr(self.worker, method)(rows, context, view), None)
