@@ -176,7 +176,7 @@ def _patient(ask: Callable[..., Any]) -> Callable[..., Any]:
                 names = {process_name(process) for process in descendants(os.getpid())}
                 if time.monotonic() > deadline or _RAYLET not in names:
                     raise
-                time.sleep(0.1)
+                time.sleep(0.5)
 
     return answer
 

@@ -8,7 +8,8 @@ from websockets.proxy import get_proxy
 
 from tasks.children import free_port
 from tasks.environment import for_workers, own_code, set_defaults, set_local_ray
-from tasks.server import reachable
+from tasks.mlflow_client import check_answers
+from tasks.server import _check_proxies, reachable
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -140,3 +141,20 @@ def test_the_command_is_ours_whatever_pythonpath_has(project, how):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "--methods" in done.stdout
+
+
+def test_an_mlflow_server_that_is_not_there_is_refused_at_once_and_its_password_kept():
+    uri = f"http://me:secret@127.0.0.1:{free_port()}"
+    with pytest.raises(ConnectionError, match=r"MLFLOW_TRACKING_URI is http://127.*unset") as said:
+        check_answers(uri)
+    assert "secret" not in str(said.value)
+    check_answers("sqlite:////there/is/none.db")
+
+
+@pytest.mark.parametrize("name", ["ALL_PROXY", "http_proxy"])
+def test_a_proxy_that_cannot_be_used_is_refused_with_its_variable(name, monkeypatch):
+    for other in PROXIES:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "socks4://127.0.0.1:9")
+    with pytest.raises(ValueError, match=rf"a proxy that {name} names cannot be used .*unset"):
+        _check_proxies()

@@ -1,0 +1,148 @@
+"""Where a Ray of this machine has its sockets, and what is ended where it does not start."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks import deaths, ray_start
+from tasks.children import descendants, free_port
+from tasks.deaths import Deaths
+from tasks.environment import MachineError
+from tasks.ray_start import (
+    FOLDER_BYTES,
+    _end_left_over,
+    _sockets_folder,
+    _start_local,
+    trouble_with_ray,
+)
+
+SECONDS = 60
+
+
+@pytest.fixture(autouse=True)
+def unset(monkeypatch):
+    for name in ("RAY_TMPDIR", "TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_sockets_lie_where_ray_puts_them_as_long_as_they_fit():
+    assert _sockets_folder() is None
+
+
+@pytest.mark.parametrize("name", ["TMPDIR", "RAY_TMPDIR"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_with_a_long_path_or_none_at_all_is_passed_over(
+    name, there, tmp_path, monkeypatch
+):
+    deep = tmp_path / ("x" * 100)
+    if there:
+        deep.mkdir()
+    monkeypatch.setenv(name, str(deep if there else "/nowhere"))
+    folder = _sockets_folder()
+    assert folder is not None
+    assert len(folder) <= FOLDER_BYTES
+    assert Path(folder).parent.is_dir()
+
+
+def test_no_place_for_sockets_is_a_sentence(monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(MachineError, match=r"/tmp: set RAY_TMPDIR to a folder that does\.$"):
+        _sockets_folder()
+
+
+@pytest.fixture
+def stuck(monkeypatch):
+    """A Ray that starts a process, which starts another, and gives up; keeps both."""
+    import ray
+    from ray._private.node import Node
+
+    started = []
+
+    class Stuck(Node):
+        def __init__(self):
+            script = "import subprocess, time; subprocess.Popen(['sleep', '600']); time.sleep(600)"
+            process = subprocess.Popen([sys.executable, "-c", script])
+            self.all_processes = {"raylet": [type("Info", (), {"process": process})]}
+            deadline = time.monotonic() + SECONDS
+            while not descendants(process.pid) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            started.extend([process.pid, *descendants(process.pid)])
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", lambda *_, **__: Stuck())
+    return started
+
+
+def running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_what_a_start_that_gave_up_left_behind_is_ended_and_it_is_tried_again(stuck, monkeypatch):
+    monkeypatch.setattr(ray_start, "START_SECONDS", 7.0)
+    with pytest.raises(MachineError, match=r"did not start within 7 s, 2 times over.*too busy"):
+        _start_local(1, 10**8)
+    assert len(stuck) == 4
+    assert not any(map(running, stuck))
+
+
+def test_an_error_that_no_ray_raised_ends_nothing():
+    with pytest.raises(ValueError, match="other") as other:
+        raise ValueError("other")
+    _end_left_over(other.value)
+
+
+def test_want_of_memory_is_said_where_ray_or_linux_says_so(monkeypatch):
+    from ray.exceptions import ActorDiedError, OutOfMemoryError
+
+    low = OutOfMemoryError("Task was killed due to the node running low on memory.\nMemory: 95 %")
+    said = Deaths().cause(low, None)
+    assert "want of memory: Task was killed" in said
+    assert "--workers" in said
+    counted = iter([3, 4, 4])
+    monkeypatch.setattr(deaths, "_kills", lambda: next(counted))
+    deaths_here = Deaths()
+    assert "the system ended it for want of memory" in deaths_here.cause(ActorDiedError(), None)
+    assert "memory" not in deaths_here.cause(ActorDiedError(), None)
+
+
+class Joined:
+    """What Ray knows of its processes here; some have ended."""
+
+    def __init__(self, *ended):
+        self.ended = ended
+        self.all_processes = {"gcs_server": [], "raylet": []}
+
+    def dead_processes(self):
+        return [(name, type("Process", (), {"returncode": -9})) for name in self.ended]
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        (["gcs_server"], "Ray's own process gcs_server has ended (code -9)"),
+        (["monitor", "raylet"], "Ray's own process raylet has ended (code -9)"),
+        (["monitor"], None),
+    ],
+)
+def test_a_ray_whose_own_processes_end_is_noticed(ended, said, monkeypatch):
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    monkeypatch.setattr(ray_start, "this_node", lambda: Joined(*ended))
+    trouble = trouble_with_ray()
+    assert trouble == said if said is None else said in str(trouble)
+
+
+def test_a_cluster_that_goes_is_noticed(monkeypatch):
+    address = f"127.0.0.1:{free_port()}"
+    node = Joined()
+    node.all_processes = {}
+    context = type("Context", (), {"gcs_address": address})
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    monkeypatch.setattr("ray.get_runtime_context", lambda: context)
+    monkeypatch.setattr(ray_start, "this_node", lambda: node)
+    assert trouble_with_ray() == f"the Ray cluster at {address} has gone."
