@@ -177,6 +177,11 @@ def run_trial(
     started = clock()
     table, every = data.table, data.all_classes
     episode = episode_of(spec, table)
+    for evaluation in episode.evaluations:
+        if not len(evaluation.rows):  # before hours of tuning that no number would come of
+            raise ValueError(f"split {evaluation.split!r} has no test rows.")
+    if spec.shots and not len(episode.train):
+        raise ValueError("the classes that are learned have no train rows.")
     generator = torch.Generator().manual_seed(spec.seed)
 
     def batch(rows: np.ndarray, classes: tuple[int, ...], source: ImageSource = images):

@@ -40,7 +40,7 @@ DISK_NEEDED = 2**29
 
 
 def audit_numbers(store: Store) -> list[Check]:
-    """Whether board, predictions, trial folders and MLflow say the same; takes some seconds.
+    """Whether trials are whole, and board, predictions and MLflow say the same; takes a while.
 
     Raises:
         BoardError: There is no board to audit.
@@ -49,7 +49,8 @@ def audit_numbers(store: Store) -> list[Check]:
         ("predictions", audit(store), "Rebuild the board: shotboard board --rebuild."),
         ("tracking numbers", publish.verify(store), "Run the suite again; it writes what differs."),
     )
-    return [
+    whole = [check for check in store_health.trials(store, every=True) if check.name == "trials"]
+    return whole + [
         Check(name, "fail", f"{len(found)} differ: {found[0]}", remedy)
         if found
         else Check(name, "ok", "all agree with the trial folders")

@@ -7,7 +7,6 @@ from itertools import groupby, islice, product
 from typing import Any
 
 from data_catalog import Dataset
-from data_catalog.wording import some
 from operators.backbones import BackboneCard
 from operators.episode import Classes
 from operators.images import TRANSFORM_VERSION
@@ -28,6 +27,7 @@ from tasks.data import (
 from tasks.resolve import RequestError
 from tasks.store import Store
 from tasks.suite import MethodChoice, Suite
+from tasks.suited import small_classes, unsuited
 from tasks.wholeness import torn
 
 BUNDLE = 200  # most trials of one Prefect task
@@ -183,8 +183,9 @@ def make_plan(store: Store, request: Request, datasets: "Mapping[str, Dataset | 
             if reason:
                 draft.skipped[f"{protocol_name} on {dataset_name}: {reason}"] = None
                 continue
-            if place.protocol.learns and isinstance(dataset, Dataset):
-                _notice_small_classes(draft, dataset, suite)
+            if isinstance(dataset, Dataset):
+                wanted = max(suite.shots) if place.protocol.learns else 0
+                draft.notices |= dict.fromkeys(small_classes(dataset, wanted))
             for choice in suite.methods:
                 _add(draft, place, choice, request.backbones)
     if not draft.specs:
@@ -320,18 +321,6 @@ def _refuse_without_validation(name: str, dataset: Dataset) -> None:
         )
 
 
-def unsuited(dataset: "Dataset | Preview", protocol: Protocol) -> str:
-    """Why a dataset has no place in a protocol; empty if it has."""
-    if len(dataset.classes) < protocol.minimum_classes:
-        return f"it has {len(dataset.classes)} classes, and {protocol.minimum_classes} are needed."
-    if isinstance(dataset, Dataset):
-        if not len(dataset.rows_of("test")):
-            return "it has no test rows."
-        if protocol.learns and not len(dataset.rows_of("train")):
-            return "it has no train rows to draw from; use the protocol zero_shot."
-    return ""
-
-
 def variant_of(spec: TrialSpec) -> str:
     """What tells the cells of one method apart, as the board shows it."""
     method = resolve.METHODS.get(spec.method)
@@ -348,19 +337,3 @@ def variant_of(spec: TrialSpec) -> str:
     if spec.test_rows_per_class is not None:
         text += f" test_rows_per_class={spec.test_rows_per_class}"
     return text.strip()
-
-
-def _notice_small_classes(draft: _Draft, dataset: Dataset, suite: Suite) -> None:
-    """Says which classes cannot give all the shots; they give what they have, as published."""
-    rows = dataset.rows_of("train")
-    sizes = {
-        name: int((dataset.labels[rows] == label).sum())
-        for label, name in enumerate(dataset.classes)
-    }
-    wanted = max(suite.shots)
-    small = [f"{name} ({size})" for name, size in sizes.items() if size < wanted]
-    if small:
-        draft.notices[
-            f"{dataset.name}: {len(small)} classes have fewer than {wanted} train images and give "
-            f"all they have: {some(small, 3)}."
-        ] = None

@@ -1,0 +1,139 @@
+"""A store may lie at any path that its databases can open, and is refused elsewhere at once."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from tasks.board import rebuild
+from tasks.mlflow_client import TrackingError, connect, explained
+from tasks.sqlite_files import database_of, database_url, fault_of
+from tasks.store import Store
+
+AWKWARD = [
+    "a b",
+    "a#b",
+    "a%20b",
+    "100%",
+    "%s %(x)s",
+    "a;b",
+    "a:b@c",
+    "a::b",
+    "[x]",
+    "st*r",
+    "{a,b}",
+    "qu'o\"te",
+    "-dash",
+    "~tilde",
+    "$HOME",
+    "a&b=c",
+    "\u00fcn\u00ef \u732b",
+    "new\nline",
+    "x" * 200,
+]
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_databases_lie_where_the_store_is(tmp_path, monkeypatch, name):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    store = Store.at(f"{tmp_path}/{name}/store")
+    assert store.home == tmp_path / name / "store"
+    assert database_of(store.mlflow_uri) == store.mlflow_database == store.home / "mlflow.db"
+    store.home.mkdir(parents=True)
+    engine = create_engine(database_url(store.home / "mlflow.db"))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE it (x)"))
+    engine.dispose()
+    assert fault_of(store.home / "mlflow.db") == ""
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert [path.name for path in store.home.iterdir()] == ["mlflow.db"]
+
+
+@pytest.mark.parametrize("name", ["[!a]*{b}", "a#b%20;c::d '\""])
+def test_the_board_reads_trials_whatever_the_path_is(tmp_path, complete, spec, name):
+    folder = complete(spec())
+    store = Store(tmp_path / name / "store")
+    store.trials.mkdir(parents=True)
+    folder.rename(store.trial(folder.name))
+    assert (rebuild(store).trials, store.board.is_file()) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("what?/store", "has '.' in its path"),
+        ("a\\b", "in its path"),
+        ("http://host/store", "is a URL"),
+        ("x" * 300, "File name too long"),
+        ("a\0b", "null byte"),
+        (os.fsdecode(b"a\xffb"), "surrogates not allowed"),
+        ("loop/store", "loop"),
+        ("file/store", "must be a folder"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_refused_with_the_reason(
+    tmp_path, monkeypatch, place, reason
+):
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    Path("file").write_text("")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=reason) as refused:
+        Store.at(place)
+    assert "SHOTBOARD_HOME" in str(refused.value)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_store_may_be_relative_a_link_or_in_the_home_of_its_user(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    found = [Store.at(place).home for place in ("real", "./link/../real", "~/real", "link")]
+    assert found == [tmp_path / "real"] * 4
+
+
+@pytest.fixture
+def database(tmp_path):
+    return tmp_path / "mlflow.db"
+
+
+def newer(path):
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE t (x)")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda path: path.write_bytes(b"\xff\x00" * 5000), "is not a SQLite database"),
+        (lambda path: path.write_bytes(b"SQLite format 3\0" + b"\xff" * 5000), "cannot be read"),
+        (lambda path: path.mkdir(), "is a folder"),
+    ],
+)
+def test_a_damaged_database_of_mlflow_is_a_sentence_with_a_remedy(database, damage, reason):
+    damage(database)
+    with pytest.raises(TrackingError, match=reason) as refused:
+        connect(database_url(database))
+    assert f"mv {database} {database}.damaged" in str(refused.value)
+    assert "from the trials" in str(refused.value)
+
+
+@pytest.mark.parametrize("make", [None, newer, Path.touch])
+def test_a_database_that_can_be_used_has_no_fault(database, make):
+    if make:
+        make(database)
+    assert fault_of(database) == ""
+
+
+def test_a_database_of_another_version_of_mlflow_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store = Store(tmp_path)
+    raised = ValueError("Detected out-of-date database schema (found version x, but expected y)")
+    said = str(explained(raised, store))
+    assert f"{tmp_path / 'mlflow.db'} was written by another version of MLflow" in said
+    assert "mv " in said
