@@ -279,7 +279,8 @@ def copied_links(place: str, files: Mapping[str, Mapping[str, Any]]) -> dict[str
         file = Path(files[name]["name"])
         with reaching(place):
             text = file.read_bytes().decode("utf-8", "replace")
-        if text.isprintable() and (file.parent / text).exists():
+        alike = PurePosixPath(text).suffix.lower() == file.suffix.lower()
+        if alike and text.isprintable() and (file.parent / text).exists():
             found[name] = text
     return found
 

@@ -4,33 +4,33 @@ The first reading that fits is taken only where nothing contradicts it. Else the
 refusal that names both readings and the option that settles which one is meant.
 """
 
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from data_catalog.sources import columns as cols
-from data_catalog.sources.base import IMAGE_SUFFIXES, Example, Source, SourceError, without_query
-from data_catalog.sources.delimited import DELIMITERS
+from data_catalog.sources.base import IMAGE_SUFFIXES, Example, Source, SourceError
+from data_catalog.sources.candidates import TABLE_SUFFIXES, Candidate, candidates, table_source
 from data_catalog.sources.folder import ImageFolder, usual_levels
 from data_catalog.sources.layout import Doubt, guess_layout
 from data_catalog.sources.listing import (
     Listing,
     copied_links,
     is_image_name,
+    kinds_of_files,
     list_files,
 )
 from data_catalog.sources.locating import Agreement, agreement
 from data_catalog.sources.manifest import Manifest
-from data_catalog.sources.parquet import ParquetImages, open_parquet
+from data_catalog.sources.parquet import ParquetImages, split_of_file
 from data_catalog.sources.split_file import SplitFile, read_splits
 from data_catalog.sources.tables import SplitTables
 from data_catalog.sources.webdataset import SHARD_SUFFIXES, WebDataset, is_shard
 from data_catalog.splits import TRAIN, known_split
 from data_catalog.wording import did_you_mean, some
 
-ARCHIVES_SHOWN = ".zip, .tar, .tar.gz"
-_TABLE_SUFFIXES = (*DELIMITERS, ".parquet")
+_TELLING = (*TABLE_SUFFIXES, *SHARD_SUFFIXES, ".json")  # files that may say what images show
 
 
 class Told(NamedTuple):
@@ -53,22 +53,6 @@ class Told(NamedTuple):
         unused = [name for name in self.given() if name not in allowed]
         if unused:
             raise ValueError(f"{' and '.join(unused)} was given, but {why}. Leave it out.")
-
-
-class Candidate(NamedTuple):
-    """A table that may have the labels.
-
-    Attributes:
-        name: Path relative to the place.
-        split: The split that it is called after, else that of its folder.
-        source: What reads it; None where nothing can.
-        problem: Why nothing can.
-    """
-
-    name: str
-    split: str | None
-    source: Manifest | ParquetImages | None
-    problem: str = ""
 
 
 def look(place: str, told: Told) -> Source:
@@ -104,41 +88,20 @@ def look(place: str, told: Told) -> Source:
     return source
 
 
-def table_source(
-    fs: Any, path: str, place: str, columns: Mapping[str, str] | None = None
-) -> Manifest | ParquetImages:
-    """The source for one table, by its suffix and schema.
-
-    Raises:
-        SourceError: It is no table of labelled images.
-    """
-    suffix = PurePosixPath(without_query(path)).suffix.lower()
-    if suffix in DELIMITERS:
-        source = Manifest(place, columns)
-        source.total()  # refuses a table without paths or labels
-        return source
-    if suffix != ".parquet":
-        raise SourceError(
-            f"{place} is a single file and no set of images. Give a folder of class folders, a "
-            f"CSV or Parquet table, or an archive ({ARCHIVES_SHOWN})."
-        )
-    with open_parquet(fs, path, place) as file:
-        kinds = cols.kinds_of(file.schema_arrow)
-        found = cols.find_columns(kinds, place=place, chosen=columns)
-    return ParquetImages(place, columns) if found.image else Manifest(place, columns)
-
-
 def _told_table(place: str, listing: Listing, told: Told) -> Source:
     """The source for the table that the user names."""
     name = told.table.removeprefix("./").removeprefix(f"{place}/")
     info = listing.files.get(name)
     if info is None:
-        tables = [n for n in listing.files if n.lower().endswith((*_TABLE_SUFFIXES, ".json"))]
+        tables = [n for n in listing.files if n.lower().endswith((*TABLE_SUFFIXES, ".json"))]
         raise SourceError(f"no file {told.table} in {place}. {did_you_mean(told.table, tables)}")
     if name.lower().endswith(".json"):
         told.refuse_unused("a split file has no columns", allowed=("table",))
         return _checked(SplitFile(place, name))
-    return table_source(listing.fs, info["name"], f"{place}/{name}", told.columns)
+    source = table_source(listing.fs, info["name"], f"{place}/{name}", told.columns)
+    if isinstance(source, Manifest) and "/" in name:
+        return replace(source, root=place)
+    return source
 
 
 def _recognised(place: str, listing: Listing, told: Told) -> Source:
@@ -148,6 +111,8 @@ def _recognised(place: str, listing: Listing, told: Told) -> Source:
     loose = bool(IMAGE_SUFFIXES & suffixes.keys())
     if suffixes[".parquet"] and not loose:
         return _parquet_folder(listing, place, told.columns)
+    if wrapper := _wrapper(name for name in files if _tells(name)):
+        return look(f"{place}/{wrapper}", told)
     if not loose and (shards := [n for n in files if n.lower().endswith(SHARD_SUFFIXES)]):
         return _shards(place, listing, shards)
     if splits := [name for name in files if _is_split_file(listing, name)]:
@@ -157,24 +122,42 @@ def _recognised(place: str, listing: Listing, told: Told) -> Source:
                 f"(--table {splits[0]})."
             )
         return _checked(SplitFile(place, splits[0]))
-    return _tables_or_folders(place, listing, _candidates(place, listing, told.columns))
+    return _tables_or_folders(place, listing, told)
 
 
-def _tables_or_folders(place: str, listing: Listing, tables: list[Candidate]) -> Source:
+def _tells(name: str) -> bool:
+    """Whether a file may be part of the data: an image, or what names images."""
+    return is_image_name(name) or name.lower().endswith(_TELLING)
+
+
+def _wrapper(names: Iterable[str]) -> str | None:
+    """The one folder that all of some files lie in, folders of classes below it among them."""
+    inside = [name.partition("/") for name in names]
+    tops = {top for top, slash, _ in inside if slash}
+    if len(tops) != 1 or not all(slash for _, slash, _ in inside):
+        return None
+    (top,) = tops
+    bare = any("/" not in rest and is_image_name(rest) for _, _, rest in inside)
+    tables = any("/" not in rest and not is_image_name(rest) for _, _, rest in inside)
+    return None if known_split(top) or (bare and not tables) else top
+
+
+def _tables_or_folders(place: str, listing: Listing, told: Told) -> Source:
     """Weighs the tables beside images against the folders that these lie in."""
+    tables = candidates(place, listing, told.columns)
     images = [name for name in listing.files if is_image_name(name)]
+    folder, problem = _folders(place, images)
+    if not tables and folder is None:
+        tables = candidates(place, listing, told.columns, deep=True)
     usable = [table for table in tables if table.source]
     by_split = {table.split: table.name for table in usable if table.split}
     if len(by_split) > 1 and TRAIN in by_split and len(by_split) == len(usable):
-        columns = usable[0].source.columns if usable[0].source else None
         ordered = {s: by_split[s] for s in ("train", "val", "test") if s in by_split}
-        return SplitTables(place, ordered, columns)
-    folder, problem = _folders(place, images)
+        return SplitTables(place, ordered, told.columns)
     if not usable:
         if folder:
             return folder
-        refused = "; ".join(f"{table.name}: {table.problem}" for table in tables)
-        raise problem if not tables else Doubt(f"{problem} {_told_columns(tables[0])} ({refused})")
+        raise Doubt(f"{problem}{_other_ways(tables, listing)}")
     compared = {table.name: _compared(table, folder, listing, place) for table in usable}
     meant = [table for table in usable if compared[table.name].matched]
     if not meant and folder:
@@ -218,11 +201,17 @@ def _named_by_path(name: str) -> Example:
     return Example(b"", name, class_name=name)
 
 
-def _told_columns(table: Candidate) -> str:
-    return (
-        f"Or say what the columns of {table.name} are: --table {table.name} --columns "
-        "file=..,label=.."
-    )
+def _other_ways(tables: list[Candidate], listing: Listing) -> str:
+    """What to say of the tables and other files that nothing could be made of."""
+    if tables:
+        likely = next((table for table in tables if table.split == TRAIN), tables[0])
+        refused = "; ".join(f"{table.name}: {table.problem}" for table in tables)
+        return (
+            f" Or say what the columns of {likely.name} are: --table {likely.name} --columns "
+            f"file=..,label=.. ({refused})"
+        )
+    others = [name for name in listing.files if not is_image_name(name)]
+    return f" Of the other files nothing is read: {kinds_of_files(others)}." if others else ""
 
 
 def _folders(place: str, images: list[str]) -> tuple[ImageFolder | None, SourceError]:
@@ -237,27 +226,24 @@ def _folders(place: str, images: list[str]) -> tuple[ImageFolder | None, SourceE
         return None, error
 
 
-def _candidates(place: str, listing: Listing, columns: Mapping[str, str] | None) -> list[Candidate]:
-    """The tables at the top, and in split folders there."""
-    found = []
-    for name, info in listing.files.items():
-        above, _, last = name.rpartition("/")
-        if not last.lower().endswith(_TABLE_SUFFIXES) or (above and not known_split(above)):
-            continue
-        split = known_split(last.rpartition(".")[0]) or (known_split(above) if above else None)
-        try:
-            source = table_source(listing.fs, info["name"], f"{place}/{name}", columns)
-            found.append(Candidate(name, split, source))
-        except SourceError as error:
-            found.append(Candidate(name, split, None, str(error)))
-    return found
-
-
 def _parquet_folder(listing: Listing, place: str, columns: Mapping[str, str] | None) -> Source:
     names = [name for name in listing.files if name.lower().endswith(".parquet")]
     if len(names) == 1:
         path = str(listing.files[names[0]]["name"])
         return table_source(listing.fs, path, f"{place}/{names[0]}", columns)
+    configurations: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        folder = name.split("/")[0] if name.count("/") > 1 else ""
+        if split := split_of_file(name):
+            configurations[split].add(folder)
+    several = next((folders for folders in configurations.values() if len(folders) > 1), None)
+    if several:
+        one = min(folder for folder in several if folder)
+        raise Doubt(
+            f"{place} holds the same split in several folders: {some(sorted(several))}. If they "
+            f"are configurations of one data set, give one: {place}/{one}. If they are parts of "
+            f"it, give all as a pattern: '{place}/**/*.parquet'."
+        )
     return _checked(ParquetImages(place, columns))
 
 

@@ -1,4 +1,4 @@
-"""Image files named by a table: a CSV, TSV or Parquet file beside them."""
+"""Image files named by a table: a CSV, TSV, JSON Lines or Parquet file beside them."""
 
 import os
 import posixpath
@@ -27,6 +27,7 @@ from data_catalog.sources.locating import Neighbours, beside
 from data_catalog.sources.parquet import open_parquet
 from data_catalog.wording import plural, some
 
+LINES_SUFFIX = ".jsonl"
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d*)?([eE][-+]?\d+)?")  # also with a decimal comma
 
 
@@ -40,7 +41,7 @@ class Manifest:
     as a bad image, for ingestion to quarantine.
 
     Attributes:
-        path: Place of the table, `.csv`, `.tsv` or `.parquet`.
+        path: Place of the table, `.csv`, `.tsv`, `.jsonl` or `.parquet`.
         columns: Column by part (`file`, `label`, `class_name`, `split`, `domain`), where the
             usual names do not fit.
         root: Folder in which images are looked for that are not where the table says; empty for
@@ -153,7 +154,11 @@ class Manifest:
         """All rows, without images, the part of each column, and the column of paths."""
         fs, root = open_place(self.path)
         suffix = Path(without_query(root)).suffix.lower()
-        if suffix not in DELIMITERS:
+        if suffix == LINES_SUFFIX:
+            table = self._lines(fs, root)
+            rows, kinds = table.to_pylist(), cols.kinds_of(table.schema)
+            found = cols.find_columns(kinds, place=self.path, chosen=self.columns)
+        elif suffix not in DELIMITERS:
             with open_parquet(fs, root, self.path) as file:
                 rows, kinds = file.read().to_pylist(), cols.kinds_of(file.schema_arrow)
             found = cols.find_columns(kinds, place=self.path, chosen=self.columns)
@@ -167,6 +172,20 @@ class Manifest:
                 "manifest of files. Read it as ParquetImages."
             )
         return rows, found, found.file
+
+    def _lines(self, fs: Any, root: str) -> Any:
+        """The objects of a JSON Lines file as a `pyarrow.Table`."""
+        import pyarrow as pa
+        from pyarrow import json
+
+        try:
+            with reaching(self.path):
+                return json.read_json(pa.BufferReader(fs.cat_file(root)))
+        except pa.ArrowInvalid as error:
+            raise SourceError(
+                f"{self.path} is no JSON Lines of one object an image ({error}). Correct it, or "
+                "give a CSV."
+            ) from error
 
     def _parsed(self, content: bytes, suffix: str) -> tuple[list[dict[str, Any]], cols.Columns]:
         """Rows of a CSV or TSV, and the part of each column."""

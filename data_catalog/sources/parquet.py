@@ -44,17 +44,11 @@ class ParquetImages:
 
     def examples(self) -> Iterator[Example]:
         """Yields every row, file by file in order of name; see `Source.examples`."""
-        fs, files = self._files()
-        for name, info in files.items():
-            with open_parquet(fs, info["name"], self.path) as file:
-                yield from self._rows(file, name)
+        yield from self._examples(images=True)
 
     def listed(self) -> Iterator[Example]:
         """Yields every row without its image, whose column is not read; see `Outlined.listed`."""
-        fs, files = self._files()
-        for name, info in files.items():
-            with open_parquet(fs, info["name"], self.path) as file:
-                yield from self._rows(file, name, images=False)
+        yield from self._examples(images=False)
 
     def notes(self) -> list[str]:
         """Files and columns that are not read, and splits that are partial; see `Outlined`."""
@@ -109,6 +103,16 @@ class ParquetImages:
             )
         return fs, files
 
+    def _examples(self, *, images: bool) -> Iterator[Example]:
+        """Every row, file by file; a split of another name is called as its file or folder is."""
+        fs, files = self._files()
+        splits = {name: split_of_file(name) for name in files}
+        if any(splits.values()):
+            splits = {name: split or _first_word(name) for name, split in splits.items()}
+        for name, info in files.items():
+            with open_parquet(fs, info["name"], self.path) as file:
+                yield from self._rows(file, name, splits[name], images=images)
+
     def _kinds(self, fs: Any, path: str) -> dict[str, str]:
         with open_parquet(fs, path, self.path) as file:
             return cols.kinds_of(file.schema_arrow)
@@ -126,11 +130,12 @@ class ParquetImages:
             class_name = _named(names, label, self.path)
         return label, class_name
 
-    def _rows(self, file: Any, name: str, *, images: bool = True) -> Iterator[Example]:
+    def _rows(
+        self, file: Any, name: str, file_split: str | None, *, images: bool
+    ) -> Iterator[Example]:
         """Every row of one file, read in record batches, with or without its image."""
         found = self._columns(file)
         names = cols.class_label_names(file.schema_arrow, found.label)
-        file_split = split_of_file(name)
         wanted = [column for column in found[:7] if column is not None] + list(found.extras)
         if not images:
             wanted = [column for column in wanted if column != found.image]
@@ -207,6 +212,14 @@ def split_of_file(name: str) -> str | None:
             return word[0]
         if split := split_in(part):
             return split
+    return None
+
+
+def _first_word(name: str) -> str | None:
+    """What a file, else its folder, is called up to its number, such as `unsupervised`."""
+    for part in reversed(name.partition(".")[0].split("/")):
+        if word := _PREFIX.match(part):
+            return word[0]
     return None
 
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 
 from data_catalog.sources.archive import Archive, is_archive
 from data_catalog.sources.base import Source, absolute
+from data_catalog.sources.candidates import ARCHIVES_SHOWN
 from data_catalog.sources.hub import HuggingFace
 from data_catalog.sources.listing import is_pattern, list_files
-from data_catalog.sources.looking import ARCHIVES_SHOWN, Told, look
+from data_catalog.sources.looking import Told, look
 from data_catalog.sources.parquet import ParquetImages
 from data_catalog.sources.webdataset import SHARD_SUFFIXES, WebDataset, is_shard
 

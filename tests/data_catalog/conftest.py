@@ -111,3 +111,17 @@ def table(tmp_path):
         return file
 
     return write
+
+
+@pytest.fixture
+def lay(tree):
+    """Writes images and texts by path, and names the root."""
+
+    def write(pictures, texts=()):
+        root = tree(*pictures)
+        for name, text in dict(texts).items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+        return root
+
+    return write
