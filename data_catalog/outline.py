@@ -52,6 +52,11 @@ def outline(card: DatasetCard) -> Outline:
         return Outline(source.describe(), None, None, None, "", notes_of(card))
     left_out: Counter[str] = Counter()
     rows = list(wanted(card, listed, left_out))
+    if not rows and left_out:
+        raise ValueError(
+            f"{card.name}: no split of the source has a name that the card wants; it has "
+            f"{some(left_out)}. Correct split_names (--splits)."
+        )
     if not rows:
         raise ValueError(f"{card.name}: the source holds no images. Check what it names.")
     hidden = unlabelled_splits(rows)

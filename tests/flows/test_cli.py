@@ -216,6 +216,38 @@ def test_a_dataset_is_added_ingested_and_verified(shotboard, pictures, tmp_path)
     assert (answer.code, answer.out) == (0, "pets: 40 images, 0 faults.\n")
 
 
+def test_what_was_understood_is_told_before_anything_is_read(shotboard, pictures, tmp_path):
+    home = ["--home", tmp_path / "store"]
+    folder = shutil.copytree(pictures, tmp_path / "wrapped" / "pets")
+    (folder / "cat" / "about.txt").write_text("mine")
+    (folder / "table.csv").write_text("image_id,breed\n0,tabby\n")
+    said = shotboard("datasets", "add", "pets", "--path", folder.parent, *home).out
+    assert f"registered pets: images in folders <class> at {folder}" in said
+    assert "classes: 4 (" in said
+    assert "images: 41: train 2" in said
+    assert "2 files of other kinds, not read: 1 .txt (cat/about.txt), 1 .csv (table.csv)" in said
+    assert "(no official split: " in said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--columns", "file"], "--columns file: 'file' is no pair, such as --columns train=a"),
+        (["--columns", "file=a,file=b"], "--columns: file is given 2 times. Give it once."),
+        (["--columns", "file=a"], "columns was given, but"),
+        (["--table", "labels.csv"], "no file labels.csv in"),
+        (["--layout", "klass"], "layout 'klass' is not made of class"),
+        (["--splits", "training=a"], "split_names names training. Splits are train, val and test"),
+        (
+            ["--splits", "train=a"],
+            "no split of the source has a name that the card wants; it has no split",
+        ),
+    ],
+)
+def test_what_settles_a_guess_must_fit(refused, pictures, options, said):
+    assert said in refused("datasets", "add", "pets", "--path", pictures, *options)
+
+
 def test_a_dataset_whose_source_is_gone_is_still_listed(shotboard, pictures, tmp_path):
     copies = {name: shutil.copytree(pictures, tmp_path / name) for name in ("read", "unread")}
     home = ["--home", tmp_path / "store"]
