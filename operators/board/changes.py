@@ -52,7 +52,11 @@ def last_runs(runs: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 
 def replace_changes(
-    connection: Connection, runs: Sequence[Mapping[str, Any]], numbers: Mapping[str, Path]
+    connection: Connection,
+    runs: Sequence[Mapping[str, Any]],
+    numbers: Mapping[str, Path],
+    *,
+    afresh: bool = True,
 ) -> None:
     """Fills `run_metrics` and `changes`; trials, metrics and `run_trials` are filled already.
 
@@ -60,9 +64,13 @@ def replace_changes(
         connection: An open DuckDB connection.
         runs: Rows of `run_row`.
         numbers: What a run saw, by run; one that has kept nothing saw what is on the board now.
+        afresh: Whether trials have changed; if not, only other runs make another comparison.
     """
     pairs = last_runs(runs)
     compared = [run for pair in pairs.values() for run in pair]
+    known = connection.execute("SELECT DISTINCT run_id FROM run_metrics").fetchall()
+    if not afresh and {run for (run,) in known} == set(compared):
+        return
     connection.execute("DELETE FROM run_metrics")
     for run in compared:
         if run in numbers:
@@ -77,14 +85,8 @@ def replace_changes(
                 [run],
             )
     connection.execute("DELETE FROM changes")
-    starts = {run["run_id"]: run["started_at"] for run in runs}
     rows = [
-        {
-            "suite": suite,
-            **row,
-            "previous_run_at": starts[pair[0]],
-            "current_run_at": starts[pair[1]],
-        }
+        {"suite": suite, "previous_run_id": pair[0], "current_run_id": pair[1], **row}
         for suite, pair in sorted(pairs.items())
         if len(pair) == 2
         for row in _changes(connection, *pair)
@@ -155,13 +157,18 @@ def _change(n: int, n_now: int, mean: float | None, mean_now: float | None, tria
 
 def _cells(connection: Connection, run_id: str) -> list[dict[str, Any]]:
     """The cells of a run, each with all that is part of its identity but the seed."""
+    fields = _IDENTITY - {"seed", "teacher"}
+    identity = ", ".join(sorted(fields))
     cursor = connection.execute(
-        "SELECT any_value(COLUMNS(trials.* EXCLUDE (cell_id, teacher_trial_id))), trials.cell_id, "
+        f"WITH teachers AS (SELECT trial_id, cell_id, teacher_trial_id, {identity} FROM trials "
+        "WHERE trial_id IN (SELECT teacher_trial_id FROM trials)) "
+        f"SELECT {', '.join(f'any_value(trials.{name}) AS {name}' for name in sorted(fields))}, "
+        "any_value(trials.variant) AS variant, trials.cell_id, "
         "arg_min(trials.teacher_trial_id, trials.seed) AS teacher_trial_id, "
         "any_value(CASE WHEN teachers.trial_id IS NOT NULL THEN teachers END) AS teacher "
         "FROM (SELECT DISTINCT trial_id FROM run_metrics WHERE run_id = ?) "
         "JOIN trials USING (trial_id) "
-        "LEFT JOIN trials AS teachers ON teachers.trial_id = trials.teacher_trial_id "
+        "LEFT JOIN teachers ON teachers.trial_id = trials.teacher_trial_id "
         "GROUP BY trials.cell_id ORDER BY trials.cell_id",
         [run_id],
     )

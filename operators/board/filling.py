@@ -63,9 +63,9 @@ def fill(
         _insert_predictions(connection, [str(path) for path in predictions])
         compare(connection, grounds)
         _replace_failures(connection, failures)
-        _name_variants(connection, variant)
+        renamed = _name_variants(connection, variant)
         _replace_runs(connection, runs)
-        replace_changes(connection, runs, numbers or {})
+        replace_changes(connection, runs, numbers or {}, afresh=bool(grounds) or renamed)
         _attach_receipts(connection, published)
         for name, cards in zip(_CARDS, (datasets, methods, backbones), strict=True):
             _replace_cards(connection, name, cards)
@@ -119,8 +119,8 @@ def _replace_failures(connection: Connection, failures: Iterable[Mapping[str, An
 
 def _name_variants(
     connection: Connection, variant: Mapping[str, str] | Callable[[TrialSpec], str] | None
-) -> None:
-    """Names the variant of every cell again, for the naming may have changed."""
+) -> bool:
+    """Names the variant of every cell again, for the naming may have changed; says if it has."""
     names = [name for name in TrialSpec.__dataclass_fields__ if name != "teacher"]
     cells = connection.execute(
         f"SELECT DISTINCT ON (cell_id) cell_id, {', '.join(names)} FROM trials"
@@ -140,10 +140,11 @@ def _name_variants(
         }
     )
     with named(connection, rows):
-        connection.execute(
+        ((updated,),) = connection.execute(
             "UPDATE trials SET variant = incoming.variant FROM incoming "
             "WHERE trials.cell_id = incoming.cell_id AND trials.variant <> incoming.variant"
-        )
+        ).fetchall()
+    return updated > 0
 
 
 def _replace_runs(connection: Connection, runs: Iterable[Mapping[str, Any]]) -> None:

@@ -183,8 +183,8 @@ CREATE TABLE changes (
     cause VARCHAR,
     previous_cell_id VARCHAR,
     current_cell_id VARCHAR,
-    previous_run_at TIMESTAMP,
-    current_run_at TIMESTAMP,
+    previous_run_id VARCHAR,
+    current_run_id VARCHAR,
     previous_variant VARCHAR,
     moved_trials INTEGER
 );
