@@ -178,7 +178,9 @@ class FeatureStore:
                     f"first is that of row {damaged[0]}: the disk or another program has changed "
                     "them. Run the suite again, and they are encoded anew."
                 )
-        return torch.from_numpy(values)
+        # Copied into torch's memory, which always begins at a multiple of 64 bytes and numpy's does
+        # not: sums over memory that begins elsewhere are rounded otherwise on some processors.
+        return torch.from_numpy(values).clone()
 
     def _is_there(self, rows: np.ndarray) -> np.ndarray:
         return self._known[rows] >= THERE

@@ -50,7 +50,7 @@ def run(store, clip_folder, pictures, shotboard):
     assert added.code == 0, added.err
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
     return subprocess.run(
-        [*SHOTBOARD, "run", str(suite), "--json", "--workers", "2"],
+        [*SHOTBOARD, "run", str(suite), "--json", "--workers", "1"],
         cwd=ROOT,
         env={**kept, "SHOTBOARD_HOME": str(store.home)},
         capture_output=True,

@@ -37,6 +37,13 @@ def test_what_was_written_is_read_in_the_order_asked_for(store):
     assert store.missing(np.arange(6)).tolist() == [0, 2, 3, 5]
 
 
+def test_what_is_read_is_aligned_as_all_memory_of_torch(store):
+    """Else equal features might give other bits: see test_weights_memory.py."""
+    store.write(np.arange(6), values(6))
+    read = [store.read(np.arange(first, 6)) for first in range(6)]  # that live at once
+    assert [part.data_ptr() % 64 for part in read] == [0] * 6
+
+
 def test_reading_hands_out_a_copy(store):
     store.write(some(1), values(1))
     store.read(some(1)).zero_()
