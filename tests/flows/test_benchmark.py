@@ -35,7 +35,7 @@ test_rows_per_class: 5
 LONG = """
 name: long
 datasets: [digits]
-methods: [coop: {epochs: 40, n_context: 4}, tip-adapter-f: {epochs: 60, lr: 1.0e+30}]
+methods: [coop: {epochs: 40, n_context: 4}, tip-adapter-f: {epochs: 60, lr: 100}]
 shots: [1]
 seeds: [1, 2, 3, 4]
 test_rows_per_class: 5

@@ -31,7 +31,7 @@ methods:
   - promptkd: {{epochs: 2, kd_weight: 1.0, teacher_backbone: {teacher},
       teacher_hyperparameters: {{epochs: 2}}}}
   - promptkd: {{epochs: 2, kd_weight: 1.0, teacher_backbone: {teacher},
-      teacher_hyperparameters: {{epochs: 2, lr: 1.0e+30}}}}
+      teacher_hyperparameters: {{epochs: 8, lr: 100, weight_decay: 10, batch_size: 1}}}}
 """
 
 
