@@ -22,7 +22,7 @@ from tasks.children import descendants, process_name
 from tasks.environment import MachineError, for_workers, own_code, set_defaults, set_local_ray
 
 JOIN_SECONDS = 30.0
-START_SECONDS = 120.0  # some 5 where nothing else runs; Ray's own 30 are few on a busy machine
+START_SECONDS = 240.0  # some 5 where nothing else runs; Ray's own 30 are few on a busy machine
 STARTS = 2  # tries to start a Ray on this machine
 LOOKS = 3  # at a cluster that does not answer, before it counts as gone
 _HEAD, _RAYLET = "gcs_server", "raylet"
@@ -67,6 +67,9 @@ def connect(address: str | None, cpus: int | None, shared_bytes: int) -> bool:
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     variables |= {
         "RAY_gcs_server_port_wait_time_s": f"{START_SECONDS:.0f}",
+        # The raylet gives up on its own agents, Python processes that start slowly, after 30 s.
+        "RAY_raylet_start_wait_time_s": f"{START_SECONDS:.0f}",
+        "RAY_agent_register_timeout_ms": f"{1000 * START_SECONDS:.0f}",
         "RAY_worker_register_timeout_seconds": REGISTER_SECONDS,
     }
     with _set(variables):  # a local Ray hands its environment on, which is faster than asking it to
