@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from data_catalog.json_text import load_json
 from data_catalog.splits import SPLITS
 from data_catalog.wording import plural, some
 
@@ -39,7 +40,7 @@ class Dataset:
         import pyarrow.parquet as pq
 
         try:
-            self.card: dict[str, Any] = json.loads((folder / CARD).read_text("utf-8"))
+            self.card: dict[str, Any] = load_json((folder / CARD).read_bytes())
             table = pq.read_table(
                 folder / DATA, columns=["label", "split", "domain"], memory_map=True
             )
@@ -52,11 +53,16 @@ class Dataset:
                 f"{folder} is damaged ({error}). Delete the folder and ingest again."
             ) from error
         self.folder = folder
-        self.name: str = self.card["name"]
-        self.fingerprint: str = self.card["fingerprint"]
-        self.classes: tuple[str, ...] = tuple(self.card["classes"])
-        self.template: str = self.card["template"]
-        self.templates: tuple[str, ...] = tuple(self.card["templates"]) or (self.template,)
+        try:
+            self.name: str = self.card["name"]
+            self.fingerprint: str = self.card["fingerprint"]
+            self.classes: tuple[str, ...] = tuple(self.card["classes"])
+            self.template: str = self.card["template"]
+            self.templates: tuple[str, ...] = tuple(self.card["templates"]) or (self.template,)
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"{folder / CARD} is damaged ({error!r}). Delete the folder and ingest again."
+            ) from error
         self.labels: np.ndarray = np.array(table["label"].to_numpy(), dtype=np.int32)
         self.splits: np.ndarray = np.array(table["split"].to_pylist(), dtype=np.str_)
         self.domains: np.ndarray = np.array(table["domain"].to_pylist(), dtype=np.str_)
@@ -201,7 +207,7 @@ def current(folder: Path) -> Dataset | None:
 def read_receipt(folder: Path) -> dict[str, Any] | None:
     """Content of `current.json`, None where it or the dataset it names is missing."""
     try:
-        receipt = json.loads((folder / CURRENT).read_text("utf-8"))
+        receipt = load_json((folder / CURRENT).read_bytes())
         place = folder / receipt["fingerprint"]
     except FileNotFoundError:
         return None

@@ -11,6 +11,7 @@ import yaml
 from yaml import YAMLError
 
 _EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
+_MOST_VALUES = 10_000_000
 
 
 class _Loader(yaml.SafeLoader):
@@ -29,12 +30,32 @@ def load_yaml(text: str) -> Any:
     """The plain values of a YAML text.
 
     Raises:
-        YAMLError: It is no YAML.
+        YAMLError: It is no YAML, or no text that a person would write.
     """
     try:
-        return yaml.load(text, Loader=_Loader)  # a SafeLoader
-    except RecursionError:
-        raise YAMLError("it is nested too deeply") from None
+        values = yaml.load(text, Loader=_Loader)  # a SafeLoader
+        _count(values, {})
+    except RecursionError as error:
+        raise YAMLError("it is nested too deeply, or in itself") from error
+    except (ValueError, OverflowError, TypeError, AttributeError) as error:
+        raise YAMLError(f"a value cannot be read: {error}") from error  # such as a 13th month
+    return values
+
+
+def _count(value: Any, known: dict[int, int]) -> int:
+    """How many values there are once every alias is written out.
+
+    Raises:
+        YAMLError: There are more than anybody writes, as aliases of aliases make.
+    """
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        inner = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_count(each, known) for each in inner)
+    if known[id(value)] > _MOST_VALUES:
+        raise YAMLError(f"its aliases stand for more than {_MOST_VALUES:,} values")
+    return known[id(value)]
 
 
 def dump_yaml(values: Any) -> str:

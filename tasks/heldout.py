@@ -4,7 +4,6 @@ Used during training, for the card, and when anybody asks whether the card is ri
 method `zero-shot` of the board on the same rows, so the board gives the same number.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_catalog import Dataset
+from data_catalog.json_text import load_json
 from tasks.resolve import RequestError
 
 if TYPE_CHECKING:
@@ -159,9 +159,9 @@ def read_results(folder: Path) -> dict[str, Any]:
             "writes one beside the weights."
         )
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = load_json(path.read_bytes())
         found = [Accuracy(**entry) for entry in values["results"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         raise RequestError(f"{path} is damaged ({error!r}): fetch the model again.") from error
     if values.get("format") != FORMAT:
         raise RequestError(f"{path} has format {values.get('format')!r}, not {FORMAT}.")

@@ -24,6 +24,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from data_catalog.json_text import load_json
 from data_catalog.pairs import PairSource
 from data_catalog.secrets import redacted
 from operators.files import write_atomic
@@ -138,7 +139,7 @@ class Run:
     def state(self) -> State:
         """How far it is; the beginning where nothing is there."""
         try:
-            return State(**json.loads((self.folder / "state.json").read_text()))
+            return State(**load_json((self.folder / "state.json").read_bytes()))
         except FileNotFoundError:
             return State()
         except (ValueError, TypeError) as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_catalog.card import DatasetCard
+from data_catalog.json_text import JSONError, load_json
 from data_catalog.wording import did_you_mean, plural, some
 
 _KEYS = ("source", "license", "descriptions")
@@ -37,8 +38,8 @@ class Descriptions:
             ValueError: The text is not JSON or has another form; the message names the class.
         """
         try:
-            values = json.loads(text, object_pairs_hook=_refuse_repeats)
-        except json.JSONDecodeError as error:
+            values = load_json(text, _refuse_repeats)
+        except JSONError as error:
             raise ValueError(f"descriptions are no valid JSON: {error}.") from error
         if not isinstance(values, dict):
             raise ValueError(

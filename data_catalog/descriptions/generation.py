@@ -13,6 +13,7 @@ from typing import Protocol
 
 from data_catalog.card import DatasetCard
 from data_catalog.descriptions.form import Descriptions
+from data_catalog.json_text import load_json
 from data_catalog.writing import write_text
 
 # The five questions of the paper for ImageNet; {} is the class name, {a} its article.
@@ -53,7 +54,12 @@ class Answers:
         """
         file = self.folder / f"{hashlib.sha256(prompt.encode()).hexdigest()[:16]}.json"
         if file.is_file():
-            return tuple(json.loads(file.read_text("utf-8"))["answers"])
+            try:
+                return tuple(load_json(file.read_bytes())["answers"])
+            except (ValueError, LookupError, TypeError) as error:
+                raise ValueError(
+                    f"{file} is damaged ({error!r}). Delete it, and the model is asked again."
+                ) from error
         answers = self.client(prompt)
         if isinstance(answers, str) or not all(isinstance(text, str) for text in answers):
             raise ValueError(

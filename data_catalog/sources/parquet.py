@@ -184,7 +184,7 @@ def open_parquet(fs: Any, path: str, place: str) -> Iterator[Any]:
     """Opens a `pyarrow.parquet.ParquetFile`, memory-mapped where it is local.
 
     Raises:
-        SourceError: The file is missing or not Parquet.
+        SourceError: The file is missing, not Parquet, or damaged where it is read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -199,7 +199,16 @@ def open_parquet(fs: Any, path: str, place: str) -> Iterator[Any]:
             raise SourceError(
                 f"{path} is not a whole Parquet file ({error}). Fetch or write it again."
             ) from error
-        yield file
+        try:
+            yield file
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of the machine
+            reason = " ".join(str(error).split())
+            raise SourceError(
+                f"{path} is damaged, or holds what cannot be read ({reason}). Fetch or write it "
+                "again."
+            ) from error
 
 
 def split_of_file(name: str) -> str | None:

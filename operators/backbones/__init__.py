@@ -19,6 +19,7 @@ from operators.backbones.clip import Clip
 from operators.backbones.clip_files import EMBEDDED, family_of
 from operators.backbones.clip_resnet import ClipResNet
 from operators.backbones.effnet_minilm import EffnetMiniLM
+from operators.backbones.model_files import making_a_model
 from operators.backbones.prompts import DeepPrompts, TextPrompts
 from operators.backbones.siglip import Siglip
 
@@ -80,21 +81,24 @@ class BackboneReference(NamedTuple):
         Raises:
             BackboneUnavailable: The weights cannot be had here.
         """
-        family = self.family or family_of(self.location)
-        return FAMILIES[family].describe(self.name, self.location)
+        with making_a_model("the settings", self.location):
+            family = self.family or family_of(self.location)
+            return FAMILIES[family].describe(self.name, self.location)
 
     def load(self, card: BackboneCard, device: str = "cpu") -> Backbone:
         """The backbone itself, frozen, on `device`.
 
         Raises:
             LookupError: There is no such precision.
+            BackboneUnavailable: Its files are damaged, or make no model.
         """
         if self.precision not in PRECISIONS:
             raise LookupError(
                 f"precision {self.precision!r} is not one of {', '.join(PRECISIONS)}."
             )
         dtype = PRECISIONS[self.precision]
-        return FAMILIES[card.family].load(card, self.location, torch.device(device), dtype)
+        with making_a_model("the weights or the tokenizer", self.location):
+            return FAMILIES[card.family].load(card, self.location, torch.device(device), dtype)
 
 
 def is_location(text: str) -> bool:

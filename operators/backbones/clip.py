@@ -27,6 +27,7 @@ from operators.backbones.clip_files import (
     read_preprocessing,
 )
 from operators.backbones.flops import full_layers, gradient_since, layers_read_at_one, product
+from operators.backbones.model_files import load_whole
 from operators.backbones.open_clip_weights import load_clip
 from operators.backbones.prompts import DeepPrompts, refuse_inserted_text
 from operators.backbones.text_tower import TextTowerBackbone
@@ -173,5 +174,5 @@ def load(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any]:
         return load_clip(folder, config), open_clip.load_tokenizer(folder, config)
     from transformers import AutoTokenizer, CLIPModel  # seconds to import
 
-    model = CLIPModel.from_pretrained(folder, dtype=torch.float32)
+    model = load_whole(CLIPModel, folder)
     return model, AutoTokenizer.from_pretrained(folder)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from operators.backbones import open_clip
 from operators.backbones.base import BackboneUnavailable, digest_files
+from operators.backbones.model_files import read_settings
 from operators.images import Filter, Preprocessing
 
 EMBEDDED = Path(__file__).parent  # weights that ship with Shotboard lie beside this file
@@ -95,7 +96,8 @@ def in_open_clip(folder: Path) -> bool:
 def model_type(folder: Path) -> str | None:
     """What `config.json` calls a model of transformers; None where it is none of those."""
     path = folder / "config.json"
-    return json.loads(path.read_text()).get("model_type") if path.is_file() else None
+    kind = read_settings(path).get("model_type") if path.is_file() else None
+    return kind if isinstance(kind, str) else None
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"transformers' or open_clip's format. {OPENAI}"
         )
     if (kind := model_type(folder)) in MODEL_TYPES:
-        return json.loads(path.read_text())
+        return read_settings(path)
     why = UNREADABLE.get(kind or "", f"backbones are {' and '.join(map(repr, MODEL_TYPES))}.")
     raise BackboneUnavailable(f"{folder} holds a {kind or 'nameless'!r} model; {why}")
 
@@ -225,9 +227,9 @@ def preprocessing_settings(folder: Path) -> dict[str, Any]:
         return open_clip.read_processor(folder)
     settings: dict[str, Any] = {}
     if (folder / "preprocessor_config.json").is_file():
-        settings = json.loads((folder / "preprocessor_config.json").read_text())
+        settings = read_settings(folder / "preprocessor_config.json")
     elif (folder / "processor_config.json").is_file():  # where transformers 5 writes it
-        settings = json.loads((folder / "processor_config.json").read_text())["image_processor"]
+        settings = read_settings(folder / "processor_config.json")["image_processor"]
     return {key: value for key, value in settings.items() if value is not None}
 
 

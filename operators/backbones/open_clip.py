@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from operators.backbones.base import BackboneUnavailable
+from operators.backbones.model_files import read_settings
 
 CONFIG = "open_clip_config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -149,7 +150,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def read_file(folder: Path) -> dict[str, Any]:
     """The configuration as it stands there."""
-    return json.loads((folder / CONFIG).read_text())
+    return read_settings(folder / CONFIG)
 
 
 def refuse_unread(folder: Path, name: str, values: Mapping[str, Any]) -> None:
@@ -209,7 +210,12 @@ def other_tokenizer(folder: Path) -> str | None:
     settings = folder / TOKENIZER_CONFIG
     try:
         kind = str(json.loads(settings.read_text()).get("tokenizer_class") or "")
-    except (OSError, ValueError, AttributeError):  # what is wrong with it is said when it is loaded
+    except (
+        OSError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+    ):  # what is wrong with it is said when it is loaded
         return None
     return kind if kind.removesuffix("Fast") not in ("", "CLIPTokenizer") else None
 

@@ -38,6 +38,7 @@ from operators.backbones.clip_files import (
     read_preprocessing,
 )
 from operators.backbones.flops import finish, full_layers, gradient_since, pairs, product
+from operators.backbones.model_files import load_whole
 from operators.backbones.packed_attention import split_heads
 from operators.backbones.prompts import DeepPrompts, refuse_inserted_text
 from operators.backbones.transformer import Attention
@@ -60,7 +61,7 @@ class Siglip(ViTBackbone):
     ) -> None:
         from transformers import PreTrainedTokenizerFast, SiglipModel  # seconds to import
 
-        model: Any = SiglipModel.from_pretrained(folder, dtype=torch.float32)
+        model = load_whole(SiglipModel, folder)
         tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(folder)
         super().__init__(card, model, tokenizer, device, dtype, causal=False, pool="last")
         self.preprocess = preprocessing(folder, read_config(folder))

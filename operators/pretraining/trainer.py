@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ CPU_GROUP = 64
 REMEMBERED_CAPTIONS = 1_000_000
 
 TokenIds = tuple[int, ...]
+
+_DAMAGED = (UnpicklingError, EOFError, RuntimeError, LookupError, TypeError, ValueError)
 
 
 class PretrainingError(RuntimeError):
@@ -140,11 +143,20 @@ class Trainer:
         """Goes back to what `save` wrote.
 
         Raises:
-            ValueError: It was written under another recipe or with another tokenizer.
+            ValueError: It is damaged, or was written under another recipe or with another
+                tokenizer.
         """
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            theirs, _ = dict(state["recipe"]), (state["model"], state["optimizer"], state["at"])
+        except torch.OutOfMemoryError:
+            raise
+        except _DAMAGED as fault:
+            raise ValueError(
+                f"{path} is no whole checkpoint ({fault or type(fault).__name__}): remove it, and "
+                "training goes on from the one before, or begins anew."
+            ) from fault
         mine = self.recipe.as_mapping()
-        theirs = state["recipe"]
         if theirs != mine:
             moved = sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
             raise ValueError(

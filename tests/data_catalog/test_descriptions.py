@@ -265,3 +265,8 @@ def test_no_file_ships_that_describes_no_dataset():
 
     folder = Path(data_catalog.descriptions.__file__).parent
     assert {file.stem for file in folder.glob("*.json")} <= set(CATALOG)
+
+
+def test_json_that_is_nested_too_deeply_is_one_sentence():
+    with pytest.raises(ValueError, match="descriptions are no valid JSON: it is nested too deeply"):
+        Descriptions.from_json("[" * 100_000)

@@ -314,3 +314,12 @@ def test_a_hub_that_is_not_reached_is_one_sentence_and_has_a_signature():
     with pytest.raises(Unavailable, match="could not be reached"):
         source.total()
     assert source.signature() == HuggingFace("owner/pets", COMMIT).signature()
+
+
+def test_a_parquet_that_is_damaged_where_it_is_read_is_one_sentence(table, png):
+    file = table({"image": [png(n) for n in range(40)], "label": ["cat", "dog"] * 20})
+    content = bytearray(file.read_bytes())
+    content[4:200] = bytes(196)  # its footer is whole
+    file.write_bytes(content)
+    with pytest.raises(SourceError, match=r"is damaged, or holds what cannot be read"):
+        list(ParquetImages(str(file)).examples())

@@ -3,7 +3,7 @@
 import pytest
 
 from data_catalog import DatasetCard
-from data_catalog.yaml_text import dump_yaml, load_yaml
+from data_catalog.yaml_text import YAMLError, dump_yaml, load_yaml
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,22 @@ def test_a_card_takes_a_small_share_as_people_write_it():
     source = "{kind: image_folder, path: /data}"
     text = f"name: pets\nclasses: [cat, dog]\nsource: {source}\nmax_corrupt_share: 1e-3\n"
     assert DatasetCard.from_yaml(text).max_corrupt_share == 1e-3
+
+
+LAUGHS = "a0: &a0 [x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[" * 50_000, "nested too deeply"),
+        ("&a [*a]", "nested too deeply, or in itself"),
+        ("on: 2024-13-40", "a value cannot be read"),
+        (LAUGHS, "its aliases stand for more than"),
+    ],
+)
+def test_yaml_that_nobody_writes_is_an_error_of_its_own(text, said):
+    with pytest.raises(YAMLError, match=said):
+        load_yaml(text)
