@@ -19,10 +19,9 @@ from operators.bounds import SEEDS
 from operators.methods import METHODS
 from operators.protocols import PROTOCOLS
 from operators.views import PATTERN as VIEWS
-from tasks import board, publish, runs
+from tasks import publish, runs
 from tasks.artifacts import publish_artifacts
 from tasks.attempts import time_limit as limit_of
-from tasks.cards import backbone_rows, dataset_rows, method_rows
 from tasks.choices import Request, check
 from tasks.compute import compute
 from tasks.drafts import sweep
@@ -31,15 +30,17 @@ from tasks.environment import MachineError
 from tasks.failures import described, note_failure
 from tasks.ingest import ingest
 from tasks.mlflow_client import check_answers, explained
-from tasks.plan import Bundle, Plan, make_plan, variant_of
+from tasks.plan import Bundle, Plan, make_plan
 from tasks.progress import LogReporter, chosen, reporter, reporting_to, stage
 from tasks.ray_cluster import ray_cluster
 from tasks.ray_start import START_SECONDS
+from tasks.rebuilding import rebuild_board
 from tasks.resolve import RequestError
 from tasks.store import Store
 from tasks.suite import SHOTS, Overrides, Suite, override
 from tasks.worker import Done, TrialWorker
 from tasks.worker_pool import OutOfTime, WorkerDied, WorkerPool
+from tasks.zoo import backbone_rows
 
 if TYPE_CHECKING:
     MethodName = str
@@ -53,7 +54,7 @@ BUNDLES_AT_ONCE = 2  # so that the tail of one bundle does not leave workers idl
 
 once = task(cache_policy=NO_CACHE, persist_result=False)
 publish_trials = once(publish.Publication.finish).with_options(name="publish")
-rebuild_board = once(board.rebuild).with_options(name="aggregate")
+aggregate = once(rebuild_board).with_options(name="aggregate")
 
 
 @dataclass(frozen=True)
@@ -228,16 +229,9 @@ def run_request(
     unpublished = publish_rest(publication)
     runs.finish(store, run)
     with stage("board") as aggregating:
-        rebuilt = rebuild_board(
-            store,
-            datasets=dataset_rows(store),
-            methods=method_rows(),
-            backbones=backbone_rows(list(request.backbones.cards.values())),
-            variant=variant_of,
-        )
+        used = backbone_rows(list(request.backbones.cards.values()))
+        rebuilt = aggregate(store, backbones=used)
         aggregating.summary = f"{rebuilt.trials} trials"
-    for path, reason in rebuilt.skipped.items():
-        reporter().say(f"not on the board: {path}: {reason}")
     summary = Summary(run.run_id, plan, len(plan.missing), tuple(failed), rebuilt.board)
     publish_artifacts(store, plan, [f"{i}: {e}" for i, e in failed], summary.text)
     trouble = trouble or unpublished

@@ -1,24 +1,12 @@
-"""What is known of datasets, methods and backbones, as rows of the board and of listings."""
+"""What is known of datasets, as rows of the board and of listings."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
 from typing import Any
 
 from data_catalog import Dataset, DatasetCard
 from data_catalog.secrets import redacted
-from operators.backbones import BACKBONES, BackboneCard, BackboneUnavailable, reference
-from operators.bounds import described
-from operators.methods import METHODS, Method
-from operators.methods.hyperparameters import PUBLISHED_ON, annotations, defaults, published
-from operators.protocols import PROTOCOLS
-from tasks import heldout, resolve
-from tasks.ingest import ingest_dataset
+from tasks import resolve
 from tasks.resolve import dataset_cards, ingested
 from tasks.store import Store
-
-SHOTS = (1, 2, 4, 8, 16)  # those of the published tables
-LEARNT = [name for name, protocol in PROTOCOLS.items() if protocol.learns]
 
 
 def dataset_rows(store: Store) -> list[dict[str, Any]]:
@@ -65,162 +53,6 @@ def said_of(store: Store, name: str) -> dict[str, Any] | None:
         "license": said.license,
         "file": str(file),
     }
-
-
-def method_rows() -> list[dict[str, Any]]:
-    """One row a method."""
-    return [
-        {
-            "method": name,
-            "title": method.card.title,
-            "source": method.card.source,
-            "revision": method.revision,
-            "trains": method.tuning is not None or method.card.learns,
-            "needs": sorted(method.card.needs),
-            "transductive": method.card.transductive,
-            "test_time": method.card.test_time,
-            "external_knowledge": method.card.external_knowledge,
-            "descriptions": method.card.descriptions,
-            "teacher": method.card.teacher,
-            "unlabelled": method.card.unlabelled,
-            "card": {
-                "tunes": method.card.tunes,
-                "cost": method.card.cost,
-                "learns": method.card.learns,
-                "new_classes": method.card.new_classes,
-                "departures": list(method.card.departures),
-                "hyperparameters": defaults(method),
-                "bounds": {name: described(kind) for name, kind in annotations(method).items()},
-                "recipes": recipes(method),
-            },
-        }
-        for name, method in METHODS.items()
-    ]
-
-
-def recipes(method: type[Method]) -> list[dict[str, Any]]:
-    """Where published hyperparameters are others than the defaults.
-
-    Returns:
-        `when`, such as `few_shot, 2 or 4 shots`, the datasets it is `on`, and `values` by name. A
-        protocol, a number of shots or a dataset that is not named makes no difference.
-    """
-    learns = method.card.learns
-    places = list(product(LEARNT if learns else PROTOCOLS, SHOTS if learns else (0,)))
-
-    def settings(dataset: str) -> list[dict[str, Any]]:
-        return [published(method, protocol=p, shots=s, dataset=dataset) for p, s in places]
-
-    usual = settings("")
-    everywhere = _where(places, usual, [defaults(method)] * len(places))
-    found = [{"when": when, "on": [], "values": values} for when, values in everywhere]
-    for dataset in PUBLISHED_ON:
-        for when, values in _where(places, settings(dataset), usual):
-            alike = [row for row in found if (row["when"], row["values"]) == (when, values)]
-            if alike and alike[0]["on"]:
-                alike[0]["on"].append(dataset)
-            else:
-                found.append({"when": when, "on": [dataset], "values": values})
-    return found
-
-
-def _where(
-    places: Sequence[tuple[str, int]],
-    settings: Sequence[Mapping[str, Any]],
-    usual: Sequence[Mapping[str, Any]],
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Protocols and shots where settings are not the usual ones, in words, and what they are."""
-    every = list(dict.fromkeys(name for name, _ in places))
-    counts = tuple(dict.fromkeys(shots for _, shots in places))
-    where: dict[str, dict[str, list[int]]] = {}  # values, as text: protocol: shots
-    for (name, shots), asked, known in zip(places, settings, usual, strict=True):
-        values = {key: value for key, value in asked.items() if value != known[key]}
-        if values:
-            there = where.setdefault(json.dumps(values, sort_keys=True), {})
-            there.setdefault(name, []).append(shots)
-    for values, protocols in where.items():
-        alike: dict[tuple[int, ...], list[str]] = {}
-        for name, shots in protocols.items():
-            alike.setdefault(tuple(shots), []).append(name)
-        for shots, names in alike.items():
-            parts = [] if names == every else [" or ".join(names)]
-            if shots != counts:
-                parts.append(f"{' or '.join(map(str, shots))} shot{'s' * (shots != (1,))}")
-            yield ", ".join(parts), json.loads(values)
-
-
-def backbone_rows(used: list[BackboneCard] | None = None) -> list[dict[str, Any]]:
-    """One row a backbone: those with a name of their own, and those given as folder or hub id.
-
-    Args:
-        used: Cards that are known already; the others are only named.
-    """
-    cards = {card.name: card for card in used or ()}
-    rows = [backbone_row(card) for card in cards.values()]
-    rows += [
-        {
-            "backbone": name,
-            "family": known.family,
-            "source": known.location or known.title,
-            "card": {"title": known.title},
-        }
-        for name, known in BACKBONES.items()
-        if name not in cards
-    ]
-    return rows
-
-
-def backbone_row(card: BackboneCard) -> dict[str, Any]:
-    """The row of a backbone whose weights are here."""
-    return {
-        "backbone": card.name,
-        "family": card.family,
-        "fingerprint": card.fingerprint,
-        "feature_width": card.feature_width,
-        "source": card.source,
-        "license": card.license,
-        "capabilities": sorted(card.capabilities),
-        "card": {"note": card.note},
-    }
-
-
-def embedded_backbone_cards() -> list[BackboneCard]:
-    """Cards of the backbones whose weights come with the installation."""
-    cards = []
-    for name, known in BACKBONES.items():
-        if not known.location:
-            try:
-                cards.append(reference(name).describe())
-            except BackboneUnavailable:
-                continue
-    return cards
-
-
-def verify_figures(store: Store, name: str, device: str = "cpu") -> list[heldout.Comparison]:
-    """Computes the figures on a backbone's card again; datasets are ingested where they are not.
-
-    Args:
-        store: Where the datasets are.
-        name: Of the backbone: a known name, a folder or a hub id.
-        device: As torch names it.
-
-    Raises:
-        RequestError: No such backbone, or it has no figures.
-        BackboneUnavailable: Its weights cannot be had here.
-    """
-    from operators.backbones.clip_files import fetch
-
-    which = resolve.backbone(name)
-    if which.family not in ("", "clip"):  # of a folder or a hub id it is not known yet
-        raise resolve.RequestError(
-            f"{name} is of family {which.family}: only models that `shotboard pretrain` has "
-            "exported have figures to verify."
-        )
-    folder = fetch(which.location)
-    known = dataset_cards(store)
-    asked = [one.dataset for one in heldout.read_results(folder)["results"]]
-    datasets = {each: ingest_dataset(each, store) for each in asked if each in known}
-    return heldout.verify(which, folder, datasets, device)
 
 
 def _counts(dataset: Dataset) -> dict[str, Any]:

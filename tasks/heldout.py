@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from data_catalog import Dataset
 from data_catalog.json_text import load_json
 from tasks.resolve import RequestError
+from tasks.store import Store
 
 if TYPE_CHECKING:
     from operators.backbones import Backbone, BackboneReference
@@ -240,3 +241,32 @@ def verify(
             )
         )
     return found
+
+
+def verify_figures(store: Store, name: str, device: str = "cpu") -> list[Comparison]:
+    """Computes the figures on a backbone's card again; datasets are ingested where they are not.
+
+    Args:
+        store: Where the datasets are.
+        name: Of the backbone: a known name, a folder or a hub id.
+        device: As torch names it.
+
+    Raises:
+        RequestError: No such backbone, or it has no figures.
+        BackboneUnavailable: Its weights cannot be had here.
+    """
+    from operators.backbones.clip_files import fetch
+    from tasks import resolve
+    from tasks.ingest import ingest_dataset
+
+    which = resolve.backbone(name)
+    if which.family not in ("", "clip"):  # of a folder or a hub id it is not known yet
+        raise RequestError(
+            f"{name} is of family {which.family}: only models that `shotboard pretrain` has "
+            "exported have figures to verify."
+        )
+    folder = fetch(which.location)
+    known = resolve.dataset_cards(store)
+    asked = [one.dataset for one in read_results(folder)["results"]]
+    datasets = {each: ingest_dataset(each, store) for each in asked if each in known}
+    return verify(which, folder, datasets, device)

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from operators.backbones import CAPABILITIES
-from tasks.cards import method_rows
+from tasks.known import capabilities, method_rows
 
 COMMAND = "shotboard methods page > docs/methods.md"
 COLUMNS = ("hyperparameter", "default", "may be", "elsewhere")
@@ -35,7 +34,7 @@ def facts(row: Mapping[str, Any]) -> dict[str, str | list[str]]:
         else "labelled images"
         if card["learns"]
         else "no labelled image",
-        "needs": [f"{name}: {CAPABILITIES[name]}" for name in row["needs"]]
+        "needs": [f"{name}: {capabilities()[name]}" for name in row["needs"]]
         + ["descriptions: sentences about each class of the dataset"] * row["descriptions"]
         or "frozen features and text prompts, which every backbone has",
         "new classes": "classifies classes that it has not seen"

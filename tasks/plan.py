@@ -10,7 +10,7 @@ from data_catalog import Dataset
 from operators.backbones import BackboneCard
 from operators.episode import Classes
 from operators.images import TRANSFORM_VERSION
-from operators.methods import Method
+from operators.methods import METHODS, Method
 from operators.methods.hyperparameters import variant
 from operators.protocols import Protocol
 from operators.spec import TrialSpec
@@ -157,7 +157,7 @@ class _Place:
 
 def expected_cost(spec: TrialSpec) -> float:
     """A rough order of trials by time: gradient steps, then shots."""
-    method = resolve.METHODS.get(spec.method)
+    method = METHODS.get(spec.method)
     reads_all = method is not None and method.card.unlabelled
     images = TRAIN_SPLIT if reads_all else max(1, spec.shots)
     return spec.hyperparameters.get("epochs", 0) * images + spec.shots
@@ -323,7 +323,7 @@ def _refuse_without_validation(name: str, dataset: Dataset) -> None:
 
 def variant_of(spec: TrialSpec) -> str:
     """What tells the cells of one method apart, as the board shows it."""
-    method = resolve.METHODS.get(spec.method)
+    method = METHODS.get(spec.method)
     text = ""
     if method is not None:
         place = {"protocol": spec.protocol, "shots": spec.shots, "dataset": spec.dataset}

@@ -4,16 +4,18 @@ import logging
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from data_catalog import CATALOG, Dataset, DatasetCard, current, registered_cards
 from data_catalog.descriptions import Descriptions, described
 from data_catalog.secrets import redact
 from data_catalog.wording import did_you_mean
-from operators.backbones import BACKBONES, BackboneReference, is_location, reference
-from operators.methods import METHODS, Method
-from operators.protocols import PROTOCOLS, Protocol
 from tasks.store import Store
+
+if TYPE_CHECKING:  # they take torch, and listings of datasets do not
+    from operators.backbones import BackboneReference
+    from operators.methods import Method
+    from operators.protocols import Protocol
 
 T = TypeVar("T")
 
@@ -99,30 +101,36 @@ def descriptions(store: Store, name: str) -> tuple[Descriptions, Path] | None:
         raise RequestError(str(error)) from error
 
 
-def method(name: str) -> type[Method]:
+def method(name: str) -> "type[Method]":
     """The class of a method.
 
     Raises:
         RequestError: There is no such method.
     """
+    from operators.methods import METHODS
+
     return resolve("method", name, METHODS)
 
 
-def protocol(name: str) -> Protocol:
+def protocol(name: str) -> "Protocol":
     """A protocol.
 
     Raises:
         RequestError: There is no such protocol.
     """
+    from operators.protocols import PROTOCOLS
+
     return resolve("protocol", name, PROTOCOLS)
 
 
-def backbone(name: str) -> BackboneReference:
+def backbone(name: str) -> "BackboneReference":
     """What a backbone's name, folder or hub id refers to.
 
     Raises:
         RequestError: It is none of these.
     """
+    from operators.backbones import BACKBONES, is_location, reference
+
     if not is_location(name):
         resolve("backbone", name, BACKBONES, "A folder or a hub id of a CLIP will do as well.")
     return reference(name)

@@ -22,7 +22,7 @@ def _methods(context: typer.Context, as_json: AsJson = False) -> None:
 def list_methods(as_json: AsJson = False) -> None:
     """List all methods."""
     with one_sentence():
-        from tasks.cards import method_rows
+        from tasks.known import method_rows
 
         rows = method_rows()
         if as_json:
@@ -47,12 +47,11 @@ def list_methods(as_json: AsJson = False) -> None:
 def show_method(name: str, as_json: AsJson = False) -> None:
     """Show what a method tunes, needs, costs and defaults to, and where it comes from."""
     with one_sentence():
-        from tasks.cards import method_rows
+        from tasks.known import method_rows
         from tasks.method_page import COLUMNS, facts, settings
-        from tasks.resolve import method
+        from tasks.resolve import resolve
 
-        method(name)
-        row = next(row for row in method_rows() if row["method"] == name)
+        row = resolve("method", name, {row["method"]: row for row in method_rows()})
         if as_json:
             print_json(row)
             return
@@ -84,9 +83,9 @@ def _backbones(context: typer.Context, as_json: AsJson = False) -> None:
 def list_backbones(as_json: AsJson = False) -> None:
     """List the backbones with a name of their own; any CLIP folder or hub id will do as well."""
     with one_sentence():
-        from tasks.cards import backbone_rows, embedded_backbone_cards
+        from tasks.known import backbone_rows
 
-        rows = backbone_rows(embedded_backbone_cards())
+        rows = backbone_rows()
         if as_json:
             print_json(rows)
             return
@@ -100,10 +99,14 @@ def list_backbones(as_json: AsJson = False) -> None:
 def show_backbone(name: str, as_json: AsJson = False) -> None:
     """Show a backbone: a name, a folder or a hub id."""
     with one_sentence():
-        from tasks.cards import backbone_row
-        from tasks.resolve import backbone
+        from tasks.known import backbone_rows
 
-        row = backbone_row(backbone(name).describe())
+        row = next((row for row in backbone_rows() if row["backbone"] == name), {})
+        if "fingerprint" not in row:  # its files have to be looked at
+            from tasks.resolve import backbone
+            from tasks.zoo import backbone_row
+
+            row = backbone_row(backbone(name).describe())
         if as_json:
             print_json(row)
         else:

@@ -94,8 +94,8 @@ def verify_backbone(
     quiet_libraries(verbose=False)
     with one_sentence():
         from flows.cli.display import TerminalReporter
-        from tasks.cards import verify_figures
         from tasks.device import device_for
+        from tasks.heldout import verify_figures
         from tasks.progress import reporting_to
 
         with TerminalReporter() as reporter, reporting_to(reporter):

@@ -33,15 +33,16 @@ def board(
 
         store = Store.at(home)
         if rebuild:
-            from flows.leaderboard import rebuild_leaderboard
+            from tasks.rebuilding import rebuild_board
 
             with TerminalReporter() as reporter, reporting_to(reporter):
-                rebuild_leaderboard.fn(home=str(store.home))
+                rebuild_board(store, full=True)
         rows = board_rows(store)
         if protocol is not None:
-            from tasks import resolve
+            from tasks.known import protocols
+            from tasks.resolve import resolve
 
-            resolve.protocol(protocol)
+            resolve("protocol", protocol, dict.fromkeys(protocols()))
             rows = [row for row in rows if row["protocol"] == protocol]
         if html is not None:
             write_file(html, board_page(rows))

@@ -3,6 +3,7 @@
 Nothing that is half written, edited or damaged stops a rebuild: it is left out and named.
 """
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,13 +82,13 @@ def look(
         published: Folder of the receipts of MLflow.
     """
     found = Found(trials)
-    for folder in sorted(trials.glob("[!.]*")):
+    for name in _names(trials):
         try:
-            result = _read_trial(folder, known.get(folder.name))
+            result = _read_trial(trials / name, known.get(name))
         except (OSError, ValueError) as error:
-            found.skipped[f"trials/{folder.name}"] = explain(error)
+            found.skipped[f"trials/{name}"] = explain(error)
         else:
-            found.present.add(folder.name)
+            found.present.add(name)
             if result is not None:
                 found.results.append(result)
     _collect(
@@ -121,6 +122,16 @@ def _find_numbers(found: Found, run_id: str, file: Path) -> None:
             found.numbers[run_id] = file
 
 
+def _names(folder: Path, end: str = "") -> list[str]:
+    """Sorted names in a folder that are not hidden and end so; none where it is absent."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(name for name in names if name[0] != "." and name.endswith(end))
+
+
 def _read_trial(folder: Path, known_stamp: str | None) -> TrialRows | None:
     """Reads a trial; None where the board knows it as it is.
 
@@ -151,7 +162,8 @@ def _collect(
     but_not: Collection[str] = (),
 ) -> None:
     """Adds what `read` makes of each JSON file of a folder to `rows`, or says why not."""
-    for path in sorted(folder.glob("[!.]*.json")):
+    for name in _names(folder, ".json"):
+        path = folder / name
         if path.stem not in but_not:
             try:
                 rows.append(read(read_object(path), path))

@@ -2,8 +2,8 @@
 
 import inspect
 import typing
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
@@ -31,7 +31,12 @@ OTHER_NAMES = {"oxford_flowers": "flowers102"}
 
 def own_defaults(method: type[Method]) -> dict[str, Any]:
     """Keyword arguments of a method's constructor and their defaults."""
-    parameters = inspect.signature(method.__init__).parameters
+    return dict(_own_defaults(method.__init__))
+
+
+@cache
+def _own_defaults(constructor: Callable[..., None]) -> dict[str, Any]:
+    parameters = inspect.signature(constructor).parameters
     return {
         name: parameter.default
         for name, parameter in parameters.items()
@@ -57,7 +62,7 @@ def later_defaults(method: type[Method]) -> dict[str, Any]:
 
 def defaults(method: type[Method]) -> dict[str, Any]:
     """All hyperparameters of a method, those of the tuning loop and the teacher included."""
-    parts = (asdict(part) for part in (method.tuning, method.teaching) if part is not None)
+    parts = (vars(part) for part in (method.tuning, method.teaching) if part is not None)
     return own_defaults(method) | {name: value for part in parts for name, value in part.items()}
 
 

@@ -8,11 +8,12 @@ import pytest
 from data_catalog.descriptions import Descriptions, kept_file
 from operators.features import FeatureStore, view_folder
 from operators.methods import METHODS
-from tasks.cards import dataset_rows, method_rows
+from tasks.cards import dataset_rows
 from tasks.choices import check
 from tasks.data import TrialData, preview, template_set
 from tasks.describe import ask, classes_of, client, keep
 from tasks.encode import features_folder, needed_rows
+from tasks.known import method_rows
 from tasks.method_page import facts
 from tasks.plan import make_plan
 from tasks.resolve import RequestError

@@ -9,8 +9,8 @@ from operators.backbones import CAPABILITIES
 from operators.methods import METHODS, MethodCard
 from operators.methods.hyperparameters import defaults
 from operators.methods.zero_shot import ZeroShot
-from tasks.cards import method_rows, recipes
 from tasks.method_page import COMMAND, facts, page, settings
+from tasks.zoo import method_rows, recipes
 
 FILE = Path(__file__).parents[2] / "docs" / "methods.md"
 
