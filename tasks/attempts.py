@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from operators.methods import METHODS
 from operators.spec import TrialSpec
-from tasks.resolve import METHODS
 from tasks.worker_pool import TRIES, OutOfTime, WorkerDied
 
 if TYPE_CHECKING:
