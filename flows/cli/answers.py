@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tasks.asking import Answer
 
 ROWS_SHOWN = 200  # of an answer in a terminal
+_OF_USERS = (".csv", ".json", ".parquet", ".html", ".txt")  # answers kept at the head of a store
 _QUOTED = re.compile(r'[",\r\n]|^\s|\s$')
 
 
@@ -68,6 +69,35 @@ def write_file(path: Path, text: str) -> None:
     with _file(path) as file:
         file.write(text.encode())
     err.print(f"wrote {path}")
+
+
+def format_of(path: Path) -> Format:
+    """The format that the name of a file asks for; CSV for a name that asks for none.
+
+    Raises:
+        ValueError: It asks for one that is not written here.
+    """
+    suffix = path.suffix.lower()
+    if suffix in ("", ".txt", ".csv"):
+        return Format.csv
+    if suffix not in (".json", ".parquet"):
+        raise ValueError(
+            f"{path}: {suffix} is not written here. Name a file .csv, .json or .parquet, or add "
+            "--format."
+        )
+    return Format(suffix[1:])
+
+
+def refuse_store_files(path: Path, home: Path) -> None:
+    """Keeps what a user asks for from taking the place of what the store is made of.
+
+    Raises:
+        ValueError: The file is there, and is one of the store's own.
+    """
+    place, home = path.resolve(), home.resolve()
+    own = place.parent != home or place.suffix.lower() not in _OF_USERS
+    if place.is_file() and place.is_relative_to(home) and own:
+        raise ValueError(f"{path} is a part of the store {home}. Name another file.")
 
 
 def as_csv(rows: Iterable[Iterable[Any]]) -> str:

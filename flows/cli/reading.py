@@ -7,7 +7,15 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli import app
-from flows.cli.answers import Format, as_csv, print_answer, write_answer, write_file
+from flows.cli.answers import (
+    Format,
+    as_csv,
+    format_of,
+    print_answer,
+    refuse_store_files,
+    write_answer,
+    write_file,
+)
 from flows.cli.common import TRIALS_FAILED, AsJson, Home, complete_trial, one_sentence
 from flows.cli.terminal import out, print_json, print_table
 from operators.spec import TrialSpec
@@ -32,6 +40,8 @@ def board(
         from tasks.reports import COLUMNS, board_rows
 
         store = Store.at(home)
+        for file in filter(None, (html, csv_file)):
+            refuse_store_files(file, store.home)
         if rebuild:
             from tasks.rebuilding import rebuild_board
 
@@ -68,13 +78,15 @@ def sql(
     with one_sentence():
         from tasks.asking import ask
 
+        store = Store.at(home)
         chosen = Format.json if as_json else format
+        output = None if output == Path("-") else output
         if chosen is Format.parquet and output is None:
             raise ValueError("--format parquet needs a file: add -o FILE.")
-        if chosen is Format.table and output is not None:
-            suffix = output.suffix.removeprefix(".")
-            chosen = Format(suffix) if suffix in ("csv", "json", "parquet") else Format.csv
-        with ask(Store.at(home), query) as answer:
+        if output is not None:
+            chosen = format_of(output) if chosen is Format.table else chosen
+            refuse_store_files(output, store.home)
+        with ask(store, query) as answer:
             if output is None:
                 print_answer(answer, chosen)
             else:

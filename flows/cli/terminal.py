@@ -116,7 +116,9 @@ def shown(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.4f}".rstrip("0").rstrip(".")
+        if 0 < abs(value) < 0.001:  # such as a p value, which is not 0
+            return f"{value:.2g}"
+        return f"{value + 0.0:.4f}".rstrip("0").rstrip(".")  # -0.0 is 0
     if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(map(str, value))
     return str(value)

@@ -209,3 +209,33 @@ def test_a_file_that_cannot_be_is_one_sentence(shotboard, filled, tmp_path, plac
     answer = shotboard("sql", "SELECT 1", "-o", tmp_path / place, "--home", filled.home)
     assert answer.code == 2
     assert "cannot be written" in answer.sentence
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("3.14e-8", "3.1e-08"), ("-0.00004", "-4e-05"), ("-0.0", "0"), ("0.05", "0.05")],
+)
+def test_a_small_number_is_not_shown_as_none(sql, value, text):
+    assert sql(f"SELECT {value}::DOUBLE AS p").split()[-2:] == ["p", text]
+
+
+@pytest.mark.parametrize("command", [("sql", "SELECT 1", "-o"), ("board", "--html")])
+@pytest.mark.parametrize("name", ["leaderboard.duckdb", "trials/*/trial.json"])
+def test_no_answer_takes_the_place_of_a_file_of_the_store(shotboard, filled, command, name):
+    file = next(filled.home.glob(name))
+    before = file.read_bytes()
+    options = () if command[0] == "board" else ("--format", "csv")
+    answer = shotboard(*command, file, *options, "--home", filled.home)
+    assert answer.code == 2
+    assert f"{file} is a part of the store" in answer.sentence
+    assert file.read_bytes() == before
+
+
+def test_the_name_of_a_file_says_its_format_or_is_refused(shotboard, sql, filled, tmp_path):
+    sql("SELECT 1 AS x", "-o", tmp_path / "ROWS.JSON")
+    assert json.loads((tmp_path / "ROWS.JSON").read_text()) == [{"x": 1}]
+    wrong = tmp_path / "rows.xlsx"
+    answer = shotboard("sql", "SELECT 1", "-o", wrong, "--home", filled.home)
+    assert (answer.code, wrong.exists()) == (2, False)
+    assert ".xlsx is not written here" in answer.sentence
+    assert sql("SELECT 1 AS x", "--format", "csv", "-o", "-") == "x\n1\n"
