@@ -158,7 +158,7 @@ def benchmark(
         hyperparameters=hyperparameters or {},
         time_limit=time_limit,
     )
-    store = Store.at(home)
+    store = Store.to_write(home)
     with reporting_to(reporter() if chosen() else LogReporter(_flow_logger())):
         request = check(store, override(load_suite(suite), changes))
         return run_request(

@@ -34,7 +34,7 @@ def ingest(
         RequestError: A name is unknown; nothing has been started.
         IngestionError: A source makes no sound dataset; the others are ingested all the same.
     """
-    store = Store.at(home)
+    store = Store.to_write(home)
     for name in datasets:
         resolve.dataset_card(store, name)
     sweep(store)

@@ -102,7 +102,7 @@ def pretrain(
         RequestError: The request is wrong; nothing has been started.
         PretrainingError: The loss is no number any more.
     """
-    store = Store.at(home)
+    store = Store.to_write(home)
     run, where = check(
         store, recipe, seed=seed, steps=steps, data=data, device=device, workers=workers
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -224,8 +225,15 @@ def _keep_numbers(store: Store, connection: "DuckDBPyConnection", found: Found) 
 
 def _discard(store: Store) -> None:
     private = _private(store)
-    private.unlink(missing_ok=True)
-    private.with_name(f"{private.name}.wal").unlink(missing_ok=True)
+    for path in (private, private.with_name(f"{private.name}.wal")):
+        if path.is_dir():  # DuckDB makes none; whatever did, no file can be there
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+
+
+def _room(board: Path) -> str:
+    """What to do about a folder in the place of the board."""
+    return f"`rm -r {quote(str(board))}` makes room for it. " if board.is_dir() else ""
 
 
 def _publish(store: Store) -> None:
@@ -238,7 +246,8 @@ def _publish(store: Store) -> None:
         draft.replace(store.board)
     except OSError as error:
         raise BoardError(
-            f"the board {store.board} could not be published: {error}. The trials are unharmed."
+            f"the board {store.board} could not be published: {error}. {_room(store.board)}The "
+            "trials are unharmed."
         ) from error
     finally:
         draft.unlink(missing_ok=True)

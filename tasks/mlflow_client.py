@@ -5,13 +5,12 @@ import re
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
-from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
 from tasks.environment import MachineError, set_defaults
 from tasks.server import reachable
-from tasks.sqlite_files import database_of, fault_of
+from tasks.sqlite_files import database_of, fault_of, remedy
 from tasks.store import Store
 
 
@@ -26,10 +25,7 @@ class TrackingError(MachineError):
     def __init__(self, trouble: str, database: Path | None) -> None:
         way_out = "Run the same command again when it answers."
         if database is not None:
-            way_out = (
-                f"`mv {quote(str(database))} {quote(f'{database}.damaged')}`, and the next run "
-                "writes a new one from the trials."
-            )
+            way_out = remedy(database, "writes a new one from the trials")
         super().__init__(f"MLflow could not be written: {trouble.rstrip('.')}. {way_out}")
 
 

@@ -7,6 +7,7 @@ process and drained before it stops. It keeps its SQLite database in the store. 
 """
 
 import os
+import re
 import sqlite3
 import sys
 import time
@@ -21,9 +22,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from operators.files import write_atomic
-from tasks.children import POLL_SECONDS, Child, free_port
-from tasks.environment import QUIET, own_code
-from tasks.sqlite_files import database_url
+from tasks.children import POLL_SECONDS, Child, ChildError, free_port
+from tasks.environment import QUIET, MachineError, own_code
+from tasks.sqlite_files import database_url, fault_of, remedy
 from tasks.store import Store
 
 START_SECONDS = 180.0  # a new database takes some 15 s of migrations on an idle core
@@ -42,8 +43,11 @@ _UNNEEDED = (
     "EVENT_PERSISTER",
 )
 
-
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+_DAMAGE = re.compile(
+    r"Can't locate revision|malformed|file is not a database|no such (table|column)"
+    r"|table \w+ already exists|duplicate column"
+)
 
 
 class PrefectUrl(str):
@@ -158,7 +162,10 @@ def start_server(
 
     Raises:
         ChildError: It did not start; the message ends with its log.
+        MachineError: Its database cannot be used.
     """
+    if fault := fault_of(home / "prefect.db"):
+        raise _unusable(home, fault)
     if port is None:
         way_out = "Run `shotboard doctor`, or set PREFECT_API_URL to a server of yours."
     else:
@@ -184,9 +191,28 @@ def start_server(
                 server.stop()
                 if port is None and "address already in use" in str(error) and attempt < 2:
                     continue
+                if isinstance(error, ChildError) and (fault := _fault_in(log, home / "prefect.db")):
+                    raise _unusable(home, fault) from error
                 raise
             return server, url
     raise AssertionError("unreachable")
+
+
+def _fault_in(log: Path, database: Path) -> str:
+    """What a server that ended said of its database; empty where it was something else.
+
+    Damage in the middle of a file, and tables of another version, show only when they are used.
+    """
+    said = [line for line in log.read_text(errors="replace").splitlines() if _DAMAGE.search(line)]
+    return f"{database}: {said[-1].strip()}" if said else ""
+
+
+def _unusable(home: Path, fault: str) -> MachineError:
+    database = home / "prefect.db"
+    return MachineError(
+        f"the Prefect server cannot use its database: {fault.rstrip('.')}. "
+        + remedy(database, "makes a new one, and no number is in it")
+    )
 
 
 def _environment(home: Path, port: int, *, services: bool) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -33,6 +34,19 @@ def database_of(url: str) -> Path | None:
     if place.startswith("file:"):
         place = unquote(place.removeprefix("file:").partition("?")[0])
     return None if place in ("", ":memory:") else Path(place)
+
+
+def remedy(database: Path, anew: str) -> str:
+    """What to do about a SQLite file that cannot be used, as sentences.
+
+    Args:
+        database: The file.
+        anew: What the next run does once it is out of the way.
+    """
+    name = shlex.quote(str(database))
+    if database.is_file() and not os.access(database, os.R_OK | os.W_OK):
+        return f"`chmod u+rw {name}`, unless its disk is read-only."
+    return f"`mv {name} {shlex.quote(f'{database}.damaged')}`; the next run {anew}."
 
 
 def fault_of(database: Path) -> str:

@@ -83,6 +83,22 @@ class Store:
             )
         return cls(path)
 
+    @classmethod
+    def to_write(cls, home: str | os.PathLike[str] | None = None) -> "Store":
+        """The store of `at`, for what writes to it.
+
+        Raises:
+            ValueError: As `at`, or it cannot be written.
+        """
+        store = cls.at(home)
+        there = next(part for part in (store.home, *store.home.parents) if part.exists())
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ValueError(
+                f"the store {str(store.home)!r} cannot be written, as {there} cannot: its disk is "
+                "read-only, or it is not yours. Give --home or SHOTBOARD_HOME a folder of yours."
+            )
+        return store
+
     @property
     def cards(self) -> Path:
         """Folder of the cards that users registered."""

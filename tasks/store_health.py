@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Literal, NamedTuple
 
 from data_catalog import CATALOG, Dataset, current, read_cards
@@ -10,7 +11,7 @@ from operators.array_files import broken
 from operators.board import look
 from tasks.drafts import left_behind
 from tasks.receipts import MODELS, read_models
-from tasks.sqlite_files import fault_of
+from tasks.sqlite_files import fault_of, remedy
 from tasks.store import Store
 from tasks.wholeness import torn
 
@@ -88,7 +89,9 @@ def records(store: Store) -> Check:
     except ValueError as error:
         found[f"{store.published.name}/{MODELS}"] = str(error)
     if found:
-        way_out = f"They are left out. rm {' '.join(str(store.home / path) for path in found)}"
+        way_out = (
+            f"They are left out. rm {' '.join(quote(str(store.home / path)) for path in found)}"
+        )
         return Check("records", "fail", f"{len(found)} unreadable: {_named(found)}", way_out)
     return Check("records", "ok", "runs, failures and receipts can be read")
 
@@ -141,7 +144,9 @@ def board(store: Store) -> Check:
         with duckdb.connect(str(store.board), read_only=True) as connection:
             rows = connection.execute("SELECT count(*) FROM trials").fetchall()[0][0]
     except duckdb.Error as error:
-        way_out = f"rm -r {store.board}; the next run or `shotboard board` builds it again."
+        way_out = (
+            f"rm -r {quote(str(store.board))}; the next run or `shotboard board` builds it again."
+        )
         return Check("board", "fail", str(error).splitlines()[0], way_out)
     return Check("board", "ok", f"{rows} trials at {store.board}")
 
@@ -154,7 +159,7 @@ def tracking(store: Store) -> Check:
     if not path.exists():
         return Check("tracking", "ok", f"{uri} (is made by the first run)")
     if fault := fault_of(path):
-        way_out = f"mv {path} {path}.damaged; the next run writes it again from the trials."
+        way_out = remedy(path, "writes it again from the trials")
         return Check("tracking", "fail", fault, way_out)
     return Check("tracking", "ok", uri)
 
@@ -163,7 +168,7 @@ def prefect_database(store: Store) -> Check:
     """Whether the database of our Prefect servers can be read."""
     path = store.prefect / "prefect.db"
     if fault := fault_of(path):
-        way_out = f"mv {path} {path}.damaged; the next run makes a new one. No number is in it."
+        way_out = remedy(path, "makes a new one, and no number is in it")
         return Check("prefect database", "fail", fault, way_out)
     there = path if path.exists() else "is made by the first run"
     return Check("prefect database", "ok", str(there))

@@ -73,7 +73,7 @@ def ingest_datasets(
         from tasks.progress import reporting_to
         from tasks.resolve import dataset_card
 
-        store = Store.at(home)
+        store = Store.to_write(home)
         for name in dataset_names:
             dataset_card(store, name)
         sweep(store)
@@ -150,7 +150,7 @@ def add_dataset(
         from data_catalog import DatasetCard, outline, register, source_for
         from data_catalog.secrets import holds_secret
 
-        store = Store.at(home)
+        store = Store.to_write(home)
         source = source_for(
             path,
             sha256,

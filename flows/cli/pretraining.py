@@ -44,7 +44,7 @@ def pretrain(
     """Train a small CLIP from scratch; the same command goes on where it stopped."""
     quiet_libraries(verbose)
     with one_sentence():
-        store = Store.at(home)
+        store = Store.to_write(home)
         _check_numbers(seed=seed, steps=steps, threads=threads, workers=workers)
         from flows.pretraining import check
         from flows.pretraining import pretrain as flow

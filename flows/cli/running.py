@@ -69,7 +69,7 @@ def run(
         changes = _overrides(
             methods, datasets, backbones, shots, seeds, protocols, views, settings, time_limit
         )
-        store = Store.at(home)
+        store = Store.to_write(home)
         request = _request(store, suite, changes)
         check_answers(store.mlflow_uri)
         check_request(ray_address, gpus_per_worker=gpus_per_worker, workers=workers)

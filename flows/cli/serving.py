@@ -34,7 +34,7 @@ def up(
     """Run flows from the Prefect UI and by the clock, and show MLflow, until Ctrl-C."""
     with one_sentence(), _signals_as_interrupts():
         try:
-            _serve(Store.at(home), port, mlflow_port)
+            _serve(Store.to_write(home), port, mlflow_port)
         except KeyboardInterrupt:
             err.print("stopped.")
 

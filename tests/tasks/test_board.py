@@ -201,6 +201,16 @@ def test_a_damaged_private_file_is_made_anew(store, content):
     assert rebuild(store).added == 1
 
 
+@pytest.mark.parametrize("suffix", ["", ".wal"])
+def test_a_folder_in_the_place_of_the_private_file_goes(store, suffix):
+    private = store.home / f"{PRIVATE}{suffix}"
+    private.unlink(missing_ok=True)
+    (private / "something").mkdir(parents=True)
+    rebuild(store)
+    assert rebuild(store).trials == 0
+    assert not private.is_dir()
+
+
 def test_the_board_says_what_computed_a_trial_and_null_where_nobody_noted_it(store):
     noted = {
         "git_dirty": True,
@@ -263,7 +273,7 @@ def test_a_rebuild_leaves_no_draft_behind(store):
 
 def test_a_board_that_cannot_be_published_is_a_sentence(store):
     (store.board / "in the way").mkdir(parents=True)
-    with pytest.raises(BoardError, match=r"could not be published.*trials are unharmed"):
+    with pytest.raises(BoardError, match=r"could not be published.*`rm -r .*trials are unharmed"):
         rebuild(store)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasks.children import free_port
+from tasks.environment import MachineError
 from tasks.server import _schema_is_current, prefect_api, reachable
 from tasks.store import Store
 
@@ -105,16 +106,39 @@ def test_the_server_dies_with_a_parent_that_is_killed(recorded):
     assert reachable(url) is not None
 
 
-@pytest.mark.slow
-def test_a_server_that_cannot_start_is_reported_with_its_log(tmp_path):
-    home = tmp_path / "prefect"
-    home.mkdir()
-    (home / "prefect.db").write_text("not a database, " * 100)
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda path: path.write_text("not a database, " * 100), "is not a SQLite database"),
+        (Path.mkdir, "is a folder"),
+    ],
+)
+def test_a_database_that_is_none_is_refused_before_a_server_starts(tmp_path, damage, reason):
+    database = tmp_path / "prefect" / "prefect.db"
+    database.parent.mkdir()
+    damage(database)
     with (
-        pytest.raises(RuntimeError, match=r"(?s)before it answered.*server\.log.*database"),
+        pytest.raises(MachineError, match=f"{reason}.*`mv {database} .*makes a new one"),
         prefect_api(Store(tmp_path)),
     ):
         pass
+    assert not (tmp_path / "prefect" / "server.log").exists()
+
+
+@pytest.mark.slow
+def test_a_database_of_another_version_is_a_sentence_and_not_the_log_of_a_server(tmp_path):
+    database = tmp_path / "prefect" / "prefect.db"
+    database.parent.mkdir()
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.execute("INSERT INTO alembic_version VALUES ('ffffffffffff')")
+        connection.commit()
+    with (
+        pytest.raises(MachineError, match=f"{database}: .*locate revision.*`mv ") as refused,
+        prefect_api(Store(tmp_path)),
+    ):
+        pass
+    assert "\n" not in str(refused.value)
 
 
 def test_a_configured_server_that_does_not_answer_is_named(monkeypatch, tmp_path):

@@ -137,3 +137,31 @@ def test_a_database_of_another_version_of_mlflow_is_a_sentence(tmp_path, monkeyp
     said = str(explained(raised, store))
     assert f"{tmp_path / 'mlflow.db'} was written by another version of MLflow" in said
     assert "mv " in said
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+    """A file system that takes no writing, which the rights of root do not open either."""
+
+    def allows(path, mode, **_):
+        return not mode & os.W_OK
+
+    monkeypatch.setattr(os, "access", allows)
+
+
+@pytest.mark.parametrize("below", ["", "not/there/yet"])
+def test_a_store_that_cannot_be_written_is_read_and_refused_to_what_writes(
+    tmp_path, read_only, below
+):
+    place = tmp_path / below
+    assert Store.at(place).home == place
+    with pytest.raises(ValueError, match=f"{place}.* cannot be written.*SHOTBOARD_HOME"):
+        Store.to_write(place)
+
+
+def test_a_database_that_cannot_be_written_is_not_moved_away(database, read_only):
+    database.touch()
+    with pytest.raises(TrackingError, match="cannot be written") as refused:
+        connect(database_url(database))
+    assert f"chmod u+rw {database}" in str(refused.value)
+    assert "mv " not in str(refused.value)
