@@ -168,9 +168,14 @@ class DatasetCard:
 def prompt_key(name: str) -> str:
     """What tells a class name from others once it stands in a prompt.
 
-    Tokenizers read text in lower case and composed letters, blanks as one and entities of HTML as
-    their characters; cards read underscores as blanks. Two names of one key are one prompt.
+    Tokenizers read text in lower case and composed letters, blanks as one, entities of HTML as
+    their characters, and what `ftfy` mends (wide letters, curly quotes, UTF-8 taken for Latin-1)
+    as it should be; cards read underscores as blanks. Two names of one key are one prompt.
     """
+    if not name.isascii():
+        import ftfy
+
+        name = ftfy.fix_text(name)
     text = unicodedata.normalize("NFC", html.unescape(html.unescape(name)))
     seen = "".join(each for each in text if unicodedata.category(each) != "Cf")
     return " ".join(DatasetCard.prompt_names([seen])[0].casefold().split())

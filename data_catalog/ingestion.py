@@ -176,7 +176,7 @@ def _fill(
             assignment = assign_splits(
                 [row.split for row in kept], labelling.labels, [row.sha256 for row in kept]
             )
-            notes = class_notes(labelling, assignment)
+            notes = class_notes(card, labelling, assignment)
         except ValueError as error:
             raise IngestionError(f"{card.name}: {error}") from error
         report = _report(card, kept, labelling, assignment, quarantine, signature)

@@ -14,6 +14,8 @@ from data_catalog.card import (
 from data_catalog.wording import did_you_mean, some
 
 _WORDNET_ID = re.compile(r"n\d{8}")
+_FLOAT = re.compile(r"\s*\d+[.,]0*\s*")  # a whole number with a point
+_CODE = re.compile(r"[\d_.-]+|n\d{8}")
 
 
 class Labelling(NamedTuple):
@@ -68,7 +70,11 @@ def resolve_labels(
     if any(label is None for label in labels):
         if any(name is None for name in names):
             raise ValueError("some rows have only a label and others only a class name. Give one.")
-        return _by_name(card, [name for name in names if name is not None])
+        present = [name for name in names if name is not None]
+        if all(map(_FLOAT.fullmatch, present)):  # labels that became floats, and then text
+            numbers = [int(float(name.replace(",", "."))) for name in present]
+            return _by_label(card, numbers, [None] * len(numbers))
+        return _by_name(card, present)
     return _by_label(card, [label for label in labels if label is not None], names)
 
 
@@ -92,7 +98,7 @@ def _by_label(card: DatasetCard, labels: Sequence[int], names: Sequence[str | No
         if nameless:
             raise ValueError(
                 f"labels {some(nameless)} have no class name, and a prompt needs one. Give "
-                "`classes` in the card, in label order, or a class_name column."
+                "`classes` in the card (--classes), in label order, or a class_name column."
             )
         classes = tuple(named[label] for label in present)
         _check_names(card, classes)
@@ -144,6 +150,16 @@ def _by_name(card: DatasetCard, names: Sequence[str]) -> Labelling:
         f"the card of {card.name} has no class {unknown[0]!r} ({len(unknown)} of {len(found)} "
         f"names are unknown). {did_you_mean(unknown[0], card.classes)} Correct one of the two."
     )
+
+
+def code_notes(classes: Sequence[str]) -> list[str]:
+    """A sentence on names that say nothing in a prompt, which a person should have told."""
+    if not all(map(_CODE.fullmatch, classes)):
+        return []
+    return [
+        f"classes are called {some(classes, 3)}, which no prompt should say: name them with "
+        "--classes."
+    ]
 
 
 def _merged(found: Sequence[str]) -> str:

@@ -1,12 +1,14 @@
 """What a dataset will be, told before any image is read; what ingestion shares with it."""
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from data_catalog.card import DatasetCard
-from data_catalog.labels import Labelling, has_label, resolve_labels
+from data_catalog.labels import Labelling, code_notes, has_label, resolve_labels
 from data_catalog.sources import Example, Outlined
+from data_catalog.sources.columns import is_usual
 from data_catalog.splits import (
     SPLITS,
     TEST,
@@ -15,8 +17,12 @@ from data_catalog.splits import (
     assign_splits,
     chosen_split,
     hidden_splits,
+    known_split,
 )
 from data_catalog.wording import plural, some
+
+_SPLIT_LIKE = re.compile(r"split|train|test|valid|subset|partition|phase|usage", re.IGNORECASE)
+_MOST_SPLITS = 6  # values of a column that may say the splits
 
 
 class Outline(NamedTuple):
@@ -68,6 +74,7 @@ def outline(card: DatasetCard) -> Outline:
         [row.path for row in rows],
     )
     _check_shown(card, labelling)
+    refuse_rivals(card, rows, labelling)
     # Which rows are carved is decided by their bytes; how many, by their classes alone.
     names = [str(number) for number in range(len(rows))]
     assignment = assign_splits([row.split for row in rows], labelling.labels, names)
@@ -80,7 +87,8 @@ def outline(card: DatasetCard) -> Outline:
         [
             *notes_of(card),
             *left_out_notes(left_out, hidden),
-            *class_notes(labelling, assignment),
+            *class_notes(card, labelling, assignment),
+            *unread_splits(card, rows),
         ],
     )
 
@@ -120,8 +128,8 @@ def left_out_notes(left_out: Counter[str], hidden: dict[str, int]) -> list[str]:
     ]
 
 
-def class_notes(labelling: Labelling, assignment: Assignment) -> list[str]:
-    """Names the classes without test rows.
+def class_notes(card: DatasetCard, labelling: Labelling, assignment: Assignment) -> list[str]:
+    """Names the classes without test rows, and those called by a code.
 
     Raises:
         ValueError: A class has no train row, while others do.
@@ -144,9 +152,12 @@ def class_notes(labelling: Labelling, assignment: Assignment) -> list[str]:
             f"{some(bare[TRAIN])}. Leave these classes out, or give splits in which each has one "
             "(--splits)."
         )
-    if bare[TEST] and seen[TEST]:
-        return [f"classes without test images: {some(bare[TEST])}."]
-    return []
+    said = [] if card.classes else code_notes(labelling.classes)
+    if not seen[TEST]:
+        said.append("no test images, so nothing can be measured: no class has two images apart.")
+    elif bare[TEST]:
+        said.append(f"classes without test images: {some(bare[TEST])}.")
+    return said
 
 
 def _check_shown(card: DatasetCard, labelling: Labelling) -> None:
@@ -159,3 +170,47 @@ def _check_shown(card: DatasetCard, labelling: Labelling) -> None:
             f"{len(shown)} of them: no row is {some(map(repr, bare))}. Name the classes of the "
             "data, in label order; a name with a comma is put in quotes."
         )
+
+
+def refuse_rivals(card: DatasetCard, rows: Sequence[Example], labelling: Labelling) -> None:
+    """Refuses a table in which another column may be the class, and tells the images otherwise.
+
+    Raises:
+        ValueError: As said; the message has the values of both.
+    """
+    told = _columns_told(card)
+    if "label" in told or "class_name" in told:
+        return
+    for column in rows[0].extras:
+        if not (is_usual("label", column) or is_usual("class_name", column)):
+            continue
+        values = [row.extras.get(column) for row in rows]
+        pairs = set(zip(labelling.labels, map(str, values), strict=True))
+        if None in values or len(pairs) == len(set(map(str, values))) == len(set(labelling.labels)):
+            continue
+        raise ValueError(
+            f"{card.name}: column {column!r} may be the class too, and tells the images otherwise: "
+            f"it has {some(sorted(set(map(str, values))), 3)}, while the classes would be "
+            f"{some(labelling.classes, 3)}. Say which column is meant, such as --columns "
+            f"label={column}."
+        )
+
+
+def unread_splits(card: DatasetCard, rows: Sequence[Example]) -> Iterator[str]:
+    """A sentence for each column that may say the splits, where none is read as such."""
+    if card.split_names is not None or any(row.split for row in rows):
+        return
+    for column in rows[0].extras:
+        values = {str(row.extras.get(column)) for row in rows}
+        words = len(values) > 1 and all(map(known_split, values))
+        if words or (_SPLIT_LIKE.search(column) and 1 < len(values) <= _MOST_SPLITS):
+            yield (
+                f"column {column!r} ({some(sorted(values))}) may say the splits, and is not read: "
+                f"give --columns split={column}, and --splits where its words are others."
+            )
+
+
+def _columns_told(card: DatasetCard) -> Mapping[str, str]:
+    """Columns by part, as the user named them."""
+    told = getattr(card.source, "told", None) or {}
+    return getattr(card.source, "columns", None) or told.get("columns") or {}

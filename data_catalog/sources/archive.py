@@ -160,8 +160,10 @@ class Archive:
 
 
 def is_archive(place: str) -> bool:
-    """Whether the suffix of `place` is that of an archive."""
-    return without_query(place).lower().endswith(SUFFIXES)
+    """Whether `place` has the suffix of an archive, and is no folder that is called so."""
+    return without_query(place).lower().endswith(SUFFIXES) and not (
+        not is_remote(place) and Path(place).is_dir()
+    )
 
 
 def _beneath(folder: Path) -> Path:

@@ -26,12 +26,14 @@ class Candidate(NamedTuple):
         split: The split that it is called after, else that of its folder.
         source: What reads it; None where nothing can.
         problem: Why nothing can.
+        unknown: Whether that is its columns alone, so that naming them would help.
     """
 
     name: str
     split: str | None
     source: Manifest | ParquetImages | None
     problem: str = ""
+    unknown: bool = False
 
 
 def table_source(
@@ -74,7 +76,8 @@ def candidates(
         try:
             source = table_source(listing.fs, info["name"], f"{place}/{name}", columns)
         except SourceError as error:
-            found.append(Candidate(name, split, None, str(error)))
+            unknown = isinstance(error, cols.UnknownColumns)
+            found.append(Candidate(name, split, None, str(error), unknown))
             continue
         if isinstance(source, Manifest) and above and not known_split(above):
             source = replace(source, root=place)

@@ -34,6 +34,10 @@ _TYPES = {
 ROLES = frozenset(_USUAL_NAMES)
 
 
+class UnknownColumns(SourceError):
+    """A table was read, and its columns have no names by which their parts are known."""
+
+
 class Columns(NamedTuple):
     """The column that plays each part, None where none does, and what is left.
 
@@ -72,7 +76,11 @@ def check_roles(columns: Mapping[str, str] | None) -> None:
 
 
 def find_columns(
-    kinds: Mapping[str, str], *, place: str, chosen: Mapping[str, str] | None = None
+    kinds: Mapping[str, str],
+    *,
+    place: str,
+    chosen: Mapping[str, str] | None = None,
+    unlabelled: bool = False,
 ) -> Columns:
     """Decides the part of every column.
 
@@ -80,15 +88,25 @@ def find_columns(
         kinds: Type of each column, `IMAGE` to `OTHER`, in table order.
         place: What to call the table in errors.
         chosen: Column for some parts, where the usual names do not fit.
+        unlabelled: Whether the table may lack labels, as that of a hidden test split does.
 
     Raises:
-        SourceError: There is no image, or neither label nor class name, or a column of
+        UnknownColumns: There is no image, or neither label nor class name, or a column of
             `chosen` is not there.
     """
+    elsewhere = unlabelled and any(
+        role in ("label", "class_name") and name not in kinds
+        for role, name in (chosen or {}).items()
+    )
     parts: dict[str, str | None] = {}
     for role in _USUAL_NAMES:
+        if elsewhere and role in ("label", "class_name"):
+            parts[role] = None
+            continue
         parts[role] = _chosen(role, kinds, place, chosen) or _usual(role, kinds)
-    if parts["class_name"] is None and parts["label"] is None:  # `label` holding words
+    if elsewhere:
+        pass
+    elif parts["class_name"] is None and parts["label"] is None:  # `label` holding words
         parts["class_name"] = _usual("class_name", kinds, _USUAL_NAMES["label"])
         if parts["class_name"] is None:
             parts["label"] = _usual("label", kinds, _LAST_RESORT)
@@ -96,14 +114,14 @@ def find_columns(
     elif kinds.get(parts["label"] or "") == TEXT:  # words chosen as label
         parts["class_name"], parts["label"] = parts["label"], None
     if parts["image"] is None and parts["file"] is None:
-        raise SourceError(
+        raise UnknownColumns(
             f"{place} has no column of images: its columns are {_listed(kinds)}. Needed is one of "
             f"{', '.join(_USUAL_NAMES['image'])} that holds encoded bytes, or one of "
             f"{', '.join(_USUAL_NAMES['file'])} that holds the path of an image file."
         )
-    if parts["label"] is None and parts["class_name"] is None:
+    if parts["label"] is None and parts["class_name"] is None and not unlabelled:
         usual = ", ".join((*_USUAL_NAMES["label"], *_LAST_RESORT))
-        raise SourceError(
+        raise UnknownColumns(
             f"{place} has no labels: its columns are {_listed(kinds)}. Needed is one of "
             f"{usual} that holds whole numbers or words, or one of "
             f"{', '.join(_USUAL_NAMES['class_name'])} that holds words."
@@ -172,6 +190,15 @@ def whole(value: object, *, place: str) -> int | None:
     raise SourceError(
         f"{place}: label {value!r} is not a whole number. Write labels as 0, 1, .., or as words."
     )
+
+
+def as_text(value: object) -> str | None:
+    """What a cell says as text; None for a gap. Whole floats are written as whole numbers."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return None if value != value else f"{value:.17g}"
+    return str(value)
 
 
 def _chosen(

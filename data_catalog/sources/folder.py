@@ -61,6 +61,10 @@ class ImageFolder:
         """Digest of the names, sizes and times of change of all files."""
         return digest_files(self._files()[1])
 
+    def levels(self) -> list[str]:
+        """What each level of folders is, such as split and class."""
+        return self._files()[2]
+
     def describe(self) -> str:
         """The place and what its folders stand for."""
         levels = "/".join(f"<{level}>" for level in self._files()[2])
@@ -84,7 +88,7 @@ class ImageFolder:
             )
         if bare := sorted(
             folders_of([*listing.files, *(f"{folder}/" for folder in listing.empty)])
-            - folders_of(files)
+            - folders_of([*files, *above])
         ):
             said.append(f"folders without images, so no classes: {some(bare)}")
         deeper = {

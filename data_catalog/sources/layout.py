@@ -96,12 +96,13 @@ def check_levels(layout: str) -> list[str]:
     return levels
 
 
-def guess_layout(images: Iterable[str], place: str) -> Layout:
+def guess_layout(images: Iterable[str], place: str, above: str = "") -> Layout:
     """Says what the folders of a tree are, from their names alone.
 
     Args:
         images: Paths of the files that may be images, relative to `place`.
         place: What to call the tree in errors.
+        above: Levels from the path of the user down to `place`, such as `group/`, for errors.
 
     Raises:
         Doubt: The names allow several readings, or speak against the only one.
@@ -116,14 +117,17 @@ def guess_layout(images: Iterable[str], place: str) -> Layout:
             "the images of each class into a folder of its name, or give a table of paths and "
             "labels (--table)."
         )
-    splits, folders = _split_level(folders, place)
+    above += "group/" * len(below.split("/")) if below else ""
+    splits, folders = _split_level(folders, place, above)
     rests = [folder for folder in folders if folder]
     if not rests:
         raise SourceError(
             f"{place}: the split folders hold images and no class folders. Put the images of each "
             "class into a folder of its name, or give a table of paths and labels (--table)."
         )
-    return Layout(below, f"{splits}{_class_levels(rests, splits, place)}")
+    if splits and _wrapped_alike(rests):  # such as train/images/cat
+        splits, rests = f"{splits}group/", [folder[1:] for folder in rests]
+    return Layout(below, f"{splits}{_class_levels(rests, splits, place, above)}")
 
 
 def doubt_names(names: Sequence[str], place: str, levels: str) -> None:
@@ -151,11 +155,6 @@ def name_notes(names: Sequence[str]) -> list[str]:
     said = []
     if odd:
         said.append(f"{some(odd)} is taken as a class, though it is called like a folder of files")
-    if all(re.fullmatch(r"[\d_.-]+|n\d{8}", name) for name in names):
-        said.append(
-            f"classes are called {some(names, 3)}, which no prompt should say: name them with "
-            "--classes"
-        )
     return said
 
 
@@ -176,7 +175,7 @@ def _unwrap(folders: list[Folder]) -> tuple[str, list[Folder]]:
     return "/".join(below), folders
 
 
-def _split_level(folders: list[Folder], place: str) -> tuple[str, list[Folder]]:
+def _split_level(folders: list[Folder], place: str, above: str) -> tuple[str, list[Folder]]:
     """`split/` and the folders below it where the first level is made of splits."""
     firsts = {folder[0]: split_in(folder[0]) for folder in folders if folder}
     plain = [name for name in firsts if known_split(name)]
@@ -188,40 +187,49 @@ def _split_level(folders: list[Folder], place: str) -> tuple[str, list[Folder]]:
         others = [name for name in firsts if name not in plain]
         raise Doubt(
             f"{place} holds split folders ({some(sorted(plain))}) beside {some(others)}: which are "
-            "classes? Move the others away, or give --layout split/class or --layout class."
+            f"classes? Move the others away, or give --layout {above}split/class or --layout "
+            f"{above}class."
         )
     return "", folders
 
 
-def _class_levels(folders: list[Folder], before: str, place: str) -> str:
+def _wrapped_alike(rests: list[Folder]) -> bool:
+    """Whether each split wraps all of its class folders in one that says nothing."""
+    return all(len(folder) > 1 for folder in rests) and (
+        len({folder[0] for folder in rests}) == 1 or all(split_in(folder[0]) for folder in rests)
+    )
+
+
+def _class_levels(folders: list[Folder], before: str, place: str, above: str) -> str:
     """The levels from the class folders down; `folders` are below the split level."""
+    told = f"{above}{before}"
     children: dict[str, set[Folder]] = defaultdict(set)
     for folder in folders:
         children[folder[0]].add(folder[1:])
     names = sorted(children)
     nested = {name: {rest for rest in rests if rest} for name, rests in children.items()}
     if not any(nested.values()):
-        doubt_names(names, place, f"{before}class")
+        doubt_names(names, place, f"{told}class")
         return "class"
     below = {rest[0] for rests in nested.values() for rest in rests}
     if not before and all(map(known_split, below)) and all(() not in c for c in children.values()):
-        doubt_names(names, place, "class/split")
+        doubt_names(names, place, f"{told}class/split")
         return "class/split"
     if _is_alphabet(nested):
         return "group/class+"
     direct = [name for name, rests in children.items() if () in rests]
     if direct or len(below) == 1:  # further folders below a class folder, or one in each
-        doubt_names(names, place, f"{before}class")
+        doubt_names(names, place, f"{told}class")
         return "class"
     alike = [name for name in below if sum(name in {r[0] for r in n} for n in nested.values()) > 1]
-    hint = f"--layout {before}domain/class" if alike else f"--layout {before}group/class"
+    hint = f"--layout {told}domain/class" if alike else f"--layout {told}group/class"
     inner = some(sorted("/".join(rest) for rest in nested[names[0]]), 3)
     raise Doubt(
         f"{place}: images lie two folders deep ({names[0]}/ holds {inner}; "
         f"{plural(len(names), 'folder')} like it). Which level is the class? If the outer one: "
-        f"--layout {before}class. If the inner one: --layout {before}group/class, or "
-        f"--layout {before}domain/class where the outer ones are domains; if all of them: "
-        f"--layout {before}class+."
+        f"--layout {told}class. If the inner one: --layout {told}group/class, or "
+        f"--layout {told}domain/class where the outer ones are domains; if all of them: "
+        f"--layout {told}class+."
         + (
             f" {some(sorted(alike), 3)} is in several of them, so {hint} is likely."
             if alike

@@ -58,12 +58,13 @@ class Agreement(NamedTuple):
 
     Attributes:
         matched: Images that both know.
-        same_classes: Whether both tell the same images apart, by names or by numbers.
+        same: Whether both tell the same images apart, by names or by numbers, and the table has
+            no split that the folders have not.
         difference: One sentence on where they differ.
     """
 
     matched: int
-    same_classes: bool
+    same: bool
     difference: str = ""
 
 
@@ -79,20 +80,40 @@ def agreement(
         below: What stands before the paths of `folders` in `names`, with its slash.
     """
     neighbours = Neighbours(names)
-    by_folder = {f"{below}{image.path}": image.class_name or "" for image in folders}
+    by_folder = {f"{below}{image.path}": image for image in folders}
     pairs: Counter[tuple[str, str]] = Counter()
+    seen, other_splits = set(), set()
+    named = False
     for row in rows:
         found = neighbours.find(row.path, row.split)
         if found is not None and found in by_folder:
-            pairs[by_folder[found], row.class_name or str(row.label)] += 1
+            image = by_folder[found]
+            seen.add(found)
+            pairs[image.class_name or "", row.class_name or str(row.label)] += 1
+            named |= row.class_name is not None
+            if row.split and known_split(row.split) != known_split(image.split or ""):
+                other_splits.add(row.split)
     one_to_one = len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
+    renamed = sorted(pair for pair in pairs if named and _letters(pair[0]) != _letters(pair[1]))
     tells = sorted({label for _, label in pairs})
     kinds = sorted({folder for folder, _ in pairs})
-    difference = (
-        f"it has {plural(len(tells), 'label')} ({some(tells, 3)}) for the images in "
-        f"{plural(len(kinds), 'folder')} ({some(kinds, 3)})."
-    )
-    return Agreement(pairs.total(), one_to_one, difference)
+    difference = ""
+    if not one_to_one:
+        difference = (
+            f"it has {plural(len(tells), 'label')} ({some(tells, 3)}) for the images in "
+            f"{plural(len(kinds), 'folder')} ({some(kinds, 3)})."
+        )
+    elif other_splits:
+        difference = f"it has splits ({some(sorted(other_splits))}) that the folders have not."
+    elif renamed:
+        difference = f"what the folders call {renamed[0][0]!r} is {renamed[0][1]!r} there."
+    elif len(seen) < len(by_folder):
+        difference = f"it names {len(seen):,} of the {len(by_folder):,} images in the folders."
+    return Agreement(pairs.total(), not difference, difference)
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).casefold()
 
 
 def beside(folder: str, used: Collection[str]) -> list[str]:

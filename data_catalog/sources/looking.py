@@ -5,7 +5,7 @@ refusal that names both readings and the option that settles which one is meant.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ from data_catalog.sources.parquet import ParquetImages, split_of_file
 from data_catalog.sources.split_file import SplitFile, read_splits
 from data_catalog.sources.tables import SplitTables
 from data_catalog.sources.webdataset import SHARD_SUFFIXES, WebDataset, is_shard
-from data_catalog.splits import TRAIN, known_split
+from data_catalog.splits import TRAIN, known_split, split_in
 from data_catalog.wording import did_you_mean, some
 
 _TELLING = (*TABLE_SUFFIXES, *SHARD_SUFFIXES, ".json")  # files that may say what images show
@@ -55,8 +55,13 @@ class Told(NamedTuple):
             raise ValueError(f"{' and '.join(unused)} was given, but {why}. Leave it out.")
 
 
-def look(place: str, told: Told) -> Source:
+def look(place: str, told: Told, above: str = "") -> Source:
     """The source for a folder or a file that is neither archive, pattern nor hub.
+
+    Args:
+        place: Where it is.
+        told: What the user said of it.
+        above: Levels from the path of the user down to `place`, such as `group/`.
 
     Raises:
         SourceError: As `source_for`.
@@ -82,7 +87,7 @@ def look(place: str, told: Told) -> Source:
         return source
     if told.table:
         return _told_table(place, listing, told)
-    source = _recognised(place, listing, told)
+    source = _recognised(place, listing, told, above)
     if told.columns and getattr(source, "columns", None) is None:
         told.refuse_unused(f"{place} is read as {source.describe()}, which has no columns")
     return source
@@ -91,6 +96,9 @@ def look(place: str, told: Told) -> Source:
 def _told_table(place: str, listing: Listing, told: Told) -> Source:
     """The source for the table that the user names."""
     name = told.table.removeprefix("./").removeprefix(f"{place}/")
+    inside = [each for each in listing.files if each.endswith(f"/{name}")]
+    if name not in listing.files and len(inside) == 1:  # below a folder that wraps all
+        (name,) = inside
     info = listing.files.get(name)
     if info is None:
         tables = [n for n in listing.files if n.lower().endswith((*TABLE_SUFFIXES, ".json"))]
@@ -104,7 +112,7 @@ def _told_table(place: str, listing: Listing, told: Told) -> Source:
     return source
 
 
-def _recognised(place: str, listing: Listing, told: Told) -> Source:
+def _recognised(place: str, listing: Listing, told: Told, above: str) -> Source:
     """What the names and tables of a folder say."""
     files = listing.files
     suffixes = Counter(PurePosixPath(name).suffix.lower() for name in files)
@@ -112,7 +120,7 @@ def _recognised(place: str, listing: Listing, told: Told) -> Source:
     if suffixes[".parquet"] and not loose:
         return _parquet_folder(listing, place, told.columns)
     if wrapper := _wrapper(name for name in files if _tells(name)):
-        return look(f"{place}/{wrapper}", told)
+        return look(f"{place}/{wrapper}", told, f"{above}group/")
     if not loose and (shards := [n for n in files if n.lower().endswith(SHARD_SUFFIXES)]):
         return _shards(place, listing, shards)
     if splits := [name for name in files if _is_split_file(listing, name)]:
@@ -122,7 +130,7 @@ def _recognised(place: str, listing: Listing, told: Told) -> Source:
                 f"(--table {splits[0]})."
             )
         return _checked(SplitFile(place, splits[0]))
-    return _tables_or_folders(place, listing, told)
+    return _tables_or_folders(place, listing, told, above)
 
 
 def _tells(name: str) -> bool:
@@ -142,11 +150,11 @@ def _wrapper(names: Iterable[str]) -> str | None:
     return None if known_split(top) or (bare and not tables) else top
 
 
-def _tables_or_folders(place: str, listing: Listing, told: Told) -> Source:
+def _tables_or_folders(place: str, listing: Listing, told: Told, above: str) -> Source:
     """Weighs the tables beside images against the folders that these lie in."""
     tables = candidates(place, listing, told.columns)
     images = [name for name in listing.files if is_image_name(name)]
-    folder, problem = _folders(place, images)
+    folder, problem = _folders(place, images, above)
     if not tables and folder is None:
         tables = candidates(place, listing, told.columns, deep=True)
     usable = [table for table in tables if table.source]
@@ -157,7 +165,7 @@ def _tables_or_folders(place: str, listing: Listing, told: Told) -> Source:
     if not usable:
         if folder:
             return folder
-        raise Doubt(f"{problem}{_other_ways(tables, listing)}")
+        raise Doubt(_no_way(place, problem, tables, listing))
     compared = {table.name: _compared(table, folder, listing, place) for table in usable}
     meant = [table for table in usable if compared[table.name].matched]
     if not meant and folder:
@@ -166,16 +174,17 @@ def _tables_or_folders(place: str, listing: Listing, told: Told) -> Source:
     if len(meant) > 1:
         raise Doubt(
             f"{place} has several tables that name its images: {some(t.name for t in meant)}. Say "
-            f"which one has the labels (--table {meant[0].name})."
+            f"which one has the labels (--table {_likely(meant).name})."
         )
     (table,) = meant
-    if folder and compared[table.name].same_classes:
+    if folder and compared[table.name].same:
         return folder
     if folder:
+        wrapped = "group/" * folder.path.removeprefix(place).count("/")
         raise Doubt(
             f"{place}: the table {table.name} and the folders do not say the same: "
             f"{compared[table.name].difference} Say which is meant: --table {table.name} or "
-            f"--layout {folder.layout or 'class'}."
+            f"--layout {above}{wrapped}{'/'.join(folder.levels())}."
         )
     return _source_of(table)
 
@@ -191,7 +200,7 @@ def _compared(
 ) -> Agreement:
     """How far a table is about the images here, and whether it says what their folders say."""
     if not isinstance(table.source, Manifest):
-        return Agreement(1, same_classes=False, difference="the table holds images of its own.")
+        return Agreement(1, same=False, difference="the table holds images of its own.")
     below = f"{folder.path}/".removeprefix(f"{place}/") if folder else ""
     images = folder.listed() if folder else map(_named_by_path, listing.files)
     return agreement(table.source.listed(), images, listing.files, below)
@@ -201,23 +210,31 @@ def _named_by_path(name: str) -> Example:
     return Example(b"", name, class_name=name)
 
 
-def _other_ways(tables: list[Candidate], listing: Listing) -> str:
-    """What to say of the tables and other files that nothing could be made of."""
-    if tables:
-        likely = next((table for table in tables if table.split == TRAIN), tables[0])
-        refused = "; ".join(f"{table.name}: {table.problem}" for table in tables)
-        return (
-            f" Or say what the columns of {likely.name} are: --table {likely.name} --columns "
-            f"file=..,label=.. ({refused})"
-        )
-    others = [name for name in listing.files if not is_image_name(name)]
-    return f" Of the other files nothing is read: {kinds_of_files(others)}." if others else ""
+def _no_way(place: str, problem: Exception, tables: list[Candidate], listing: Listing) -> str:
+    """Why nothing could be made of tables, folders and other files; a fault of a table first."""
+    if not tables:
+        others = [name for name in listing.files if not is_image_name(name)]
+        passed = f" Of the other files nothing is read: {kinds_of_files(others)}." if others else ""
+        return f"{problem}{passed}"
+    likely = _likely(tables)
+    refused = "; ".join(f"{table.name}: {table.problem}" for table in tables)
+    if not likely.unknown:
+        return likely.problem if len(tables) == 1 else refused
+    return (
+        f"{problem} Or say what the columns of {likely.name} are: --table {likely.name} --columns "
+        f"file=..,label=.. ({refused})"
+    )
 
 
-def _folders(place: str, images: list[str]) -> tuple[ImageFolder | None, SourceError]:
+def _likely(tables: Sequence[Candidate]) -> Candidate:
+    """The table that may have the labels: that of train, else the first."""
+    return next((table for table in tables if table.split == TRAIN), tables[0])
+
+
+def _folders(place: str, images: list[str], above: str) -> tuple[ImageFolder | None, SourceError]:
     """The class folders, or why there are none."""
     try:
-        below, levels = guess_layout(images, place)
+        below, levels = guess_layout(images, place, above)
         inside = f"{below}/" if below else ""
         root = f"{place}/{below}" if below else place
         usual = usual_levels([n[len(inside) :] for n in images if n.startswith(inside)], root)
@@ -230,10 +247,11 @@ def _parquet_folder(listing: Listing, place: str, columns: Mapping[str, str] | N
     names = [name for name in listing.files if name.lower().endswith(".parquet")]
     if len(names) == 1:
         path = str(listing.files[names[0]]["name"])
-        return table_source(listing.fs, path, f"{place}/{names[0]}", columns)
+        source = table_source(listing.fs, path, f"{place}/{names[0]}", columns)
+        return ParquetImages(place, columns) if isinstance(source, ParquetImages) else source
     configurations: dict[str, set[str]] = defaultdict(set)
     for name in names:
-        folder = name.split("/")[0] if name.count("/") > 1 else ""
+        folder = name.split("/")[0] if "/" in name and not split_in(name.split("/")[0]) else ""
         if split := split_of_file(name):
             configurations[split].add(folder)
     several = next((folders for folders in configurations.values() if len(folders) > 1), None)

@@ -80,8 +80,10 @@ class Manifest:
                 path=name or f"row {number}",
                 label=label,
                 class_name=class_name,
-                split=(row[found.split] if found.split else None) or self.split or None,
-                domain=row[found.domain] if found.domain else None,
+                split=(cols.as_text(row[found.split]) if found.split else None)
+                or self.split
+                or None,
+                domain=cols.as_text(row[found.domain]) if found.domain else None,
                 extras={column: row[column] for column in found.extras},
             )
 
@@ -123,7 +125,7 @@ class Manifest:
         top = self.root or folder
         neighbours = Neighbours(list_files(top).files)
         for row in gone:
-            split = rows[row][found.split] if found.split else None
+            split = cols.as_text(rows[row][found.split]) if found.split else None
             nearby = neighbours.find(_spelled(names[row]), split or self.split)
             places[row] = f"{top}/{nearby}" if nearby else places[row]
         return places
@@ -139,7 +141,7 @@ class Manifest:
         self, row: Mapping[str, Any], found: cols.Columns
     ) -> tuple[int | None, str | None]:
         label = cols.whole(row[found.label], place=self.path) if found.label else None
-        return label, row[found.class_name] if found.class_name else None
+        return label, cols.as_text(row[found.class_name]) if found.class_name else None
 
     def _contents(self, fs: Any, places: list[str]) -> Iterator[tuple[bytes, str]]:
         """Bytes and error of each file."""
@@ -195,7 +197,7 @@ class Manifest:
         try:
             found = cols.find_columns(kinds, place=self.path, chosen=self.columns)
         except SourceError as error:
-            raise SourceError(
+            raise type(error)(
                 f"{error} The first line of a table is its header, and names its columns."
             ) from error
         refuse_line_breaks(table, found[:7], self.path)

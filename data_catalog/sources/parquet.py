@@ -13,7 +13,13 @@ from data_catalog.sources.base import (
     SourceError,
     reaching,
 )
-from data_catalog.sources.listing import digest_files, is_pattern, list_files, match_files
+from data_catalog.sources.listing import (
+    digest_files,
+    is_pattern,
+    kinds_of_files,
+    list_files,
+    match_files,
+)
 from data_catalog.splits import known_split, split_in
 from data_catalog.wording import plural, some
 
@@ -61,7 +67,7 @@ class ParquetImages:
         with open_parquet(fs, next(iter(files.values()))["name"], self.path) as file:
             if left_out := self._columns(file).left_out:
                 said.append(f"columns not kept: {some(left_out)}")
-        return said
+        return said if is_pattern(self.path) else said + _others(self.path)
 
     def total(self) -> int:
         """Rows of all files, from their footers."""
@@ -106,6 +112,7 @@ class ParquetImages:
     def _examples(self, *, images: bool) -> Iterator[Example]:
         """Every row, file by file; a split of another name is called as its file or folder is."""
         fs, files = self._files()
+        self._refuse_unlabelled(fs, files)
         splits = {name: split_of_file(name) for name in files}
         if any(splits.values()):
             splits = {name: split or _first_word(name) for name, split in splits.items()}
@@ -119,13 +126,25 @@ class ParquetImages:
 
     def _columns(self, file: Any) -> cols.Columns:
         kinds = cols.kinds_of(file.schema_arrow)
-        return cols.find_columns(kinds, place=self.path, chosen=self.columns)
+        return cols.find_columns(kinds, place=self.path, chosen=self.columns, unlabelled=True)
+
+    def _refuse_unlabelled(self, fs: Any, files: Mapping[str, Mapping[str, Any]]) -> None:
+        """Refuses files of which none has labels; those of a hidden test split may lack them."""
+        refusals = []
+        for info in files.values():
+            try:
+                kinds = self._kinds(fs, info["name"])
+                cols.find_columns(kinds, place=self.path, chosen=self.columns)
+                return
+            except SourceError as error:
+                refusals.append(error)
+        raise refusals[0]
 
     def _class_of(
         self, row: Mapping[str, Any], found: cols.Columns, names: tuple[str, ...] | None
     ) -> tuple[int | None, str | None]:
         label = cols.whole(row[found.label], place=self.path) if found.label else None
-        class_name = row[found.class_name] if found.class_name else None
+        class_name = cols.as_text(row[found.class_name]) if found.class_name else None
         if class_name is None and names and label is not None and label >= 0:
             class_name = _named(names, label, self.path)
         return label, class_name
@@ -146,17 +165,25 @@ class ParquetImages:
                 label, class_name = self._class_of(row, found, names)
                 yield Example(
                     image=image or b"",
-                    path=(row[found.path] if found.path else inner) or f"{name}#{number}",
+                    path=(cols.as_text(row[found.path]) if found.path else inner)
+                    or f"{name}#{number}",
                     label=label,
                     class_name=class_name,
-                    split=row[found.split] if found.split else file_split,
-                    domain=row[found.domain] if found.domain else None,
+                    split=cols.as_text(row[found.split]) if found.split else file_split,
+                    domain=cols.as_text(row[found.domain]) if found.domain else None,
                     extras={column: row[column] for column in found.extras},
-                    error=""
-                    if image or not images
-                    else f"{EMPTY}: the image column holds no bytes",
+                    error="" if image or not images else _no_bytes(inner),
                 )
                 number += 1
+
+
+def _others(place: str) -> list[str]:
+    """A sentence on what lies beside the Parquet files of a folder."""
+    files = list_files(place).files
+    others = [name for name in files if not name.lower().endswith(".parquet")]
+    if not others or len(files) == 1:
+        return []
+    return [f"{plural(len(others), 'other file')}, not read: {kinds_of_files(others)}"]
 
 
 def list_parquet(place: str) -> tuple[Any, dict[str, dict[str, Any]]]:
@@ -242,6 +269,11 @@ def _unpack(value: Any) -> tuple[bytes | None, str | None]:
     if isinstance(value, dict):
         return value.get("bytes"), value.get("path")
     return value, None
+
+
+def _no_bytes(path: str | None) -> str:
+    """Why an image cell is empty; of images that were never put into the table it has paths."""
+    return f"{EMPTY}: the image column holds no bytes" + (f", only the path {path}" if path else "")
 
 
 def _named(names: tuple[str, ...], label: int, place: str) -> str:

@@ -43,6 +43,8 @@ def source_for(
             be understood in several ways; the message names what settles it.
         ValueError: An argument does not fit what `path` is.
     """
+    if not os.fspath(path).strip():
+        raise ValueError("the path is empty. Give a folder, a table, an archive or a URL.")
     place = absolute(path)
     told = Told(table, columns, layout)
     if sha256 is not None and not is_archive(place):

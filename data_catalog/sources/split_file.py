@@ -110,6 +110,8 @@ class SplitFile:
             for split, entries in splits.items()
             for entry in entries
         ]
+        if not any("\\" in name for name in listing.files):  # else a file may be called so
+            rows = [row._replace(path=row.path.replace("\\", "/")) for row in rows]
         return listing, rows, self._folder(listing, rows)
 
     def _folder(self, listing: Listing, rows: list[Example]) -> str:

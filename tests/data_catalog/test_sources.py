@@ -256,7 +256,7 @@ def test_hugging_face_structs_and_class_labels_are_understood(table, png):
     )
     good, empty = ParquetImages(str(file)).examples()
     assert (good.image, good.path, good.label, good.class_name) == (png(1), "x.png", 1, "dog")
-    assert empty.error == "empty: the image column holds no bytes"
+    assert empty.error == "empty: the image column holds no bytes, only the path y"
 
 
 def test_the_split_is_read_from_the_names_of_files_and_folders(table, png):
