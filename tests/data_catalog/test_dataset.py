@@ -116,4 +116,4 @@ def test_importing_the_catalog_loads_no_heavy_library():
         "heavy = {'pyarrow', 'PIL', 'sklearn', 'fsspec', 'yaml', 'torch'};"
         "sys.exit(', '.join(heavy & sys.modules.keys()) or 0)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -45,11 +45,11 @@ test_rows_per_class: 5
 DEADLY = """
 name: deadly
 datasets: [digits]
-methods: [zero-shot-ensemble, exits, hangs, quits]
+methods: [zero-shot, exits, hangs, quits]
 shots: [1]
 seeds: [1]
 test_rows_per_class: 5
-time_limit: 15
+time_limit: 30
 """
 # Methods that the installed package has beside its own: each does a thing to its worker.
 METHODS = """
@@ -367,35 +367,44 @@ def test_a_failed_trial_is_tried_again(place, killed, resumed):
     assert [trial for trial, at in killed.failures.items() if now[trial] == at] == []
 
 
-def test_a_torn_trial_is_moved_aside_and_computed_again(place, resumed):
-    before = place.times()
-    torn = place.sql("SELECT trial_id FROM trials WHERE suite = 'mini' ORDER BY ALL")[0]["trial_id"]
-    path = place.store.trial(torn) / "predictions.parquet"
+@pytest.fixture(scope="module")
+def torn(place, resumed):
+    """A trial that was there, of which the end is lost, and when the files of all were written."""
+    query = "SELECT trial_id FROM trials WHERE suite = 'mini' AND method = 'zero-shot'"
+    trial = place.sql(query)[0]["trial_id"]
+    times = place.times()
+    path = place.store.trial(trial) / "predictions.parquet"
     path.write_bytes(path.read_bytes()[:-9])
-    again = place.run("mini", workers=1)
-    assert again.code == 0, again.err
-    assert json.loads(again.out)["summary"] == "5 trials: 1 computed, 4 there already."
-    assert f"computed again, since damaged on disk (1 in all): {torn}: " in again.err
-    (aside,) = place.store.home.glob(f"replaced/*/{torn}")
+    return trial, times
+
+
+@pytest.fixture(scope="module")
+def deadly(place, torn):
+    """A run of methods that cost their worker, which needs the torn trial too."""
+    return place.run("deadly", workers=2)
+
+
+def test_a_torn_trial_is_moved_aside_and_computed_again(place, torn, deadly):
+    trial, before = torn
+    assert f"computed again, since damaged on disk (1 in all): {trial}: " in deadly.err
+    (aside,) = place.store.home.glob(f"replaced/*/{trial}")
     assert (aside / "trial.json").is_file()
-    assert wholeness.torn(place.store, [torn], every=True) == {}
+    assert wholeness.torn(place.store, [trial], every=True) == {}
     now = place.times()
-    others = {path: at for path, at in before.items() if path.parts[0] != torn}
+    others = {path: at for path, at in before.items() if path.parts[0] != trial}
     assert {path: now[path] for path in others} == others
 
 
-def test_trials_that_cost_their_worker_fail_alone_with_the_reason(place, first):
-    run = place.run("deadly", workers=2)
-    assert run.code == 1, run.err
-    said = json.loads(run.out)
+def test_trials_that_cost_their_worker_fail_alone_with_the_reason(place, deadly):
+    assert deadly.code == 1, deadly.err
+    said = json.loads(deadly.out)
     assert said["summary"] == "4 trials: 1 computed, 3 failed."
-    assert [row["method"] for row in said["board"]] == ["zero-shot-ensemble"]
-    assert "Traceback" not in run.err
-    errors = place.sql(
-        "SELECT method, error FROM trials WHERE status = 'failed' AND suite = 'deadly'"
-    )
+    assert [row["method"] for row in said["board"]] == ["zero-shot"]
+    assert "Traceback" not in deadly.err
+    query = "SELECT method, error FROM trials WHERE status = 'failed' AND suite = 'deadly'"
+    errors = place.sql(query)
     died, late, quit_ = (row["error"] for row in sorted(errors, key=lambda row: row["method"]))
     assert died.startswith("its worker died in all of 3 tries: its process ended without a word")
-    assert late.startswith("it took longer than its time limit of 15 s")
+    assert late.startswith("it took longer than its time limit of 30 s")
     assert quit_ == "SystemExit: enough"
-    assert all(f": {error}" in run.err for error in (died, late, quit_))
+    assert all(f": {error}" in deadly.err for error in (died, late, quit_))

@@ -183,7 +183,7 @@ def test_a_backbone_without_what_is_needed_is_refused(name, tower, classes, requ
 
 
 def test_what_requires_a_gradient_gets_one(method, backbone, classes, shots):
-    built, _ = fit(method, backbone, classes, shots)  # its own: a loss may move running means
+    built, _ = fit(method, backbone, classes, shots, epochs=1)  # a loss may move running means
     trained = [p for p in built.parameters() if p.requires_grad]
     assert not trained or method.card.learns
     if trained:
@@ -334,11 +334,11 @@ def test_other_classes_are_classified_or_refused(method, classes, shots, fitted)
     torch.testing.assert_close(there.logits(shots.train), fitted.logits(shots.train))
 
 
-@pytest.mark.parametrize("train", [[0, 1], [0, 0, 0, 1], [1, 0, 1]])
+@pytest.mark.parametrize("train", [[0, 1], [1, 0, 1]])
 def test_two_classes_and_few_images_will_do(method, backbone, classes, few_shot, train):
     two = classes.subset([1, 0])
     shots = few_shot(backbone.feature_width, train)
-    fitted, _ = fit(method, backbone, two, shots)
+    fitted, _ = fit(method, backbone, two, shots, epochs=2)
     assert fitted.logits(shots.train).shape == (len(train), 2)
 
 

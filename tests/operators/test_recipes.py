@@ -73,9 +73,10 @@ def places(method):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_what_a_method_gets_is_what_was_published(name):
+    left_out = later_defaults(METHODS[name])
     for place in places(name):
         found = resolve(name, METHODS[name], {}, **place)
-        assert {**later_defaults(METHODS[name]), **found} == wanted(name, place), place
+        assert {**left_out, **found} == wanted(name, place), place
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -86,10 +87,14 @@ def test_every_number_has_bounds_and_every_published_value_lies_within(name):
         if isinstance(default, int | float) and not isinstance(default, bool):
             assert bounds_of(kinds[key]), f"{name}.{key} declares no bounds"
         assert read(key, default, kinds[key], default) == default
-    for place in places(name):
-        for key, value in published(method, **place).items():
-            same = read(key, value, kinds[key], value)
-            assert (same, type(same)) == (value, type(value)), (place, key)
+    values = {
+        (key, repr(value)): value
+        for place in places(name)
+        for key, value in published(method, **place).items()
+    }
+    for (key, _), value in values.items():  # each once: most are the same at every place
+        same = read(key, value, kinds[key], value)
+        assert (same, type(same)) == (value, type(value)), key
 
 
 def test_the_table_names_known_methods_places_and_a_source():

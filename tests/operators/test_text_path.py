@@ -205,11 +205,11 @@ def test_more_deep_prompts_than_slots_reach_the_names(double_clip):
     assert_equal_paths(double_clip, prompts, context, deep)
 
 
-@pytest.mark.parametrize("budget", [1, 40_000, 200_000])
+@pytest.mark.parametrize("budget", [1, 40_000])
 @pytest.mark.parametrize("images", [None, 2])
 def test_pieces_under_a_budget_change_nothing(double, monkeypatch, budget, images):
     monkeypatch.setattr(double, "text_budget", budget, raising=False)
-    names = [*NAMES, *(f"{one} {two}" for one in WORDS for two in WORDS)]
+    names = [*NAMES, *(f"{one} {two}" for one in WORDS[:4] for two in WORDS[:4])]
     prompts = prompt_tokens(double, names, n_context=2, position="end")
     w, like = double.token_width, prompts.embeddings
     context = drawn(*(() if images is None else (images,)), 1, 2, w, like=like)

@@ -1,12 +1,8 @@
-import os
-import signal
-
 import numpy as np
 import pytest
 
 from data_catalog.pairs import Pair
 from tasks.batches import AHEAD, Feed, PairWorker
-from tasks.ray_cluster import ray_cluster
 from tasks.worker_pool import WorkerDied
 
 
@@ -83,22 +79,3 @@ def test_a_batch_that_kills_every_worker_ends_the_feed():
     feed = Feed(pool.worker, pool, 0, 3)  # pyright: ignore[reportArgumentType]
     with pytest.raises(WorkerDied):
         list(feed)
-
-
-@pytest.mark.slow
-def test_a_killed_ray_worker_is_started_again_and_nothing_is_lost():
-    from data_catalog.world.source import World
-
-    worker = PairWorker(World(), 4, 16)
-    expected = [worker.make(step) for step in range(12)]
-    with ray_cluster(cpus=2, workers=2) as cluster:
-        pool = cluster.pool(PairWorker, World(), 4, 16)
-        found = []
-        for batch in Feed(worker, pool, 0, 12):
-            found.append(batch)
-            if len(found) == 3:
-                assert batch.maker != os.getpid()
-                os.kill(batch.maker, signal.SIGKILL)
-    assert [batch.texts for batch in found] == [batch.texts for batch in expected]
-    for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(ours.images, theirs.images)

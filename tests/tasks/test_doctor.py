@@ -2,7 +2,6 @@ import importlib.metadata
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import duckdb
@@ -31,16 +30,14 @@ def test_a_store_that_is_not_there_yet_is_in_order(store):
     assert not store.home.exists()
 
 
-def test_it_takes_seconds_and_imports_nothing_heavy(store):
+def test_it_imports_nothing_heavy(store):
     script = (
         "import sys; from tasks.doctor import diagnose; from tasks.store import Store\n"
         f"diagnose(Store.at({str(store.home)!r}))\n"
         "print({'torch', 'ray', 'mlflow', 'prefect', 'transformers'} & set(sys.modules))"
     )
-    started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "set()", done.stderr
-    assert time.perf_counter() - started < 5
 
 
 @pytest.mark.parametrize(("package", "version"), [("fastapi", "0.155.0"), ("sqlalchemy", "2.1.9")])

@@ -166,10 +166,10 @@ def test_without_news_mlflow_is_not_even_imported(store):
         "import sys; from tasks.publish import Publication; from tasks.store import Store\n"
         f"store = Store.at({str(store.home)!r})\n"
         f"report = Publication(store, {trials}, suite='quick', run_id='r2').finish()\n"
-        "assert 'mlflow' not in sys.modules; print(report.skipped, report.seconds < 0.1)"
+        "assert 'mlflow' not in sys.modules; print(report.skipped)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
-    assert done.stdout.strip() == "1 True", done.stderr
+    assert done.stdout.strip() == "1", done.stderr
 
 
 def test_a_new_seed_completes_the_run_that_is_there(store, client):

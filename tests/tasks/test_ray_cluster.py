@@ -2,19 +2,21 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tasks.batches import Feed, PairWorker
 from tasks.children import free_port
 from tasks.environment import MachineError
 from tasks.ray_cluster import Cluster, count_workers, ray_cluster
 from tasks.worker_pool import First, OutOfTime, WorkerDied
 
 ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 120  # of what takes a moment where nothing else runs
 
 
 def make_worker():  # noqa: C901  # a method for each thing that is tried
@@ -53,7 +55,21 @@ def make_worker():  # noqa: C901  # a method for each thing that is tried
 
         def nap(self, seconds):
             time.sleep(seconds)
+
+        def meet(self, place, number):
+            """Ends when so many workers have come to a folder."""
+            place = Path(place)
+            (place / str(os.getpid())).touch()
+            deadline = time.monotonic() + SECONDS
+            while len(list(place.iterdir())) < number:
+                if time.monotonic() > deadline:
+                    raise TimeoutError("nobody else came")
+                time.sleep(0.02)
             return os.getpid()
+
+        def prepare(self, place, seconds):
+            (Path(place) / f"{os.getpid()}-{time.monotonic_ns()}").touch()
+            time.sleep(seconds)
 
     return Worker
 
@@ -67,6 +83,17 @@ def cluster():
 @pytest.fixture(scope="module")
 def pool(cluster):
     return cluster.pool(make_worker(), 10)
+
+
+@pytest.fixture
+def both(pool, tmp_path_factory):
+    """Asks both workers at once for their ids."""
+
+    def ask(**how):
+        place = str(tmp_path_factory.mktemp("meeting"))
+        return {o.result for o in pool.map_unordered("meet", [place] * 2, 2, **how)}
+
+    return ask
 
 
 @pytest.mark.slow
@@ -106,8 +133,8 @@ def test_two_maps_share_the_pool_and_each_gets_its_own(pool):
 
 
 @pytest.mark.slow
-def test_a_map_keeps_all_workers_busy(pool):
-    assert len({outcome.result for outcome in pool.map_unordered("nap", [0.3] * 4)}) == 2
+def test_a_map_keeps_all_workers_busy(both):
+    assert len(both() - {None}) == 2
 
 
 @pytest.mark.slow
@@ -125,18 +152,36 @@ def test_a_batch_whose_worker_is_killed_is_repeated(pool, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_worker_killed_from_outside_is_started_again(pool):
-    naps = []
-    threads = [threading.Thread(target=lambda: naps.append(pool.run("nap", 1.5))) for _ in range(2)]
-    before = {outcome.result for outcome in pool.map_unordered("nap", [0.3] * 4)}
-    for thread in threads:
-        thread.start()
-    time.sleep(0.5)
-    os.kill(min(before), signal.SIGKILL)
-    for thread in threads:
-        thread.join()
-    assert len(naps) == 2
-    assert min(before) not in naps
+def test_a_worker_killed_from_outside_is_started_again(pool, tmp_path):
+    place = str(tmp_path)
+    with ThreadPoolExecutor(2) as threads:  # they wait for a third: the one after the killed
+        calls = [threads.submit(pool.run, "meet", place, 3) for _ in range(2)]
+        deadline = time.monotonic() + SECONDS
+        while len(here := list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        killed = int(here[0].name)
+        os.kill(killed, signal.SIGKILL)
+        assert {call.result() for call in calls} == {
+            int(path.name) for path in tmp_path.iterdir()
+        } - {killed}
+
+
+@pytest.mark.slow
+def test_a_feed_of_pictures_loses_nothing_to_a_killed_worker(cluster):
+    from data_catalog.world.source import World
+
+    worker = PairWorker(World(), 4, 16)
+    expected = [worker.make(step) for step in range(12)]
+    pool, found = cluster.pool(PairWorker, World(), 4, 16), []
+    for batch in Feed(worker, pool, 0, 12):
+        found.append(batch)
+        if len(found) == 3:
+            assert batch.maker != os.getpid()
+            os.kill(batch.maker, signal.SIGKILL)
+    pool.close()
+    assert [batch.texts for batch in found] == [batch.texts for batch in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours.images, theirs.images)
 
 
 @pytest.mark.slow
@@ -161,21 +206,26 @@ def test_a_death_is_told_with_its_cause_and_the_last_words(pool, number, cause):
 
 
 @pytest.mark.slow
-def test_a_call_that_hangs_is_ended_with_its_worker_and_the_pool_lives_on(pool):
-    before = {outcome.result for outcome in pool.map_unordered("nap", [0.3] * 2)}
+def test_a_call_that_hangs_is_ended_with_its_worker_and_the_pool_lives_on(pool, both):
+    before = both()
     with pytest.raises(OutOfTime, match="a call of nap was ended after 1 s"):
         pool.run("nap", 600, seconds=1.0)
-    after = {outcome.result for outcome in pool.map_unordered("nap", [0.5] * 2, seconds=float)}
-    assert len(before & after) <= 1
+    after = both(seconds=lambda _: 2.0 * SECONDS)
+    assert len(before & after) == 1
+    (outcome,) = pool.map_unordered("nap", [600.0], seconds=lambda _: 1.0)
+    assert isinstance(outcome.error, OutOfTime)
+    assert len(after & both()) == 1
 
 
 @pytest.mark.slow
-def test_a_worker_has_the_first_call_once_and_its_time_does_not_count(cluster, pool):
-    first = First("key", "nap", (0.8,))
+def test_a_worker_has_the_first_call_once_and_its_time_does_not_count(cluster, pool, tmp_path):
+    first = First("key", "prepare", (str(tmp_path), 6.0))
     alone = cluster.pool(make_worker(), 10)
     for _ in range(3):
-        assert len(list(alone.map_unordered("scale", range(6), seconds=lambda _: 0.5, first=first)))
-    assert {tuple(worker.had) for worker in alone._workers} <= {("key",), ()}
+        outcomes = alone.map_unordered("scale", range(6), seconds=lambda _: 5.0, first=first)
+        assert sorted(outcome.result for outcome in outcomes) == list(range(0, 60, 10))
+    prepared = sum(worker.had == {"key"} for worker in alone._workers)
+    assert len(list(tmp_path.iterdir())) == prepared > 0
     alone.close()
 
 

@@ -111,12 +111,12 @@ def test_training_does_not_wait_for_mlflow(client, store, monkeypatch):
 
     def slow(*_):
         begun.set()
-        assert release.wait(30)
+        assert release.wait(120)
         return "run"
 
     monkeypatch.setattr(track, "_find_or_create", slow)
     with Tracker(store, TRACKED) as tracker:
-        assert begun.wait(30)
+        assert begun.wait(120)
         tracker.log(2, {"loss": 2.0})
         release.set()
     assert ("loss", 2, 2.0) in client.points
