@@ -22,7 +22,10 @@ from tasks.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 400  # of one command; some 20 s where nothing else runs
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1500),
+]  # of a test and its fixtures: three commands
 
 MINI = """
 name: mini

@@ -19,6 +19,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 SHOTBOARD = [sys.executable, "-c", "from flows.cli import main; main()"]
 SECONDS = 400  # of one command; some 15 s where nothing else runs
+pytestmark = pytest.mark.timeout(1500)  # the first test waits for three commands
 
 RECIPE = {
     "name": "tiny",

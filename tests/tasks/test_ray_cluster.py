@@ -17,6 +17,7 @@ from tasks.worker_pool import First, OutOfTime, WorkerDied
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 120  # of what takes a moment where nothing else runs
+pytestmark = pytest.mark.timeout(900)  # a start of Ray is tried twice, for minutes each
 
 
 def make_worker():  # noqa: C901  # a method for each thing that is tried

@@ -16,6 +16,7 @@ from tasks.server import _schema_is_current, prefect_api, reachable
 from tasks.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.timeout(900)  # servers start slowly on a busy machine
 FLOWS = """
 from prefect import flow, task
 
