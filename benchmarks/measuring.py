@@ -1,8 +1,8 @@
-"""What the benchmarks share: the clock, what autograd keeps, and the report for machines."""
+"""What the benchmarks share: the clock, what autograd keeps, and reports for machines and docs."""
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +48,38 @@ def write_json(report: Mapping[str, Any], where: str | None) -> None:
         print(text)
     elif where:
         Path(where).write_text(text + "\n", encoding="utf-8")
+
+
+def times(ratio: float | None) -> str:
+    """A ratio as it stands in a table; empty where there is none."""
+    if ratio is None:
+        return ""
+    digits = 2 if ratio < 2 else 1 if ratio < 10 else 0
+    return f"{ratio:.{digits}f}x"
+
+
+def times_in(ratio: float, bounds: Sequence[float]) -> str:
+    """A median ratio and the range over rounds."""
+    low, high = (times(bound).removesuffix("x") for bound in bounds)
+    return f"{times(ratio)} [{low}, {high}]"
+
+
+def milliseconds(seconds: float) -> str:
+    """A duration as it stands in a table."""
+    value = 1000 * seconds
+    digits = 2 if value < 1 else 1 if value < 100 else 0
+    return f"{value:,.{digits}f} ms"
+
+
+def markdown_table(heads: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> str:
+    """Rows in Markdown.
+
+    Args:
+        heads: Heading of each column, and `<` or `>`: to which side it is aligned.
+        rows: A value for each column.
+    """
+    sides = {"<": "---", ">": "---:"}
+    lines = ["| " + " | ".join(heads) + " |"]
+    lines.append("|" + "|".join(sides[side] for side in heads.values()) + "|")
+    lines += ["| " + " | ".join(str(value) for value in row) + " |" for row in rows]
+    return "\n".join(lines)

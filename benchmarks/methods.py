@@ -34,9 +34,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from measuring import saved_bytes, write_json
+from class_names import names
+from measuring import markdown_table, milliseconds, saved_bytes, times, times_in, write_json
 from plain_towers import PlainTowers
-from steps import names
 from torch import Tensor
 
 from operators.accounting import Work, counted, counting
@@ -366,6 +366,25 @@ def shown(ratio: float | None, width: int = 8) -> str:
     return f"{text:>{width}}"
 
 
+def markdown(report: dict[str, Any]) -> str:
+    """A report as a table of docs/benchmarks.md."""
+    heads = {"Method": "<", "Timed": "<", "Plain": ">", "Ours": ">", "CPU time [range]": "<"}
+    heads |= {"Nothing kept": ">", "Operations": ">", "Saved activations": ">"}
+    rows = [
+        (
+            row["method"],
+            row["what"],
+            *(milliseconds(row["cpu_seconds"][form]) for form in ("plain", "ours")),
+            times_in(row["ratio"], row["ratio_range"]),
+            times(row["unkept_ratio"]),
+            times(over(row["flops"])),
+            times(over(row["saved_bytes"])),
+        )
+        for row in report["rows"]
+    ]
+    return markdown_table(heads, rows)
+
+
 def main() -> None:
     """Measures, prints the table, and writes JSON where asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -390,7 +409,12 @@ def main() -> None:
             if given.json != "-":
                 missing = f"{name:<19} needs {', '.join(sorted(lacking))}"
                 print(missing if lacking else line(rows[-1]), flush=True)
-    setting = {"backbone": given.backbone, "classes": given.classes, "shots": given.shots}
+    setting = {
+        "benchmark": "methods",
+        "backbone": given.backbone,
+        "classes": given.classes,
+        "shots": given.shots,
+    }
     write_json({**setting, "rows": rows}, given.json)
 
 

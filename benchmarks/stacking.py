@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import write_json
+from measuring import markdown_table, milliseconds, times, write_json
 from steps import BATCH, SHAPES, PlainClip, plain_loss, save_clip, started
 
 from operators.backbones import Backbone, reference
@@ -62,7 +62,7 @@ def compare(
     rounds: int,
 ) -> dict[str, Any]:
     """One row of the table."""
-    trials = [started(name, shape, backbone, classes, seed) for seed in range(max(lanes))]
+    trials = [started(name, shape, backbone, classes, seed)[:2] for seed in range(max(lanes))]
     first = trials[0]
     for count in lanes:
         together(trials[:count])  # lays out the texts, and warms up
@@ -93,6 +93,21 @@ def line(row: dict[str, Any]) -> str:
     return f"{row['method']:<10} {row['classes']:>4}  {row['lanes_worth']:>3}  {'  '.join(parts)}"
 
 
+def markdown(report: dict[str, Any]) -> str:
+    """A report as a table of docs/benchmarks.md."""
+    lanes = list(report["rows"][0]["seconds"])
+    counts = {f"{count} lane{'s' * (count != '1')}": "<" for count in lanes}
+    rows = []
+    for row in report["rows"]:
+        alone = row["seconds"][lanes[0]]
+        cells = []
+        for count, taken in row["seconds"].items():
+            gain = "" if count == lanes[0] else f", {times(alone / taken)}"
+            cells.append(f"{milliseconds(taken)}{gain} ({times(row['plain_seconds'] / taken)})")
+        rows.append((row["method"], row["classes"], *cells))
+    return markdown_table({"Method": "<", "Classes": ">", **counts}, rows)
+
+
 def main() -> None:
     """Measures, prints the table, and writes JSON where asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -119,7 +134,9 @@ def main() -> None:
             )
             if given.json != "-":
                 print(line(rows[-1]), flush=True)
-    write_json({"shape": given.shape, "steps": STEPS, "rows": rows}, given.json)
+    write_json(
+        {"benchmark": "stacking", "shape": given.shape, "steps": STEPS, "rows": rows}, given.json
+    )
 
 
 if __name__ == "__main__":

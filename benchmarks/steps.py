@@ -7,22 +7,24 @@
 The plain form is what those codes compute in a step, with the same weights and parameters: the
 image tower on the batch, all classes at 77 tokens, prompts put in by concatenation, the texts of
 CoCoOp one image after the other, the frozen image tower of PromptSRC beside the prompted one. Ours
-is the method as the tuning loop calls it, its frozen image features read from a cache. Loss and
-gradients of the two are compared before anything is timed. Both take turns in one process, on one
-thread, in CPU time. `views` weighs in what filling the cache costs.
+is the method as the tuning loop calls it, its frozen image features read from a cache. Class names
+have as many tokens as those of EuroSAT, Oxford Pets, Caltech-101 and ImageNet at 10, 37, 100 and
+more classes. Loss and gradients of the two are compared before anything is timed. Both take turns
+in one process, on one thread, in CPU time. `views` weighs in what filling the cache costs, for the
+methods that read frozen features.
 """
 
 import argparse
 import statistics
 import tempfile
 from collections.abc import Callable
-from itertools import islice, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from measuring import saved_bytes, seconds, write_json
+from class_names import names
+from measuring import markdown_table, saved_bytes, seconds, times, times_in, write_json
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -62,24 +64,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 # Published batch sizes; more than four of MaPLe's and PromptSRC's would favour us.
 BATCH = {"coop": 32, "cocoop": 1, "maple": 4, "ivlp": 4, "promptsrc": 4}
 SMALL_CONTEXT = 4  # CoOp's tokens with the small shape; the published 16 with the other
-# Words of one token each in mini-clip's vocabulary: names of one to four of them.
-WORDS = (
-    "cat", "dog", "car", "bus", "tree", "house", "star", "heart", "moon", "fish",
-    "key", "bell", "book", "bed", "flag", "eye",
-)  # fmt: skip
 VIEWS, TRIALS, EPOCHS = 8, 10, 50  # the cache that `views` weighs in
-
-
-def names(classes: int) -> tuple[str, ...]:
-    """Different class names of about two words in the mean."""
-    ones = list(WORDS)
-    twos = [" ".join(pair) for pair in product(WORDS, repeat=2)]
-    threes = (" ".join(triple) for triple in product(WORDS, repeat=3))
-    mixed = [
-        name for group in zip(ones, twos[::16], islice(threes, 16), strict=True) for name in group
-    ]
-    rest = [name for name in [*twos, *islice(threes, 4096)] if name not in mixed]
-    return tuple([*mixed, *rest][:classes])
 
 
 def save_clip(shape: dict[str, Any], folder: Path) -> None:
@@ -232,15 +217,21 @@ def plain_loss(plain: PlainClip, method: Method, batch: Batch) -> Tensor:
 
 
 class Drawn:
-    """Random images, whose features are kept."""
+    """Random images, whose features are kept.
+
+    Attributes:
+        features_read: Whether a step has asked for them: what it never reads, nobody encodes.
+    """
 
     def __init__(self, backbone: Backbone, count: int, side: int) -> None:
+        self.features_read = False
         self.all_pixels = torch.randn(count, 3, side, side)
         with torch.no_grad():
             self.all_features = backbone.encode_images(self.all_pixels)
 
     def features(self, rows: np.ndarray, view: Any = None) -> Tensor:
         """See `ImageSource`."""
+        self.features_read = True
         return self.all_features[rows]
 
     def pixels(self, rows: np.ndarray, view: Any = None) -> Tensor:
@@ -249,16 +240,29 @@ class Drawn:
 
 
 class Forms(NamedTuple):
-    """Both forms of a step, and where the frozen weights lie in memory."""
+    """Both forms of a step.
+
+    Attributes:
+        forms: By name.
+        weights: Where the frozen weights lie in memory.
+        reads_features: Whether ours reads frozen image features.
+    """
 
     forms: dict[str, Callable[[], None]]
     weights: set[int]
+    reads_features: bool
 
 
-def started(
-    name: str, shape: str, backbone: Backbone, classes: int, seed: int = 0
-) -> tuple[Method, Batch]:
+class Started(NamedTuple):
     """A method as a trial begins with it, and the images of a step."""
+
+    method: Method
+    batch: Batch
+    images: Drawn
+
+
+def started(name: str, shape: str, backbone: Backbone, classes: int, seed: int = 0) -> Started:
+    """Begins a trial of a method on random images."""
     settings: dict[str, Any] = {}
     if (name, shape) == ("coop", "small"):
         settings["n_context"] = SMALL_CONTEXT
@@ -272,12 +276,13 @@ def started(
     method: Method = kind(backbone, known, generator=generator, **settings)
     size, side = BATCH[name], SHAPES[shape]["sizes"]["image_size"]
     labels = torch.arange(size) % classes
-    return method, Batch(Drawn(backbone, size, side), np.arange(size), labels)
+    images = Drawn(backbone, size, side)
+    return Started(method, Batch(images, np.arange(size), labels), images)
 
 
 def forms_of(name: str, shape: str, backbone: Backbone, plain: PlainClip, classes: int) -> Forms:
     """Both forms of one step of a method; refuses where loss or gradients differ."""
-    method, batch = started(name, shape, backbone, classes)
+    method, batch, images = started(name, shape, backbone, classes)
 
     def step(loss: Callable[[], Tensor]) -> Callable[[], None]:
         def run() -> None:
@@ -302,7 +307,8 @@ def forms_of(name: str, shape: str, backbone: Backbone, plain: PlainClip, classe
         )
     modules = [*backbone.modules(), plain]
     frozen = [x for m in modules for x in (*m.parameters(), *m.buffers())]
-    return Forms(forms, {x.untyped_storage().data_ptr() for x in frozen})
+    weights = {x.untyped_storage().data_ptr() for x in frozen}
+    return Forms(forms, weights, images.features_read)
 
 
 def encode_seconds(backbone: Backbone, side: int, rounds: int) -> float:
@@ -327,12 +333,12 @@ def compare(
     image: float,
 ) -> dict[str, Any]:
     """One row of the table; `image` is what encoding one takes."""
-    forms, weights = forms_of(name, shape, backbone, plain, classes)
+    forms, weights, reads = forms_of(name, shape, backbone, plain, classes)
     saved = {key: saved_bytes(form, weights) for key, form in forms.items()}
     times = seconds(forms, rounds)
     ratios = [t["plain"] / t["ours"] for t in times]
     cpu = {key: statistics.median(t[key] for t in times) for key in forms}
-    encoding = BATCH[name] * image  # of the batch of one step
+    encoding = BATCH[name] * image if reads else 0.0  # of the batch of one step
     cached = EPOCHS * TRIALS
     return {
         "method": name,
@@ -363,6 +369,23 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
+def markdown(report: dict[str, Any]) -> str:
+    """A report as a table of docs/benchmarks.md."""
+    heads = {"Method": "<", "Classes": ">", "CPU time [range]": "<", "With views": ">"}
+    heads |= {"Fresh": ">", "Saved activations": ">"}
+    rows = [
+        (
+            row["method"],
+            f"{row['classes']:,}",
+            times_in(row["ratio"], row["ratio_range"]),
+            *(times(ratio) for ratio in row["views"].values()),
+            times(row["saved_ratio"]),
+        )
+        for row in report["rows"]
+    ]
+    return markdown_table(heads, rows)
+
+
 def main() -> None:
     """Measures, prints the table, and writes JSON where asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -389,7 +412,8 @@ def main() -> None:
             rows.append(compare(name, given.shape, backbone, plain, classes, given.rounds, image))
             if given.json != "-":
                 print(line(rows[-1]), flush=True)
-    write_json({"shape": given.shape, "encode_seconds": image, "rows": rows}, given.json)
+    report = {"benchmark": "steps", "shape": given.shape, "encode_seconds": image, "rows": rows}
+    write_json(report, given.json)
 
 
 if __name__ == "__main__":

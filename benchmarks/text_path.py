@@ -15,11 +15,11 @@ forms in turn.
 import argparse
 import statistics
 from collections.abc import Callable
-from itertools import cycle, islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from measuring import seconds, write_json
+from class_names import name_lengths
+from measuring import markdown_table, seconds, times, times_in, write_json
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
@@ -36,8 +36,6 @@ SHAPES = {
 }
 PLAIN_LENGTH = 77
 IMAGES = 32
-# Tokens of class names: about those of EuroSAT, and of Pets and Caltech-101 in the mean.
-NAME_LENGTHS = {10: (3, 1, 6, 3, 2, 4, 5, 2, 1, 4), 37: (2, 1, 3, 2, 4, 1, 2), 100: (1, 2, 1, 3)}
 GOALS = {10: 7.5, 37: 15, 100: 20}
 
 
@@ -72,8 +70,8 @@ class PlainText(nn.Module):
 
 def texts(classes: int, context: int, width: int) -> TextPrompts:
     """Start, context, a name of its own for each class, full stop, end, padded to 77."""
-    lengths = islice(cycle(NAME_LENGTHS.get(classes, NAME_LENGTHS[100])), classes)
-    names = [[1000 + 10 * c + i for i in range(length)] for c, length in enumerate(lengths)]
+    lengths = name_lengths(classes)
+    names = [[1000 + 16 * c + i for i in range(length)] for c, length in enumerate(lengths)]
     rows = [[0, *[1] * context, *name, 2, 3] for name in names]
     end = torch.tensor([len(row) - 1 for row in rows])
     ids = torch.tensor([row + [3] * (PLAIN_LENGTH - len(row)) for row in rows])
@@ -195,6 +193,21 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def markdown(report: dict[str, Any]) -> str:
+    """A report as a table of docs/benchmarks.md."""
+    heads = {"Classes": ">", "Tokens": ">", "Operations": ">", "Saved activations": ">"}
+    heads |= {"CPU time [range]": "<"}
+    rows = [
+        (
+            row["classes"],
+            *(times(row[f"{key}_ratio"]) for key in ("tokens", "flops", "saved_bytes")),
+            times_in(row["time_ratio"], row["time_ratio_range"]),
+        )
+        for row in report["rows"]
+    ]
+    return markdown_table(heads, rows)
+
+
 def main() -> None:
     """Measures, prints the table, and writes JSON where asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -208,7 +221,13 @@ def main() -> None:
     rows = [compare(SHAPES[given.shape], k, given.context, given.rounds) for k in given.classes]
     if given.json != "-":
         print(table(rows))
-    write_json({"shape": given.shape, "context": given.context, "rows": rows}, given.json)
+    report = {
+        "benchmark": "text_path",
+        "shape": given.shape,
+        "context": given.context,
+        "rows": rows,
+    }
+    write_json(report, given.json)
 
 
 if __name__ == "__main__":

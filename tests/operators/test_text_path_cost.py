@@ -17,7 +17,7 @@ def benchmark():
 
 @pytest.mark.parametrize(
     ("classes", "tokens", "flops", "saved_bytes"),
-    [(10, 11, 9, 12), (37, 16, 12, 15), (100, 18, 16, 15)],
+    [(10, 11, 9, 12), (37, 16, 12, 14.9), (100, 18, 16, 15)],
 )
 def test_savings_stay_on_the_tower_of_vit_b16(benchmark, classes, tokens, flops, saved_bytes):
     row = benchmark["compare"](benchmark["SHAPES"]["vit-b16"], classes, context=16, rounds=0)
