@@ -11,6 +11,7 @@ from data_catalog import Dataset, DatasetCard, Example
 from data_catalog.card import prompt_key
 from data_catalog.decoding import check_image
 from data_catalog.descriptions import Descriptions
+from data_catalog.reasons import remedies
 from data_catalog.sources import SourceError, read_file
 from data_catalog.wording import some
 from operators.backbones import (
@@ -125,8 +126,7 @@ def read_image(place: str) -> Example:
     checked = check_image(Example(content, place))
     if checked.error:
         sentence = (
-            f"{place} is no image that can be used ({checked.error}). "
-            "Save it anew as PNG or JPEG of 8 bits."
+            f"{place} is no image that can be used ({checked.error}). {remedies([checked.error])}"
         )
         return Example(b"", place, error=sentence)
     return checked.example

@@ -274,7 +274,7 @@ def test_an_image_that_cannot_be_read_costs_itself_alone(done, trials, image, st
     found = list(done.ready(trials["coop"])([*bad, image, stranger, image], top=1))
     assert [bool(each.error) for each in found] == [True] * len(bad) + [False] * 3
     assert all(place in each.error for place, each in zip(bad, found, strict=False))
-    assert "is no image that can be decoded" in found[0].error
+    assert "is no image that can be used (damaged: " in found[0].error
     assert "no file or folder at" in found[3].error
     assert "is a folder" in found[4].error
     assert dict(found[-1].ranked) == pytest.approx(dict(found[-3].ranked), abs=1e-5)
