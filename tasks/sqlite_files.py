@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import quote, unquote
 
 HEADER = b"SQLite format 3\0"
 SQLITE = re.compile(r"sqlite(\+\w+)?:///(?P<place>.*)", re.DOTALL)
+ROOM = 1 << 20  # bytes that SQLite wants beside a database
 MEANS_SOMETHING = set("?#%")  # in a URL, to SQLAlchemy, Alembic or MLflow
 
 
@@ -44,6 +46,8 @@ def remedy(database: Path, anew: str) -> str:
         anew: What the next run does once it is out of the way.
     """
     name = shlex.quote(str(database))
+    if shutil.disk_usage(database.parent).free < ROOM:  # an I/O error, to SQLite
+        return f"The disk of {database.parent} is full: make room, and run the same command again."
     if database.is_file() and not os.access(database, os.R_OK | os.W_OK):
         return f"`chmod u+rw {name}`, unless its disk is read-only."
     return f"`mv {name} {shlex.quote(f'{database}.damaged')}`; the next run {anew}."

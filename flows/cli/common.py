@@ -1,6 +1,7 @@
 """What the commands share: options, errors, and the shape of their answers."""
 
 import csv
+import errno
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +40,9 @@ def one_sentence() -> Iterator[None]:
         refuse(text, excerpt=getattr(error, "excerpt", ""))
     except (OSError, MachineError) as error:
         text, _, log = str(error).partition("\n")
+        full = {os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)}
+        if getattr(error, "strerror", None) in full:  # in the system's words alone
+            text = f"{text.rstrip('.')}: make room, or give --home or SHOTBOARD_HOME another disk."
         err.print("error: " + " ".join(text.split()))
         if log:
             err.print(log)

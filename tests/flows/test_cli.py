@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import typer
 import yaml
 
+from flows.cli.common import one_sentence
 from operators.methods import METHODS, MethodCard
 from operators.methods.zero_shot import ZeroShot
 from tasks.children import free_port
@@ -645,3 +647,12 @@ def test_doctor_names_every_check(shotboard, filled):
     checks = shotboard("doctor", "--json", "--home", filled.home).json
     assert {"python", "store", "trials", "board"} <= {check["name"] for check in checks}
     assert "status" in shotboard("doctor", "--home", filled.home).out
+
+
+def test_a_full_disk_is_a_sentence_with_a_way_out(capsys):
+    with pytest.raises(typer.Exit) as ended, one_sentence():
+        raise OSError(28, "No space left on device", "/there/board")
+    assert ended.value.exit_code == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "/there/board" in said
+    assert "make room, or give --home or SHOTBOARD_HOME another disk." in said

@@ -3,13 +3,14 @@
 import os
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import create_engine, text
 
 from tasks.board import rebuild
 from tasks.mlflow_client import TrackingError, connect, explained
-from tasks.sqlite_files import database_of, database_url, fault_of
+from tasks.sqlite_files import database_of, database_url, fault_of, remedy
 from tasks.store import Store
 
 AWKWARD = [
@@ -165,3 +166,11 @@ def test_a_database_that_cannot_be_written_is_not_moved_away(database, read_only
         connect(database_url(database))
     assert f"chmod u+rw {database}" in str(refused.value)
     assert "mv " not in str(refused.value)
+
+
+@pytest.mark.parametrize(("free", "way_out"), [(4096, "make room"), (1 << 30, "mv ")])
+def test_a_database_on_a_full_disk_is_not_called_damaged(database, monkeypatch, free, way_out):
+    monkeypatch.setattr(
+        "tasks.sqlite_files.shutil.disk_usage", lambda _: SimpleNamespace(free=free)
+    )
+    assert way_out in remedy(database, "makes a new one")
