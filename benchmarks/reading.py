@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from many_trials import make_store
-from measuring import write_json
+from measuring import markdown_table, write_json
 
 from operators.board import VIEWS
 from tasks.asking import reading
@@ -93,6 +93,16 @@ def _least(action: Any, rounds: int) -> float:
     return min(taken)
 
 
+def markdown(report: dict[str, Any]) -> str:
+    """A report as a table of docs/benchmarks.md."""
+    rows = [
+        (kind, f"`{name}`" if name else "", f"{value:.2f} s", f"{GOALS[kind]:g} s")
+        for kind, values in report["cpu_seconds"].items()
+        for name, value in values.items()
+    ]
+    return markdown_table({"Kind": "<", "What": "<", "CPU": ">", "Goal": ">"}, rows)
+
+
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -107,12 +117,11 @@ def main() -> None:
         if not store.done():
             make_store(store.home, asked.trials)
         found = measure(store, asked.rounds)
-    print(f"{len(store.done()) if asked.store else asked.trials:,} trials; CPU seconds\n")
-    print("| Kind | What | CPU | Goal |\n|---|---|---:|---:|")
-    for kind, rows in found.items():
-        for name, value in rows.items():
-            print(f"| {kind} | {f'`{name}`' if name else ''} | {value:.2f} s | {GOALS[kind]:g} s |")
-    write_json(found, asked.json)
+    report = {"benchmark": "reading", "cpu_seconds": found}
+    if asked.json != "-":
+        print(f"{len(store.done()) if asked.store else asked.trials:,} trials; CPU seconds\n")
+        print(markdown(report))
+    write_json(report, asked.json)
 
 
 if __name__ == "__main__":

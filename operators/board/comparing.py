@@ -192,13 +192,13 @@ def _lines(
         if len(others):
             seeds = _over_seeds(values[at], values[others], both)
             images = _over_images(right[at], right[others], both)
-            columns = {**seeds, **images}
+            columns = {name: _plain(column) for name, column in {**seeds, **images}.items()}
             for line, other in enumerate(others):
                 yield {
                     "shots": shots,
                     "cell_a": cells[at].cell_id,
                     "cell_b": cells[other].cell_id,
-                    **{name: _plain(column[line]) for name, column in columns.items()},
+                    **{name: column[line] for name, column in columns.items()},
                 }
 
 
@@ -288,6 +288,6 @@ def _over_images(a: np.ndarray, b: np.ndarray, both: np.ndarray) -> dict[str, np
     return {name: np.where(asked, column, np.nan) for name, column in columns.items()}
 
 
-def _plain(value: Any) -> float | int | None:
-    """A number as a row takes it; None for NaN."""
-    return None if np.isnan(value) else value.item()
+def _plain(column: np.ndarray) -> list[float | int | None]:
+    """Numbers as rows take them; None for NaN, which is the one number that is not itself."""
+    return [value if value == value else None for value in column.tolist()]
