@@ -20,6 +20,7 @@ _SECRET = re.compile(
     r"sig|token|key|secret|pass|pwd|auth|cred|session|jwt|sas|code|nonce|policy|^s[eprtv]$|^sk",
     re.IGNORECASE,
 )
+_hidden: dict[str, str] = {}  # by what is shown of it
 _LONG = 9  # characters of a value that may be a secret, whatever it is called
 _TOKEN = re.compile(
     r"(?<![A-Za-z0-9_])(?:(hf_|gh[pousr]_|AKIA|ASIA)[A-Za-z0-9]{16,}"
@@ -43,6 +44,22 @@ def redact(text: str) -> str:
 def holds_secret(text: str) -> bool:
     """Whether `redact` would change a text."""
     return redact(text) != text
+
+
+def hidden(text: str) -> str:
+    """The text as it may be stored elsewhere, such as among the parameters of a flow run.
+
+    This process, and no other, has the whole text back from `revealed`.
+    """
+    shown = redact(text)
+    if shown != text:
+        _hidden[shown] = text
+    return shown
+
+
+def revealed(text: str) -> str:
+    """What `hidden` was given in this process; any other text as it is."""
+    return _hidden.get(text, text)
 
 
 def redacted(value: Any) -> Any:

@@ -17,7 +17,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from data_catalog import Dataset
-from data_catalog.secrets import redact
+from data_catalog.secrets import redact, revealed
 from flows.recipes import load_recipe
 from tasks import resolve
 from tasks.artifacts import link_mlflow
@@ -103,6 +103,8 @@ def pretrain(
         PretrainingError: The loss is no number any more.
     """
     store = Store.to_write(home)
+    # Prefect keeps parameters, so the command line hides a password in the URL from it.
+    data = None if data is None else revealed(data)
     run, where = check(
         store, recipe, seed=seed, steps=steps, data=data, device=device, workers=workers
     )

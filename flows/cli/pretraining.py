@@ -46,6 +46,7 @@ def pretrain(
     with one_sentence():
         store = Store.to_write(home)
         _check_numbers(seed=seed, steps=steps, threads=threads, workers=workers)
+        from data_catalog.secrets import hidden
         from flows.pretraining import check
         from flows.pretraining import pretrain as flow
         from tasks.ray_cluster import check_request
@@ -68,7 +69,7 @@ def pretrain(
                     recipe,
                     seed=seed,
                     steps=steps,
-                    data=data,
+                    data=None if data is None else hidden(data),
                     device=device,  # pyright: ignore[reportArgumentType]  # checked above
                     threads=threads,
                     workers=workers,

@@ -146,3 +146,14 @@ def test_an_archive_and_pairs_are_described_without_secrets(tmp_path, with_token
     assert "s3cr3t" not in ParquetPairs(url).describe()
     card = DatasetCard(name="zips", source=Archive("https://host/a.zip?sig=s3cr3t", "0" * 64))
     assert card.place() == "archive: https://host/a.zip?sig=***"
+
+
+def test_what_is_hidden_from_a_flow_run_is_whole_in_this_process():
+    from data_catalog.secrets import hidden, revealed
+
+    url = "https://reader:s3cr3t-word@example.org/pairs.parquet?sig=0123456789abcdef"
+    shown = hidden(url)
+    assert "s3cr3t-word" not in shown
+    assert "0123456789abcdef" not in shown
+    assert revealed(shown) == url
+    assert hidden("pairs/a.parquet") == "pairs/a.parquet" == revealed("pairs/a.parquet")

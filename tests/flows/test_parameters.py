@@ -39,3 +39,20 @@ def test_the_forms_of_ingestion_and_pretraining_refuse_what_cannot_be():
     least = {name: form[name]["anyOf"][0]["minimum"] for name in ("seed", "steps", "threads")}
     assert least == {"seed": 0, "steps": 1, "threads": 1}
     assert form["workers"]["anyOf"][0]["minimum"] == 0
+
+
+def test_a_pretraining_reads_the_url_that_prefect_does_not_see(monkeypatch, tmp_path):
+    from data_catalog.secrets import hidden
+    from flows import pretraining
+
+    url = "https://reader:an0ther-word@example.org/pairs.parquet"
+    asked = []
+
+    def check(store, recipe, *, data, **_):
+        asked.append(data)
+        raise LookupError("far enough")
+
+    monkeypatch.setattr(pretraining, "check", check)
+    with pytest.raises(LookupError, match="far enough"):
+        pretraining.pretrain.fn(data=hidden(url), home=str(tmp_path))
+    assert asked == [url]
