@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -88,9 +88,12 @@ def leave() -> None:
     """Ends the Ray that started here, or leaves the one that was joined."""
     import ray
 
+    below = _below(this_node())
     if trouble_with_ray():  # it would wait for what is not there
         _end_processes(this_node())
     ray.shutdown()
+    # Agents that take the end of their raylet for a crash would stay for a minute to tell it.
+    _kill(below)
 
 
 def this_node() -> Any:
@@ -199,13 +202,26 @@ def _end_left_over(error: BaseException) -> None:
 
 def _end_processes(node: Any) -> None:
     """Ends the processes of a Ray that started here, and what they have started."""
-    started = [i.process for each in getattr(node, "all_processes", {}).values() for i in each]
-    for below in [p for process in started for p in descendants(process.pid)]:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(below, signal.SIGKILL)
-    for process in started:
+    _kill(_below(node))
+    for process in _started(node):
         process.kill()
         process.wait()
+
+
+def _started(node: Any) -> list[Any]:
+    """The processes that Ray has started here by itself; none where it was joined."""
+    return [i.process for each in getattr(node, "all_processes", {}).values() for i in each]
+
+
+def _below(node: Any) -> list[int]:
+    """Ids of the processes that these have started: agents and workers."""
+    return [below for process in _started(node) for below in descendants(process.pid)]
+
+
+def _kill(processes: Iterable[int]) -> None:
+    for process in processes:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(process, signal.SIGKILL)
 
 
 def _job() -> Any:
