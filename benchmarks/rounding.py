@@ -10,7 +10,6 @@ none of these; trials are compared by id.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -140,7 +139,7 @@ def main() -> None:
     report = {"benchmark": "rounding", "suite": given.suite, "rows": rows}
     if given.json != "-":
         print(markdown(report))
-    write_json(json.loads(json.dumps(report)), given.json)
+    write_json(report, given.json)
 
 
 if __name__ == "__main__":

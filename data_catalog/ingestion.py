@@ -28,12 +28,19 @@ from data_catalog.dataset import (
 from data_catalog.decoding import check_images, needs_eight_bits
 from data_catalog.doubts import doubts
 from data_catalog.drafts import held
-from data_catalog.labels import Labelling, has_label, resolve_labels
-from data_catalog.outline import class_notes, left_out_notes, notes_of, wanted
+from data_catalog.labels import Labelling
+from data_catalog.outline import (
+    class_notes,
+    labelling_of,
+    left_out_notes,
+    notes_of,
+    unlabelled_splits,
+    wanted,
+)
 from data_catalog.reasons import counted, kind_of, remedies
 from data_catalog.secrets import redact, redacted
 from data_catalog.sources import SourceError
-from data_catalog.splits import SPLITS, Assignment, assign_splits, hidden_splits
+from data_catalog.splits import SPLITS, Assignment, assign_splits
 from data_catalog.wording import plural, some
 from data_catalog.writing import (
     GROUP_ROWS,
@@ -158,21 +165,13 @@ def _fill(
     with Spool(draft) as spool:
         left_out: Counter[str] = Counter()
         quarantine = _read(card, spool, left_out, progress)
-        hidden = hidden_splits(
-            [row.split for row in spool.kept],
-            [has_label(row.label, row.class_name) for row in spool.kept],
-        )
+        hidden = unlabelled_splits(spool.kept)
         spool.leave_out(hidden)
         quarantine = [row for row in quarantine if row["split"] not in hidden]
         kept = spool.kept
         _check_corrupt(card, len(kept), quarantine)
         try:
-            labelling = resolve_labels(
-                card,
-                [row.label for row in kept],
-                [row.class_name for row in kept],
-                [row.path for row in kept],
-            )
+            labelling = labelling_of(card, kept)
             assignment = assign_splits(
                 [row.split for row in kept], labelling.labels, [row.sha256 for row in kept]
             )

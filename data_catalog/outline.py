@@ -20,6 +20,7 @@ from data_catalog.splits import (
     known_split,
 )
 from data_catalog.wording import plural, some
+from data_catalog.writing import Kept
 
 _SPLIT_LIKE = re.compile(r"split|train|test|valid|subset|partition|phase|usage", re.IGNORECASE)
 _MOST_SPLITS = 6  # values of a column that may say the splits
@@ -67,12 +68,7 @@ def outline(card: DatasetCard) -> Outline:
         raise ValueError(f"{card.name}: the source holds no images. Check what it names.")
     hidden = unlabelled_splits(rows)
     rows = [row for row in rows if row.split not in hidden]
-    labelling = resolve_labels(
-        card,
-        [row.label for row in rows],
-        [row.class_name for row in rows],
-        [row.path for row in rows],
-    )
+    labelling = labelling_of(card, rows)
     _check_shown(card, labelling)
     refuse_rivals(card, rows, labelling)
     # Which rows are carved is decided by their bytes; how many, by their classes alone.
@@ -111,7 +107,17 @@ def wanted(
             yield example._replace(split=split)
 
 
-def unlabelled_splits(rows: Sequence[Example]) -> dict[str, int]:
+def labelling_of(card: DatasetCard, rows: Sequence[Example | Kept]) -> Labelling:
+    """Class names and labels of some rows; see `resolve_labels`."""
+    return resolve_labels(
+        card,
+        [row.label for row in rows],
+        [row.class_name for row in rows],
+        [row.path for row in rows],
+    )
+
+
+def unlabelled_splits(rows: Sequence[Example | Kept]) -> dict[str, int]:
     """Rows by split where a whole split has no labels; see `hidden_splits`."""
     given = [row.split for row in rows]
     return hidden_splits(given, [has_label(row.label, row.class_name) for row in rows])

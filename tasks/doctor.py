@@ -17,8 +17,8 @@ from pathlib import Path
 from tasks import publish, store_health
 from tasks.board import audit
 from tasks.server import reachable
-from tasks.store import Store
-from tasks.store_health import Check, nearest
+from tasks.store import Store, nearest
+from tasks.store_health import Check
 
 # Package, first version that works, first that does not. Pip lets Prefect 3.8 meet releases of
 # FastAPI and SQLAlchemy with which its server fails to start or schedules nothing.

@@ -38,6 +38,11 @@ _NOT_IN_DUCKDB = set("?\\") - {os.sep}  # it takes them for a query and for a sl
 _MLFLOW_SERVERS = ("http:", "https:", "databricks")
 
 
+def nearest(path: Path) -> Path:
+    """The path itself, or the first folder above it that is there."""
+    return next(each for each in (path, *path.parents) if each.exists())
+
+
 @dataclass(frozen=True)
 class Store:
     """Paths of one store. Creating the object touches nothing.
@@ -65,7 +70,7 @@ class Store:
         try:
             path = Path(place).expanduser().resolve()
             path.name.encode()
-            nearest = next(part for part in (path, *path.parents) if part.exists())
+            there = nearest(path)
         except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, no text
             raise ValueError(
                 f"the store {place!r} cannot be a folder: {error}. Give --home or SHOTBOARD_HOME "
@@ -76,9 +81,9 @@ class Store:
                 f"the store {place!r} has {odd[0]!r} in its path {path}, and DuckDB cannot open "
                 "the board there. Give --home or SHOTBOARD_HOME a path without it."
             )
-        if not nearest.is_dir():
+        if not there.is_dir():
             raise ValueError(
-                f"the store {place!r} must be a folder, but {nearest} is none. Give --home or "
+                f"the store {place!r} must be a folder, but {there} is none. Give --home or "
                 "SHOTBOARD_HOME a folder, or a path at which one can be made."
             )
         return cls(path)
@@ -91,7 +96,7 @@ class Store:
             ValueError: As `at`, or it cannot be written.
         """
         store = cls.at(home)
-        there = next(part for part in (store.home, *store.home.parents) if part.exists())
+        there = nearest(store.home)
         if not os.access(there, os.W_OK | os.X_OK):
             raise ValueError(
                 f"the store {str(store.home)!r} cannot be written, as {there} cannot: its disk is "

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from shlex import quote
 from typing import Literal, NamedTuple
 
@@ -12,7 +11,7 @@ from operators.board import look
 from tasks.drafts import left_behind
 from tasks.receipts import MODELS, read_models
 from tasks.sqlite_files import fault_of, remedy
-from tasks.store import Store
+from tasks.store import Store, nearest
 from tasks.wholeness import torn
 
 Status = Literal["ok", "warn", "fail"]
@@ -172,11 +171,6 @@ def prefect_database(store: Store) -> Check:
         return Check("prefect database", "fail", fault, way_out)
     there = path if path.exists() else "is made by the first run"
     return Check("prefect database", "ok", str(there))
-
-
-def nearest(path: Path) -> Path:
-    """The path itself, or the first folder above it that is there."""
-    return next(each for each in (path, *path.parents) if each.exists())
 
 
 def _named(found: Mapping[str, str]) -> str:

@@ -48,15 +48,6 @@ def torn(store: Store, trial_ids: Iterable[str], *, every: bool = False) -> dict
     return found
 
 
-def known_torn(store: Store) -> dict[str, str]:
-    """The trials that were found damaged, and are as they were then."""
-    return {
-        trial_id: fault
-        for trial_id, (stamp, fault) in _read(store).items()
-        if fault and stamp_of(store.trial(trial_id)) == stamp
-    }
-
-
 def note(store: Store, found: Mapping[str, str]) -> None:
     """Keeps what was found when some trials were read: what is wrong, empty if nothing is."""
     seen = {trial_id: (stamp_of(store.trial(trial_id)), fault) for trial_id, fault in found.items()}

@@ -42,8 +42,7 @@ def named_quickstart(documents, tmp_path, monkeypatch):
 
     def write(rows):
         (tmp_path / "quickstart.json").write_text(json.dumps({"rows": rows}))
-        for function in ("read", "_place"):
-            monkeypatch.setitem(documents[function].__globals__, "FIGURES", tmp_path)
+        monkeypatch.setitem(documents["read"].__globals__, "FIGURES", tmp_path)
         return documents
 
     return write

@@ -64,13 +64,8 @@ def no_command(context: typer.Context) -> None:
         raise typer.Exit(2)
 
 
-def main() -> NoReturn:
-    """Runs the command line."""
-    set_defaults()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # where the locale has no ± or é, say which it was
-            stream.reconfigure(errors="backslashreplace")
-    # Importing them registers the commands.
+def with_commands() -> typer.Typer:
+    """The command line with all of its commands: to import their modules is to register them."""
     from flows.cli import (
         datasets,
         describing,
@@ -83,8 +78,17 @@ def main() -> NoReturn:
     )
 
     del datasets, describing, listing, predicting, pretraining, reading, running, serving
+    return app
+
+
+def main() -> NoReturn:
+    """Runs the command line."""
+    set_defaults()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # where the locale has no ± or é, say which it was
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app(standalone_mode=True)
+        with_commands()(standalone_mode=True)
     except BrokenPipeError:  # `shotboard sql .. | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

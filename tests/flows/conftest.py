@@ -40,21 +40,9 @@ def shotboard():
     """Calls the command line, as `shotboard(*arguments)`."""
     from typer.testing import CliRunner
 
-    from flows.cli import (
-        app,
-        datasets,
-        describing,
-        listing,
-        predicting,
-        pretraining,
-        reading,
-        running,
-        serving,
-    )
+    from flows.cli import with_commands
 
-    # Importing them registers the commands.
-    del datasets, describing, listing, predicting, pretraining, reading, running, serving
-    runner = CliRunner()
+    app, runner = with_commands(), CliRunner()
 
     def call(*arguments) -> Answer:
         return Answer(runner.invoke(app, [str(argument) for argument in arguments]))
