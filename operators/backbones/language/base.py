@@ -1,0 +1,398 @@
+"""What a language model is: frozen, prompted at its input, read in the place of an answer.
+
+Not in the operation counts of operators/accounting.py yet: their plain form is that of towers.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from operators.backbones.base import BackboneCard, Tokens
+from operators.backbones.language.inputs import (
+    Answers,
+    PromptEmbeddings,
+    PromptTokens,
+    common_prefix,
+    padded,
+)
+from operators.backbones.language.template import FilledTemplate, Row, Template
+from operators.shapes import Float, Int
+
+TEXT_BATCH = 32  # texts a forward pass where no gradient is needed
+HEAD_ROWS = 512  # states that go through the head at once: 100 MB of logits at 49,152 tokens
+
+# What a method may ask of a language model beyond sentence features.
+CAPABILITIES = {
+    "answers": "scores of words as answers to a template: it has a language-model head",
+    "causal": "reads from left to right: whole texts have a probability, and examples a cache",
+    "key-value-prompts": "learned keys and values in front of every layer (P-Tuning v2)",
+}
+
+
+class LanguageModel(ABC):
+    """A frozen language model, or an encoder of sentences.
+
+    Dimensions: b texts, n tokens a text, w width of a token embedding, m learned tokens, c answers,
+    V tokens of the vocabulary, l layers. Weights and the arithmetic with them have the precision
+    that the model was loaded in; embeddings, states and logits leave it in float32 at least.
+    Padding changes no number.
+
+    Not a module, for the reasons of `DualEncoder`.
+
+    Attributes:
+        card: What is known of it.
+        tokenizer: That of transformers.
+        token_width: w.
+        feature_width: Size of a sentence feature.
+        context_length: Most tokens of a prompt with its answer and all learned tokens.
+        text_start: Special tokens that the tokenizer puts in front of a text.
+        device: Where its weights are.
+        dtype: Of its weights.
+        layers: l.
+        key_value_width: Numbers of one layer's key, and as many of its value, of one token.
+        mark: The mask token; empty where an answer is what comes next.
+    """
+
+    card: BackboneCard
+    tokenizer: Any
+    token_width: int
+    feature_width: int
+    context_length: int
+    text_start: int
+    device: torch.device
+    dtype: torch.dtype
+    layers: int
+    key_value_width: int
+    mark: str = ""
+
+    @abstractmethod
+    def modules(self) -> Sequence[nn.Module]:
+        """The frozen modules, for tests that nothing moves them."""
+
+    @abstractmethod
+    def embed(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b n w"]:
+        """Word embeddings, before positions are added: where soft prompts are learned."""
+
+    @abstractmethod
+    def states(
+        self, prompts: PromptEmbeddings, key_values: Float[Tensor, "*b l 2 m h"] | None = None
+    ) -> Float[Tensor, "b n w"]:
+        """Hidden states after the last layer; those of padding mean nothing.
+
+        Differentiable in the embeddings and in `key_values`.
+
+        Args:
+            prompts: Padded to the longest.
+            key_values: m keys and m values of width h = `key_value_width` that every token of
+                every row sees in each layer, before its own: the same for all rows, or one set
+                each. The text's positions begin at m. Needs the capability `key-value-prompts`.
+
+        Source of `key_values`: Liu et al., "P-Tuning v2: Prompt Tuning Can Be Comparable to
+        Fine-tuning Universally Across Scales and Tasks", ACL 2022,
+        https://arxiv.org/abs/2110.07602, section 3.2.
+        """
+
+    def tokenize(self, texts: Sequence[str], *, cut: bool = False) -> Tokens:
+        """Token ids of whole texts, with the model's special tokens.
+
+        Args:
+            texts: At least one, none without a token.
+            cut: A longer text than the model reads loses its last words and is not refused.
+
+        Raises:
+            ValueError: A text is longer than the model reads, or empty; the message names it.
+        """
+        rows = []
+        for text in texts:
+            whole = FilledTemplate(text, ((0, len(text)),), len(text))
+            places = self.cut_places(whole, self.context_length) if cut else self.read_text(text)
+            rows.append([token for token, *_ in places])
+        for text, row in zip(texts, rows, strict=True):
+            self.refuse_length(text, len(row))
+        return Tokens(*padded(rows, self.device))
+
+    def tokenize_prompts(
+        self, rows: Sequence[Row], template: Template, *, reserve: int = 0, context: str = ""
+    ) -> PromptTokens:
+        """Token ids of a filled template for every row.
+
+        A prompt that is too long loses the last tokens of its longest text, one by one. Template,
+        context and the room for the answer are never cut.
+
+        Args:
+            rows: A text each, or texts by field of the template.
+            template: What is asked of each.
+            reserve: Tokens kept free for soft prompts and the longest answer.
+            context: In front of every prompt, such as `demonstrations`.
+
+        Raises:
+            ValueError: The model has no head; the template does not suit it, or leaves no room.
+        """
+        self.refuse_without_head()
+        if not self.mark and not template.answer_last:
+            raise ValueError(
+                f"template {template.pattern!r} goes on after {{answer}}, which {self.card.name} "
+                "does not see: it reads from left to right. Put {answer} at the end."
+            )
+        ids, slots = [], []
+        for row in rows:
+            filled = template.fill(row, self.mark, context=context)
+            places = self.cut_places(filled, self.context_length - reserve)
+            ids.append([token for token, _ in places])
+            # A text may hold the mask token too, so it is looked for where the answer is.
+            slots.append(
+                next(
+                    i
+                    for i, (token, begin) in enumerate(places)
+                    if token == self.tokenizer.mask_token_id and begin >= filled.slot
+                )
+                if self.mark
+                else len(places) - 1
+            )
+        padded_ids, end = padded(ids, self.device)
+        return PromptTokens(padded_ids, end, torch.tensor(slots, device=self.device))
+
+    def read_text(self, text: str) -> list[tuple[int, tuple[int, int]]]:
+        """Token ids of a text with special ones, each with its (first, last + 1) character."""
+        read = self.tokenizer(text, return_offsets_mapping=True)
+        return list(zip(read.input_ids, read.offset_mapping, strict=True))
+
+    def cut_places(self, filled: FilledTemplate, limit: int) -> list[tuple[int, int]]:
+        """Token ids of a filled template, each with the character of the template where it begins.
+
+        Texts lose their ends until all fits.
+
+        Args:
+            filled: The template, and where a row's texts are in it.
+            limit: Tokens that there is room for.
+
+        Raises:
+            ValueError: What is not to be cut is longer than that.
+        """
+        places = self.read_text(filled.text)
+        # A token that begins in a field but ends outside of it belongs to the template.
+        inside: list[list[int]] = [
+            [i for i, (_, (begin, end)) in enumerate(places) if begin < end and first < end <= last]
+            for first, last in filled.fields
+        ]
+        gone = set()
+        while len(places) - len(gone) > limit:
+            longest = max(inside, key=len, default=[])
+            if not longest:
+                raise ValueError(
+                    f"a prompt of {self.card.name} has room for {limit} tokens, and its template "
+                    f"with examples takes {len(places) - len(gone)} without any text: "
+                    f"{filled.text[:80]!r}. Take fewer examples or learned tokens."
+                )
+            gone.add(longest.pop())
+        return [(t, begin) for i, (t, (begin, _)) in enumerate(places) if i not in gone]
+
+    def tokenize_answers(self, words: Sequence[str], template: Template) -> Answers:
+        """The words of a verbalizer as tokens that may follow the template's text.
+
+        Args:
+            words: One a class, or several, which a method puts together.
+            template: Says what stands before the answer.
+
+        Raises:
+            ValueError: A word is empty, is unknown to the tokenizer, or has the tokens of another.
+        """
+        self.refuse_without_head()
+        seen: dict[tuple[int, ...], str] = {}
+        for word in words:
+            ids = tuple(self.answer_ids(word, template))
+            if not word.strip() or not ids or self.tokenizer.unk_token_id in ids:
+                raise ValueError(
+                    f"{word!r} is no answer that {self.card.name} can give: its tokenizer does not "
+                    "know it. Choose another word."
+                )
+            if ids in seen:
+                raise ValueError(
+                    f"the answers {seen[ids]!r} and {word!r} are the same tokens of "
+                    f"{self.card.name}. Choose other words."
+                )
+            seen[ids] = word
+        ids, end = padded([list(row) for row in seen], self.device)
+        return Answers(tuple(words), ids, end + 1)
+
+    def answer_ids(self, word: str, template: Template) -> list[int]:
+        """Token ids of one answer, read as they stand behind the template's text."""
+        anchor = template.before_answer[-20:] or "."
+        # Some tokenizers put a space in front of all they are given, so an answer is read where
+        # it stands; where that changes the tokens before it, it is read alone.
+        front = self.tokenizer(anchor, add_special_tokens=False).input_ids
+        both = self.tokenizer(anchor + template.space + word, add_special_tokens=False).input_ids
+        if both[: len(front)] == front:
+            return both[len(front) :]
+        return self.tokenizer(template.space + word, add_special_tokens=False).input_ids
+
+    def embed_prompts(self, tokens: PromptTokens) -> PromptEmbeddings:
+        """What enters the model where nothing is learned."""
+        shared = common_prefix(tokens.ids, tokens.end)
+        embeddings = self.embed(tokens.ids)
+        return PromptEmbeddings(embeddings, tokens.end, tokens.slots, self.text_start, shared)
+
+    def head(self, states: Float[Tensor, "*b w"]) -> Float[Tensor, "*b V"]:
+        """Logits over the vocabulary.
+
+        Raises:
+            ValueError: The model has no language-model head.
+        """
+        self.refuse_without_head()
+        raise NotImplementedError
+
+    def slot_logits(
+        self, prompts: PromptEmbeddings, key_values: Float[Tensor, "*b l 2 m h"] | None = None
+    ) -> Float[Tensor, "b V"]:
+        """Logits over the vocabulary in the answer's place; see `states`."""
+        states = self.states(prompts, key_values)
+        return self.head(states[torch.arange(len(states), device=self.device), prompts.slots])
+
+    def answer_logits(
+        self,
+        prompts: PromptEmbeddings,
+        answers: Answers,
+        key_values: Float[Tensor, "*b l 2 m h"] | None = None,
+    ) -> Float[Tensor, "b c"]:
+        """Log-probability of each answer in its place, the sum over its tokens.
+
+        Its softmax over the answers is that of a verbalizer. Differentiable as `states` is.
+
+        Args:
+            prompts: With the soft prompt, where there is one.
+            answers: Of one or more tokens each.
+            key_values: See `states`.
+
+        Raises:
+            ValueError: The model has no head, or a prompt leaves no room for an answer.
+        """
+        self.refuse_without_head()
+        raise NotImplementedError
+
+    def log_prob(self, texts: Sequence[str]) -> Float[Tensor, "b"]:  # noqa: F821
+        """Log-probability of each text in nats, without gradients.
+
+        Raises:
+            ValueError: The model has no head.
+        """
+        self.refuse_without_head()
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def sentence_features(self, texts: Sequence[str]) -> Float[Tensor, "b d"]:
+        """Mean of the last hidden states over a text's tokens; a longer text is cut."""
+        return self.by_length(self.tokenize(texts, cut=True), self.pooled)
+
+    def pooled(self, tokens: Tokens) -> Float[Tensor, "b d"]:
+        """One vector a text: the mean over its tokens, special ones included."""
+        states = self.states(self.embed_prompts(PromptTokens(tokens.ids, tokens.end, tokens.end)))
+        weights = self.mask(tokens.end, states.shape[1]).to(states.dtype)[..., None]
+        return (states * weights).sum(dim=1) / weights.sum(dim=1)
+
+    def by_length(self, tokens: Tokens, read: Callable[[Tokens], Tensor]) -> Tensor:
+        """What `read` gives for all texts, in their order.
+
+        Args:
+            tokens: Of all texts.
+            read: Is given some of like length at a time, so that little is padded.
+        """
+        order, parts = tokens.end.argsort(), []
+        for rows in order.split(TEXT_BATCH):
+            longest = int(tokens.end[rows].max()) + 1
+            parts.append(read(Tokens(tokens.ids[rows, :longest], tokens.end[rows])))
+        return torch.cat(parts)[order.argsort()]
+
+    def token_log_probs(
+        self,
+        states: Float[Tensor, "r w"],
+        targets: Int[Tensor, "r"],  # noqa: F821
+    ) -> Float[Tensor, "r"]:  # noqa: F821
+        """Log-probability of one token after each state.
+
+        Logits of a whole vocabulary are large: they are made for some states at a time, and made
+        again on the way back.
+
+        Args:
+            states: After the last layer.
+            targets: Token ids.
+        """
+
+        def read(some: Tensor, wanted: Tensor) -> Tensor:
+            return -F.cross_entropy(self.head(some), wanted, reduction="none")
+
+        if len(states) <= HEAD_ROWS:
+            return read(states, targets)
+        chunks = zip(states.split(HEAD_ROWS), targets.split(HEAD_ROWS), strict=True)
+        if not (torch.is_grad_enabled() and states.requires_grad):
+            return torch.cat([read(*chunk) for chunk in chunks])
+        return torch.cat([checkpoint(read, *chunk, use_reentrant=False) for chunk in chunks])
+
+    def mask(self, end: Int[Tensor, "b"], length: int) -> Tensor:  # noqa: F821
+        """(b, length): whether a position is a token and no padding."""
+        return torch.arange(length, device=end.device) <= end[:, None]
+
+    def refuse_without_head(self) -> None:
+        """Raises where the model only encodes sentences.
+
+        Raises:
+            ValueError: It has no language-model head.
+        """
+        if "answers" not in self.card.capabilities:
+            raise ValueError(
+                f"{self.card.name} encodes sentences and has no language-model head, so it answers "
+                "nothing. Take a causal or masked language model."
+            )
+
+    def refuse_length(self, text: str, length: int) -> None:
+        """Raises where a text has no token, or more than the model reads.
+
+        Args:
+            text: As the user knows it.
+            length: In tokens, with special and learned ones.
+
+        Raises:
+            ValueError: Names the text, its length and the limit.
+        """
+        if not length:
+            raise ValueError(f"the text {text!r} has no token of {self.card.name}; leave it out.")
+        if length > self.context_length:
+            raise ValueError(
+                f"{text[:60]!r} has {length} tokens, but {self.card.name} reads "
+                f"{self.context_length}. Shorten it."
+            )
+
+    def refuse_key_values(self, key_values: Tensor | None) -> None:
+        """Raises where keys and values cannot be put into the layers.
+
+        Raises:
+            ValueError: The model does not take them, or their shape is another.
+        """
+        if key_values is None:
+            return
+        if "key-value-prompts" not in self.card.capabilities:
+            raise ValueError(
+                f"{self.card.name} takes no keys and values in its layers. Prompt it at its input."
+            )
+        shape, wanted = tuple(key_values.shape), (self.layers, 2, self.key_value_width)
+        if (*shape[-4:-2], shape[-1]) != wanted:
+            raise ValueError(
+                f"keys and values of shape {shape}: {self.card.name} takes (.., {self.layers}, 2, "
+                f"m, {self.key_value_width})."
+            )
+
+    def room_for(self, length: int) -> None:
+        """Raises where a prompt with its learned tokens and answers is too long.
+
+        Raises:
+            ValueError: It is; `reserve` of `tokenize_prompts` keeps room.
+        """
+        if length > self.context_length:
+            raise ValueError(
+                f"a prompt with its learned tokens and answers has {length} tokens, but "
+                f"{self.card.name} reads {self.context_length}. Keep room with `reserve`."
+            )

@@ -1,0 +1,122 @@
+"""What enters a language model: token ids, then embeddings that a method may change or put among.
+
+Positions are counted from 0; shorter rows are padded at their end, and what is there changes
+nothing.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from operators.shapes import Float, Int
+
+
+class PromptTokens(NamedTuple):
+    """Filled templates as token ids.
+
+    Attributes:
+        ids: (b, n), padded to the longest.
+        end: (b,) position of each row's last token.
+        slots: (b,) position whose output scores the answer: the mask token of a masked model,
+            the last token of a causal one, which predicts the next.
+    """
+
+    ids: Int[Tensor, "b n"]
+    end: Int[Tensor, "b"]  # noqa: F821
+    slots: Int[Tensor, "b"]  # noqa: F821
+
+    def rows(self, index: Int[Tensor, "r"]) -> "PromptTokens":  # noqa: F821
+        """Some rows, padded to the longest of them."""
+        end = self.end[index]
+        return PromptTokens(self.ids[index, : int(end.max()) + 1], end, self.slots[index])
+
+
+class Answers(NamedTuple):
+    """Words that answer a template, as token ids.
+
+    Attributes:
+        words: As they were given.
+        ids: (c, t), padded to the longest with 0.
+        lengths: (c,) tokens of each, at least 1.
+    """
+
+    words: tuple[str, ...]
+    ids: Int[Tensor, "c t"]
+    lengths: Int[Tensor, "c"]  # noqa: F821
+
+    @property
+    def longest(self) -> int:
+        """Most tokens of an answer: a model needs room for them behind a prompt."""
+        return int(self.lengths.max())
+
+
+@dataclass(frozen=True)
+class PromptEmbeddings:
+    """Prompts as what enters the first layer, positions not yet added.
+
+    Attributes:
+        embeddings: (b, n, w), padded to the longest.
+        end: (b,) as in `PromptTokens`.
+        slots: (b,) as in `PromptTokens`.
+        start: Positions of special tokens in front of every text; learned tokens go behind them.
+        shared: Leading positions that are the same in all rows *and come from the same values*,
+            so that a gradient may reach them through one row: a causal model computes them once.
+            Equal numbers are not enough: prompts that a network makes for each text may be equal
+            when training begins.
+    """
+
+    embeddings: Float[Tensor, "b n w"]
+    end: Int[Tensor, "b"]  # noqa: F821
+    slots: Int[Tensor, "b"]  # noqa: F821
+    start: int = 0
+    shared: int = 0
+
+    def with_soft_prompt(self, tokens: Float[Tensor, "*b m w"]) -> "PromptEmbeddings":
+        """The same with m learned tokens behind the special tokens in front.
+
+        Differentiable in `tokens`: one soft prompt for all rows, or (b, m, w), one for each.
+
+        Source: Lester et al., "The Power of Scale for Parameter-Efficient Prompt Tuning", EMNLP
+        2021, https://arxiv.org/abs/2104.08691, section 2.
+        """
+        b, start, m = len(self.embeddings), self.start, tokens.shape[-2]
+        many = tokens.to(self.embeddings.dtype).expand(b, -1, -1)
+        parts = (self.embeddings[:, :start], many, self.embeddings[:, start:])
+        # The start tokens are the same in all rows by construction of `start`, unless a row's
+        # own values took their place, which `shared` says.
+        same = self.shared >= start and tokens.ndim == 2
+        return replace(
+            self,
+            embeddings=torch.cat(parts, dim=1),
+            end=self.end + m,
+            slots=self.slots + m,
+            shared=self.shared + m if same else min(self.shared, start),
+        )
+
+    def with_embeddings(self, embeddings: Float[Tensor, "b n w"]) -> "PromptEmbeddings":
+        """The same with other values at all positions, none of which rows need have in common."""
+        return replace(self, embeddings=embeddings, shared=0)
+
+    def added(self, offsets: Float[Tensor, "*b n w"]) -> "PromptEmbeddings":
+        """The same with offsets by position: for all rows alike, or (b, n, w) for each its own.
+
+        Source: Shi and Lipani, "DePT: Decomposed Prompt Tuning for Parameter-Efficient
+        Fine-tuning", ICLR 2024, https://arxiv.org/abs/2309.05173, section 2.3.
+        """
+        moved = self.embeddings + offsets
+        return replace(self, embeddings=moved, shared=self.shared if offsets.ndim == 2 else 0)
+
+
+def padded(rows: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids as (b, n), padded with 0, and the position of each row's last token, (b,)."""
+    longest = max(map(len, rows))
+    ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)
+    return ids, torch.tensor([len(row) - 1 for row in rows], device=device)
+
+
+def common_prefix(ids: Int[Tensor, "b n"], end: Int[Tensor, "b"]) -> int:  # noqa: F821
+    """Leading tokens that all rows share, less than the shortest row has."""
+    same = (ids == ids[:1]).all(dim=0)
+    return min(int(same.cumprod(dim=0).sum()), int(end.min()))
