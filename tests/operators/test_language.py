@@ -57,7 +57,7 @@ def noise(*shape, seed=3):
 
 def plainly(model, template, text, word):
     """Log-probability of an answer as transformers gives it for one text, without our code."""
-    tokenizer, theirs = model.tokenizer, model.model
+    tokenizer, theirs = model.reader.tokenizer, model.model
     if isinstance(model, CausalLM):
         prompt = tokenizer(template.fill(text).text, return_tensors="pt").input_ids
         answer = tokenizer(" " + word, return_tensors="pt", add_special_tokens=False).input_ids
@@ -99,7 +99,7 @@ def test_a_soft_prompt_of_words_is_those_words(model, template, answers):
     whole = Template("a great film " + template.pattern)
     wanted = model.answer_logits(model.embed_prompts(model.tokenize_prompts(TEXTS, whole)), answers)
     # Behind a space, as the same words stand in the middle of a text.
-    tokens = model.tokenizer(
+    tokens = model.reader.tokenizer(
         "a great film", add_special_tokens=False, return_tensors="pt"
     ).input_ids
     rest = Template((" " if isinstance(model, CausalLM) else "") + template.pattern)
@@ -156,7 +156,7 @@ def test_offsets_by_position_are_added_where_rows_are_alike_and_where_they_are_n
 @torch.no_grad()
 def test_keys_and_values_of_words_are_those_words_before_a_causal_model(tiny_causal):
     answers = tiny_causal.tokenize_answers(ANSWERS["causal"], ENDING)
-    ids = tiny_causal.tokenizer("a great film", return_tensors="pt").input_ids
+    ids = tiny_causal.reader.tokenizer("a great film", return_tensors="pt").input_ids
     past = tiny_causal.model(input_ids=ids, use_cache=True).past_key_values
     stacked = torch.stack(
         [torch.stack([layer.keys[0], layer.values[0]]) for layer in past.layers]
@@ -187,7 +187,7 @@ def test_keys_and_values_of_another_shape_are_refused(model, prompts, answers):
 def test_probability_of_a_text_is_the_product_over_its_tokens(tiny_causal):
     found = tiny_causal.log_prob(TEXTS)
     for row, text in enumerate(TEXTS):
-        ids = tiny_causal.tokenizer(text, return_tensors="pt").input_ids
+        ids = tiny_causal.reader.tokenizer(text, return_tensors="pt").input_ids
         if ids.shape[1] == 1:
             assert float(found[row]) == 0
             continue
@@ -199,11 +199,11 @@ def test_probability_of_a_text_is_the_product_over_its_tokens(tiny_causal):
 def test_pseudo_likelihood_masks_each_token_in_turn(tiny_masked):
     found = tiny_masked.log_prob(TEXTS)
     for row, text in enumerate(TEXTS):
-        ids = tiny_masked.tokenizer(text, return_tensors="pt").input_ids
+        ids = tiny_masked.reader.tokenizer(text, return_tensors="pt").input_ids
         total = 0.0
         for place in range(1, ids.shape[1] - 1):
             hidden = ids.clone()
-            hidden[0, place] = tiny_masked.tokenizer.mask_token_id
+            hidden[0, place] = tiny_masked.reader.tokenizer.mask_token_id
             chances = tiny_masked.model(input_ids=hidden).logits[0, place].log_softmax(dim=-1)
             total += float(chances[ids[0, place]])
         assert float(found[row]) == pytest.approx(total, abs=1e-3)
@@ -225,10 +225,10 @@ def test_many_states_go_through_the_head_in_pieces(tiny_causal, monkeypatch):
 def test_of_a_long_prompt_the_text_is_cut_and_nothing_else(model, template):
     long = "good movie " * 60
     tokens = model.tokenize_prompts([long, "bad"], template, reserve=10)
-    decoded = model.tokenizer.decode(tokens.ids[0])
+    decoded = model.reader.tokenizer.decode(tokens.ids[0])
     assert tokens.ids.shape == (2, model.context_length - 10)
     assert tokens.end[0] == model.context_length - 11
-    before, after = template.pattern.replace("{answer}", model.mark).split("{text}")
+    before, after = template.pattern.replace("{answer}", model.reader.mark).split("{text}")
     said = "".join(decoded.split()).replace("[CLS]", "").replace("[SEP]", "")
     assert said.startswith("".join(before.split()) + "goodmovie")
     assert said.endswith("good" + "".join(after.split())) or said.endswith(
@@ -240,7 +240,7 @@ def test_of_two_texts_the_longer_is_cut(tiny_causal):
     pair = Template("{first} ? {second} {answer}")
     row = {"first": "good " * 60, "second": "it was bad"}
     tokens = tiny_causal.tokenize_prompts([row], pair)
-    said = tiny_causal.tokenizer.decode(tokens.ids[0])
+    said = tiny_causal.reader.tokenizer.decode(tokens.ids[0])
     assert said.endswith("? it was bad")
     assert tokens.ids.shape == (1, 64)
 
@@ -256,9 +256,9 @@ def test_examples_in_front_are_text(tiny_causal):
     shown = demonstrations(ENDING, ["a film"], ["bad"])
     assert shown == "review: a film\nfeeling: bad\n\n"
     tokens = tiny_causal.tokenize_prompts(TEXTS, ENDING, context=shown)
-    said = tiny_causal.tokenizer.decode(tokens.ids[1])
+    said = tiny_causal.reader.tokenizer.decode(tokens.ids[1])
     assert said == shown + "review: " + TEXTS[1] + "\nfeeling:"
-    context = tiny_causal.tokenizer(shown + "review:").input_ids
+    context = tiny_causal.reader.tokenizer(shown + "review:").input_ids
     assert tiny_causal.embed_prompts(tokens).shared >= len(context)
 
 
@@ -269,7 +269,7 @@ def test_prompts_with_learned_tokens_that_are_too_long_are_refused(model, prompt
 
 def test_a_mask_token_in_a_text_is_not_the_answers(tiny_masked):
     tokens = tiny_masked.tokenize_prompts(["a [MASK] film", "a film"], CLOZE)
-    masks = (tokens.ids[0] == tiny_masked.tokenizer.mask_token_id).nonzero()[:, 0]
+    masks = (tokens.ids[0] == tiny_masked.reader.tokenizer.mask_token_id).nonzero()[:, 0]
     assert len(masks) == 2
     assert int(tokens.slots[0]) == int(masks[1])
 
@@ -367,7 +367,7 @@ def test_an_encoder_without_a_head_gives_features_and_answers_nothing(
     card = SentenceEncoder.describe("tiny", str(folder))
     encoder = SentenceEncoder.load(card, str(folder), torch.device("cpu"), torch.float32)
     features = encoder.sentence_features(TEXTS)
-    tokens = encoder.tokenizer(TEXTS, padding=True, return_tensors="pt")
+    tokens = encoder.reader.tokenizer(TEXTS, padding=True, return_tensors="pt")
     states = encoder.tower(**tokens).last_hidden_state
     mask = tokens["attention_mask"][..., None]
     torch.testing.assert_close(features, (states * mask).sum(1) / mask.sum(1), **CLOSE)

@@ -5,7 +5,6 @@ Not in the operation counts of operators/accounting.py yet: their plain form is 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +17,9 @@ from operators.backbones.language.inputs import (
     PromptEmbeddings,
     PromptTokens,
     common_prefix,
-    padded,
 )
-from operators.backbones.language.template import FilledTemplate, Row, Template
+from operators.backbones.language.reading import TextReader
+from operators.backbones.language.template import Row, Template
 from operators.shapes import Float, Int
 
 TEXT_BATCH = 32  # texts a forward pass where no gradient is needed
@@ -46,29 +45,23 @@ class LanguageModel(ABC):
 
     Attributes:
         card: What is known of it.
-        tokenizer: That of transformers.
+        reader: Its tokenizer, and what it reads of texts and templates.
         token_width: w.
         feature_width: Size of a sentence feature.
-        context_length: Most tokens of a prompt with its answer and all learned tokens.
-        text_start: Special tokens that the tokenizer puts in front of a text.
         device: Where its weights are.
         dtype: Of its weights.
         layers: l.
         key_value_width: Numbers of one layer's key, and as many of its value, of one token.
-        mark: The mask token; empty where an answer is what comes next.
     """
 
     card: BackboneCard
-    tokenizer: Any
+    reader: TextReader
     token_width: int
     feature_width: int
-    context_length: int
-    text_start: int
     device: torch.device
     dtype: torch.dtype
     layers: int
     key_value_width: int
-    mark: str = ""
 
     @abstractmethod
     def modules(self) -> Sequence[nn.Module]:
@@ -97,145 +90,32 @@ class LanguageModel(ABC):
         https://arxiv.org/abs/2110.07602, section 3.2.
         """
 
+    @property
+    def context_length(self) -> int:
+        """Most tokens of a prompt with its answer and all learned tokens."""
+        return self.reader.context_length
+
     def tokenize(self, texts: Sequence[str], *, cut: bool = False) -> Tokens:
-        """Token ids of whole texts, with the model's special tokens.
-
-        Args:
-            texts: At least one, none without a token.
-            cut: A longer text than the model reads loses its last words and is not refused.
-
-        Raises:
-            ValueError: A text is longer than the model reads, or empty; the message names it.
-        """
-        rows = []
-        for text in texts:
-            whole = FilledTemplate(text, ((0, len(text)),), len(text))
-            places = self.cut_places(whole, self.context_length) if cut else self.read_text(text)
-            rows.append([token for token, *_ in places])
-        for text, row in zip(texts, rows, strict=True):
-            self.refuse_length(text, len(row))
-        return Tokens(*padded(rows, self.device))
+        """Token ids of whole texts; see `TextReader.texts`."""
+        return self.reader.texts(texts, cut=cut)
 
     def tokenize_prompts(
         self, rows: Sequence[Row], template: Template, *, reserve: int = 0, context: str = ""
     ) -> PromptTokens:
-        """Token ids of a filled template for every row.
-
-        A prompt that is too long loses the last tokens of its longest text, one by one. Template,
-        context and the room for the answer are never cut.
-
-        Args:
-            rows: A text each, or texts by field of the template.
-            template: What is asked of each.
-            reserve: Tokens kept free for soft prompts and the longest answer.
-            context: In front of every prompt, such as `demonstrations`.
-
-        Raises:
-            ValueError: The model has no head; the template does not suit it, or leaves no room.
-        """
+        """Token ids of a filled template for every row; see `TextReader.prompts`."""
         self.refuse_without_head()
-        if not self.mark and not template.answer_last:
-            raise ValueError(
-                f"template {template.pattern!r} goes on after {{answer}}, which {self.card.name} "
-                "does not see: it reads from left to right. Put {answer} at the end."
-            )
-        ids, slots = [], []
-        for row in rows:
-            filled = template.fill(row, self.mark, context=context)
-            places = self.cut_places(filled, self.context_length - reserve)
-            ids.append([token for token, _ in places])
-            # A text may hold the mask token too, so it is looked for where the answer is.
-            slots.append(
-                next(
-                    i
-                    for i, (token, begin) in enumerate(places)
-                    if token == self.tokenizer.mask_token_id and begin >= filled.slot
-                )
-                if self.mark
-                else len(places) - 1
-            )
-        padded_ids, end = padded(ids, self.device)
-        return PromptTokens(padded_ids, end, torch.tensor(slots, device=self.device))
-
-    def read_text(self, text: str) -> list[tuple[int, tuple[int, int]]]:
-        """Token ids of a text with special ones, each with its (first, last + 1) character."""
-        read = self.tokenizer(text, return_offsets_mapping=True)
-        return list(zip(read.input_ids, read.offset_mapping, strict=True))
-
-    def cut_places(self, filled: FilledTemplate, limit: int) -> list[tuple[int, int]]:
-        """Token ids of a filled template, each with the character of the template where it begins.
-
-        Texts lose their ends until all fits.
-
-        Args:
-            filled: The template, and where a row's texts are in it.
-            limit: Tokens that there is room for.
-
-        Raises:
-            ValueError: What is not to be cut is longer than that.
-        """
-        places = self.read_text(filled.text)
-        # A token that begins in a field but ends outside of it belongs to the template.
-        inside: list[list[int]] = [
-            [i for i, (_, (begin, end)) in enumerate(places) if begin < end and first < end <= last]
-            for first, last in filled.fields
-        ]
-        gone = set()
-        while len(places) - len(gone) > limit:
-            longest = max(inside, key=len, default=[])
-            if not longest:
-                raise ValueError(
-                    f"a prompt of {self.card.name} has room for {limit} tokens, and its template "
-                    f"with examples takes {len(places) - len(gone)} without any text: "
-                    f"{filled.text[:80]!r}. Take fewer examples or learned tokens."
-                )
-            gone.add(longest.pop())
-        return [(t, begin) for i, (t, (begin, _)) in enumerate(places) if i not in gone]
+        return self.reader.prompts(rows, template, reserve=reserve, context=context)
 
     def tokenize_answers(self, words: Sequence[str], template: Template) -> Answers:
-        """The words of a verbalizer as tokens that may follow the template's text.
-
-        Args:
-            words: One a class, or several, which a method puts together.
-            template: Says what stands before the answer.
-
-        Raises:
-            ValueError: A word is empty, is unknown to the tokenizer, or has the tokens of another.
-        """
+        """The words of a verbalizer as tokens; see `TextReader.answers`."""
         self.refuse_without_head()
-        seen: dict[tuple[int, ...], str] = {}
-        for word in words:
-            ids = tuple(self.answer_ids(word, template))
-            if not word.strip() or not ids or self.tokenizer.unk_token_id in ids:
-                raise ValueError(
-                    f"{word!r} is no answer that {self.card.name} can give: its tokenizer does not "
-                    "know it. Choose another word."
-                )
-            if ids in seen:
-                raise ValueError(
-                    f"the answers {seen[ids]!r} and {word!r} are the same tokens of "
-                    f"{self.card.name}. Choose other words."
-                )
-            seen[ids] = word
-        ids, end = padded([list(row) for row in seen], self.device)
-        return Answers(tuple(words), ids, end + 1)
-
-    def answer_ids(self, word: str, template: Template) -> list[int]:
-        """Token ids of one answer, read as they stand behind the template's text."""
-        anchor = template.before_answer[-20:] or "."
-        # Some tokenizers put a space in front of all they are given, so an answer is read where
-        # it stands; where that changes the tokens before it, it is read alone.
-        front = self.tokenizer(anchor, add_special_tokens=False).input_ids
-        both = self.tokenizer(anchor + template.space + word, add_special_tokens=False).input_ids
-        if both[: len(front)] == front:
-            return both[len(front) :]
-        return self.tokenizer(template.space + word, add_special_tokens=False).input_ids
+        return self.reader.answers(words, template)
 
     def embed_prompts(self, tokens: PromptTokens) -> PromptEmbeddings:
         """What enters the model where nothing is learned."""
         shared = common_prefix(tokens.ids, tokens.end)
         embeddings = self.embed(tokens.ids)
-        return PromptEmbeddings(embeddings, tokens.end, tokens.slots, self.text_start, shared)
+        return PromptEmbeddings(embeddings, tokens.end, tokens.slots, self.reader.start, shared)
 
     def head(self, states: Float[Tensor, "*b w"]) -> Float[Tensor, "*b V"]:
         """Logits over the vocabulary.
@@ -346,24 +226,6 @@ class LanguageModel(ABC):
             raise ValueError(
                 f"{self.card.name} encodes sentences and has no language-model head, so it answers "
                 "nothing. Take a causal or masked language model."
-            )
-
-    def refuse_length(self, text: str, length: int) -> None:
-        """Raises where a text has no token, or more than the model reads.
-
-        Args:
-            text: As the user knows it.
-            length: In tokens, with special and learned ones.
-
-        Raises:
-            ValueError: Names the text, its length and the limit.
-        """
-        if not length:
-            raise ValueError(f"the text {text!r} has no token of {self.card.name}; leave it out.")
-        if length > self.context_length:
-            raise ValueError(
-                f"{text[:60]!r} has {length} tokens, but {self.card.name} reads "
-                f"{self.context_length}. Shorten it."
             )
 
     def refuse_key_values(self, key_values: Tensor | None) -> None:

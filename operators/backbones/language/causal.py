@@ -20,6 +20,7 @@ from operators.backbones.base import BackboneCard, Tokens, freeze, widened
 from operators.backbones.language.base import LanguageModel
 from operators.backbones.language.files import describe_folder, load_folder
 from operators.backbones.language.inputs import Answers, PromptEmbeddings
+from operators.backbones.language.reading import TextReader
 from operators.shapes import Float, Int
 
 KeyValues = list[tuple[Tensor, Tensor]]  # of each layer: (b, heads, n, width of a head)
@@ -54,7 +55,6 @@ class CausalLM(LanguageModel):
     ) -> None:
         config = model.config
         self.card = card
-        self.tokenizer = tokenizer
         self.model = model
         self.device = device
         self.dtype = dtype
@@ -72,11 +72,8 @@ class CausalLM(LanguageModel):
         self.key_value_width = self.heads * self.head_width
         # Up to its window a model that slides one sees all there is.
         window = getattr(config, "sliding_window", None) or config.max_position_embeddings
-        self.context_length = min(config.max_position_embeddings, window)
-        with_special = tokenizer("a").input_ids
-        alone = tokenizer("a", add_special_tokens=False).input_ids
-        self.text_start = with_special.index(alone[0])
-        self.trailing = len(with_special) - self.text_start - len(alone)
+        longest = min(config.max_position_embeddings, window)
+        self.reader = TextReader(card.name, tokenizer, longest, device, causal=True)
         freeze(self.modules(), device, dtype)
 
     @staticmethod
@@ -94,11 +91,6 @@ class CausalLM(LanguageModel):
     def modules(self) -> Sequence[nn.Module]:
         """See `LanguageModel.modules`."""
         return (self.model,)
-
-    def read_text(self, text: str) -> list[tuple[int, tuple[int, int]]]:
-        """See `LanguageModel.read_text`; no end token, after which no answer would come."""
-        places = super().read_text(text)
-        return places[: len(places) - self.trailing]
 
     def embed(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b n w"]:
         """See `LanguageModel.embed`."""
@@ -255,7 +247,7 @@ class CausalLM(LanguageModel):
                 as they are. Differentiable in these.
         """
         ids, end = tokens
-        prompts = prompts or PromptEmbeddings(self.embed(ids), end, end, self.text_start)
+        prompts = prompts or PromptEmbeddings(self.embed(ids), end, end, self.reader.start)
         counted = self.mask(end, ids.shape[1])[:, 1:]
         states = self.states(prompts)[:, :-1]
         found = self.token_log_probs(states[counted], ids[:, 1:][counted])

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from operators.backbones.base import BackboneCard, Tokens, freeze, widened
+from operators.backbones.base import BackboneCard, BackboneUnavailable, Tokens, freeze, widened
 from operators.backbones.language.base import LanguageModel
 from operators.backbones.language.files import describe_folder, load_folder
 from operators.backbones.language.inputs import Answers, PromptEmbeddings
+from operators.backbones.language.reading import TextReader
 from operators.shapes import Float, Int
 
 
@@ -33,7 +34,6 @@ class SentenceEncoder(LanguageModel):
     ) -> None:
         config = tower.config
         self.card = card
-        self.tokenizer = tokenizer
         self.tower = tower
         self.device = device
         self.dtype = dtype
@@ -46,9 +46,8 @@ class SentenceEncoder(LanguageModel):
         # RoBERTa counts positions from that behind its padding token.
         places = tower.embeddings.position_embeddings
         self.first_position = 0 if places.padding_idx is None else places.padding_idx + 1
-        self.context_length = config.max_position_embeddings - self.first_position
-        with_special = tokenizer("a").input_ids
-        self.text_start = with_special.index(tokenizer("a", add_special_tokens=False).input_ids[0])
+        longest = config.max_position_embeddings - self.first_position
+        self.reader = TextReader(card.name, tokenizer, longest, device, causal=False)
         freeze(self.modules(), device, dtype)
 
     @staticmethod
@@ -114,7 +113,11 @@ class MaskedLM(SentenceEncoder):
     ) -> None:
         self.model = model
         self.prediction: Any = masked_head(model)
-        self.mark = tokenizer.mask_token
+        if not tokenizer.mask_token:
+            raise BackboneUnavailable(
+                f"the tokenizer of {card.name} names no mask token, so nothing can be asked. Fetch "
+                "its special_tokens_map.json too."
+            )
         super().__init__(card, model.base_model, tokenizer, device, dtype)
 
     @staticmethod
@@ -181,16 +184,17 @@ class MaskedLM(SentenceEncoder):
         https://arxiv.org/abs/1910.14659, equation 1.
         """
         ids, end = self.tokenize(texts)
-        special = len(self.tokenizer("a").input_ids) - self.text_start - 1
-        last = end - special  # of a text's own tokens
+        last = end - self.reader.end  # of a text's own tokens
         row, place = torch.nonzero(
-            (torch.arange(ids.shape[1], device=self.device) >= self.text_start)
+            (torch.arange(ids.shape[1], device=self.device) >= self.reader.start)
             & self.mask(last, ids.shape[1]),
             as_tuple=True,
         )
         hidden = ids[row].clone()
         wanted = hidden[torch.arange(len(row), device=self.device), place]
-        hidden[torch.arange(len(row), device=self.device), place] = self.tokenizer.mask_token_id
+        hidden[torch.arange(len(row), device=self.device), place] = (
+            self.reader.tokenizer.mask_token_id
+        )
 
         found = []
         for some in torch.arange(len(row), device=self.device).split(64):
