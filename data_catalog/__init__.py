@@ -18,6 +18,7 @@ from data_catalog.datasets import (
     world_scenes,
 )
 from data_catalog.ingestion import IngestionError, ingest
+from data_catalog.kinds import KINDS
 from data_catalog.outline import Outline, outline
 from data_catalog.registry import read_cards, write_card
 from data_catalog.sources import (
@@ -31,6 +32,8 @@ from data_catalog.sources import (
     Source,
     SourceError,
     SourceUnavailable,
+    TextTables,
+    holds,
     source_for,
 )
 
@@ -62,6 +65,11 @@ def registered_cards(folder: Path, faults: dict[str, str] | None = None) -> dict
 def register(card: DatasetCard, folder: Path, *, replace: bool = False) -> Path:
     """Keeps a user's card in `folder`, `<store>/datasets`, and returns its file.
 
+    Args:
+        card: Of the dataset.
+        folder: Where it is kept.
+        replace: Whether it may take the place of another card of its name.
+
     Raises:
         ValueError: The name is embedded, or registered with another card and `replace` is off.
     """
@@ -70,6 +78,7 @@ def register(card: DatasetCard, folder: Path, *, replace: bool = False) -> Path:
 
 __all__ = [
     "CATALOG",
+    "KINDS",
     "SOURCES",
     "Archive",
     "Dataset",
@@ -84,7 +93,9 @@ __all__ = [
     "Source",
     "SourceError",
     "SourceUnavailable",
+    "TextTables",
     "current",
+    "holds",
     "ingest",
     "outline",
     "register",

@@ -1,14 +1,14 @@
 """The card of a dataset: what is known of it before anything is read."""
 
 import hashlib
-import html
 import json
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
+from data_catalog.kinds import IMAGE, KINDS
+from data_catalog.naming import check_class_names, check_verbalizer, prompt_names
 from data_catalog.secrets import redact
 from data_catalog.sources import SOURCES, Source
 from data_catalog.wording import did_you_mean
@@ -23,15 +23,16 @@ class DatasetCard:
 
     Attributes:
         name: What users type: lower-case letters, digits, `-` and `_`.
-        source: Where the raw images are and how they are read.
-        template: Prompt with `{}` in the place of the class name.
+        source: Where the raw examples are and how they are read.
+        template: Prompt of a class: of images with `{}` in the place of the class name, of texts
+            with `{text}` and `{answer}`; empty for the usual one of the kind.
         templates: Ensemble of prompts; empty for `template` alone.
         classes: Names in label order, as a person would write them; None takes those of the
             source, in its label order, else sorted.
         duplicate_class_names: Whether two labels may share a name, as two pairs of ImageNet do.
         title: Name for people.
-        description: What the images show.
-        license: Licence of the images.
+        description: What the examples show.
+        license: Licence of the examples.
         citation: Publication to cite.
         homepage: Where it is described.
         trouble: Known trouble, and what a user should do about it.
@@ -40,13 +41,16 @@ class DatasetCard:
             `{"train": "partial-train", "test": "validation"}`, a name or a list of names; splits
             that are not named are left out. None takes all that the source has.
         domains: Domains that ingestion must find; empty does not check.
-        max_corrupt_share: Share of images that may fail to decode, 0..1, before ingestion fails.
-        provider_package: Python package that brings the images, empty if none does.
+        max_corrupt_share: Share of examples that may be unusable, 0..1, before ingestion fails.
+        provider_package: Python package that brings the data, empty if none does.
+        kind: What an example is, a key of `KINDS`.
+        verbalizer: A word for each class, in label order, that stands for it as the `{answer}` of
+            a language model; empty for the class names.
     """
 
     name: str
     source: Source
-    template: str = "a photo of a {}."
+    template: str = ""
     templates: tuple[str, ...] = ()
     classes: tuple[str, ...] | None = None
     duplicate_class_names: bool = False
@@ -61,6 +65,8 @@ class DatasetCard:
     max_corrupt_share: float = 0.25
     provider_package: str = ""
     split_names: Mapping[str, str | Sequence[str]] | None = field(default=None, metadata=_LATER)
+    kind: str = field(default=IMAGE, metadata=_LATER)
+    verbalizer: tuple[str, ...] = field(default=(), metadata=_LATER)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -72,20 +78,25 @@ class DatasetCard:
             raise ValueError(
                 f"{self.name}: source {self.source!r} has no examples(). Use a source."
             )
+        if self.kind not in KINDS:
+            raise ValueError(
+                f"{self.name}: no kind of data is called {self.kind!r}. "
+                f"{did_you_mean(str(self.kind), KINDS)}"
+            )
+        kind = KINDS[self.kind]
+        if self.template == "":
+            object.__setattr__(self, "template", kind.template)
         _check_texts(self.name, "templates", self.templates)
         for template in (self.template, *self.templates):
-            _check_template(self.name, template)
+            kind.check_template(self.name, template)
         if self.classes is not None:
             _check_texts(self.name, "classes", self.classes)
             check_class_names(self.name, self.classes, duplicates=self.duplicate_class_names)
         _check_texts(self.name, "domains", self.domains)
-        for key in ("split_sizes", "split_names"):
-            unknown = set(getattr(self, key) or ()) - {"train", "val", "test"}
-            if unknown:
-                raise ValueError(
-                    f"{self.name}: {key} names {', '.join(sorted(unknown))}. Splits are train, "
-                    "val and test."
-                )
+        _check_texts(self.name, "verbalizer", self.verbalizer)
+        if self.verbalizer and self.classes is not None:
+            check_verbalizer(self.name, self.verbalizer, self.classes)
+        _check_splits(self)
         if not 0 <= self.max_corrupt_share < 1:
             raise ValueError(
                 f"{self.name}: max_corrupt_share={self.max_corrupt_share} is not a share from 0 "
@@ -95,15 +106,22 @@ class DatasetCard:
     @staticmethod
     def prompt_names(classes: Sequence[str]) -> tuple[str, ...]:
         """Class names as they stand in a prompt: underscores become spaces (protocol.md, 1.4)."""
-        return tuple(name.replace("_", " ") for name in classes)
+        return prompt_names(classes)
 
     def to_json(self) -> dict[str, Any]:
-        """Every field as plain values; the source as its kind and fields."""
-        values = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        """Every field as plain values; the source as its kind and fields.
+
+        A field that came later is left out at its default, so that no older digest moves.
+        """
+        values = {
+            each.name: _plain(getattr(self, each.name))
+            for each in fields(self)
+            if not (each.metadata and getattr(self, each.name) == each.default)
+        }
         return values | {"source": _source_values(self.source)}
 
     def place(self) -> str:
-        """Where the images come from, as the card has it but without secrets; opens nothing."""
+        """Where the examples come from, as the card has it but without secrets; opens nothing."""
         if type(self.source) not in SOURCES.values():
             return self.source.describe()  # code that knows its data
         saved = _source_values(self.source)
@@ -112,13 +130,8 @@ class DatasetCard:
         )
 
     def digest(self) -> str:
-        """Sixteen hex digits that move when any field does.
-
-        A field that came later is left out at its default, so that no older digest moves.
-        """
-        left_out = {f.name for f in fields(self) if f.metadata and getattr(self, f.name) is None}
-        values = {key: value for key, value in self.to_json().items() if key not in left_out}
-        text = json.dumps(values, sort_keys=True)
+        """Sixteen hex digits that move when any field does."""
+        text = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_yaml(self) -> str:
@@ -135,10 +148,12 @@ class DatasetCard:
                 f"written to a file. Sources that can: {', '.join(SOURCES)}."
             )
         values = self.to_json()
+        usual = {each.name: each.default for each in fields(self)}
+        usual["template"] = KINDS[self.kind].template
         kept = {
-            field.name: values[field.name]
-            for field in fields(self)
-            if field.default is MISSING or getattr(self, field.name) != field.default
+            name: values[name]
+            for name, default in usual.items()
+            if default is MISSING or getattr(self, name) != default
         }
         return dump_yaml(kept)
 
@@ -159,89 +174,20 @@ class DatasetCard:
             raise ValueError("the card is no mapping of keys to values. Start with `name: ...`.")
         _check_keys("dataset card", cls, values)
         values["source"] = _read_source(values["source"])
-        for key in ("classes", "templates", "domains"):
+        for key in ("classes", "templates", "domains", "verbalizer"):
             if isinstance(values.get(key), list):
                 values[key] = tuple(values[key])
         return cls(**values)
 
 
-def prompt_key(name: str) -> str:
-    """What tells a class name from others once it stands in a prompt.
-
-    Tokenizers read text in lower case and composed letters, blanks as one, entities of HTML as
-    their characters, and what `ftfy` mends (wide letters, curly quotes, UTF-8 taken for Latin-1)
-    as it should be; cards read underscores as blanks. Two names of one key are one prompt.
-    """
-    if not name.isascii():
-        import ftfy
-
-        name = ftfy.fix_text(name)
-    text = unicodedata.normalize("NFC", html.unescape(html.unescape(name)))
-    seen = "".join(each for each in text if unicodedata.category(each) != "Cf")
-    return " ".join(DatasetCard.prompt_names([seen])[0].casefold().split())
-
-
-def check_class_names(dataset: str, classes: Sequence[str], *, duplicates: bool) -> None:
-    """Refuses empty names, fewer than two classes, and repetition that is not declared.
-
-    Raises:
-        ValueError: As said; the message names the labels.
-    """
-    if len(classes) < 2:
-        raise ValueError(
-            f"{dataset}: {len(classes)} class is nothing to tell apart: {', '.join(classes)}. "
-            "Give two or more."
-        )
-    first: dict[str, int] = {}
-    for label, name in enumerate(classes):
-        if not name.strip():
-            raise ValueError(f"{dataset}: class {label} has an empty name. Name it.")
-        if first.setdefault(name, label) != label and not duplicates:
+def _check_splits(card: DatasetCard) -> None:
+    for key in ("split_sizes", "split_names"):
+        unknown = set(getattr(card, key) or ()) - {"train", "val", "test"}
+        if unknown:
             raise ValueError(
-                f"{dataset}: class name {name!r} is used by labels {first[name]} and {label}. "
-                "Tell them apart, or declare duplicate_class_names: true if the dataset means it "
-                "(--same-names)."
+                f"{card.name}: {key} names {', '.join(sorted(unknown))}. Splits are train, val "
+                "and test."
             )
-
-
-def check_prompts(dataset: str, classes: Sequence[str], *, duplicates: bool) -> None:
-    """Refuses names that are spelled apart and make one prompt, and names of several lines.
-
-    Raises:
-        ValueError: As said; the message has both spellings.
-    """
-    first: dict[str, int] = {}
-    for label, name in enumerate(classes):
-        if any(each in name for each in "\n\r\0"):
-            raise ValueError(
-                f"{dataset}: the name of class {label}, {name!r}, holds a line break. Look for a "
-                "quote that is never closed, or name the class."
-            )
-        earlier = first.setdefault(prompt_key(name), label)
-        if earlier == label or classes[earlier] == name or duplicates:
-            continue
-        raise ValueError(
-            f"{dataset}: class names {ascii_if_alike(classes[earlier], name)} are spelled apart, "
-            "but make the same prompt: case, blanks, underscores and the way letters are composed "
-            "do not count. Rename one; if they are one class, give the class names once "
-            "(--classes); if not, declare duplicate_class_names: true (--same-names)."
-        )
-
-
-def ascii_if_alike(*names: str) -> str:
-    """Names in quotes, joined by `and`; with escapes where they would look the same."""
-    composed = {unicodedata.normalize("NFKC", name).strip() for name in names}
-    alike = len(composed) < len(names)
-    return " and ".join(ascii(name) if alike else repr(name) for name in names)
-
-
-def _check_template(dataset: str, template: str) -> None:
-    rest = template.replace("{}", "", 1) if isinstance(template, str) else "{"
-    if rest == template or "{" in rest or "}" in rest:
-        raise ValueError(
-            f"{dataset}: template {template!r} does not hold {{}} exactly once, and no other "
-            "brace. Write for instance 'a photo of a {}.'"
-        )
 
 
 def _check_texts(dataset: str, field: str, values: object) -> None:

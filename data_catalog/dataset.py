@@ -1,4 +1,4 @@
-"""The read side of an ingested dataset: labels and splits at once, images by row on demand."""
+"""The read side of an ingested dataset: labels and splits at once, examples by row on demand."""
 
 import hashlib
 import json
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from data_catalog.json_text import load_json
+from data_catalog.kinds import IMAGE, KINDS, Kind
 from data_catalog.splits import SPLITS
 from data_catalog.wording import plural, some
 
@@ -19,20 +20,25 @@ DATA, CARD, QUARANTINE, CURRENT = "data.parquet", "card.json", "quarantine.parqu
 class Dataset:
     """An ingested dataset. It never changes: another content is another fingerprint.
 
-    Opening reads labels, splits and domains, and no image. An object may be shared by threads
+    Opening reads labels, splits and domains, and no example. An object may be shared by threads
     and sent to another process, which opens the files again.
 
     Attributes:
         folder: Where it lies, `<store>/data/<name>/<fingerprint>`.
         name: Name in the catalog or of the registered card.
-        fingerprint: 16 hex digits of class names, images, labels, splits, domains and paths.
+        fingerprint: 16 hex digits of class names, contents, labels, splits, domains and paths.
         card: Content of `card.json`: the card, counts, quarantine, duplicates, rules.
+        kind: What an example is, a key of `KINDS`, such as `image` or `text`.
         classes: The k names in label order, as the card or the source writes them.
-        template: Prompt with `{}` in the place of the class name.
+        verbalizer: A word for each class, with which a language model answers; the names where
+            the card has no others.
+        template: Prompt of a class, as the kind has it: an image's with `{}` for the class name.
         templates: The ensemble, at least one; `template` alone if the card has no other.
         labels: Class of each row, int32 of shape (rows,).
         splits: train, val or test for each row, texts of shape (rows,).
         domains: Domain of each row, empty where there is none, texts of shape (rows,).
+        domain_names: The d domains in sorted order, as `domain_codes` numbers them.
+        domain_codes: Domain of each row, -1 where there is none, int32 of shape (rows,).
         rows: Number of rows n; row ids are 0..n-1, in the order of the source.
     """
 
@@ -56,7 +62,9 @@ class Dataset:
         try:
             self.name: str = self.card["name"]
             self.fingerprint: str = self.card["fingerprint"]
+            self.kind: str = self.card.get("kind", IMAGE)
             self.classes: tuple[str, ...] = tuple(self.card["classes"])
+            self.verbalizer: tuple[str, ...] = tuple(self.card.get("verbalizer") or self.classes)
             self.template: str = self.card["template"]
             self.templates: tuple[str, ...] = tuple(self.card["templates"]) or (self.template,)
         except (KeyError, TypeError) as error:
@@ -66,11 +74,15 @@ class Dataset:
         self.labels: np.ndarray = np.array(table["label"].to_pylist(), dtype=np.int32)
         self.splits: np.ndarray = np.array(table["split"].to_pylist(), dtype=np.str_)
         self.domains: np.ndarray = np.array(table["domain"].to_pylist(), dtype=np.str_)
+        names, codes = np.unique(self.domains, return_inverse=True)
+        bare = bool(len(names)) and not names[0]  # the empty text comes first
+        self.domain_names: tuple[str, ...] = tuple(names[bare:].tolist())
+        self.domain_codes: np.ndarray = (codes.reshape(-1) - bare).astype(np.int32)
         self.rows: int = len(self.labels)
         self._lock = threading.Lock()
         self._file: Any = None
         self._starts: np.ndarray = np.empty(0, np.int64)  # first row of each row group, then n
-        self._held: tuple[int, Any] | None = None  # row group read last, and its images
+        self._held: tuple[int, Any] | None = None  # row group read last, and its contents
 
     @classmethod
     def open(cls, folder: str | Path) -> "Dataset":
@@ -99,11 +111,11 @@ class Dataset:
             raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}.")
         return np.flatnonzero(self.splits == split)
 
-    def images(self, row_ids: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Encoded images of some rows, in the order asked for.
+    def examples(self, row_ids: Sequence[int] | np.ndarray) -> list[Any]:
+        """What some rows hold, in the order asked for: encoded images, or texts.
 
-        One row group, about 256 images, is read at a time and the last one is kept, so
-        ascending ids over many calls read the file once.
+        One row group, about 256 rows, is read at a time and the last one is kept, so ascending
+        ids over many calls read the file once.
 
         Raises:
             IndexError: An id is below 0 or not below `rows`.
@@ -114,32 +126,51 @@ class Dataset:
             raise IndexError(
                 f"{self.name} has no row {some(odd)}: its {self.rows} rows count from 0."
             )
-        found: list[bytes] = [b""] * len(wanted)
+        found: list[Any] = [None] * len(wanted)
         with self._lock:
-            self._open_images()
+            self._open_contents()
             groups = np.searchsorted(self._starts, wanted, side="right") - 1
             for position in np.argsort(groups, kind="stable"):
                 group = int(groups[position])
-                images = self._group(group)
-                found[position] = images[int(wanted[position] - self._starts[group])].as_py()
+                values = self._group(group)
+                found[position] = values[int(wanted[position] - self._starts[group])].as_py()
         return found
 
+    def images(self, row_ids: Sequence[int] | np.ndarray) -> list[bytes]:
+        """Encoded images of some rows of a dataset of images; see `examples`.
+
+        Raises:
+            TypeError: It holds something else.
+        """
+        self._refuse_other("image")
+        return self.examples(row_ids)
+
+    def texts(self, row_ids: Sequence[int] | np.ndarray) -> list[str]:
+        """Texts of some rows of a dataset of texts; see `examples`.
+
+        Raises:
+            TypeError: It holds something else.
+        """
+        self._refuse_other("text")
+        return self.examples(row_ids)
+
     def column(self, name: str) -> np.ndarray:
-        """One column other than the images, such as `path`, `sha256` or an extra, shape (rows,).
+        """One column other than the content, such as `path`, `sha256` or an extra, shape (rows,).
 
         Raises:
             KeyError: There is no such column.
         """
         import pyarrow.parquet as pq
 
-        known = [column for column in pq.read_schema(self.folder / DATA).names if column != "image"]
+        names = pq.read_schema(self.folder / DATA).names
+        known = [column for column in names if column != self._kind().column]
         if name not in known:
             raise KeyError(f"{self.name} has no column {name!r}; it has {', '.join(known)}.")
         with pq.ParquetFile(self.folder / DATA, memory_map=True) as file:
             return file.read(columns=[name])[name].to_numpy()
 
     def quarantined(self) -> list[dict[str, Any]]:
-        """What could not be decoded: path, error, label, class_name, split, size_bytes."""
+        """What could not be used: path, error, label, class_name, split, size_bytes."""
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(self.folder / QUARANTINE) as file:
@@ -156,16 +187,17 @@ class Dataset:
 
         wrong: list[str] = []
         digest = start_fingerprint(self.classes)
-        columns = ["row_id", "image", *FINGERPRINTED]
+        kind = self._kind()
+        columns = ["row_id", kind.column, *FINGERPRINTED]
         count = 0
         try:
             with pq.ParquetFile(self.folder / DATA, memory_map=True) as file:
                 for batch in file.iter_batches(64, columns=columns):
                     for row in batch.to_pylist():
-                        found = hashlib.sha256(row["image"]).hexdigest()
+                        found = hashlib.sha256(kind.content(row[kind.column])).hexdigest()
                         if found != row["sha256"]:
                             wrong.append(
-                                f"row {row['row_id']} ({row['path']}): the image has sha256 "
+                                f"row {row['row_id']} ({row['path']}): the {kind.noun} has sha256 "
                                 f"{found}, recorded is {row['sha256']}."
                             )
                         digest.update(fingerprint_line(row[name] for name in FINGERPRINTED))
@@ -182,7 +214,16 @@ class Dataset:
             )
         return wrong
 
-    def _open_images(self) -> None:
+    def _kind(self) -> Kind:
+        if self.kind not in KINDS:  # of a store that a later Shotboard has written
+            raise ValueError(f"{self.folder} holds data of kind {self.kind!r}, unknown here.")
+        return KINDS[self.kind]
+
+    def _refuse_other(self, kind: str) -> None:
+        if self.kind != kind:
+            raise TypeError(f"{self.name} holds {self._kind().noun}s and no {KINDS[kind].noun}s.")
+
+    def _open_contents(self) -> None:
         """Maps the file into memory on first use."""
         if self._file is None:
             import pyarrow.parquet as pq
@@ -193,9 +234,10 @@ class Dataset:
             self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
     def _group(self, group: int) -> Any:
-        """Images of one row group, a `pyarrow.ChunkedArray`."""
+        """Contents of one row group, a `pyarrow.ChunkedArray`."""
         if self._held is None or self._held[0] != group:
-            self._held = (group, self._file.read_row_group(group, columns=["image"])["image"])
+            column = self._kind().column
+            self._held = (group, self._file.read_row_group(group, columns=[column])[column])
         return self._held[1]
 
 

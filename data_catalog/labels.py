@@ -4,13 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from data_catalog.card import (
-    DatasetCard,
-    ascii_if_alike,
-    check_class_names,
-    check_prompts,
-    prompt_key,
-)
+from data_catalog.card import DatasetCard
+from data_catalog.naming import ascii_if_alike, check_class_names, check_prompts, prompt_key
 from data_catalog.wording import did_you_mean, some
 
 _WORDNET_ID = re.compile(r"n\d{8}")

@@ -1,4 +1,4 @@
-"""What a dataset will be, told before any image is read; what ingestion shares with it."""
+"""What a dataset will be, told before any example is read; what ingestion shares with it."""
 
 import re
 from collections import Counter
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from data_catalog.card import DatasetCard
+from data_catalog.kinds import KINDS, Kept
 from data_catalog.labels import Labelling, code_notes, has_label, resolve_labels
 from data_catalog.sources import Example, Outlined
 from data_catalog.sources.columns import is_usual
@@ -20,7 +21,6 @@ from data_catalog.splits import (
     known_split,
 )
 from data_catalog.wording import plural, some
-from data_catalog.writing import Kept
 
 _SPLIT_LIKE = re.compile(r"split|train|test|valid|subset|partition|phase|usage", re.IGNORECASE)
 _MOST_SPLITS = 6  # values of a column that may say the splits
@@ -31,32 +31,34 @@ class Outline(NamedTuple):
 
     Attributes:
         what: What is read, and from where.
-        images: Number of images; None where that means reading all.
+        examples: Number of examples; None where that means reading all.
         classes: Names in label order; None likewise.
-        splits: Images by split, before any is decoded; None likewise.
+        domains: Examples by domain; empty where there are none, None likewise.
+        splits: Examples by split, before any is checked; None likewise.
         split_rule: How the splits come about; empty likewise.
         notes: A sentence for each thing that is left out, or speaks against the guess.
     """
 
     what: str
-    images: int | None
+    examples: int | None
     classes: tuple[str, ...] | None
+    domains: dict[str, int] | None
     splits: dict[str, int] | None
     split_rule: str
     notes: list[str]
 
 
 def outline(card: DatasetCard) -> Outline:
-    """Reads names, tables and labels of a source, and no image.
+    """Reads names, tables and labels of a source, and no example.
 
     Raises:
         SourceError: The source is missing or malformed.
         ValueError: Its labels or splits give no sound dataset, as at ingestion.
     """
-    source = card.source
+    source, noun = card.source, KINDS[card.kind].noun
     listed = source.listed() if isinstance(source, Outlined) else None
     if listed is None:
-        return Outline(source.describe(), None, None, None, "", notes_of(card))
+        return Outline(source.describe(), None, None, None, None, "", notes_of(card))
     left_out: Counter[str] = Counter()
     rows = list(wanted(card, listed, left_out))
     if not rows and left_out:
@@ -65,7 +67,7 @@ def outline(card: DatasetCard) -> Outline:
             f"{some(left_out)}. Correct split_names (--splits)."
         )
     if not rows:
-        raise ValueError(f"{card.name}: the source holds no images. Check what it names.")
+        raise ValueError(f"{card.name}: the source holds no {noun}s. Check what it names.")
     hidden = unlabelled_splits(rows)
     rows = [row for row in rows if row.split not in hidden]
     labelling = labelling_of(card, rows)
@@ -78,11 +80,12 @@ def outline(card: DatasetCard) -> Outline:
         source.describe(),
         len(rows),
         labelling.classes,
+        dict(sorted(Counter(row.domain for row in rows if row.domain).items())),
         {split: assignment.splits.count(split) for split in SPLITS},
         assignment.rule,
         [
             *notes_of(card),
-            *left_out_notes(left_out, hidden),
+            *left_out_notes(card, left_out, hidden),
             *class_notes(card, labelling, assignment),
             *unread_splits(card, rows),
         ],
@@ -123,13 +126,20 @@ def unlabelled_splits(rows: Sequence[Example | Kept]) -> dict[str, int]:
     return hidden_splits(given, [has_label(row.label, row.class_name) for row in rows])
 
 
-def left_out_notes(left_out: Counter[str], hidden: dict[str, int]) -> list[str]:
-    """A sentence for each split that is left out."""
+def left_out_notes(card: DatasetCard, left_out: Counter[str], hidden: dict[str, int]) -> list[str]:
+    """A sentence for each split that is left out.
+
+    Args:
+        card: Of the dataset.
+        left_out: Examples by split that the card does not want.
+        hidden: Examples by split that has no labels.
+    """
+    noun = KINDS[card.kind].noun
     return [
-        f"split {split} left out, as the card says: {plural(count, 'image')}."
+        f"split {split} left out, as the card says: {plural(count, noun)}."
         for split, count in left_out.items()
     ] + [
-        f"split {split} left out, it has no labels: {plural(count, 'image')}."
+        f"split {split} left out, it has no labels: {plural(count, noun)}."
         for split, count in hidden.items()
     ]
 
@@ -158,11 +168,12 @@ def class_notes(card: DatasetCard, labelling: Labelling, assignment: Assignment)
             f"{some(bare[TRAIN])}. Leave these classes out, or give splits in which each has one "
             "(--splits)."
         )
+    nouns = f"{KINDS[card.kind].noun}s"
     said = [] if card.classes else code_notes(labelling.classes)
     if not seen[TEST]:
-        said.append("no test images, so nothing can be measured: no class has two images apart.")
+        said.append(f"no test {nouns}, so nothing can be measured: no class has two {nouns} apart.")
     elif bare[TEST]:
-        said.append(f"classes without test images: {some(bare[TEST])}.")
+        said.append(f"classes without test {nouns}: {some(bare[TEST])}.")
     return said
 
 
@@ -179,25 +190,26 @@ def _check_shown(card: DatasetCard, labelling: Labelling) -> None:
 
 
 def refuse_rivals(card: DatasetCard, rows: Sequence[Example], labelling: Labelling) -> None:
-    """Refuses a table in which another column may be the class, and tells the images otherwise.
+    """Refuses a table in which another column may be the class, and tells the rows apart otherwise.
 
     Raises:
         ValueError: As said; the message has the values of both.
     """
+    texts = card.kind == "text"
     told = _columns_told(card)
     if "label" in told or "class_name" in told:
         return
     for column in rows[0].extras:
-        if not (is_usual("label", column) or is_usual("class_name", column)):
+        if not any(is_usual(part, column, texts=texts) for part in ("label", "class_name")):
             continue
         values = [row.extras.get(column) for row in rows]
         pairs = set(zip(labelling.labels, map(str, values), strict=True))
         if None in values or len(pairs) == len(set(map(str, values))) == len(set(labelling.labels)):
             continue
         raise ValueError(
-            f"{card.name}: column {column!r} may be the class too, and tells the images otherwise: "
-            f"it has {some(sorted(set(map(str, values))), 3)}, while the classes would be "
-            f"{some(labelling.classes, 3)}. Say which column is meant, such as --columns "
+            f"{card.name}: column {column!r} may be the class too, and tells the rows apart "
+            f"otherwise: it has {some(sorted(set(map(str, values))), 3)}, while the classes would "
+            f"be {some(labelling.classes, 3)}. Say which column is meant, such as --columns "
             f"label={column}."
         )
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from data_catalog.decoding import decode
+from data_catalog.kinds.decoding import decode
 from data_catalog.secrets import redact
 from data_catalog.sources import SourceError
 from data_catalog.sources import columns as cols

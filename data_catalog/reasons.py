@@ -1,4 +1,4 @@
-"""Why an image cannot be used, in words that begin each error of an `Example`, and the way out."""
+"""Why an example cannot be used, in words that begin its error, and the way out."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,14 +10,20 @@ FORBIDDEN = "unreadable"
 EMPTY = "empty"
 DAMAGED = "damaged"
 UNKNOWN_SCALE = "of unknown scale"
+NOT_UTF8 = "not UTF-8"
+CONTROLS = "with control characters"
+TOO_LONG = "too long"
 
 _REMEDIES = {
     MISSING: "Correct the paths, or put the files where they say.",
     FOLDER: "Name the files in it.",
     FORBIDDEN: "Give this user the right to read them.",
-    EMPTY: "Fetch the data again.",
+    EMPTY: "Fetch the data again, or leave these out.",
     DAMAGED: "Fetch the data again.",
     UNKNOWN_SCALE: "Save them as PNG or TIFF of 8 bits.",
+    NOT_UTF8: "Save the data as UTF-8.",
+    CONTROLS: "Look for text that was cut or joined by bytes, and take such characters out.",
+    TOO_LONG: "Look for a quote that is never closed, or split the documents.",
 }
 
 
@@ -27,7 +33,7 @@ def kind_of(error: str) -> str:
 
 
 def counted(errors: Iterable[tuple[str, str]], limit: int = 3) -> str:
-    """Says how many images cannot be used for which reason, with examples.
+    """Says how many examples cannot be used for which reason, with examples.
 
     Args:
         errors: Path and error of each.

@@ -3,7 +3,8 @@
 from collections.abc import Container
 from pathlib import Path
 
-from data_catalog.card import DatasetCard, check_prompts
+from data_catalog.card import DatasetCard
+from data_catalog.naming import check_prompts
 from data_catalog.secrets import holds_secret
 from data_catalog.writing import write_text
 

@@ -1,4 +1,4 @@
-"""How a dataset is written: a spool of images, then Parquet, then a rename."""
+"""How a dataset is written: a spool of contents, then Parquet, then a rename."""
 
 import contextlib
 import json
@@ -6,56 +6,28 @@ import os
 import uuid
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from data_catalog.dataset import DATA, QUARANTINE
-from data_catalog.decoding import Checked
+from data_catalog.kinds import Checked, Kept, Kind
 from data_catalog.labels import Labelling
 
 GROUP_ROWS = 256
 GROUP_BYTES = 64 << 20  # a row group ends here too, so that large images fit into memory
-_SPOOL = "images.spool"
-_OWN = ("row_id", "image", "label", "class_name", "split", "domain", "path")
-_OWN_MEASURES = ("width", "height", "sha256")
-
-
-class Kept(NamedTuple):
-    """What is remembered of one spooled image: all but its bytes.
-
-    Attributes:
-        size: Length of the encoded image, in bytes.
-        rescaled: How values of more than 8 bits were brought to 8; empty where there are none.
-        constant: Whether all of its pixels are equal.
-    """
-
-    size: int
-    width: int
-    height: int
-    sha256: str
-    path: str
-    label: int | None
-    class_name: str | None
-    split: str | None
-    domain: str
-    extras: Mapping[str, Any]
-    rescaled: str
-    constant: bool
-
-    def identity(self) -> dict[str, str]:
-        """The part of the fingerprint that the image itself brings."""
-        return {"sha256": self.sha256, "domain": self.domain, "path": self.path}
+_SPOOL = "contents.spool"
+_OWN = ("row_id", "label", "class_name", "split", "domain", "path", "sha256")
 
 
 class Spool:
-    """Images in order, one after the other in one file, with a record of each in memory.
+    """Contents in order, one after the other in one file, with a record of each in memory.
 
     Attributes:
-        kept: Record of each image, in order.
+        kept: Record of each example, in order.
     """
 
     def __init__(self, draft: Path) -> None:
         self.kept: list[Kept] = []
-        self._places: list[int] = []  # where each image begins in the file
+        self._places: list[int] = []  # where each content begins in the file
         self._path = draft / _SPOOL
         self._file = self._path.open("w+b")
 
@@ -67,15 +39,13 @@ class Spool:
         self._path.unlink(missing_ok=True)
 
     def add(self, checked: Checked) -> None:
-        """Appends an image that decodes."""
+        """Appends an example that can be used."""
         example = checked.example
         self._places.append(self._file.tell())
-        self._file.write(example.image)
+        self._file.write(example.content)
         self.kept.append(
             Kept(
-                size=len(example.image),
-                width=checked.width,
-                height=checked.height,
+                size=len(example.content),
                 sha256=checked.sha256,
                 path=example.path,
                 label=example.label,
@@ -83,38 +53,45 @@ class Spool:
                 split=example.split,
                 domain=example.domain or "",
                 extras=example.extras,
-                rescaled=checked.rescaled,
-                constant=checked.constant,
+                measures=checked.measures,
+                findings=checked.findings,
             )
         )
 
     def leave_out(self, splits: Container[str]) -> None:
-        """Forgets the images of some splits, as the source calls them."""
+        """Forgets the examples of some splits, as the source calls them."""
         places = zip(self.kept, self._places, strict=True)
         left = [(row, at) for row, at in places if not row.split or row.split not in splits]
         self.kept, self._places = [row for row, _ in left], [at for _, at in left]
 
     def groups(self) -> Iterator[tuple[int, list[Kept], list[bytes]]]:
-        """Yields the first row, the records and the images of each row group to write."""
+        """Yields the first row, the records and the contents of each row group to write."""
         rows: list[Kept] = []
-        images: list[bytes] = []
+        contents: list[bytes] = []
         start = size = 0
         for row, place in zip(self.kept, self._places, strict=True):
             if rows and (len(rows) == GROUP_ROWS or size + row.size > GROUP_BYTES):
-                yield start, rows, images
-                start, size, rows, images = start + len(rows), 0, [], []
+                yield start, rows, contents
+                start, size, rows, contents = start + len(rows), 0, [], []
             rows.append(row)
             self._file.seek(place)
-            images.append(self._file.read(row.size))
+            contents.append(self._file.read(row.size))
             size += row.size
         if rows:
-            yield start, rows, images
+            yield start, rows, contents
 
 
-def write_data(spool: Spool, draft: Path, labelling: Labelling, splits: Sequence[str]) -> list[str]:
+def write_data(
+    spool: Spool, draft: Path, kind: Kind, labelling: Labelling, splits: Sequence[str]
+) -> list[str]:
     """Writes `data.parquet`, rows in the order of the source.
 
-    Images are stored as they were checked, since JPEG and PNG do not shrink further.
+    Args:
+        spool: Contents, and the record of each.
+        draft: Folder that is written into.
+        kind: How a content is stored.
+        labelling: Class of each row, and their names.
+        splits: Train, val or test for each row.
 
     Returns:
         Names of the extra columns. One that would hide a column of ours gets `source_` before it.
@@ -123,20 +100,22 @@ def write_data(spool: Spool, draft: Path, labelling: Labelling, splits: Sequence
     import pyarrow.parquet as pq
 
     types = _extra_types(spool.kept)
-    columns = {name: _extra_column(name, types) for name in types}
+    own = {*_OWN, kind.column, *kind.measures}
+    columns = {name: _extra_column(name, types, own) for name in types}
     schema = pa.schema(
         [
             ("row_id", pa.int64()),
-            ("image", pa.binary()),
+            (kind.column, pa.type_for_alias(kind.arrow)),
             ("label", pa.int32()),
             *((name, pa.string()) for name in ("class_name", "split", "domain", "path")),
-            ("width", pa.int32()),
-            ("height", pa.int32()),
+            *((name, pa.int32()) for name in kind.measures),
             ("sha256", pa.string()),
-            *((columns[name], kind) for name, kind in types.items()),
+            *((columns[name], arrow) for name, arrow in types.items()),
         ]
     )
-    compression = {name: "NONE" if name == "image" else "ZSTD" for name in schema.names}
+    compression = {
+        name: kind.compression if name == kind.column else "ZSTD" for name in schema.names
+    }
     repeating = ["class_name", "split", "domain"]
     measured = ["row_id", "label", "split", "domain"]
     with pq.ParquetWriter(
@@ -146,21 +125,20 @@ def write_data(spool: Spool, draft: Path, labelling: Labelling, splits: Sequence
         use_dictionary=repeating,  # pyright: ignore[reportArgumentType]  # are allowed, though
         write_statistics=measured,  # pyright: ignore[reportArgumentType]  # the stubs lack them
     ) as writer:
-        for start, rows, images in spool.groups():
+        for start, rows, contents in spool.groups():
             end = start + len(rows)
             labels = labelling.labels[start:end]
             values: list[Sequence[Any]] = [
                 range(start, end),
-                images,
+                [kind.stored(content) for content in contents],
                 labels,
                 [labelling.classes[label] for label in labels],
                 splits[start:end],
                 [row.domain for row in rows],
                 [row.path for row in rows],
-                [row.width for row in rows],
-                [row.height for row in rows],
+                *([row.measures[at] for row in rows] for at in range(len(kind.measures))),
                 [row.sha256 for row in rows],
-                *([_extra(row, name, kind) for row in rows] for name, kind in types.items()),
+                *([_extra(row, name, arrow) for row in rows] for name, arrow in types.items()),
             ]
             arrays = [pa.array(v, t) for v, t in zip(values, schema.types, strict=True)]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema), GROUP_ROWS)
@@ -252,9 +230,9 @@ def _extra(row: Kept, name: str, kind: Any) -> Any:
     return str(value) if value is not None and str(kind) == "string" else value
 
 
-def _extra_column(name: str, taken: Mapping[str, Any]) -> str:
-    """A column name that hides none of ours and none of the other extras."""
-    while name in (*_OWN, *_OWN_MEASURES):
+def _extra_column(name: str, taken: Mapping[str, Any], own: Container[str]) -> str:
+    """A column name that hides none of our own and none of the other extras."""
+    while name in own:
         name = f"source_{name}"
         while name in taken:
             name = f"source_{name}"

@@ -29,6 +29,7 @@ def dataset_row(store: Store, card: DatasetCard) -> dict[str, Any]:
         "fingerprint": here.fingerprint if here else None,
         "trouble": card.trouble,
         "card": {
+            "kind": card.kind,
             **card.to_json(),
             **(_counts(here) if here else {}),
             "descriptions": said_of(store, card.name),

@@ -12,12 +12,14 @@ from operators.backbones.cleaning import text_version
 from operators.episode import Classes
 from operators.methods import Method
 from operators.protocols import Table
+from operators.spec import digest
 from operators.spec import template_set as of_card
 from tasks import resolve
 from tasks.resolve import RequestError
 from tasks.store import Store
 
 DESCRIBED = "+descriptions:"  # in the template set of a trial that reads them
+_ANSWERS = "+answers:"  # likewise, of a dataset whose verbalizer is not made of the class names
 
 
 class TrialData:
@@ -39,6 +41,8 @@ class Preview:
 
     Attributes:
         name: Of the dataset.
+        kind: What an example is.
+        verbalizer: A word for each class.
         classes: Names in label order.
         fingerprint: A word in its place; so no trial of it is ever found to be done.
     """
@@ -47,7 +51,9 @@ class Preview:
 
     def __init__(self, card: DatasetCard) -> None:
         self.name = card.name
+        self.kind = card.kind
         self.classes = card.classes or ()
+        self.verbalizer = card.verbalizer or self.classes
         self.template = card.template
         self.templates = card.templates or (card.template,)
 
@@ -105,8 +111,15 @@ def _text_version(classes: Classes) -> int:
 
 
 def template_set(dataset: "Dataset | Preview", said: Descriptions | None = None) -> str:
-    """Name and digest of all sentences that a trial reads: the card's, and those of `said`."""
+    """Name and digest of all words that a trial reads: the card's, and those of `said`.
+
+    Args:
+        dataset: Gives templates and verbalizer.
+        said: Sentences about its classes.
+    """
     name = of_card(dataset.template, dataset.templates)
+    if dataset.verbalizer != dataset.classes:
+        name += f"{_ANSWERS}{digest(list(dataset.verbalizer))[:8]}"
     return name if said is None else f"{name}{DESCRIBED}{said.digest(dataset.classes)[:8]}"
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from data_catalog import Dataset
+from data_catalog import KINDS, Dataset
 from data_catalog import ingest as ingest_card
+from data_catalog.wording import plural
 from tasks import resolve
 from tasks.progress import stage
 from tasks.store import Store
@@ -30,7 +31,9 @@ def ingest_dataset(name: str, store: Store) -> Dataset:
     with stage(f"ingest {name}") as progress:
         dataset = ingest_card(card, store.data / name, progress=progress.to)
         quarantined = dataset.card["quarantined"]["count"]
-        progress.summary = f"{dataset.rows} images, {len(dataset.classes)} classes"
+        progress.summary = (
+            f"{plural(dataset.rows, KINDS[dataset.kind].noun)}, {len(dataset.classes)} classes"
+        )
         constant = dataset.card.get("constant_images", {}).get("count", 0)
         odd = {"quarantined": quarantined, "of one colour": constant}
         said = ", ".join(f"{count} {kind}" for kind, count in odd.items() if count)

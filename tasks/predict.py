@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from data_catalog import Dataset, DatasetCard, Example
-from data_catalog.card import prompt_key
-from data_catalog.decoding import check_image
 from data_catalog.descriptions import Descriptions
+from data_catalog.kinds.decoding import check_image
+from data_catalog.naming import prompt_key
 from data_catalog.reasons import remedies
 from data_catalog.sources import SourceError, read_file
 from data_catalog.wording import some
@@ -108,7 +108,7 @@ class Predictor:
         for start in range(0, len(places), TOGETHER):
             asked = places[start : start + TOGETHER]
             examples = [read_image(place) for place in asked]
-            whole = [example.image for example in examples if not example.error]
+            whole = [example.content for example in examples if not example.error]
             answers: Iterator[tuple[Ranked, ...]] = iter(())
             if whole:
                 answers = iter(classify(self.method, source, self.files.hold(whole), top))

@@ -9,9 +9,18 @@ from data_catalog.wording import some
 from operators.protocols import Protocol
 from tasks.data import Preview, TrialData
 
+_READ = "image"  # the kind of data that every protocol so far is about
+
 
 def unsuited(dataset: "Dataset | Preview", protocol: Protocol) -> str:
-    """Why a dataset has no place in a protocol; empty if it has."""
+    """Why a dataset has no place in a protocol; empty if it has.
+
+    Args:
+        dataset: Ingested, or what its card says.
+        protocol: What is asked of it.
+    """
+    if dataset.kind != _READ:
+        return f"it holds {dataset.kind}s, and the protocol asks about {_READ}s."
     if len(dataset.classes) < protocol.minimum_classes:
         return f"it has {len(dataset.classes)} classes, and {protocol.minimum_classes} are needed."
     if isinstance(dataset, Dataset):

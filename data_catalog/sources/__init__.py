@@ -1,21 +1,22 @@
-"""The ways to read raw images: adding one is one file, and one line in `SOURCES`."""
+"""The ways to read raw images and texts: adding one is one file, and one line in `SOURCES`."""
 
-from data_catalog.sources.archive import Archive
 from data_catalog.sources.base import (
     Example,
     Outlined,
     Source,
     SourceError,
     SourceUnavailable,
+    holds,
     read_file,
 )
 from data_catalog.sources.folder import ImageFolder
 from data_catalog.sources.hub import HuggingFace
 from data_catalog.sources.manifest import Manifest
 from data_catalog.sources.parquet import ParquetImages
-from data_catalog.sources.recognise import source_for
+from data_catalog.sources.recognise import Archive, source_for
 from data_catalog.sources.split_file import SplitFile
 from data_catalog.sources.tables import SplitTables
+from data_catalog.sources.texts import TextTables
 from data_catalog.sources.webdataset import WebDataset
 
 SOURCES = {
@@ -26,6 +27,7 @@ SOURCES = {
     "parquet": ParquetImages,
     "split_file": SplitFile,
     "split_tables": SplitTables,
+    "text_tables": TextTables,
     "webdataset": WebDataset,
 }
 
@@ -43,7 +45,9 @@ __all__ = [
     "SourceUnavailable",
     "SplitFile",
     "SplitTables",
+    "TextTables",
     "WebDataset",
+    "holds",
     "read_file",
     "source_for",
 ]

@@ -1,4 +1,4 @@
-"""What every source of raw images offers, and how a place is opened through fsspec.
+"""What every source of raw examples offers, and how a place is opened through fsspec.
 
 A place is a local path or any URL that fsspec knows: `s3://`, `https://`, `hf://`,
 `memory://`. Remote file systems are imported on first use.
@@ -38,21 +38,22 @@ class SourceUnavailable(SourceError):
 
 
 class Example(NamedTuple):
-    """One labelled image, as its source gives it.
+    """One labelled example, as its source gives it.
 
     Attributes:
-        image: Encoded bytes, untouched; empty where `error` says why.
+        content: What is to be classified, as bytes: an encoded image, untouched, or the UTF-8 of
+            a text; see `data_catalog.kinds`. Empty where `error` says why.
         path: Where in the source it lies, relative to the source's root.
         label: Class index, or None where the source only names classes.
         class_name: Name of the class, or None where the source only numbers classes.
         split: Split as the source calls it, or None.
         domain: Domain as the source calls it, or None.
         extras: Further columns: numbers, texts, booleans, bytes such as a mask, or None.
-        error: Why the image could not be read, as `data_catalog.reasons` has it; empty when it
+        error: Why the content could not be read, as `data_catalog.reasons` has it; empty when it
             was.
     """
 
-    image: bytes
+    content: bytes
     path: str
     label: int | None = None
     class_name: str | None = None
@@ -64,10 +65,13 @@ class Example(NamedTuple):
 
 @runtime_checkable
 class Source(Protocol):
-    """A way to read raw labelled images. Creating one touches nothing."""
+    """A way to read raw labelled examples. Creating one touches nothing.
+
+    One that does not read images has a method `holds` too; see `holds`.
+    """
 
     def examples(self) -> Iterator[Example]:
-        """Yields every image, in an order that only the source's content decides.
+        """Yields every example, in an order that only the source's content decides.
 
         Raises:
             SourceError: The source is missing or malformed.
@@ -79,7 +83,7 @@ class Source(Protocol):
         ...
 
     def signature(self) -> str:
-        """A cheap digest that moves when the source does; reads no image."""
+        """A cheap digest that moves when the source does; reads no example."""
         ...
 
     def describe(self) -> str:
@@ -89,10 +93,10 @@ class Source(Protocol):
 
 @runtime_checkable
 class Outlined(Protocol):
-    """A source that can say what it holds before any image is read."""
+    """A source that can say what it holds before any example is read."""
 
     def listed(self) -> Iterator[Example] | None:
-        """Yields what `examples` would, with empty images; None where that means reading all.
+        """Yields what `examples` would, with empty contents; None where that means reading all.
 
         Raises:
             SourceError: The source is missing or malformed.
@@ -102,6 +106,15 @@ class Outlined(Protocol):
     def notes(self) -> list[str]:
         """A sentence for each thing that is passed over, or read otherwise than might be meant."""
         ...
+
+
+def holds(source: Source) -> str:
+    """The kind of data that a source reads, a key of `data_catalog.kinds.KINDS`.
+
+    Most read images and say nothing; one that does not has a method `holds`, which may look.
+    """
+    said = getattr(source, "holds", None)
+    return said() if said else "image"
 
 
 def is_remote(place: str) -> bool:

@@ -1,6 +1,7 @@
 """Which column of a table plays which part: found by its usual names and by its type."""
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -21,17 +22,36 @@ _USUAL_NAMES = {
     "domain": ("domain",),
     "path": ("path", "file_name", "filename", "image_path", "file_path"),
 }
+_USUAL_OF_TEXTS = {
+    "text": (
+        *("text", "sentence", "content", "review", "review_text", "question", "utterance", "query"),
+        *("document", "body", "message", "comment", "tweet", "headline", "title"),
+    ),
+    "label": (
+        *("label", "labels", "fine_label", "coarse_label", "class", "target", "class_id"),
+        *("label_id", "class_index", "y", "intent", "sentiment", "category", "topic"),
+        *("stars", "rating", "polarity"),
+    ),
+    "class_name": (
+        *("class_name", "label_name", "label_text", "label_str", "class", "category"),
+        *("intent", "topic", "sentiment"),
+    ),
+    "split": _USUAL_NAMES["split"],
+    "domain": _USUAL_NAMES["domain"],
+}
+_OF_FILES = ("image", "img", "file", "path", "photo", "picture")  # in names of other tables
 _LAST_RESORT = ("cls",)  # WebDataset's label, where no other column is one
 _TYPES = {
     "image": {IMAGE},
     "file": {TEXT},
+    "text": {TEXT},
     "label": {INTEGER, FLOAT},
     "class_name": {TEXT},
     "split": {TEXT},
     "domain": {TEXT},
     "path": {TEXT},
 }
-ROLES = frozenset(_USUAL_NAMES)
+ROLES = frozenset({*_USUAL_NAMES, *_USUAL_OF_TEXTS})
 
 
 class UnknownColumns(SourceError):
@@ -42,6 +62,7 @@ class Columns(NamedTuple):
     """The column that plays each part, None where none does, and what is left.
 
     Attributes:
+        text: What is to be classified, in a table of texts.
         image: Encoded bytes, or a struct of bytes and path.
         file: Path of an image file; what a manifest has in place of `image`.
         label: Class index.
@@ -60,8 +81,13 @@ class Columns(NamedTuple):
     split: str | None
     domain: str | None
     path: str | None
+    text: str | None
     extras: tuple[str, ...]
     left_out: tuple[str, ...]
+
+    def parts(self) -> list[str]:
+        """The columns that play a part."""
+        return [name for name in self[:8] if name is not None]
 
 
 def check_roles(columns: Mapping[str, str] | None) -> None:
@@ -81,6 +107,7 @@ def find_columns(
     place: str,
     chosen: Mapping[str, str] | None = None,
     unlabelled: bool = False,
+    texts: bool = False,
 ) -> Columns:
     """Decides the part of every column.
 
@@ -89,43 +116,35 @@ def find_columns(
         place: What to call the table in errors.
         chosen: Column for some parts, where the usual names do not fit.
         unlabelled: Whether the table may lack labels, as that of a hidden test split does.
+        texts: Whether it is one of texts, and not of images or their files.
 
     Raises:
-        UnknownColumns: There is no image, or neither label nor class name, or a column of
+        UnknownColumns: There is no image or text, or neither label nor class name, or a column of
             `chosen` is not there.
     """
     elsewhere = unlabelled and any(
         role in ("label", "class_name") and name not in kinds
         for role, name in (chosen or {}).items()
     )
-    parts: dict[str, str | None] = {}
-    for role in _USUAL_NAMES:
+    usual = _USUAL_OF_TEXTS if texts else _USUAL_NAMES
+    parts: dict[str, str | None] = dict.fromkeys((*_USUAL_NAMES, "text"))
+    for role in usual:
         if elsewhere and role in ("label", "class_name"):
             parts[role] = None
             continue
-        parts[role] = _chosen(role, kinds, place, chosen) or _usual(role, kinds)
+        parts[role] = _chosen(role, kinds, place, chosen) or _usual(role, kinds, usual[role])
     if elsewhere:
         pass
     elif parts["class_name"] is None and parts["label"] is None:  # `label` holding words
-        parts["class_name"] = _usual("class_name", kinds, _USUAL_NAMES["label"])
+        parts["class_name"] = _usual("class_name", kinds, usual["label"])
         if parts["class_name"] is None:
             parts["label"] = _usual("label", kinds, _LAST_RESORT)
             parts["class_name"] = _usual("class_name", kinds, _LAST_RESORT)
     elif kinds.get(parts["label"] or "") == TEXT:  # words chosen as label
         parts["class_name"], parts["label"] = parts["label"], None
-    if parts["image"] is None and parts["file"] is None:
-        raise UnknownColumns(
-            f"{place} has no column of images: its columns are {_listed(kinds)}. Needed is one of "
-            f"{', '.join(_USUAL_NAMES['image'])} that holds encoded bytes, or one of "
-            f"{', '.join(_USUAL_NAMES['file'])} that holds the path of an image file."
-        )
-    if parts["label"] is None and parts["class_name"] is None and not unlabelled:
-        usual = ", ".join((*_USUAL_NAMES["label"], *_LAST_RESORT))
-        raise UnknownColumns(
-            f"{place} has no labels: its columns are {_listed(kinds)}. Needed is one of "
-            f"{usual} that holds whole numbers or words, or one of "
-            f"{', '.join(_USUAL_NAMES['class_name'])} that holds words."
-        )
+    _refuse_empty(parts, kinds, place, texts=texts)
+    if not unlabelled:
+        _refuse_unlabelled(parts, kinds, place, usual)
     if parts["image"] is not None:
         parts["file"] = None
     used = set(parts.values())
@@ -134,15 +153,59 @@ def find_columns(
     return Columns(**parts, extras=extras, left_out=left_out)
 
 
-def known_names(chosen: Mapping[str, str] | None) -> set[str]:
-    """Names in lower case by which a header is known to be one."""
-    usual = {name for names in (*_USUAL_NAMES.values(), _LAST_RESORT) for name in names}
+def _refuse_empty(
+    parts: Mapping[str, str | None], kinds: Mapping[str, str], place: str, *, texts: bool
+) -> None:
+    if texts and parts["text"] is None:
+        raise UnknownColumns(
+            f"{place} has no column of texts: its columns are {_listed(kinds)}. Needed is one of "
+            f"{', '.join(_USUAL_OF_TEXTS['text'])} that holds texts; say which one is meant "
+            "(--columns text=..)."
+        )
+    if not texts and parts["image"] is None and parts["file"] is None:
+        raise UnknownColumns(
+            f"{place} has no column of images: its columns are {_listed(kinds)}. Needed is one of "
+            f"{', '.join(_USUAL_NAMES['image'])} that holds encoded bytes, or one of "
+            f"{', '.join(_USUAL_NAMES['file'])} that holds the path of an image file."
+        )
+
+
+def _refuse_unlabelled(
+    parts: Mapping[str, str | None],
+    kinds: Mapping[str, str],
+    place: str,
+    usual: Mapping[str, Collection[str]],
+) -> None:
+    if parts["label"] is None and parts["class_name"] is None:
+        labels = ", ".join((*usual["label"], *_LAST_RESORT))
+        raise UnknownColumns(
+            f"{place} has no labels: its columns are {_listed(kinds)}. Needed is one of "
+            f"{labels} that holds whole numbers or words, or one of "
+            f"{', '.join(usual['class_name'])} that holds words."
+        )
+
+
+def known_names(chosen: Mapping[str, str] | None, *, texts: bool = False) -> set[str]:
+    """Names in lower case by which a header is known to be one.
+
+    Args:
+        chosen: Column by part, as the user named them.
+        texts: Whether the table may be one of texts.
+    """
+    listed = (_USUAL_OF_TEXTS if texts else _USUAL_NAMES).values()
+    usual = {name for names in (*listed, _LAST_RESORT) for name in names}
     return usual | {name.lower() for name in (chosen or {}).values()}
 
 
-def is_usual(role: str, name: str) -> bool:
-    """Whether a column of this name is taken for a part."""
-    return name.lower() in _USUAL_NAMES[role]
+def is_usual(role: str, name: str, *, texts: bool = False) -> bool:
+    """Whether a column of this name is taken for a part.
+
+    Args:
+        role: The part.
+        name: Of the column.
+        texts: Whether the table is one of texts.
+    """
+    return name.lower() in (_USUAL_OF_TEXTS if texts else _USUAL_NAMES)[role]
 
 
 def kinds_of(schema: Any) -> dict[str, str]:
@@ -152,11 +215,25 @@ def kinds_of(schema: Any) -> dict[str, str]:
 
 def has_images(kinds: Mapping[str, str]) -> bool:
     """Whether a table holds encoded images, by the name and the type of a column."""
-    return _usual("image", kinds) is not None
+    return _usual("image", kinds, _USUAL_NAMES["image"]) is not None
+
+
+def seems_of_texts(kinds: Mapping[str, str]) -> bool:
+    """Whether a table may be one of texts, and no column speaks of images or files."""
+    words = [word for name in kinds for word in re.split("[^a-z]+", name.lower())]
+    return (
+        not has_images(kinds)
+        and _usual("text", kinds, _USUAL_OF_TEXTS["text"]) is not None
+        and not any(word.startswith(_OF_FILES) for word in words)
+    )
 
 
 def class_label_names(schema: Any, column: str | None) -> tuple[str, ...] | None:
     """Names of the labels in `column`, from the metadata that Hugging Face writes.
+
+    Args:
+        schema: Of a Parquet file.
+        column: Of labels; None where there is none.
 
     Returns:
         The names in label order, or None where `column` is no `ClassLabel`.
@@ -170,35 +247,6 @@ def class_label_names(schema: Any, column: str | None) -> tuple[str, ...] | None
     except (ValueError, KeyError, TypeError):
         return None
     return tuple(map(str, names)) if names else None
-
-
-def whole(value: object, *, place: str) -> int | None:
-    """Returns a label as an int, and None for a missing one.
-
-    Raises:
-        SourceError: `value` is not a whole number.
-    """
-    if value is None or value == "" or value != value:  # NaN is how pandas writes a gap
-        return None
-    try:
-        value = float(value.replace(",", ".")) if isinstance(value, str) else value
-        number = int(value)  # pyright: ignore[reportArgumentType]
-        if number == value:
-            return number
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise SourceError(
-        f"{place}: label {value!r} is not a whole number. Write labels as 0, 1, .., or as words."
-    )
-
-
-def as_text(value: object) -> str | None:
-    """What a cell says as text; None for a gap. Whole floats are written as whole numbers."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, float):
-        return None if value != value else f"{value:.17g}"
-    return str(value)
 
 
 def _chosen(
@@ -217,10 +265,10 @@ def _chosen(
     return name
 
 
-def _usual(role: str, kinds: Mapping[str, str], names: Collection[str] | None = None) -> str | None:
-    """The first column of a usual name that has the type of the part."""
+def _usual(role: str, kinds: Mapping[str, str], names: Collection[str]) -> str | None:
+    """The first column of one of some names that has the type of the part."""
     lower = {name.lower(): name for name in reversed(list(kinds))}
-    for name in names or _USUAL_NAMES[role]:
+    for name in names:
         column = lower.get(name)
         if column is not None and kinds[column] in _TYPES[role]:
             return column

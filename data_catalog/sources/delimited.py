@@ -6,7 +6,7 @@ never closed would swallow rows, it is refused with the line.
 
 import csv
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from io import StringIO
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -28,14 +28,18 @@ class Table(NamedTuple):
         header: Name of each column.
         rows: A text by column, or None where nothing is written, for each row.
         lines: The line of the file that each row begins at, from 1.
+        separator: What stands between the fields.
     """
 
     header: tuple[str, ...]
     rows: list[dict[str, str | None]]
     lines: list[int]
+    separator: str = ","
 
 
-def read_table(content: bytes, suffix: str, place: str, *, known: Collection[str]) -> Table:
+def read_table(
+    content: bytes, suffix: str, place: str, *, known: Collection[str], prose: bool = False
+) -> Table:
     """Reads a table with a header.
 
     Args:
@@ -43,6 +47,8 @@ def read_table(content: bytes, suffix: str, place: str, *, known: Collection[str
         suffix: `.csv` or `.tsv`, which says the usual separator.
         place: What to call the file in errors.
         known: Names of columns in lower case, by which a header is known.
+        prose: Whether fields may be sentences, in which quotes are what was said: between tabs
+            they are letters where each line is a row and reading them as quotes fails.
 
     Raises:
         SourceError: It is no such table; the message has the line.
@@ -54,9 +60,10 @@ def read_table(content: bytes, suffix: str, place: str, *, known: Collection[str
         text = text[named.end() :]
     usual = named[1] if named else DELIMITERS[suffix]
     separator = usual if named else _separator(text, usual, place, known)
-    records = list(_records(text, separator, place, skipped))
+    read = _prose if prose and separator == "\t" else _records
+    records = list(read(text, separator, place, skipped))
     if len(records) < 2:
-        raise SourceError(f"{place} has no rows below its header. Give one row an image.")
+        raise SourceError(f"{place} has no rows below its header. Give one row an example.")
     header = _header(records[0][1], records, place)
     for line, fields in records[1:]:
         if len(fields) != len(records[0][1]):
@@ -69,7 +76,7 @@ def read_table(content: bytes, suffix: str, place: str, *, known: Collection[str
         {name: _value(fields[column]) for column, name in header.items()}
         for _, fields in records[1:]
     ]
-    return Table(tuple(header.values()), rows, [line for line, _ in records[1:]])
+    return Table(tuple(header.values()), rows, [line for line, _ in records[1:]], separator)
 
 
 def refuse_line_breaks(table: Table, parts: Collection[str | None], place: str) -> None:
@@ -95,6 +102,59 @@ def refuse_line_breaks(table: Table, parts: Collection[str | None], place: str) 
                     f"{plural(len(inner), 'line')} are one row: {inner[0]!r}, {inner[1]!r}. Remove "
                     'the quote that opens there, or write it twice ("").'
                 )
+
+
+def refuse_swallowed_rows(table: Table, text: str, label: str | None, place: str) -> None:
+    """Refuses texts of several lines, of which one looks like a row of the table.
+
+    A quote that opens in one row and closes in another makes one text of all rows between.
+
+    Args:
+        table: As read.
+        text: Column of texts, which may have line breaks of their own.
+        label: Column of labels.
+        place: What to call the table in errors.
+
+    Raises:
+        SourceError: A line has as many fields as the table, one that may be its label among them.
+    """
+    if label is None:
+        return
+    labels = {row[label] or "" for row in table.rows}
+    numbers = all(each.strip().isdecimal() for each in labels)
+    position = table.header.index(label)
+    for line, row in zip(table.lines, table.rows, strict=True):
+        inner = re.split(r"\r\n|\r|\n", row[text] or "")
+        for each in inner[1:]:
+            fields = each.split(table.separator)
+            if len(fields) != len(table.header):
+                continue
+            told = fields[position].strip(' "')
+            if told in labels or (numbers and told.isdecimal()):
+                raise SourceError(
+                    f"{place}, line {line}: the {text} holds a line break, and a line in it looks "
+                    f"like a row: {each!r}. Remove the quote that opens there, or write it twice "
+                    '("").'
+                )
+
+
+def _prose(text: str, separator: str, place: str, skipped: int) -> Iterable[tuple[int, list[str]]]:
+    """Records in which quotes are letters where reading them as quotes fails or joins lines."""
+    plain = _unquoted(text, separator, skipped)
+    try:
+        quoted = list(_records(text, separator, place, skipped))
+    except SourceError:
+        if plain:
+            return plain
+        raise
+    return plain if plain and len(plain) != len(quoted) else quoted
+
+
+def _unquoted(text: str, separator: str, skipped: int) -> list[tuple[int, list[str]]]:
+    """Records of a table in which each line is a row, whatever quotes are in it; else none."""
+    lines = [line.rstrip("\r") for line in text.split("\n")]
+    records = [(at, line.split(separator)) for at, line in enumerate(lines, 1 + skipped) if line]
+    return records if len({len(fields) for _, fields in records}) == 1 else []
 
 
 def _hold_rows(lines: Sequence[str]) -> bool:

@@ -46,7 +46,7 @@ class ImageFolder:
         listing, files, levels = self._files()
         contents = read_images(listing.fs, self.path, (info["name"] for info in files.values()))
         for name, (image, error) in zip(files, contents, strict=True):
-            yield _example(name, levels)._replace(image=image, error=error)
+            yield _example(name, levels)._replace(content=image, error=error)
 
     def listed(self) -> Iterator[Example]:
         """Yields every image without its bytes; see `Outlined.listed`."""
@@ -146,7 +146,7 @@ def _example(name: str, levels: list[str]) -> Example:
         parts["class"] = " ".join(reversed(folders[len(levels) - 1 :]))
     split = parts.get("split")
     return Example(
-        image=b"",
+        content=b"",
         path=name,
         class_name=parts["class"],
         split=split if split is None or known_split(split) else split_in(split) or split,

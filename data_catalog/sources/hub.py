@@ -1,4 +1,4 @@
-"""A dataset of the Hugging Face hub, as the Parquet files of one commit."""
+"""A dataset of the Hugging Face hub, as the files of one commit."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from data_catalog.sources import columns as cols
 from data_catalog.sources.base import Example, digest_of
 from data_catalog.sources.parquet import ParquetImages
+from data_catalog.sources.texts import TextTables, holds_texts
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"[\w.-]+/[\w.-]+|[\w.-]+")
@@ -14,7 +15,7 @@ _REPO = re.compile(r"[\w.-]+/[\w.-]+|[\w.-]+")
 
 @dataclass(frozen=True)
 class HuggingFace:
-    """The Parquet files of `repo` at the commit `revision`.
+    """The Parquet files of `repo` at the commit `revision`; of texts, also CSV and JSON Lines.
 
     A branch or tag can move, and the numbers of a benchmark with it: only a commit is taken.
     A repository without Parquet files has them in its branch `refs/convert/parquet`, whose
@@ -26,6 +27,7 @@ class HuggingFace:
         files: Pattern of the files inside the repository; empty for all.
         columns: Column by part, as in `ParquetImages`.
         root: Where repositories are; a mirror holds `<root>/<repo>@<revision>/`.
+        kind: `image` or `text`; empty for what its files hold.
     """
 
     repo: str
@@ -33,6 +35,7 @@ class HuggingFace:
     files: str = ""
     columns: Mapping[str, str] | None = None
     root: str = "hf://datasets"
+    kind: str = ""
 
     def __post_init__(self) -> None:
         if not _REPO.fullmatch(self.repo):
@@ -45,21 +48,26 @@ class HuggingFace:
             )
         cols.check_roles(self.columns)
 
+    def holds(self) -> str:
+        """The kind of data, which is looked for in the repository where nobody has said it."""
+        texts = not self.kind and holds_texts(self._place(), self.columns)
+        return self.kind or ("text" if texts else "image")
+
     def examples(self) -> Iterator[Example]:
         """Yields every row, file by file in order of name; see `Source.examples`."""
-        yield from self._images().examples()
+        yield from self._tables().examples()
 
     def listed(self) -> Iterator[Example]:
-        """Yields every row without its image; see `Outlined.listed`."""
-        yield from self._images().listed()
+        """Yields every row without its content; see `Outlined.listed`."""
+        yield from self._tables().listed()
 
     def notes(self) -> list[str]:
         """Files and columns that are not read; see `Outlined.notes`."""
-        return self._images().notes()
+        return self._tables().notes()
 
-    def total(self) -> int:
-        """Rows of all files, from their footers."""
-        return self._images().total()
+    def total(self) -> int | None:
+        """Rows of all files, from their footers; None for texts."""
+        return self._tables().total()
 
     def signature(self) -> str:
         """Digest of repository, commit and pattern: a commit does not change."""
@@ -70,6 +78,10 @@ class HuggingFace:
         files = f", files {self.files}" if self.files else ""
         return f"Hugging Face dataset {self.repo} at {self.revision}{files}"
 
-    def _images(self) -> ParquetImages:
+    def _place(self) -> str:
         place = f"{self.root}/{self.repo}@{self.revision}"
-        return ParquetImages(f"{place}/{self.files}" if self.files else place, self.columns)
+        return f"{place}/{self.files}" if self.files else place
+
+    def _tables(self) -> ParquetImages | TextTables:
+        reader = TextTables if self.holds() == "text" else ParquetImages
+        return reader(self._place(), self.columns)

@@ -26,6 +26,7 @@ from data_catalog.sources.manifest import Manifest
 from data_catalog.sources.parquet import ParquetImages, split_of_file
 from data_catalog.sources.split_file import SplitFile, read_splits
 from data_catalog.sources.tables import SplitTables
+from data_catalog.sources.texts import TextTables, holds_texts
 from data_catalog.sources.webdataset import SHARD_SUFFIXES, WebDataset, is_shard
 from data_catalog.splits import TRAIN, known_split, split_in
 from data_catalog.wording import did_you_mean, some
@@ -39,6 +40,7 @@ class Told(NamedTuple):
     table: str = ""
     columns: Mapping[str, str] | None = None
     layout: str = ""
+    kind: str = ""
 
     def given(self) -> dict[str, Any]:
         """What was said, by name."""
@@ -50,7 +52,7 @@ class Told(NamedTuple):
         Raises:
             ValueError: Something was said that is not in `allowed`.
         """
-        unused = [name for name in self.given() if name not in allowed]
+        unused = [name for name in self.given() if name not in (*allowed, "kind")]
         if unused:
             raise ValueError(f"{' and '.join(unused)} was given, but {why}. Leave it out.")
 
@@ -70,6 +72,8 @@ def look(place: str, told: Told, above: str = "") -> Source:
     files = listing.files
     if not files:
         raise SourceError(f"{place} is empty. Give a folder of class folders, or a table.")
+    if told.kind == "text" or (not (told.kind or told.layout) and holds_texts(place, told.columns)):
+        return _texts(place, listing, told)
     info = next(iter(files.values()))
     if list(files) == [place.rstrip("/").rpartition("/")[2]] and listing.fs.isfile(info["name"]):
         told.refuse_unused("the path is a single file", allowed=("columns",))
@@ -93,16 +97,30 @@ def look(place: str, told: Told, above: str = "") -> Source:
     return source
 
 
-def _told_table(place: str, listing: Listing, told: Told) -> Source:
-    """The source for the table that the user names."""
-    name = told.table.removeprefix("./").removeprefix(f"{place}/")
+def _texts(place: str, listing: Listing, told: Told) -> Source:
+    """The source for tables of texts."""
+    told.refuse_unused("texts are read from tables", allowed=("table", "columns"))
+    if told.table:
+        place = f"{place}/{_inside(place, listing, told.table)}"
+    return _checked(TextTables(place, told.columns))
+
+
+def _inside(place: str, listing: Listing, table: str) -> str:
+    """The table that the user names, relative to the place."""
+    name = table.removeprefix("./").removeprefix(f"{place}/")
     inside = [each for each in listing.files if each.endswith(f"/{name}")]
     if name not in listing.files and len(inside) == 1:  # below a folder that wraps all
         (name,) = inside
-    info = listing.files.get(name)
-    if info is None:
+    if name not in listing.files:
         tables = [n for n in listing.files if n.lower().endswith((*TABLE_SUFFIXES, ".json"))]
-        raise SourceError(f"no file {told.table} in {place}. {did_you_mean(told.table, tables)}")
+        raise SourceError(f"no file {table} in {place}. {did_you_mean(table, tables)}")
+    return name
+
+
+def _told_table(place: str, listing: Listing, told: Told) -> Source:
+    """The source for the table that the user names."""
+    name = _inside(place, listing, told.table)
+    info = listing.files[name]
     if name.lower().endswith(".json"):
         told.refuse_unused("a split file has no columns", allowed=("table",))
         return _checked(SplitFile(place, name))

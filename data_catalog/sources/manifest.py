@@ -21,6 +21,7 @@ from data_catalog.sources.base import (
     stamp,
     without_query,
 )
+from data_catalog.sources.cells import as_text, whole
 from data_catalog.sources.delimited import DELIMITERS, read_table, refuse_line_breaks
 from data_catalog.sources.listing import list_files
 from data_catalog.sources.locating import Neighbours, beside
@@ -64,7 +65,7 @@ class Manifest:
         contents = self._contents(fs, places)
         for row, place, (image, error) in zip(self.listed(), places, contents, strict=True):
             name = "" if place.endswith("/") else row.path
-            yield row._replace(image=image, error=_in_words(name, error))
+            yield row._replace(content=image, error=_in_words(name, error))
 
     def listed(self) -> Iterator[Example]:
         """Yields every row without its image; see `Outlined.listed`."""
@@ -76,14 +77,12 @@ class Manifest:
             if self._as_found(name, folder) != name:
                 name = _spelled(name)
             yield Example(
-                image=b"",
+                content=b"",
                 path=name or f"row {number}",
                 label=label,
                 class_name=class_name,
-                split=(cols.as_text(row[found.split]) if found.split else None)
-                or self.split
-                or None,
-                domain=cols.as_text(row[found.domain]) if found.domain else None,
+                split=(as_text(row[found.split]) if found.split else None) or self.split or None,
+                domain=as_text(row[found.domain]) if found.domain else None,
                 extras={column: row[column] for column in found.extras},
             )
 
@@ -125,7 +124,7 @@ class Manifest:
         top = self.root or folder
         neighbours = Neighbours(list_files(top).files)
         for row in gone:
-            split = cols.as_text(rows[row][found.split]) if found.split else None
+            split = as_text(rows[row][found.split]) if found.split else None
             nearby = neighbours.find(_spelled(names[row]), split or self.split)
             places[row] = f"{top}/{nearby}" if nearby else places[row]
         return places
@@ -140,8 +139,8 @@ class Manifest:
     def _class_of(
         self, row: Mapping[str, Any], found: cols.Columns
     ) -> tuple[int | None, str | None]:
-        label = cols.whole(row[found.label], place=self.path) if found.label else None
-        return label, cols.as_text(row[found.class_name]) if found.class_name else None
+        label = whole(row[found.label], place=self.path) if found.label else None
+        return label, as_text(row[found.class_name]) if found.class_name else None
 
     def _contents(self, fs: Any, places: list[str]) -> Iterator[tuple[bytes, str]]:
         """Bytes and error of each file."""
@@ -200,7 +199,7 @@ class Manifest:
             raise type(error)(
                 f"{error} The first line of a table is its header, and names its columns."
             ) from error
-        refuse_line_breaks(table, found[:7], self.path)
+        refuse_line_breaks(table, found.parts(), self.path)
         named = [row[found.class_name] for row in table.rows] if found.class_name else []
         if found.label is None and _are_numbers(named):
             # 0.0, 1.0, ..: labels that pandas made floats of, since one was missing for a while.

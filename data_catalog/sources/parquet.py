@@ -13,6 +13,7 @@ from data_catalog.sources.base import (
     SourceError,
     reaching,
 )
+from data_catalog.sources.cells import as_text, whole
 from data_catalog.sources.listing import (
     digest_files,
     is_pattern,
@@ -143,10 +144,10 @@ class ParquetImages:
     def _class_of(
         self, row: Mapping[str, Any], found: cols.Columns, names: tuple[str, ...] | None
     ) -> tuple[int | None, str | None]:
-        label = cols.whole(row[found.label], place=self.path) if found.label else None
-        class_name = cols.as_text(row[found.class_name]) if found.class_name else None
+        label = whole(row[found.label], place=self.path) if found.label else None
+        class_name = as_text(row[found.class_name]) if found.class_name else None
         if class_name is None and names and label is not None and label >= 0:
-            class_name = _named(names, label, self.path)
+            class_name = named_label(names, label, self.path)
         return label, class_name
 
     def _rows(
@@ -155,7 +156,7 @@ class ParquetImages:
         """Every row of one file, read in record batches, with or without its image."""
         found = self._columns(file)
         names = cols.class_label_names(file.schema_arrow, found.label)
-        wanted = [column for column in found[:7] if column is not None] + list(found.extras)
+        wanted = found.parts() + list(found.extras)
         if not images:
             wanted = [column for column in wanted if column != found.image]
         number = 0
@@ -164,13 +165,12 @@ class ParquetImages:
                 image, inner = _unpack(row[found.image]) if images else (None, None)
                 label, class_name = self._class_of(row, found, names)
                 yield Example(
-                    image=image or b"",
-                    path=(cols.as_text(row[found.path]) if found.path else inner)
-                    or f"{name}#{number}",
+                    content=image or b"",
+                    path=(as_text(row[found.path]) if found.path else inner) or f"{name}#{number}",
                     label=label,
                     class_name=class_name,
-                    split=cols.as_text(row[found.split]) if found.split else file_split,
-                    domain=cols.as_text(row[found.domain]) if found.domain else None,
+                    split=as_text(row[found.split]) if found.split else file_split,
+                    domain=as_text(row[found.domain]) if found.domain else None,
                     extras={column: row[column] for column in found.extras},
                     error="" if image or not images else _no_bytes(inner),
                 )
@@ -276,7 +276,17 @@ def _no_bytes(path: str | None) -> str:
     return f"{EMPTY}: the image column holds no bytes" + (f", only the path {path}" if path else "")
 
 
-def _named(names: tuple[str, ...], label: int, place: str) -> str:
+def named_label(names: tuple[str, ...], label: int, place: str) -> str:
+    """The name of a label.
+
+    Args:
+        names: In label order.
+        label: 0 or more.
+        place: What to call the table in errors.
+
+    Raises:
+        SourceError: It has none.
+    """
     if label >= len(names):
         raise SourceError(
             f"{place}: label {label} has no name, its metadata names {len(names)} labels. "

@@ -1,18 +1,121 @@
-"""From a path or URL, as a user types it, to the source that reads it."""
+"""From a path or URL, as a user types it, to the source that reads it.
+
+An archive is read as what it holds, which may be another archive: so `Archive` is here too.
+"""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from data_catalog.sources.archive import Archive, is_archive
-from data_catalog.sources.base import Source, absolute
+from data_catalog.sources.archive import archive_key, beneath, fetched_and_unpacked, is_archive
+from data_catalog.sources.base import (
+    Example,
+    Outlined,
+    Source,
+    SourceError,
+    absolute,
+    digest_of,
+    holds,
+)
 from data_catalog.sources.candidates import ARCHIVES_SHOWN
 from data_catalog.sources.hub import HuggingFace
 from data_catalog.sources.listing import is_pattern, list_files
 from data_catalog.sources.looking import Told, look
 from data_catalog.sources.parquet import ParquetImages
+from data_catalog.sources.texts import TextTables, holds_texts
 from data_catalog.sources.webdataset import SHARD_SUFFIXES, WebDataset, is_shard
+from data_catalog.wording import did_you_mean, some
 
+_KINDS = ("image", "text")  # that sources are recognised for
 _HUB = "hf://datasets/"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive at a path or URL. What it holds is recognised as `source_for` does.
+
+    The archive is unpacked once into a folder of `cache` named by its digest. Members that
+    would land outside of that folder, devices and links that leave it are refused, and so is
+    one that holds far more than its size lets expect. Backslashes in a zip are folders.
+
+    Attributes:
+        url: Place of the archive.
+        sha256: Digest that the archive must have, in hex; None takes it as it comes.
+        inner: Folder or table inside the archive to read; empty for all of it.
+        cache: Folder for the unpacked archive; empty for `~/.cache/shotboard`.
+        told: What its user said of the content: `table`, `columns`, `layout`, `kind`, as
+            `source_for` has them.
+    """
+
+    url: str
+    sha256: str | None = None
+    inner: str = ""
+    cache: str = ""
+    told: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        digest = self.sha256
+        if digest is not None and (len(digest) != 64 or set(digest) - set("0123456789abcdef")):
+            raise ValueError(
+                f"sha256 {digest!r} is not 64 hexadecimal digits in lower case. Take it from "
+                "`sha256sum FILE`."
+            )
+        if PurePosixPath(self.inner).is_absolute() or ".." in PurePosixPath(self.inner).parts:
+            raise ValueError(f"inner {self.inner!r} leaves the archive. Give a path inside it.")
+
+    def holds(self) -> str:
+        """The kind of data inside."""
+        return holds(self._content())
+
+    def examples(self) -> Iterator[Example]:
+        """Yields what the archive holds; see `Source.examples`."""
+        yield from self._content().examples()
+
+    def listed(self) -> Iterator[Example] | None:
+        """Yields what it holds, without contents; see `Outlined.listed`."""
+        content = self._content()
+        return content.listed() if isinstance(content, Outlined) else None
+
+    def notes(self) -> list[str]:
+        """Notes on what it holds; see `Outlined.notes`."""
+        content = self._content()
+        return content.notes() if isinstance(content, Outlined) else []
+
+    def total(self) -> int | None:
+        """What the source inside counts; fetches and unpacks the archive if need be."""
+        return self._content().total()
+
+    def signature(self) -> str:
+        """Digest of the pinned SHA-256, else of the archive's size and time of change."""
+        said = [sorted(self.told.items())] if self.told else []
+        return digest_of([archive_key(self.url, self.sha256), self.inner, *said])
+
+    def describe(self) -> str:
+        """What is read, from which archive, and whether its digest is pinned."""
+        pinned = f"sha256 {self.sha256}" if self.sha256 else "no pinned sha256"
+        content = self._content().describe().replace(str(self.unpacked()), "", 1)
+        return f"archive {self.url} ({pinned}): {content}"
+
+    def unpacked(self) -> Path:
+        """Folder of the unpacked archive, fetched and unpacked now if it is not there.
+
+        Raises:
+            SourceError: The digest differs, or the archive is damaged or unsafe.
+            SourceUnavailable: The archive cannot be reached.
+        """
+        return fetched_and_unpacked(self.url, self.sha256, self.cache)
+
+    def _content(self) -> Source:
+        unpacked = self.unpacked()
+        place = unpacked / self.inner
+        if not place.exists():
+            raise SourceError(
+                f"{self.url} holds no {self.inner!r}; at its top are "
+                f"{some(sorted(path.name for path in unpacked.iterdir()))}."
+            )
+        return source_for(place if self.inner else beneath(place), **(self.told or {}))
 
 
 def source_for(
@@ -24,8 +127,9 @@ def source_for(
     table: str = "",
     columns: Mapping[str, str] | None = None,
     layout: str = "",
+    kind: str = "",
 ) -> Source:
-    """Recognises what lies at `path`: looks at names, tables and Parquet schemas, at no image.
+    """Recognises what lies at `path`: looks at names, tables and Parquet schemas, at no example.
 
     Args:
         path: Folder, file, pattern of Parquet files, or URL of one. `hf://datasets/owner/name`
@@ -37,16 +141,19 @@ def source_for(
         columns: Column by part, such as `{"file": "image_id", "label": "dx"}`, where the usual
             names do not fit.
         layout: What the levels of folders are, such as `domain/class`; see `ImageFolder`.
+        kind: `image` or `text`; empty for what names and columns say.
 
     Raises:
-        SourceError: Nothing is there, it is empty, it is not a set of labelled images, or it can
+        SourceError: Nothing is there, it is empty, it is no set of labelled examples, or it can
             be understood in several ways; the message names what settles it.
         ValueError: An argument does not fit what `path` is.
     """
     if not os.fspath(path).strip():
         raise ValueError("the path is empty. Give a folder, a table, an archive or a URL.")
+    if kind not in ("", *_KINDS):
+        raise ValueError(f"no kind of data is called {kind!r}. {did_you_mean(kind, _KINDS)}")
     place = absolute(path)
-    told = Told(table, columns, layout)
+    told = Told(table, columns, layout, kind)
     if sha256 is not None and not is_archive(place):
         raise ValueError(
             f"sha256 was given, but {place} is no archive ({ARCHIVES_SHOWN}), and only "
@@ -54,7 +161,7 @@ def source_for(
         )
     if place.startswith("hf://"):
         told.refuse_unused("a dataset of the hub is a set of Parquet files", allowed=("columns",))
-        return _hub(place, revision, columns)
+        return _hub(place, revision, told)
     if revision is not None:
         raise ValueError(
             f"revision {revision!r} was given, but {place} is no dataset of the Hugging Face hub "
@@ -67,7 +174,7 @@ def source_for(
     return look(place, told)
 
 
-def _hub(place: str, revision: str | None, columns: Mapping[str, str] | None) -> HuggingFace:
+def _hub(place: str, revision: str | None, told: Told) -> HuggingFace:
     rest = place.removeprefix(_HUB)
     if rest == place:
         raise ValueError(f"{place} is no dataset of the hub. Write {_HUB}owner/name.")
@@ -80,16 +187,17 @@ def _hub(place: str, revision: str | None, columns: Mapping[str, str] | None) ->
         repo, written = f"{owner}/{name}" if name else owner, ""
     if written and revision and written != revision:
         raise ValueError(f"{place} names a revision, and {revision!r} was given. Give one.")
-    return HuggingFace(repo, revision or written, files, columns)
+    return HuggingFace(repo, revision or written, files, told.columns, kind=told.kind)
 
 
 def _pattern(place: str, told: Told) -> Source:
     if place.lower().endswith(SHARD_SUFFIXES):
         told.refuse_unused("shards have labels of their own")
-        source: ParquetImages | WebDataset = WebDataset(place)
+        source: ParquetImages | TextTables | WebDataset = WebDataset(place)
     else:
-        told.refuse_unused("a pattern is one of Parquet files", allowed=("columns",))
-        source = ParquetImages(place, told.columns)
+        told.refuse_unused("a pattern is one of tables", allowed=("columns",))
+        texts = told.kind == "text" or (not told.kind and holds_texts(place, told.columns))
+        source = (TextTables if texts else ParquetImages)(place, told.columns)
     source.describe()  # refuses a pattern that matches nothing
     return source
 

@@ -48,7 +48,7 @@ class SplitFile:
         for row, (image, error) in zip(
             rows, read_images(listing.fs, self.path, paths), strict=True
         ):
-            yield row._replace(image=image, error=error)
+            yield row._replace(content=image, error=error)
 
     def listed(self) -> Iterator[Example]:
         """Yields every row without its image; see `Outlined.listed`."""

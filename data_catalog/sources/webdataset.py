@@ -98,7 +98,7 @@ class WebDataset:
         names = self._class_names(listing)
         for shard, info in shards.items():
             for key, parts in self._samples(listing.fs, info, images=False):
-                yield self._example(shard, key, parts, names)._replace(image=b"", error="")
+                yield self._example(shard, key, parts, names)._replace(content=b"", error="")
 
     def _shards(self) -> tuple[Listing, dict[str, dict[str, Any]]]:
         listing = match_files(self.path)[0] if is_pattern(self.path) else list_files(self.path)
@@ -152,7 +152,7 @@ class WebDataset:
                 )
             name = names[label]
         return Example(
-            image=image,
+            content=image,
             path=f"{shard}/{key}",
             label=label,
             class_name=name or None,

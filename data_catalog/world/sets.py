@@ -81,7 +81,7 @@ class WorldSet:
             extras["mask"] = stored_png(np.asarray(picture.mask()))
             extras |= {f"box_{side}": at for side, at in picture.boxes()[0]._asdict().items()}
         return Example(
-            image=stored_png(np.asarray(picture.image)),
+            content=stored_png(np.asarray(picture.image)),
             path=f"{split}/{self.classes[label]}/{number}",
             label=label,
             class_name=self.classes[label],

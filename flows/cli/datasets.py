@@ -18,6 +18,9 @@ datasets_app = typer.Typer(help="What there is to learn from.", rich_markup_mode
 app.add_typer(datasets_app, name="datasets")
 
 
+_LISTED = ("classes", "fingerprint", "license", "title")
+
+
 @datasets_app.callback(invoke_without_command=True)
 def _datasets(context: typer.Context, home: Home = None, as_json: AsJson = False) -> None:
     if context.invoked_subcommand is None:
@@ -35,8 +38,8 @@ def list_datasets(home: Home = None, as_json: AsJson = False) -> None:
             print_json(rows)
             return
         print_table(
-            ["dataset", "classes", "ingested", "licence", "title"],
-            [[r["name"], r["classes"], r["fingerprint"], r["license"], r["title"]] for r in rows],
+            ["dataset", "kind", "classes", "ingested", "licence", "title"],
+            [[r["name"], r["card"]["kind"], *(r[column] for column in _LISTED)] for r in rows],
         )
 
 
@@ -95,8 +98,9 @@ def add_dataset(
     path: Annotated[
         str,
         typer.Option(
-            help="Folder of class folders, CSV or Parquet, archive, or hf://datasets/owner/name; "
-            "a local path or any URL that fsspec reads."
+            help="Folder of class folders, table of images or texts (CSV, TSV, JSON Lines, "
+            "Parquet), archive, or hf://datasets/owner/name; a local path or any URL that fsspec "
+            "reads."
         ),
     ],
     table: Annotated[
@@ -106,8 +110,8 @@ def add_dataset(
     columns: Annotated[
         str | None,
         typer.Option(
-            help="Columns by part, such as file=image_id,label=dx; parts are image, file, label, "
-            "class_name, split, domain, path."
+            help="Columns by part, such as file=image_id,label=dx; parts are image, file, text, "
+            "label, class_name, split, domain, path."
         ),
     ] = None,
     layout: Annotated[
@@ -124,9 +128,24 @@ def add_dataset(
             "train=partial-train,test=validation; others are left out."
         ),
     ] = None,
+    kind: Annotated[
+        str, typer.Option(help="image or text.  [default: what names and columns say]")
+    ] = "",
     template: Annotated[
-        str, typer.Option(help="Prompt of a class, {} for its name.")
-    ] = "a photo of a {}.",
+        str,
+        typer.Option(
+            help="Prompt of a class: {} for its name; of texts, {text} and {answer}.  "
+            "[default: 'a photo of a {}.', and 'TEXT Category: ANSWER' on two lines]"
+        ),
+    ] = "",
+    verbalizer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C",
+            help="A word for each class of texts, in label order, that a language model answers "
+            "with, written as for --classes.  [default: the class names]",
+        ),
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option(
@@ -138,7 +157,7 @@ def add_dataset(
     ] = None,
     sha256: Annotated[str | None, typer.Option(help="Digest that an archive must have.")] = None,
     revision: Annotated[str | None, typer.Option(help="Commit of a hub dataset.")] = None,
-    license: Annotated[str, typer.Option(help="Licence of the images.")] = "",
+    license: Annotated[str, typer.Option(help="Licence of the data.")] = "",
     same_names: Annotated[
         bool, typer.Option("--same-names", help="Two labels may share a name, as in ImageNet.")
     ] = False,
@@ -147,7 +166,7 @@ def add_dataset(
 ) -> None:
     """Register a dataset of your own, without code."""
     with one_sentence():
-        from data_catalog import DatasetCard, outline, register, source_for
+        from data_catalog import DatasetCard, holds, outline, register, source_for
         from data_catalog.secrets import holds_secret
 
         store = Store.to_write(home)
@@ -159,12 +178,15 @@ def add_dataset(
             table=table,
             columns=one_each("--columns", pairs("--columns", columns)),
             layout=layout,
+            kind=kind,
         )
         card = DatasetCard(
             name=name,
+            kind=holds(source),
             source=source,
             template=template,
             classes=class_names(classes),
+            verbalizer=class_names(verbalizer, "--verbalizer") or (),
             license=license,
             duplicate_class_names=same_names,
             split_names=pairs("--splits", splits) or None,
@@ -173,7 +195,7 @@ def add_dataset(
         file = register(card, store.cards, replace=replace)
         for line in (
             f"registered {name}: {understood.what}",
-            *_understood(understood),
+            *_understood(card.kind, understood),
             f"card: {file}",
         ):
             out.print(line)
@@ -182,19 +204,22 @@ def add_dataset(
         out.print(f"next: shotboard run --datasets {name}")
 
 
-def _understood(found: "Outline") -> Iterator[str]:
-    """Classes, images by split and what is left out, one line each."""
+def _understood(kind: str, found: "Outline") -> Iterator[str]:
+    """Classes, domains, examples by split and what is left out, one line each."""
     if found.classes is not None:
         yield f"classes: {len(found.classes)} ({some(found.classes, 10)})"
+    if found.domains:
+        counts = ", ".join(f"{domain} {count:,}" for domain, count in found.domains.items())
+        yield f"domains: {len(found.domains)}: {counts}"
     if found.splits is not None:
         counts = ", ".join(f"{split} {count:,}" for split, count in found.splits.items())
-        yield f"images: {found.images:,}: {counts} ({found.split_rule})"
+        yield f"{kind}s: {found.examples:,}: {counts} ({found.split_rule})"
     yield from (f"note: {note}" for note in found.notes)
 
 
 @datasets_app.command("verify")
 def verify_dataset(name: str, home: Home = None, as_json: AsJson = False) -> None:
-    """Recompute the checksum of every stored image."""
+    """Recompute the checksum of every stored image or text."""
     with one_sentence():
         from data_catalog import current
         from tasks.resolve import dataset_card
@@ -210,6 +235,6 @@ def verify_dataset(name: str, home: Home = None, as_json: AsJson = False) -> Non
         else:
             for fault in faults:
                 out.print(fault)
-            out.print(f"{name}: {dataset.rows} images, {len(faults)} faults.")
+            out.print(f"{name}: {dataset.rows} {dataset.kind}s, {len(faults)} faults.")
         if faults:
             raise typer.Exit(1)

@@ -16,8 +16,12 @@ from data_catalog.png import stored_png
 class Listed:
     """A source of given examples."""
 
-    def __init__(self, rows):
+    def __init__(self, rows, kind="image"):
         self.rows = rows
+        self.kind = kind
+
+    def holds(self):
+        return self.kind
 
     def examples(self):
         yield from self.rows
@@ -37,7 +41,7 @@ def card_of():
     """Makes a card of the given examples."""
 
     def make(*rows: Example, **fields) -> DatasetCard:
-        return DatasetCard(name="pets", source=Listed(rows), **fields)
+        return DatasetCard(name="pets", source=Listed(rows, fields.get("kind", "image")), **fields)
 
     return make
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from data_catalog import DatasetCard, Example, ImageFolder, ingest
 from data_catalog.dataset import CURRENT
-from data_catalog.decoding import check_image, decode, needs_eight_bits
+from data_catalog.kinds.decoding import check_image, decode, needs_eight_bits
 
 LEVELS = (4000, 20000, 60000)  # dark, middle, bright
 
@@ -54,11 +54,11 @@ def radiographs(tmp_path):
 )
 def test_deep_images_are_brought_to_eight_bits(image, rule):
     checked = check_image(Example(image, "x"))
-    assert (checked.error, checked.rescaled) == ("", rule)
-    stored = np.asarray(Image.open(BytesIO(checked.example.image)))
+    assert (checked.error, checked.findings.get("rescaled", "")) == ("", rule)
+    stored = np.asarray(Image.open(BytesIO(checked.example.content)))
     assert np.abs(stored.astype(int) - RAMP).max() <= 1
     assert np.array_equal(decode(image)[..., 0], stored)
-    assert np.array_equal(decode(checked.example.image)[..., 0], stored)
+    assert np.array_equal(decode(checked.example.content)[..., 0], stored)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_deep_images_are_brought_to_eight_bits(image, rule):
 )
 def test_what_was_read_rightly_is_kept_to_the_byte(image):
     checked = check_image(Example(image, "x"))
-    assert (checked.error, checked.example.image) == ("", image)
-    assert checked.rescaled in ("", "values up to 255 kept")
+    assert (checked.error, checked.example.content) == ("", image)
+    assert checked.findings.get("rescaled", "") in ("", "values up to 255 kept")
     assert not needs_eight_bits(image)
 
 
@@ -107,7 +107,7 @@ def test_sixteen_bits_of_colour_keep_their_upper_half():
         struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks
     )
     checked = check_image(Example(image, "x"))
-    assert (checked.error, checked.rescaled) == ("", "")
+    assert (checked.error, checked.findings.get("rescaled", "")) == ("", "")
     assert decode(image).tolist() == [[[0x80, 0x40, 0xFF]]]
 
 
@@ -174,7 +174,7 @@ def test_a_dataset_of_before_with_deep_images_is_read_again(card, pets, tmp_path
     before = ingest(card, tmp_path / "pets")
     deep = encoded(shaded(65535, "uint16"))
     (pets / "cat/0.png").write_bytes(deep)
-    import data_catalog.ingestion as module
+    import data_catalog.kinds.image as module
 
     with pytest.MonkeyPatch.context() as patched:  # as version 1 took it
         patched.setattr(module, "check_images", _unchanged(module.check_images))
@@ -190,8 +190,8 @@ def _unchanged(check):
     def stored_as_they_are(examples):
         for example in examples:
             (checked,) = check([example])
-            if checked.rescaled:
-                checked = checked._replace(example=example, sha256="0" * 64, rescaled="")
+            if checked.findings.get("rescaled", ""):
+                checked = checked._replace(example=example, sha256="0" * 64, findings={})
             yield checked
 
     return stored_as_they_are

@@ -17,7 +17,7 @@ def test_the_fingerprint_is_pinned(card_of, tmp_path, three_ways):
         lambda row: row._replace(split="val"),
         lambda row: row._replace(domain="sketch"),
         lambda row: row._replace(path="other.png"),
-        lambda row: row._replace(image=row.image[:-12] + b"\0\0\0\0tEXt" + row.image[-12:]),
+        lambda row: row._replace(content=row.content[:-12] + b"\0\0\0\0tEXt" + row.content[-12:]),
     ],
     ids=["label", "split", "domain", "path", "image"],
 )

@@ -72,7 +72,7 @@ def test_links_that_name_each_other_end(tree):
         (root / one / "more").symlink_to(root / other)
     (root / "self").symlink_to(root / "self")
     told = outline(card(root))
-    assert told.images == 25  # those of the other class, once more
+    assert told.examples == 25  # those of the other class, once more
     assert (
         "3 links to a folder around it, not followed: cat/more/more, dog/more/more, self."
         in str(told)
@@ -90,20 +90,20 @@ def test_a_local_path_is_a_name_and_no_pattern(tree, table, png, tmp_path, monke
     elif kind == "parquet":
         columns = {"image": [png(n) for n in range(6)], "label": ["cat", "dog"] * 3}
         path = table(columns, name=f"{name}/pq/train-0.parquet").parent
-    assert outline(card(path)).images == (6 if kind == "parquet" else 15)
+    assert outline(card(path)).examples == (6 if kind == "parquet" else 15)
     monkeypatch.chdir(tmp_path)
     relative = os.path.relpath(path, tmp_path)
     assert source_for(relative) == source_for(path) == source_for(path)
-    assert outline(card(f"file://{path}")).images == outline(card(path)).images
+    assert outline(card(f"file://{path}")).examples == outline(card(path)).examples
 
 
 def test_a_pattern_is_still_one_where_nothing_is_called_so(table, png):
     for number in range(3):
         name = f"a[1]::b/part-{number}.parquet"
         file = table({"image": [png(number)] * 2, "label": ["cat", "dog"]}, name=name)
-    assert outline(card(f"{file.parent}/part-*.parquet")).images == 6
-    assert outline(card(f"{file.parent}/part-?.parquet")).images == 6
-    assert outline(card(f"{file.parent}/*[12].parquet")).images == 4
+    assert outline(card(f"{file.parent}/part-*.parquet")).examples == 6
+    assert outline(card(f"{file.parent}/part-?.parquet")).examples == 6
+    assert outline(card(f"{file.parent}/*[12].parquet")).examples == 4
 
 
 def parquet(table, png, files, names=PETS, **more):
@@ -219,8 +219,8 @@ def test_configurations_of_one_data_set_are_not_read_as_one(table, png):
         SourceError, match=r"same split in several folders: a, b\. .*give one: .*/a"
     ):
         source_for(root)
-    assert outline(card(root / "a")).images == 12
-    assert outline(card(f"{root}/**/*.parquet")).images == 24
+    assert outline(card(root / "a")).examples == 12
+    assert outline(card(f"{root}/**/*.parquet")).examples == 24
 
 
 def shard(file, samples):
@@ -269,7 +269,7 @@ def test_shards_of_webdataset_are_read(shards, tmp_path):
 @pytest.mark.parametrize("of", ["train/0.tar", "train/*.tar", "train"])
 def test_some_shards_alone_are_read_with_names_of_the_card(shards, of):
     told = outline(card(shards / of, classes=("owl", "cat", "dog")))
-    assert told.images == (12 if of == "train/0.tar" else 24)
+    assert told.examples == (12 if of == "train/0.tar" else 24)
     with pytest.raises(ValueError, match="have no class name"):
         outline(card(shards / of))
 
@@ -295,6 +295,6 @@ def test_the_columns_of_webdataset_are_known(table, png):
     for split in ("train", "test"):
         root = table(columns, name=f"pq/default/{split}/0.parquet").parents[2]
     told = outline(card(root, classes=PETS))
-    assert (told.classes, told.images) == (PETS, 12)
+    assert (told.classes, told.examples) == (PETS, 12)
     columns["label"] = ["cat", "dog"] * 3  # where there is a label, `cls` is none
     assert outline(card(table(columns, name="other.parquet"))).classes == ("cat", "dog")

@@ -229,7 +229,7 @@ def test_a_layout_is_told_before_and_read_as_told(lay, tmp_path, layout):
     pictures, texts, classes, sizes = LAYOUTS[layout]
     told = outline(card(lay(pictures, texts)))
     splits = dict(zip(("train", "val", "test"), sizes, strict=True))
-    assert (told.classes, told.splits, told.images) == (classes, splits, sum(sizes))
+    assert (told.classes, told.splits, told.examples) == (classes, splits, sum(sizes))
     dataset = ingest(card(tmp_path / "raw"), tmp_path / "store")
     assert (dataset.classes, dataset.card["splits"]) == (classes, splits)
     assert dataset.card["quarantined"]["count"] == 0
@@ -400,7 +400,7 @@ def test_everything_that_is_passed_over_is_counted_and_named(lay):
     (root / "cat/loop").symlink_to(root)
     os.mkfifo(root / "dog/pipe")
     told = outline(card(root))
-    assert (told.classes, told.images) == (PETS, 16)
+    assert (told.classes, told.examples) == (PETS, 16)
     assert told.notes == [
         "1 link to nothing: lost.",
         "1 link to a folder around it, not followed: cat/loop.",

@@ -117,8 +117,8 @@ def test_a_file_of_another_kind_is_refused(tree):
 
 
 def test_parquet_without_images_is_refused_with_its_columns(table):
-    with pytest.raises(SourceError, match=r"no column of images: its columns are text \(text\), n"):
-        source_for(table({"text": ["hello"], "n": [1]}))
+    with pytest.raises(SourceError, match=r"no column of images: its columns are says \(text\), n"):
+        source_for(table({"says": ["hello"], "n": [1]}))
 
 
 def test_parquet_without_labels_is_refused_with_its_columns(table, png):
@@ -139,7 +139,7 @@ def test_an_archive_is_unpacked_once_and_read_as_what_it_holds(pack, png, tmp_pa
     file = pack(name, members)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     source = source_for(file, digest, cache=tmp_path / "cache")
-    assert [(e.path, e.image) for e in source.examples()] == [
+    assert [(e.path, e.content) for e in source.examples()] == [
         ("cat/1.png", png(1)),
         ("dog/2.png", png(2)),
     ]

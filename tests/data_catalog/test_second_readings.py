@@ -129,7 +129,7 @@ def test_a_test_split_without_the_column_of_labels_is_left_out_and_counted(table
     table({"image": pictures, "dx": ["cat", "dog"] * 3}, name="hub/train-0.parquet")
     place = table({"image": pictures[:4]}, name="hub/test-0.parquet").parent
     found = told(place, {"label": "dx"})
-    assert (found.images, found.classes) == (6, ("cat", "dog"))
+    assert (found.examples, found.classes) == (6, ("cat", "dog"))
     assert "split test left out, it has no labels: 4 images." in found.notes
     with pytest.raises(SourceError, match="no column 'dy', chosen as label"):
         told(place, {"label": "dy"})
@@ -188,5 +188,5 @@ def test_a_split_file_may_have_backslashes(lay):
     text = json.dumps({"train": rows[::2], "test": rows[1::2]})
     place = lay([f"images/{file}" for file in FILES], {"split_zhou_Pets.json": text})
     found = told(place)
-    assert (found.images, found.classes) == (15, PETS)
+    assert (found.examples, found.classes) == (15, PETS)
     assert not found.notes

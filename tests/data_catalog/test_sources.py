@@ -68,7 +68,7 @@ def test_class_folders_are_read_in_order_of_path(tree, png):
         "dog/a.png",
         "dog/b.png",
     ]
-    assert next(iter(source.examples())).image == png(3)
+    assert next(iter(source.examples())).content == png(3)
     assert source.total() == 4
 
 
@@ -111,7 +111,7 @@ def test_hidden_files_are_no_images_and_others_are(tree):
 
 def test_brackets_in_a_file_name_are_no_pattern(tree, png):
     root = tree("cat/a[1].png", "dog/*.png")
-    assert [e.image for e in ImageFolder(str(root)).examples()] == [png(0), png(1)]
+    assert [e.content for e in ImageFolder(str(root)).examples()] == [png(0), png(1)]
 
 
 def test_a_file_name_that_is_no_utf8_is_spelled_out(tree):
@@ -131,7 +131,7 @@ def test_a_folder_is_read_through_any_file_system(memory, png):
     write("cat/1.png", png(1))
     write("dog/2.png", png(2))
     found = list(ImageFolder(root).examples())
-    assert [(e.path, e.image) for e in found] == [("cat/1.png", png(1)), ("dog/2.png", png(2))]
+    assert [(e.path, e.content) for e in found] == [("cat/1.png", png(1)), ("dog/2.png", png(2))]
 
 
 @pytest.mark.parametrize("change", ["touch", "add", "rename"])
@@ -198,7 +198,7 @@ def test_a_parquet_manifest_names_files(tree, table):
     root = tree("1.png", root=".")
     source = Manifest(str(table({"image": ["1.png"], "label": [0], "class_name": ["cat"]})))
     (example,) = source.examples()
-    assert example.image == (root / "1.png").read_bytes()
+    assert example.content == (root / "1.png").read_bytes()
 
 
 def test_a_chosen_column_takes_the_place_of_the_usual_one(tree):
@@ -255,7 +255,7 @@ def test_hugging_face_structs_and_class_labels_are_understood(table, png):
         metadata={"huggingface": json.dumps({"info": {"features": features}})},
     )
     good, empty = ParquetImages(str(file)).examples()
-    assert (good.image, good.path, good.label, good.class_name) == (png(1), "x.png", 1, "dog")
+    assert (good.content, good.path, good.label, good.class_name) == (png(1), "x.png", 1, "dog")
     assert empty.error == "empty: the image column holds no bytes, only the path y"
 
 
@@ -279,7 +279,7 @@ def test_a_table_of_classes_beside_the_images_is_passed_over_and_named(table, pn
 def test_a_parquet_file_is_read_through_any_file_system(memory, table, png):
     root, write = memory
     write("data.parquet", table({"image": [png(1)], "label": ["cat"]}).read_bytes())
-    assert next(iter(ParquetImages(f"{root}/data.parquet").examples())).image == png(1)
+    assert next(iter(ParquetImages(f"{root}/data.parquet").examples())).content == png(1)
 
 
 def test_a_cut_parquet_file_is_refused(table, png):
@@ -305,7 +305,7 @@ def test_a_hub_dataset_is_read_from_a_mirror(table, png, tmp_path):
     name = f"owner/pets@{COMMIT}/data/train-00000-of-00001.parquet"
     table({"image": [{"bytes": png(1), "path": "1.png"}], "label": ["cat"]}, name=name)
     (example,) = HuggingFace("owner/pets", COMMIT, root=str(tmp_path)).examples()
-    assert (example.image, example.split) == (png(1), "train")
+    assert (example.content, example.split) == (png(1), "train")
 
 
 def test_a_hub_that_is_not_reached_is_one_sentence_and_has_a_signature():

@@ -171,7 +171,7 @@ def test_a_file_with_a_backslash_in_its_name_is_itself(labelled, tmp_path, png):
     source = labelled(["path,label", "img\\0.png,cat"])
     (tmp_path / "raw" / "img\\0.png").write_bytes(png(99))
     (found,) = source.examples()
-    assert (found.image, found.path) == (png(99), "img\\0.png")
+    assert (found.content, found.path) == (png(99), "img\\0.png")
 
 
 def test_what_is_wrong_with_paths_is_said_with_counts(labelled, tmp_path):
@@ -211,7 +211,7 @@ def test_characters_of_patterns_in_paths_are_characters(tree, png, name):
     with (root / "list.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["path", "label"], [name, "cat"], ["a1.png", "dog"]])
     first, second = Manifest(str(root / "list.csv")).examples()
-    assert (first.image, second.image) == (png(0), png(1))
+    assert (first.content, second.content) == (png(0), png(1))
 
 
 def test_paths_may_be_absolute_at_home_or_urls(tree, png, monkeypatch, tmp_path):
@@ -222,7 +222,7 @@ def test_paths_may_be_absolute_at_home_or_urls(tree, png, monkeypatch, tmp_path)
     lines = ["path,label", *(f"{path},cat" for path in paths)]
     (root / "list/list.csv").write_text("\n".join(lines))
     found = list(Manifest(str(root / "list/list.csv")).examples())
-    assert [each.image for each in found[:4]] == [png(n) for n in range(4)]
+    assert [each.content for each in found[:4]] == [png(n) for n in range(4)]
     assert [each.path for each in found] == paths
     assert found[4].error.startswith("missing")
 

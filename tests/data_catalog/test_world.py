@@ -309,8 +309,8 @@ def test_each_domain_is_as_frequent_in_each_class_and_split():
 
 def test_a_larger_set_begins_with_the_smaller_one():
     source = replace(CATALOG["world-novel"].source, per_class={"test": 1})
-    larger = {row.path: row.image for row in replace(source, per_class={"test": 2}).examples()}
-    assert all(larger[row.path] == row.image for row in source.examples())
+    larger = {row.path: row.content for row in replace(source, per_class={"test": 2}).examples()}
+    assert all(larger[row.path] == row.content for row in source.examples())
 
 
 def test_known_kinds_of_a_group():

@@ -193,7 +193,7 @@ def test_what_is_no_dataset_cannot_be_added(refused, pictures, name, path, said)
 
 def test_a_parquet_without_images_cannot_be_added(refused, tmp_path):
     path = tmp_path / "rows.parquet"
-    pq.write_table(pa.table({"text": ["a", "b"], "label": [0, 1]}), path)
+    pq.write_table(pa.table({"says": ["a", "b"], "label": [0, 1]}), path)
     assert "has no column of images" in refused("datasets", "add", "pets", "--path", path)
 
 

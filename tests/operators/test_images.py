@@ -10,7 +10,7 @@ import simplejpeg
 import torch
 from PIL import Image
 
-from data_catalog.decoding import decode as decode_in_the_catalog
+from data_catalog.kinds.decoding import decode as decode_in_the_catalog
 from operators.images import Preprocessing, centre_crop, decode
 
 LEVELS = 2  # of 255: what `operators.images` promises

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from io import BytesIO
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from data_catalog.deep_pixels import KEPT, is_deep, to_eight_bits
+from data_catalog.kinds.base import Checked
 from data_catalog.png import stored_png
 from data_catalog.reasons import DAMAGED, EMPTY, UNKNOWN_SCALE
-from data_catalog.sources import Example
+from data_catalog.sources.base import Example
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,30 +22,7 @@ if TYPE_CHECKING:
 WORKERS = min(4, os.cpu_count() or 1)
 AHEAD = 16  # images in flight for each worker
 JPEG = b"\xff\xd8\xff"  # what such a file starts with
-
-
-class Checked(NamedTuple):
-    """An example, and what decoding it gave.
-
-    Attributes:
-        example: As the source gave it, but for a grey image of more than 8 bits: that is a PNG
-            of 8 bits from here on.
-        width: Pixels, as stored (before any EXIF rotation); 0 if corrupt.
-        height: Pixels, likewise.
-        sha256: Digest of the encoded bytes, in hex.
-        error: Why it cannot be used; empty when it can. It begins with one of the words of
-            `data_catalog.reasons`.
-        rescaled: How values of more than 8 bits were brought to 8; empty where there are none.
-        constant: Whether all pixels are equal, so that there is nothing to see.
-    """
-
-    example: Example
-    width: int
-    height: int
-    sha256: str
-    error: str
-    rescaled: str = ""
-    constant: bool = False
+RESCALED, CONSTANT = "rescaled", "constant"  # findings: the rule, and that all pixels are equal
 
 
 def check_images(examples: Iterable[Example]) -> Iterator[Checked]:
@@ -67,38 +45,46 @@ def check_images(examples: Iterable[Example]) -> Iterator[Checked]:
 
 
 def check_image(example: Example) -> Checked:
-    """Decodes one image fully, as `decode` would; for an animation, its first frame."""
+    """Decodes one image fully, as `decode` would; for an animation, its first frame.
+
+    A grey image of more than 8 bits is a PNG of 8 bits from here on. Width and height are in
+    pixels, as stored, before any EXIF rotation.
+    """
     from PIL import Image
 
-    digest = hashlib.sha256(example.image).hexdigest()
+    digest = hashlib.sha256(example.content).hexdigest()
     if example.error:
-        return Checked(example, 0, 0, digest, example.error)
-    if not example.image:
-        return Checked(example, 0, 0, digest, f"{EMPTY}: no byte is in it")
+        return Checked(example, digest, example.error)
+    if not example.content:
+        return Checked(example, digest, f"{EMPTY}: no byte is in it")
     try:
-        with Image.open(BytesIO(example.image)) as image:
+        with Image.open(BytesIO(example.content)) as image:
             image.load()
             width, height = image.size
-            brought, rescaled, seen = None, "", image
+            brought, rescaled, pixels = None, "", image
             if is_deep(image):
                 rescaled = KEPT
                 try:
                     brought = to_eight_bits(image)
                 except ValueError as error:
-                    return Checked(example, 0, 0, digest, f"{UNKNOWN_SCALE}: {error}")
+                    return Checked(example, digest, f"{UNKNOWN_SCALE}: {error}")
             if brought is not None:
-                seen = Image.fromarray(brought.pixels)
-            constant = _is_constant(seen if seen.mode in ("L", "RGB") else _rgb(seen))
+                pixels = Image.fromarray(brought.pixels)
+            constant = _is_constant(pixels if pixels.mode in ("L", "RGB") else _rgb(pixels))
     except MemoryError:  # says something of the machine, not of the image
         raise
     except Exception as error:  # Pillow's readers raise a dozen kinds on damaged data
         reason = str(error).partition(" <_io")[0] or "cannot be decoded"
-        return Checked(example, 0, 0, digest, f"{DAMAGED}: {type(error).__name__}: {reason}")
-    if brought is None:
-        return Checked(example, width, height, digest, "", rescaled, constant)
-    example = example._replace(image=stored_png(brought.pixels))
-    digest = hashlib.sha256(example.image).hexdigest()
-    return Checked(example, width, height, digest, "", brought.rule, constant)
+        return Checked(example, digest, f"{DAMAGED}: {type(error).__name__}: {reason}")
+    if brought is not None:
+        rescaled = brought.rule
+        example = example._replace(content=stored_png(brought.pixels))
+        digest = hashlib.sha256(example.content).hexdigest()
+    checked = Checked(example, digest, "", (width, height))
+    if not (rescaled or constant):  # as most: they share one empty mapping
+        return checked
+    seen = {RESCALED: rescaled, CONSTANT: constant}
+    return checked._replace(findings={name: found for name, found in seen.items() if found})
 
 
 def needs_eight_bits(image: bytes) -> bool:
@@ -111,7 +97,7 @@ def needs_eight_bits(image: bytes) -> bool:
         if not is_deep(opened):
             return False
     checked = check_image(Example(image, ""))
-    return bool(checked.error) or checked.rescaled not in ("", KEPT)
+    return bool(checked.error) or checked.findings.get(RESCALED, KEPT) != KEPT
 
 
 def decode(image: bytes) -> "np.ndarray":

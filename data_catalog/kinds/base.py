@@ -1,0 +1,109 @@
+"""What a kind of data has to say, so that ingestion, files and datasets know none by name."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+
+from data_catalog.sources.base import Example
+
+
+class Checked(NamedTuple):
+    """An example, and what checking it gave.
+
+    Attributes:
+        example: As it is stored, which its kind may have brought into another form.
+        sha256: Digest of its content, in hex: equal contents are duplicates.
+        error: Why it cannot be used; empty when it can. It begins with one of the words of
+            `data_catalog.reasons`.
+        measures: A whole number for each of the kind's `measures`; empty where `error` says why.
+        findings: What else was seen, by name; for `Kind.report`.
+    """
+
+    example: Example
+    sha256: str
+    error: str = ""
+    measures: tuple[int, ...] = ()
+    findings: Mapping[str, Any] = MappingProxyType({})
+
+
+class Kept(NamedTuple):
+    """What is remembered of one example that is used: all but its content.
+
+    Attributes:
+        size: Length of the content, in bytes.
+        measures: As in `Checked`.
+        findings: As in `Checked`.
+    """
+
+    size: int
+    sha256: str
+    path: str
+    label: int | None
+    class_name: str | None
+    split: str | None
+    domain: str
+    extras: Mapping[str, Any]
+    measures: tuple[int, ...]
+    findings: Mapping[str, Any]
+
+    def identity(self) -> dict[str, str]:
+        """The part of the fingerprint that the example itself brings."""
+        return {"sha256": self.sha256, "domain": self.domain, "path": self.path}
+
+
+class Kind(Protocol):
+    """What one example is, how it is checked, stored and read back, and what is doubtful in it.
+
+    From the source to the spool of ingestion an example's content is bytes. In Parquet it is one
+    column, whose values are also what `Dataset.examples` gives.
+
+    Attributes:
+        noun: What a person calls one example; takes a plain s.
+        column: Column of the content in `data.parquet`.
+        arrow: Alias of its Arrow type, such as `binary`.
+        compression: Its compression in Parquet.
+        measures: Columns of whole numbers that are known of each example, such as `width`.
+        template: Prompt of a class where a card gives none.
+    """
+
+    noun: str
+    column: str
+    arrow: str
+    compression: str
+    measures: tuple[str, ...]
+    template: str
+
+    def check(self, examples: Iterable[Example]) -> Iterator[Checked]:
+        """Reads every example as a trial would, and yields in the order given.
+
+        What cannot be used is yielded with its `error`, and never dropped.
+        """
+        ...
+
+    def stored(self, content: bytes) -> Any:
+        """The value of the Parquet column, of a content that was checked."""
+        ...
+
+    def content(self, value: Any) -> bytes:
+        """The content of such a value, the inverse of `stored`."""
+        ...
+
+    def check_template(self, dataset: str, template: str) -> None:
+        """Refuses a prompt that has not the places that examples and classes of the kind need.
+
+        Args:
+            dataset: What to call the dataset in errors.
+            template: Of the card.
+
+        Raises:
+            ValueError: As said.
+        """
+        ...
+
+    def report(self, kept: Sequence[Kept]) -> dict[str, Any]:
+        """What `card.json` says of the examples beyond counts, splits and duplicates."""
+        ...
+
+    def doubts(self, report: Mapping[str, Any]) -> list[str]:
+        """A sentence for each finding of `report` that a person should look at."""
+        ...

@@ -1,0 +1,74 @@
+"""Images: encoded bytes that decode fully."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from data_catalog.deep_pixels import KEPT
+from data_catalog.kinds.base import Checked, Kept
+from data_catalog.kinds.decoding import CONSTANT, RESCALED, check_images
+from data_catalog.sources.base import Example
+from data_catalog.wording import plural, some
+
+_LISTED = 20  # images named in card.json
+
+
+class Images:
+    """Each example is one encoded image; equal bytes are duplicates. See `Kind`."""
+
+    noun = "image"
+    column = "image"
+    arrow = "binary"
+    compression = "NONE"  # JPEG and PNG do not shrink further
+    measures = ("width", "height")
+    template = "a photo of a {}."
+
+    def check(self, examples: Iterable[Example]) -> Iterator[Checked]:
+        """Decodes every image fully; see `check_images`."""
+        yield from check_images(examples)
+
+    def stored(self, content: bytes) -> bytes:
+        """The encoded bytes as they are."""
+        return content
+
+    def content(self, value: bytes) -> bytes:
+        """The encoded bytes as they are."""
+        return value
+
+    def check_template(self, dataset: str, template: str) -> None:
+        """Refuses a template without exactly one `{}`, the place of the class; see `Kind`."""
+        rest = template.replace("{}", "", 1) if isinstance(template, str) else "{"
+        if rest == template or "{" in rest or "}" in rest:
+            raise ValueError(
+                f"{dataset}: template {template!r} does not hold {{}} exactly once, and no other "
+                f"brace. Write for instance {self.template!r}"
+            )
+
+    def report(self, kept: Sequence[Kept]) -> dict[str, Any]:
+        """Images of one colour, and those that were brought to 8 bits."""
+        constant = [row.path for row in kept if row.findings.get(CONSTANT)]
+        rules = [row.findings[RESCALED] for row in kept if RESCALED in row.findings]
+        return {
+            "constant_images": {"count": len(constant), "first": constant[:_LISTED]},
+            "rescaled_images": dict(Counter(rules)),
+        }
+
+    def doubts(self, report: Mapping[str, Any]) -> list[str]:
+        """Images that show nothing, and values of more than 8 bits."""
+        found: list[str] = []
+        constant = report["constant_images"]
+        if constant["count"]:
+            found.append(
+                f"{plural(constant['count'], 'image')} with all pixels equal, so nothing is to be "
+                f"seen in them: {some(constant['first'], 3)}."
+            )
+        rules = report["rescaled_images"]
+        if rules:
+            done = "; ".join(f"{count:,}: {rule}" for rule, count in rules.items())
+            found.append(f"images of more than 8 bits were brought to 8 ({done}).")
+        if KEPT in rules and len(rules) > 1:
+            found.append(
+                f"{plural(rules[KEPT], 'image')} of more than 8 bits without a value above 255, "
+                "beside others that have one: if they are only dark, save all of them with 8 bits."
+            )
+        return found

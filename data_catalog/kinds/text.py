@@ -1,0 +1,120 @@
+"""Texts: sentences or documents of valid, readable characters."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from data_catalog.kinds.base import Checked, Kept
+from data_catalog.reasons import CONTROLS, EMPTY, NOT_UTF8, TOO_LONG
+from data_catalog.sources.base import Example
+from data_catalog.wording import plural, some
+
+MAX_CHARACTERS = 100_000  # a novel in one row is a file whose rows were not told apart
+_LISTED = 20  # texts named in card.json
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # all of ASCII's but tab and line ends
+# What a wrong decoding leaves: its replacement sign, and controls that Windows has letters for.
+_MISREAD = re.compile("[\ufffd\x80-\x9f]")
+_PLACES = ("{text}", "{answer}")
+
+
+class Texts:
+    """Each example is one text without the blanks around it; equal texts are duplicates.
+
+    The content is UTF-8. Inside, a text is stored as the source has it, line breaks included.
+    See `Kind`.
+    """
+
+    noun = "text"
+    column = "text"
+    arrow = "string"
+    compression = "ZSTD"
+    measures = ("characters",)
+    template = "{text}\nCategory: {answer}"
+
+    def check(self, examples: Iterable[Example]) -> Iterator[Checked]:
+        """Takes off the blanks around each text, and sets aside what is none."""
+        return map(check_text, examples)
+
+    def stored(self, content: bytes) -> str:
+        """The characters."""
+        return content.decode()
+
+    def content(self, value: str) -> bytes:
+        """Their UTF-8."""
+        return value.encode()
+
+    def check_template(self, dataset: str, template: str) -> None:
+        """Refuses a template without exactly one `{text}` and one `{answer}`; see `Kind`."""
+        rest = template if isinstance(template, str) else "{"
+        for place in _PLACES:
+            rest = rest.replace(place, "", 1)
+        if (
+            not isinstance(template, str)
+            or any(place not in template for place in _PLACES)
+            or any(brace in rest for brace in "{}")
+        ):
+            raise ValueError(
+                f"{dataset}: template {template!r} does not hold {{text}} and {{answer}} once "
+                "each, and no other brace. Write for instance '{text} It was {answer}.'"
+            )
+
+    def report(self, kept: Sequence[Kept]) -> dict[str, Any]:
+        """Lengths, and texts that seem to be decoded wrongly."""
+        lengths = sorted(row.measures[0] for row in kept)
+        misread = [row.path for row in kept if row.findings.get("misread")]
+        return {
+            "characters": {
+                "shortest": lengths[0],
+                "median": lengths[len(lengths) // 2],
+                "longest": lengths[-1],
+            },
+            "misread_texts": {"count": len(misread), "first": misread[:_LISTED]},
+        }
+
+    def doubts(self, report: Mapping[str, Any]) -> list[str]:
+        """Texts that seem to be decoded wrongly."""
+        misread = report["misread_texts"]
+        if not misread["count"]:
+            return []
+        return [
+            f"{plural(misread['count'], 'text')} with characters that a wrong encoding leaves "
+            f"(such as the sign U+FFFD, or `Ã©` for `é`): {some(misread['first'], 3)}. If they are "
+            "not meant, save the source as UTF-8 again."
+        ]
+
+
+def check_text(example: Example) -> Checked:
+    """Checks one text, and takes off the blanks around it.
+
+    Set aside are what is empty, no UTF-8 or longer than `MAX_CHARACTERS`, and control characters
+    of ASCII, NUL among them: no tokenizer was trained on them, and Parquet readers differ.
+    """
+    digest = hashlib.sha256(example.content).hexdigest()
+    if example.error:
+        return Checked(example, digest, example.error)
+    try:
+        text = example.content.decode().strip().removeprefix("\ufeff").strip()
+    except UnicodeDecodeError as error:
+        odd = example.content[error.start : error.end]
+        return Checked(example, digest, f"{NOT_UTF8}: it holds {odd!r}")
+    if not text:
+        return Checked(example, digest, f"{EMPTY}: no character is in it")
+    if len(text) > MAX_CHARACTERS:
+        return Checked(
+            example, digest, f"{TOO_LONG}: {len(text):,} characters, above {MAX_CHARACTERS:,}"
+        )
+    if control := _CONTROL.search(text):
+        return Checked(example, digest, f"{CONTROLS}: it holds {control[0]!r}")
+    example = example._replace(content=text.encode())
+    digest = hashlib.sha256(example.content).hexdigest()
+    checked = Checked(example, digest, "", (len(text),))
+    return checked._replace(findings={"misread": True}) if _is_misread(text) else checked
+
+
+def _is_misread(text: str) -> bool:
+    if text.isascii():
+        return False
+    from ftfy.badness import is_bad
+
+    return bool(_MISREAD.search(text)) or is_bad(text)
