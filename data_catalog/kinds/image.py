@@ -20,7 +20,7 @@ class Images:
     column = "image"
     arrow = "binary"
     compression = "NONE"  # JPEG and PNG do not shrink further
-    measures = ("width", "height")
+    measures: tuple[str, ...] = ("width", "height")
     template = "a photo of a {}."
 
     def check(self, examples: Iterable[Example]) -> Iterator[Checked]:

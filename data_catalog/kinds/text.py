@@ -29,7 +29,7 @@ class Texts:
     column = "text"
     arrow = "string"
     compression = "ZSTD"
-    measures = ("characters",)
+    measures: tuple[str, ...] = ("characters",)
     template = "{text}\nCategory: {answer}"
 
     def check(self, examples: Iterable[Example]) -> Iterator[Checked]:
