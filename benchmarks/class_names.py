@@ -47,7 +47,7 @@ def names(classes: int) -> tuple[str, ...]:
 @cache
 def _words() -> list[str]:
     """Words that mini-clip's tokenizer reads as one token."""
-    from operators.backbones.clip_files import EMBEDDED
+    from operators.backbones.formats.clip_files import EMBEDDED
 
     text = (EMBEDDED / "mini_clip" / "tokenizer.json").read_text(encoding="utf-8")
     tokens = json.loads(text)["model"]["vocab"]

@@ -117,8 +117,8 @@ def record(name: str, home: Path, data: Path | None) -> None:
 def board_of(home: Path) -> dict[str, Any]:
     """The last whole run of a store: its rows on the board, and the identity of their cells."""
     from operators.spec import TrialSpec
-    from tasks.reports import board_rows
-    from tasks.store import Store
+    from tasks.pages.reports import board_rows
+    from tasks.storage.store import Store
 
     store = Store.at(home)
     manifests = [json.loads(path.read_bytes()) for path in store.runs.glob("*.json")]
@@ -190,7 +190,7 @@ def _board(name: str, places: Sequence[str]) -> str:
 def _table(name: str, columns: Sequence[str]) -> str:
     """A Markdown table with a method a line."""
     from operators.methods import METHODS
-    from tasks.reports import percent
+    from tasks.pages.reports import percent
 
     rows = read(name)["rows"]
     places, heads = [], []

@@ -31,7 +31,7 @@ import torch
 from PIL import Image
 
 from data_catalog.world.source import World
-from operators.backbones.clip_files import CLIP_MEAN, CLIP_STD
+from operators.backbones.formats.clip_files import CLIP_MEAN, CLIP_STD
 from operators.images import Preprocessing, centre_crop, decode
 
 REAL = ("caltech101", "imagenet_sample1k", "pacs", "trashnet", "tiny_imagenet200")

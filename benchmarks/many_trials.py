@@ -18,13 +18,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from operators.episodes.protocols import PROTOCOLS
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
 from operators.metrics import metrics_of
-from operators.protocols import PROTOCOLS
-from operators.results import PREDICTIONS, Cost, Provenance, TrialResult
 from operators.spec import TrialSpec
-from tasks.store import Store
+from operators.trials.results import PREDICTIONS, Cost, Provenance, TrialResult
+from tasks.storage.store import Store
 
 DATASETS = (
     "caltech101",

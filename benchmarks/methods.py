@@ -17,7 +17,7 @@ Pixels are there in all forms, and texts that no step changes are encoded once. 
 tuning loop, optimiser included. Of methods that take none it is everything, from class names and
 labelled images to the logits of test images. Losses and gradients, or logits, of the three are
 compared before anything is timed. All take turns in one process, on one thread, in CPU time.
-Operations are those that trials report, see operators/accounting.py.
+Operations are those that trials report, see operators/engine/accounting.py.
 """
 
 import argparse
@@ -39,16 +39,16 @@ from measuring import markdown_table, milliseconds, saved_bytes, times, times_in
 from plain_towers import PlainTowers
 from torch import Tensor
 
-from operators.accounting import Work, counted, counting
-from operators.backbones import Backbone, reference
-from operators.episode import Batch, Classes, FewShot, ImageSource, Unlabelled
-from operators.features import FeatureStore
-from operators.kept_pixels import KeptPixels
+from operators.backbones import DualEncoder, reference
+from operators.engine.accounting import Work, counted, counting
+from operators.episodes.episode import Batch, Classes, FewShot, ImageSource, Unlabelled
+from operators.episodes.features import FeatureStore
+from operators.episodes.kept_pixels import KeptPixels
+from operators.episodes.views import View
 from operators.methods import METHODS, Method, Teacher
 from operators.methods.hyperparameters import own_of, resolve, tuning_of
-from operators.trial import plain_flops
+from operators.trials.trial import plain_flops
 from operators.tuning import Tuning, logits_of
-from operators.views import View
 
 FORMS = ("plain", "unkept", "ours")
 TEMPLATES = ("a photo of a {}.",)
@@ -74,7 +74,7 @@ class Pictures:
     """
 
     def __init__(
-        self, pixels: Tensor, backbone: Backbone, store: FeatureStore | None = None
+        self, pixels: Tensor, backbone: DualEncoder, store: FeatureStore | None = None
     ) -> None:
         self.values = pixels
         self.backbone = backbone
@@ -131,7 +131,7 @@ class Bench:
         folder: Where features are kept.
     """
 
-    def __init__(self, backbone: Backbone, classes: int, shots: int, folder: Path) -> None:
+    def __init__(self, backbone: DualEncoder, classes: int, shots: int, folder: Path) -> None:
         self.backbone = backbone
         self.plain = PlainTowers(backbone)
         described = tuple(tuple(s.replace("{}", n) for s in SENTENCES) for n in names(classes))

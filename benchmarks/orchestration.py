@@ -40,16 +40,16 @@ from data_catalog import CATALOG, DatasetCard, Example  # noqa: E402
 from data_catalog.png import stored_png  # noqa: E402
 from flows.suites import load_suite  # noqa: E402
 from operators.methods import METHODS, MethodCard, StaticClassifier  # noqa: E402
-from operators.results import PREDICTIONS, Cost, Metric, Provenance, TrialResult  # noqa: E402
 from operators.spec import TrialSpec  # noqa: E402
+from operators.trials.results import PREDICTIONS, Cost, Metric, Provenance, TrialResult  # noqa: E402
 from operators.tuning import FitReport  # noqa: E402
-from tasks.choices import check  # noqa: E402
-from tasks.ingest import ingest_dataset  # noqa: E402
-from tasks.plan import Plan, make_plan  # noqa: E402
+from tasks.computing.worker import TrialWorker  # noqa: E402
+from tasks.ingestion.ingest import ingest_dataset  # noqa: E402
+from tasks.planning.choices import check  # noqa: E402
+from tasks.planning.plan import Plan, make_plan  # noqa: E402
 from tasks.progress import reporting_to  # noqa: E402
-from tasks.server import prefect_api  # noqa: E402
-from tasks.store import Store  # noqa: E402
-from tasks.worker import TrialWorker  # noqa: E402
+from tasks.services.server import prefect_api  # noqa: E402
+from tasks.storage.store import Store  # noqa: E402
 
 CLASSES = ("cat", "dog", "boat", "tree")
 ROWS = {"train": 16, "val": 4, "test": 25}  # images of each class

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from operators.backbones import Backbone, DeepPrompts, TextPrompts
-from operators.backbones.transformer import QUICK_GELU, Attention, Tower, quick_gelu
+from operators.backbones import DeepPrompts, DualEncoder, TextPrompts
+from operators.backbones.towers.transformer import QUICK_GELU, Attention, Tower, quick_gelu
 
 
 class PlainTowers:
@@ -26,7 +26,7 @@ class PlainTowers:
         backbone: Is changed while `in_place`.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: DualEncoder) -> None:
         self.backbone = backbone
         both = (backbone.packed_text.tower, backbone.image_tower)
         self.towers = [tower for tower in both if tower is not None]
@@ -60,7 +60,7 @@ class PlainTowers:
         *,
         share: int = 1,
     ) -> Tensor:
-        """See `Backbone.encode_prompts`; the contexts of several images one after the other."""
+        """See `DualEncoder.encode_prompts`; the contexts of several images one after the other."""
         full = self.at_full_length(prompts)
         if context.ndim == 3:
             return self.backbone.encode_prompts_plainly(full, context, deep_prompts, attention)

@@ -23,7 +23,7 @@ from data_catalog.world.painting import paint
 from data_catalog.world.scenes import random_scene
 from data_catalog.world.source import World
 from operators.pretraining import Recipe, Trainer, train_tokenizer
-from tasks.batches import PairWorker
+from tasks.computing.batches import PairWorker
 
 # The step as a first version would take it, and what each choice of the recipe gives.
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -22,9 +22,9 @@ from many_trials import make_store
 from measuring import markdown_table, write_json
 
 from operators.board import VIEWS
-from tasks.asking import reading
-from tasks.rebuilding import rebuild_board
-from tasks.store import Store
+from tasks.pages.asking import reading
+from tasks.pages.rebuilding import rebuild_board
+from tasks.storage.store import Store
 
 GOALS = {"read": 1.0, "rebuild with nothing new": 1.0, "full rebuild": 10.0, "view": 0.2}
 

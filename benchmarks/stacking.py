@@ -23,10 +23,10 @@ import torch
 from measuring import markdown_table, milliseconds, times, write_json
 from steps import BATCH, SHAPES, PlainClip, plain_loss, save_clip, started
 
-from operators.backbones import Backbone, reference
-from operators.episode import Batch
+from operators.backbones import DualEncoder, reference
+from operators.engine.stacking import lanes_worth, run_stacked, take_step
+from operators.episodes.episode import Batch
 from operators.methods import METHODS, Method
-from operators.stacking import lanes_worth, run_stacked, take_step
 
 STEPS = 8  # of each trial in one measurement
 
@@ -55,7 +55,7 @@ def cpu(work: Callable[[], None]) -> float:
 def compare(
     name: str,
     shape: str,
-    backbone: Backbone,
+    backbone: DualEncoder,
     plain: PlainClip,
     classes: int,
     lanes: list[int],
@@ -78,7 +78,9 @@ def compare(
         "classes": classes,
         "plain_seconds": statistics.median(measured["plain"]),
         "seconds": {count: statistics.median(measured[count]) for count in lanes},
-        "lanes_worth": lanes_worth(backbone, classes, BATCH[name] if through_tower else 0),
+        "lanes_worth": lanes_worth(
+            backbone.device, classes, BATCH[name] * backbone.image_tokens if through_tower else 0
+        ),
     }
 
 

@@ -28,17 +28,17 @@ from measuring import markdown_table, saved_bytes, seconds, times, times_in, wri
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from operators.backbones import Backbone, reference, unit
-from operators.backbones.transformer import ACTIVATIONS
-from operators.episode import Batch, Classes
+from operators.backbones import DualEncoder, reference, unit
+from operators.backbones.towers.transformer import ACTIVATIONS
+from operators.blocks.anchor_loss import feature_gap, logit_gap
+from operators.episodes.episode import Batch, Classes
 from operators.methods import METHODS
-from operators.methods.anchor_loss import feature_gap, logit_gap
 from operators.methods.base import Method
-from operators.methods.cocoop import CoCoOp
-from operators.methods.coop import CoOp
-from operators.methods.ivlp import IVLP
-from operators.methods.maple import MaPLe
-from operators.methods.promptsrc import PromptSRC
+from operators.methods.image_classification.deep_prompts.ivlp import IVLP
+from operators.methods.image_classification.deep_prompts.maple import MaPLe
+from operators.methods.image_classification.deep_prompts.promptsrc import PromptSRC
+from operators.methods.image_classification.text_prompts.cocoop import CoCoOp
+from operators.methods.image_classification.text_prompts.coop import CoOp
 
 PLAIN_LENGTH = 77
 SHAPES: dict[str, dict[str, Any]] = {
@@ -71,7 +71,7 @@ def save_clip(shape: dict[str, Any], folder: Path) -> None:
     """A CLIP with random weights in transformers' format, and mini-clip's tokenizer."""
     from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 
-    from operators.backbones.clip_files import EMBEDDED
+    from operators.backbones.formats.clip_files import EMBEDDED
 
     tokenizer = AutoTokenizer.from_pretrained(EMBEDDED / "mini_clip")
     text, vision = shape["text"], shape["vision"] | shape["sizes"]
@@ -223,7 +223,7 @@ class Drawn:
         features_read: Whether a step has asked for them: what it never reads, nobody encodes.
     """
 
-    def __init__(self, backbone: Backbone, count: int, side: int) -> None:
+    def __init__(self, backbone: DualEncoder, count: int, side: int) -> None:
         self.features_read = False
         self.all_pixels = torch.randn(count, 3, side, side)
         with torch.no_grad():
@@ -261,7 +261,7 @@ class Started(NamedTuple):
     images: Drawn
 
 
-def started(name: str, shape: str, backbone: Backbone, classes: int, seed: int = 0) -> Started:
+def started(name: str, shape: str, backbone: DualEncoder, classes: int, seed: int = 0) -> Started:
     """Begins a trial of a method on random images."""
     settings: dict[str, Any] = {}
     if (name, shape) == ("coop", "small"):
@@ -280,7 +280,7 @@ def started(name: str, shape: str, backbone: Backbone, classes: int, seed: int =
     return Started(method, Batch(images, np.arange(size), labels), images)
 
 
-def forms_of(name: str, shape: str, backbone: Backbone, plain: PlainClip, classes: int) -> Forms:
+def forms_of(name: str, shape: str, backbone: DualEncoder, plain: PlainClip, classes: int) -> Forms:
     """Both forms of one step of a method; refuses where loss or gradients differ."""
     method, batch, images = started(name, shape, backbone, classes)
 
@@ -311,7 +311,7 @@ def forms_of(name: str, shape: str, backbone: Backbone, plain: PlainClip, classe
     return Forms(forms, weights, images.features_read)
 
 
-def encode_seconds(backbone: Backbone, side: int, rounds: int) -> float:
+def encode_seconds(backbone: DualEncoder, side: int, rounds: int) -> float:
     """CPU seconds of one image through our frozen tower."""
     pixels = torch.randn(8, 3, side, side)
 
@@ -326,7 +326,7 @@ def encode_seconds(backbone: Backbone, side: int, rounds: int) -> float:
 def compare(
     name: str,
     shape: str,
-    backbone: Backbone,
+    backbone: DualEncoder,
     plain: PlainClip,
     classes: int,
     rounds: int,

@@ -8,8 +8,8 @@ The plain form is CLIP's own arithmetic as the published prompt-tuning codes run
 padded to 77 tokens, all tokens through all layers, quick GELU as it is written. Both have the
 same random weights, and the same frozen image features for the loss. Tokens, operations and
 saved bytes follow from shapes and repeat exactly, so a test holds us to them; operations are
-counted as trials report them (operators/accounting.py). Times are CPU times of this thread, both
-forms in turn.
+counted as trials report them (operators/engine/accounting.py). Times are CPU times of this
+thread, both forms in turn.
 """
 
 import argparse
@@ -24,11 +24,17 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
-from operators.accounting import Flops, backward, forward
-from operators.backbones.flops import full_layers, packed_layers
-from operators.backbones.packed_text import PackedText
-from operators.backbones.prompts import TextPrompts
-from operators.backbones.transformer import Layer, Tower, TowerShape, fold_quick_gelu, quick_gelu
+from operators.backbones.towers.flops import full_layers, packed_layers
+from operators.backbones.towers.packed_text import PackedText
+from operators.backbones.towers.prompts import TextPrompts
+from operators.backbones.towers.transformer import (
+    Layer,
+    Tower,
+    TowerShape,
+    fold_quick_gelu,
+    quick_gelu,
+)
+from operators.engine.accounting import Flops, backward, forward
 
 SHAPES = {
     "vit-b16": TowerShape(512, 12, 8, 2048, "quick_gelu", 1e-5),

@@ -23,20 +23,20 @@ from measuring import write_json
 from steps import PlainClip, plain_loss
 
 from data_catalog import Dataset
-from operators.backbones import Backbone
-from operators.backbones.clip_files import EMBEDDED
-from operators.episode import Batch, batch_of
-from operators.features import FeatureStore, Images, view_folder
+from operators.backbones import DualEncoder
+from operators.backbones.formats.clip_files import EMBEDDED
+from operators.episodes.episode import Batch, batch_of
+from operators.episodes.features import FeatureStore, Images, view_folder
 from operators.spec import TrialSpec
-from operators.trial import build, episode_of, run_trial
-from tasks import resolve
-from tasks.choices import check
-from tasks.data import TrialData
-from tasks.encode import needed_rows
-from tasks.ingest import ingest_dataset
-from tasks.plan import make_plan
-from tasks.store import Store
-from tasks.suite import make_suite
+from operators.trials.trial import build, episode_of, run_trial
+from tasks.computing.encode import needed_rows
+from tasks.ingestion.ingest import ingest_dataset
+from tasks.planning import resolve
+from tasks.planning.choices import check
+from tasks.planning.data import TrialData
+from tasks.planning.plan import make_plan
+from tasks.planning.suite import make_suite
+from tasks.storage.store import Store
 
 METHODS = ("coop", "cocoop", "ivlp", "maple", "promptsrc")
 ROUNDS = 3  # of a plain step
@@ -52,7 +52,7 @@ def specs_of(store: Store, dataset: Dataset, options: argparse.Namespace) -> lis
 
 
 def encode(
-    folder: Path, specs: list[TrialSpec], dataset: Dataset, backbone: Backbone
+    folder: Path, specs: list[TrialSpec], dataset: Dataset, backbone: DualEncoder
 ) -> tuple[Images, float]:
     """A source of kept features, and the CPU seconds that they took."""
     features = FeatureStore.create(view_folder(folder, None), dataset.rows, backbone.feature_width)
@@ -66,7 +66,7 @@ def encode(
 def plain_seconds(
     spec: TrialSpec,
     steps: int,
-    backbone: Backbone,
+    backbone: DualEncoder,
     plain: PlainClip,
     data: TrialData,
     source: Images,

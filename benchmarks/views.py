@@ -33,19 +33,19 @@ import torch
 from measuring import write_json
 
 from data_catalog import Dataset
-from operators.backbones import Backbone
-from operators.features import FeatureStore, Images, view_folder
+from operators.backbones import DualEncoder
+from operators.episodes.features import FeatureStore, Images, view_folder
+from operators.episodes.views import View, ViewPolicy
 from operators.spec import TrialSpec
-from operators.trial import run_trial
-from operators.views import View, ViewPolicy
-from tasks import resolve
-from tasks.choices import check
-from tasks.data import TrialData
-from tasks.encode import needed_rows
-from tasks.ingest import ingest_dataset
-from tasks.plan import make_plan
-from tasks.store import Store
-from tasks.suite import make_suite
+from operators.trials.trial import run_trial
+from tasks.computing.encode import needed_rows
+from tasks.ingestion.ingest import ingest_dataset
+from tasks.planning import resolve
+from tasks.planning.choices import check
+from tasks.planning.data import TrialData
+from tasks.planning.plan import make_plan
+from tasks.planning.suite import make_suite
+from tasks.storage.store import Store
 
 DATASETS = ("digits", "textiles", "world-icons")
 POLICIES = ("none", "bank:1", "bank:4", "bank:8", "bank:16", "fresh")
@@ -60,7 +60,7 @@ class Kept:
         backbone: Encodes them.
     """
 
-    def __init__(self, folder: Path, dataset: Dataset, backbone: Backbone) -> None:
+    def __init__(self, folder: Path, dataset: Dataset, backbone: DualEncoder) -> None:
         self.folder, self.rows, self.width = folder, dataset.rows, backbone.feature_width
         self.images = Images(dataset.images, backbone)
         self.seconds: dict[tuple[View | None, int], float] = {}  # of a row, its share of a batch
@@ -94,7 +94,7 @@ def trials(
 
 
 def measure(
-    kept: Kept, dataset: Dataset, backbone: Backbone, specs: Sequence[TrialSpec]
+    kept: Kept, dataset: Dataset, backbone: DualEncoder, specs: Sequence[TrialSpec]
 ) -> dict[str, Any]:
     """One line of the table: the seeds of one policy at one number of shots."""
     needed = needed_rows(specs, dataset)

@@ -16,31 +16,32 @@ from pydantic import Field
 from data_catalog import Dataset
 from flows.suites import load_suite
 from operators.bounds import SEEDS
+from operators.episodes.protocols import PROTOCOLS
+from operators.episodes.views import PATTERN as VIEWS
 from operators.methods import METHODS
-from operators.protocols import PROTOCOLS
-from operators.views import PATTERN as VIEWS
-from tasks import publish, runs
-from tasks.artifacts import publish_artifacts
-from tasks.attempts import time_limit as limit_of
-from tasks.choices import Request, check
-from tasks.compute import compute
-from tasks.drafts import sweep
-from tasks.encode import contexts_of, encode, encoders_of
+from tasks.computing.attempts import time_limit as limit_of
+from tasks.computing.compute import compute
+from tasks.computing.encode import contexts_of, encode, encoders_of
+from tasks.computing.failures import described, note_failure
+from tasks.computing.ray_cluster import ray_cluster
+from tasks.computing.ray_start import START_SECONDS
+from tasks.computing.worker import Done, TrialWorker
+from tasks.computing.worker_pool import OutOfTime, WorkerDied, WorkerPool
 from tasks.environment import MachineError
-from tasks.failures import described, note_failure
-from tasks.ingest import ingest
-from tasks.mlflow_client import check_answers, explained
-from tasks.plan import Bundle, Plan, make_plan
+from tasks.ingestion.ingest import ingest
+from tasks.pages.artifacts import publish_artifacts
+from tasks.pages.rebuilding import rebuild_board
+from tasks.pages.zoo import backbone_rows
+from tasks.planning.choices import Request, check
+from tasks.planning.plan import Bundle, Plan, make_plan
+from tasks.planning.resolve import RequestError
+from tasks.planning.suite import SHOTS, Overrides, Suite, override
 from tasks.progress import LogReporter, chosen, reporter, reporting_to, stage
-from tasks.ray_cluster import ray_cluster
-from tasks.ray_start import START_SECONDS
-from tasks.rebuilding import rebuild_board
-from tasks.resolve import RequestError
-from tasks.store import Store
-from tasks.suite import SHOTS, Overrides, Suite, override
-from tasks.worker import Done, TrialWorker
-from tasks.worker_pool import OutOfTime, WorkerDied, WorkerPool
-from tasks.zoo import backbone_rows
+from tasks.publishing import publish
+from tasks.publishing.mlflow_client import check_answers, explained
+from tasks.storage import runs
+from tasks.storage.drafts import sweep
+from tasks.storage.store import Store
 
 if TYPE_CHECKING:
     MethodName = str

@@ -8,11 +8,11 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from data_catalog import Dataset
-from tasks import resolve
-from tasks.drafts import sweep
-from tasks.ingest import ingest as ingest_task
+from tasks.ingestion.ingest import ingest as ingest_task
+from tasks.planning import resolve
 from tasks.progress import LogReporter, chosen, reporter, reporting_to
-from tasks.store import Store
+from tasks.storage.drafts import sweep
+from tasks.storage.store import Store
 
 
 @flow(  # pyright: ignore[reportCallIssue]  # the task runner's type is invariant upstream

@@ -2,8 +2,8 @@
 
 from prefect import flow
 
-from tasks.rebuilding import rebuild_board
-from tasks.store import Store
+from tasks.pages.rebuilding import rebuild_board
+from tasks.storage.store import Store
 
 
 @flow(name="rebuild-leaderboard", persist_result=False)

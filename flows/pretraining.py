@@ -19,24 +19,24 @@ from pydantic import Field
 from data_catalog import Dataset
 from data_catalog.secrets import redact, revealed
 from flows.recipes import load_recipe
-from tasks import resolve
-from tasks.artifacts import link_mlflow
-from tasks.batches import PairWorker, shared_bytes
-from tasks.device import device_for, workers_for
-from tasks.drafts import sweep
-from tasks.heldout import Accuracy
-from tasks.ingest import ingest
-from tasks.model_card import CARD, export
-from tasks.pretrain import learn_tokenizer, train
-from tasks.pretrain_run import Run, State
+from tasks.computing.batches import PairWorker, shared_bytes
+from tasks.computing.device import device_for, workers_for
+from tasks.computing.ray_cluster import ray_cluster
+from tasks.computing.worker_pool import WorkerPool
+from tasks.ingestion.ingest import ingest
+from tasks.pages.artifacts import link_mlflow
+from tasks.planning import resolve
+from tasks.planning.resolve import RequestError
+from tasks.pretraining.heldout import Accuracy
+from tasks.pretraining.model_card import CARD, export
+from tasks.pretraining.pretrain import learn_tokenizer, train
+from tasks.pretraining.pretrain_run import Run, State
+from tasks.pretraining.recipe import Pretraining, override
+from tasks.pretraining.track import Published, publish_model
 from tasks.progress import LogReporter, chosen, reporter, reporting_to, stage
-from tasks.ray_cluster import ray_cluster
-from tasks.recipe import Pretraining, override
-from tasks.resolve import RequestError
-from tasks.runs import git_commit
-from tasks.store import Store
-from tasks.track import Published, publish_model
-from tasks.worker_pool import WorkerPool
+from tasks.storage.drafts import sweep
+from tasks.storage.runs import git_commit
+from tasks.storage.store import Store
 
 once = task(cache_policy=NO_CACHE, persist_result=False)
 publish_once = once(publish_model).with_options(name="publish")

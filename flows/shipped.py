@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from data_catalog.wording import did_you_mean
-from tasks.resolve import RequestError
+from tasks.planning.resolve import RequestError
 
 T = TypeVar("T")
 

@@ -1,7 +1,7 @@
 """From encoded bytes to the pixels that an image tower reads: CLIP's preprocessing.
 
 Short side to the tower's resolution with Pillow's antialiased bicubic filter, centre crop, or
-any other part of the image resized to a square (`operators/views.py` says which), then
+any other part of the image resized to a square (`operators/episodes/views.py` says which), then
 per-channel standardisation (Radford et al., "Learning Transferable Visual Models From
 Natural Language Supervision", ICML 2021, released `clip.load` transform). The arithmetic
 is that of transformers' CLIP image processor; torchvision, which the CoOp code bases use,

@@ -1,11 +1,22 @@
 """Numbers from predictions. All are in 0..1."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from operators.results import Metric
 from operators.shapes import Float, Int
 
 ECE_BINS = 15
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of one split. `value` is in 0..1, `n` the test rows behind it."""
+
+    split: str
+    metric: str
+    value: float
+    n: int
 
 
 def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:

@@ -74,7 +74,7 @@ class TrialSpec:
         test_rows_per_class: Cap on the test rows of each class; None means all.
         teacher: The trial whose prompt this one learns from, on the same draw; None for most.
         text_version: Of what the tokenizer is given: 2 where the cleaning of texts changed one that
-            the trial reads; see operators/backbones/cleaning.py.
+            the trial reads; see operators/backbones/formats/cleaning.py.
     """
 
     method: str

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from operators.bounds import Bounds, Decay, Epochs, Images, Rate, read
-from operators.episode import Batch, FewShot
-from operators.stacking import take_step
+from operators.engine.stacking import take_step
+from operators.episodes.episode import Batch, FewShot
 
 EVALUATION_ROWS = 4096
 

@@ -351,7 +351,7 @@ def precise():
 
     import torch
 
-    from operators.backbones.packed_text import PackedText
+    from operators.backbones.towers.packed_text import PackedText
 
     def make(backbone, dtype=torch.float64):
         twin = copy.deepcopy(backbone)
@@ -369,7 +369,7 @@ def precise():
 @pytest.fixture(scope="session")
 def classes():
     """Four classes whose names have very different lengths, as have their descriptions."""
-    from operators.episode import Classes
+    from operators.episodes.episode import Classes
 
     return Classes(NAMES, ("a photo of a {}.",), descriptions=DESCRIPTIONS)
 
@@ -446,7 +446,7 @@ def few_shot(drawn_images):
     """Makes what `fit` is given, of the labels of its train and validation images."""
     import torch
 
-    from operators.episode import FewShot, batch_of
+    from operators.episodes.episode import FewShot, batch_of
 
     def make(width: int, train, val=(), *, seed: int = 0) -> FewShot:
         labels = np.array([*train, *val], dtype=np.int64)
@@ -472,7 +472,7 @@ def taught():
 
     import torch
 
-    from operators.episode import Batch, Unlabelled
+    from operators.episodes.episode import Batch, Unlabelled
     from operators.methods import METHODS, Teacher
 
     class Taught:

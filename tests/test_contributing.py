@@ -72,8 +72,8 @@ def methods(prototype, monkeypatch):
 @pytest.fixture
 def accuracy_of(methods, spec, clip, dataset, drawn_images):
     """Makes the accuracy that a trial of a method reaches on rows of the dataset."""
-    from operators.trial import run_trial
-    from tasks.data import TrialData
+    from operators.trials.trial import run_trial
+    from tasks.planning.data import TrialData
 
     images = drawn_images(dataset.labels, clip.feature_width)
 

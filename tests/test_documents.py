@@ -100,10 +100,10 @@ def test_a_store_is_held_against_its_record(named_quickstart, monkeypatch):
 @pytest.mark.parametrize("name", ["quickstart", "zoo", "caltech"])
 def test_recorded_trials_are_those_that_would_run_today(specs, documents, name):
     from operators.backbones import reference
+    from operators.episodes.protocols import PROTOCOLS
     from operators.images import TRANSFORM_VERSION
     from operators.methods import METHODS
-    from operators.protocols import PROTOCOLS
-    from tasks.plan import variant_of
+    from tasks.planning.plan import variant_of
 
     cards = {spec.backbone: reference(spec.backbone).describe() for spec in specs[name]}
     for spec in specs[name]:
@@ -119,8 +119,8 @@ def test_recorded_trials_are_those_that_would_run_today(specs, documents, name):
 @pytest.mark.parametrize(("name", "suite"), [("quickstart", "quickstart"), ("zoo", "zoo")])
 def test_recorded_settings_are_those_of_the_suite(specs, name, suite):
     from flows.suites import load_suite
-    from tasks import resolve
-    from tasks.choices import hyperparameters
+    from tasks.planning import resolve
+    from tasks.planning.choices import hyperparameters
 
     asked = load_suite(suite)
     assert {spec.dataset for spec in specs[name]} == set(asked.datasets)

@@ -14,7 +14,7 @@ from uuid import uuid4
 from flows.cli.terminal import err, out, print_table, write_out
 
 if TYPE_CHECKING:
-    from tasks.asking import Answer
+    from tasks.pages.asking import Answer
 
 ROWS_SHOWN = 200  # of an answer in a terminal
 _OF_USERS = (".csv", ".json", ".parquet", ".html", ".txt")  # answers kept at the head of a store

@@ -13,7 +13,7 @@ import typer
 
 from flows.cli.terminal import err
 from tasks.environment import MachineError
-from tasks.store import Store
+from tasks.storage.store import Store
 
 WRONG_REQUEST = 2
 TRIALS_FAILED = 1

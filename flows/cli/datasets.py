@@ -9,7 +9,7 @@ from data_catalog.wording import some
 from flows.cli import app
 from flows.cli.common import AsJson, Home, class_names, one_each, one_sentence, pairs
 from flows.cli.terminal import out, print_card, print_json, print_table
-from tasks.store import Store
+from tasks.storage.store import Store
 
 if TYPE_CHECKING:
     from data_catalog import Outline
@@ -31,7 +31,7 @@ def _datasets(context: typer.Context, home: Home = None, as_json: AsJson = False
 def list_datasets(home: Home = None, as_json: AsJson = False) -> None:
     """List all datasets."""
     with one_sentence():
-        from tasks.cards import dataset_rows
+        from tasks.pages.cards import dataset_rows
 
         rows = dataset_rows(Store.at(home))
         if as_json:
@@ -47,8 +47,8 @@ def list_datasets(home: Home = None, as_json: AsJson = False) -> None:
 def show_dataset(name: str, home: Home = None, as_json: AsJson = False) -> None:
     """Show the card of a dataset, and what ingestion found."""
     with one_sentence():
-        from tasks.cards import dataset_row
-        from tasks.resolve import dataset_card
+        from tasks.pages.cards import dataset_row
+        from tasks.planning.resolve import dataset_card
 
         store = Store.at(home)
         row = dataset_row(store, dataset_card(store, name))
@@ -71,10 +71,10 @@ def ingest_datasets(
     """Read, check and store datasets; does nothing where nothing has changed."""
     with one_sentence():
         from flows.cli.display import TerminalReporter
-        from tasks.drafts import sweep
-        from tasks.ingest import ingest_dataset
+        from tasks.ingestion.ingest import ingest_dataset
+        from tasks.planning.resolve import dataset_card
         from tasks.progress import reporting_to
-        from tasks.resolve import dataset_card
+        from tasks.storage.drafts import sweep
 
         store = Store.to_write(home)
         for name in dataset_names:
@@ -222,7 +222,7 @@ def verify_dataset(name: str, home: Home = None, as_json: AsJson = False) -> Non
     """Recompute the checksum of every stored image or text."""
     with one_sentence():
         from data_catalog import current
-        from tasks.resolve import dataset_card
+        from tasks.planning.resolve import dataset_card
 
         store = Store.at(home)
         dataset_card(store, name)

@@ -7,7 +7,7 @@ import typer
 from flows.cli.common import AsJson, Home, one_sentence
 from flows.cli.datasets import datasets_app
 from flows.cli.terminal import out, print_json, print_table
-from tasks.store import Store
+from tasks.storage.store import Store
 
 
 @datasets_app.command("describe")
@@ -40,7 +40,7 @@ def describe_dataset(
 ) -> None:
     """Give sentences about each class, for the methods that read them; without any, show them."""
     with one_sentence():
-        from tasks.resolve import dataset_card, descriptions
+        from tasks.planning.resolve import dataset_card, descriptions
 
         store = Store.at(home)
         dataset_card(store, name)
@@ -82,7 +82,7 @@ def _kept(
 ) -> str:
     """Puts what was given, or what a model says, into the store; returns its file."""
     from data_catalog.descriptions import QUESTIONS
-    from tasks.describe import ask, classes_of, keep, read
+    from tasks.ingestion.describe import ask, classes_of, keep, read
 
     classes_of(store, name)
     if model:

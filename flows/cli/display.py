@@ -94,7 +94,7 @@ def board_tables(rows: Sequence[Mapping[str, Any]]) -> list[BoardTable]:
     Methods go down, shots and splits across.
 
     Args:
-        rows: As `tasks.reports.board_rows` gives them.
+        rows: As `tasks.pages.reports.board_rows` gives them.
     """
     tables = []
     for (protocol, dataset, backbone), group in _grouped(rows, "protocol", "dataset", "backbone"):
@@ -146,7 +146,7 @@ def board_page(rows: Sequence[Mapping[str, Any]], title: str = "Shotboard") -> s
 
 
 def _cell(found: Mapping[tuple[int, str], Mapping[str, Any]], head: tuple[int, str]) -> str:
-    from tasks.reports import percent
+    from tasks.pages.reports import percent
 
     return percent(dict(found[head])) if head in found else ""
 

@@ -22,7 +22,7 @@ def _methods(context: typer.Context, as_json: AsJson = False) -> None:
 def list_methods(as_json: AsJson = False) -> None:
     """List all methods."""
     with one_sentence():
-        from tasks.known import method_rows
+        from tasks.pages.known import method_rows
 
         rows = method_rows()
         if as_json:
@@ -47,9 +47,9 @@ def list_methods(as_json: AsJson = False) -> None:
 def show_method(name: str, as_json: AsJson = False) -> None:
     """Show what a method tunes, needs, costs and defaults to, and where it comes from."""
     with one_sentence():
-        from tasks.known import method_rows
-        from tasks.method_page import COLUMNS, facts, settings
-        from tasks.resolve import resolve
+        from tasks.pages.known import method_rows
+        from tasks.pages.method_page import COLUMNS, facts, settings
+        from tasks.planning.resolve import resolve
 
         row = resolve("method", name, {row["method"]: row for row in method_rows()})
         if as_json:
@@ -68,7 +68,7 @@ def show_method(name: str, as_json: AsJson = False) -> None:
 def method_page() -> None:
     """Write the page of all methods, as it stands in docs/methods.md, to standard output."""
     with one_sentence():
-        from tasks.method_page import page
+        from tasks.pages.method_page import page
 
         write_out(page())
 
@@ -83,7 +83,7 @@ def _backbones(context: typer.Context, as_json: AsJson = False) -> None:
 def list_backbones(as_json: AsJson = False) -> None:
     """List the backbones with a name of their own; any CLIP folder or hub id will do as well."""
     with one_sentence():
-        from tasks.known import backbone_rows
+        from tasks.pages.known import backbone_rows
 
         rows = backbone_rows()
         if as_json:
@@ -99,12 +99,12 @@ def list_backbones(as_json: AsJson = False) -> None:
 def show_backbone(name: str, as_json: AsJson = False) -> None:
     """Show a backbone: a name, a folder or a hub id."""
     with one_sentence():
-        from tasks.known import backbone_rows
+        from tasks.pages.known import backbone_rows
 
         row = next((row for row in backbone_rows() if row["backbone"] == name), {})
         if "fingerprint" not in row:  # its files have to be looked at
-            from tasks.resolve import backbone
-            from tasks.zoo import backbone_row
+            from tasks.pages.zoo import backbone_row
+            from tasks.planning.resolve import backbone
 
             row = backbone_row(backbone(name).describe())
         if as_json:

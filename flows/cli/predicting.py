@@ -15,10 +15,10 @@ from flows.cli.common import (
     quiet_libraries,
 )
 from flows.cli.terminal import err, print_json, print_table
-from tasks.store import Store
+from tasks.storage.store import Store
 
 if TYPE_CHECKING:
-    from tasks.predict import Predictor
+    from tasks.computing.predict import Predictor
 
 
 @app.command()
@@ -63,8 +63,8 @@ def predict(
         trial = complete_trial(store, trial_id)
         quiet_libraries(verbose=False)
 
-        from tasks.describe import read
-        from tasks.predict import predictor
+        from tasks.computing.predict import predictor
+        from tasks.ingestion.describe import read
 
         said = None if descriptions is None else read(descriptions)
         ready = predictor(

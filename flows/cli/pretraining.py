@@ -11,11 +11,11 @@ from flows.cli import app
 from flows.cli.common import TRIALS_FAILED, AsJson, Home, near, one_sentence, quiet_libraries
 from flows.cli.listing import backbones_app
 from flows.cli.terminal import err, out, print_json, print_table
-from tasks.store import Store
+from tasks.storage.store import Store
 
 if TYPE_CHECKING:
     from flows.pretraining import PretrainSummary
-    from tasks.pretrain_run import Run
+    from tasks.pretraining.pretrain_run import Run
 
 
 @app.command()
@@ -49,7 +49,7 @@ def pretrain(
         from data_catalog.secrets import hidden
         from flows.pretraining import check
         from flows.pretraining import pretrain as flow
-        from tasks.ray_cluster import check_request
+        from tasks.computing.ray_cluster import check_request
 
         run, on = check(
             store, recipe, seed=seed, steps=steps, data=data, device=device, workers=workers
@@ -61,7 +61,7 @@ def pretrain(
         from flows.cli.display import TerminalReporter
         from operators.pretraining import PretrainingError
         from tasks.progress import reporting_to
-        from tasks.server import prefect_api
+        from tasks.services.server import prefect_api
 
         try:
             with TerminalReporter() as reporter, reporting_to(reporter), prefect_api(store):
@@ -95,8 +95,8 @@ def verify_backbone(
     quiet_libraries(verbose=False)
     with one_sentence():
         from flows.cli.display import TerminalReporter
-        from tasks.device import device_for
-        from tasks.heldout import verify_figures
+        from tasks.computing.device import device_for
+        from tasks.pretraining.heldout import verify_figures
         from tasks.progress import reporting_to
 
         with TerminalReporter() as reporter, reporting_to(reporter):
@@ -145,7 +145,7 @@ def _check_output(output: Path | None, run: "Run") -> None:
     """
     if output is None or not output.exists():
         return
-    from tasks.heldout import RESULTS, read_results
+    from tasks.pretraining.heldout import RESULTS, read_results
 
     there = output.is_dir() and (output / RESULTS).is_file()
     if not (there and read_results(output).get("run_id") == run.run_id):
@@ -164,7 +164,7 @@ def _announce(run: "Run", device: str) -> None:
 
 
 def _show(summary: "PretrainSummary", output: Path | None, as_json: bool) -> None:
-    from tasks.pretrain import span
+    from tasks.pretraining.pretrain import span
 
     folder = output or summary.folder
     if as_json:

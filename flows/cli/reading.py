@@ -19,7 +19,7 @@ from flows.cli.answers import (
 from flows.cli.common import TRIALS_FAILED, AsJson, Home, complete_trial, one_sentence
 from flows.cli.terminal import out, print_json, print_table
 from operators.spec import TrialSpec
-from tasks.store import Store
+from tasks.storage.store import Store
 
 
 @app.command()
@@ -36,21 +36,21 @@ def board(
     """Show the leaderboard."""
     with one_sentence():
         from flows.cli.display import TerminalReporter, board_page, print_board
+        from tasks.pages.reports import COLUMNS, board_rows
         from tasks.progress import reporting_to
-        from tasks.reports import COLUMNS, board_rows
 
         store = Store.at(home)
         for file in filter(None, (html, csv_file)):
             refuse_store_files(file, store.home)
         if rebuild:
-            from tasks.rebuilding import rebuild_board
+            from tasks.pages.rebuilding import rebuild_board
 
             with TerminalReporter() as reporter, reporting_to(reporter):
                 rebuild_board(store, full=True)
         rows = board_rows(store)
         if protocol is not None:
-            from tasks.known import protocols
-            from tasks.resolve import resolve
+            from tasks.pages.known import protocols
+            from tasks.planning.resolve import resolve
 
             resolve("protocol", protocol, dict.fromkeys(protocols()))
             rows = [row for row in rows if row["protocol"] == protocol]
@@ -76,7 +76,7 @@ def sql(
 ) -> None:
     """Ask the board with SQL; it is read only and works while a run is writing."""
     with one_sentence():
-        from tasks.asking import ask
+        from tasks.pages.asking import ask
 
         store = Store.at(home)
         chosen = Format.json if as_json else format
@@ -135,7 +135,7 @@ def doctor(
 ) -> None:
     """Check versions, devices, disk, ports and the store; each trouble comes with its remedy."""
     with one_sentence():
-        from tasks.doctor import audit_numbers, diagnose
+        from tasks.health.doctor import audit_numbers, diagnose
 
         store = Store.at(home)
         checks = diagnose(store)

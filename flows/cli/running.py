@@ -16,12 +16,12 @@ from flows.cli.common import (
     quiet_libraries,
 )
 from flows.cli.terminal import err, out, print_json, print_table
-from tasks.store import Store
+from tasks.storage.store import Store
 
 if TYPE_CHECKING:
-    from tasks.choices import Request
-    from tasks.plan import Plan
-    from tasks.suite import Overrides
+    from tasks.planning.choices import Request
+    from tasks.planning.plan import Plan
+    from tasks.planning.suite import Overrides
 
 SuiteName = Annotated[str, typer.Argument(help="A shipped suite or a YAML file.")]
 Methods = Annotated[str | None, typer.Option(help="Only these, comma-separated.")]
@@ -63,8 +63,8 @@ def run(
     """Run a suite: do what is missing, then print the board."""
     quiet_libraries(verbose)
     with one_sentence():
-        from tasks.mlflow_client import check_answers
-        from tasks.ray_cluster import check_request
+        from tasks.computing.ray_cluster import check_request
+        from tasks.publishing.mlflow_client import check_answers
 
         changes = _overrides(
             methods, datasets, backbones, shots, seeds, protocols, views, settings, time_limit
@@ -80,9 +80,9 @@ def run(
 
         from flows.benchmark import TrialsFailed, benchmark
         from flows.cli.display import TerminalReporter, print_board
+        from tasks.pages.reports import board_rows
         from tasks.progress import reporting_to
-        from tasks.reports import board_rows
-        from tasks.server import prefect_api
+        from tasks.services.server import prefect_api
 
         arguments: dict[str, Any] = {
             **{
@@ -177,7 +177,7 @@ def _overrides(
     settings: list[str] | None,
     time_limit: float | None = None,
 ) -> "Overrides":
-    from tasks.suite import Overrides
+    from tasks.planning.suite import Overrides
 
     return Overrides(
         methods=names(methods),
@@ -215,17 +215,17 @@ def _hyperparameters(settings: list[str]) -> dict[str, dict[str, Any]]:
 
 def _request(store: Store, suite: str, changes: "Overrides") -> "Request":
     from flows.suites import load_suite
-    from tasks.choices import check
-    from tasks.suite import override
+    from tasks.planning.choices import check
+    from tasks.planning.suite import override
 
     return check(store, override(load_suite(suite), changes))
 
 
 def _preview(store: Store, request: "Request") -> tuple["Plan", list[str]]:
     """The plan over the datasets that are ingested, and the names of the others."""
-    from tasks.data import preview
-    from tasks.plan import Plan, make_plan
-    from tasks.resolve import RequestError, dataset_card, ingested
+    from tasks.planning.data import preview
+    from tasks.planning.plan import Plan, make_plan
+    from tasks.planning.resolve import RequestError, dataset_card, ingested
 
     found, waiting = {}, []
     for name in request.suite.datasets:

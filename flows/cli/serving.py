@@ -13,10 +13,10 @@ import typer
 from flows.cli import app
 from flows.cli.common import Home, one_sentence
 from flows.cli.terminal import err, out
-from tasks.store import Store
+from tasks.storage.store import Store
 
 if TYPE_CHECKING:
-    from tasks.serving import Serving
+    from tasks.services.serving import Serving
 
 PROJECT = Path(__file__).resolve().parents[2]  # where prefect.yaml lies beside flows/
 
@@ -42,7 +42,7 @@ def up(
 def _serve(store: Store, port: int, mlflow_port: int) -> None:
     from flows.cli.display import TerminalReporter
     from tasks.progress import reporting_to
-    from tasks.serving import project_folder, serving
+    from tasks.services.serving import project_folder, serving
 
     project = project_folder(PROJECT)
     with ExitStack() as stack:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flows.shipped import load
-from tasks.recipe import Pretraining, read_recipe
+from tasks.pretraining.recipe import Pretraining, read_recipe
 
 FOLDER = Path(__file__).parent
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flows.shipped import load
-from tasks.suite import Suite, read_suite
+from tasks.planning.suite import Suite, read_suite
 
 FOLDER = Path(__file__).parent
 

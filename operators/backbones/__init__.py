@@ -1,4 +1,4 @@
-"""The frozen dual encoders. A new family is one file and one line in `FAMILIES`."""
+"""The frozen models. A new family is one file and one line in `FAMILIES`."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -11,17 +11,16 @@ from operators.backbones.base import (
     Backbone,
     BackboneCard,
     BackboneUnavailable,
-    ImageReading,
-    Tokens,
     unit,
 )
-from operators.backbones.clip import Clip
-from operators.backbones.clip_files import EMBEDDED, family_of
-from operators.backbones.clip_resnet import ClipResNet
-from operators.backbones.effnet_minilm import EffnetMiniLM
-from operators.backbones.model_files import making_a_model
-from operators.backbones.prompts import DeepPrompts, TextPrompts
-from operators.backbones.siglip import Siglip
+from operators.backbones.dual.base import DualEncoder, ImageReading, Tokens
+from operators.backbones.dual.clip import Clip
+from operators.backbones.dual.clip_resnet import ClipResNet
+from operators.backbones.dual.effnet_minilm import EffnetMiniLM
+from operators.backbones.dual.siglip import Siglip
+from operators.backbones.formats.clip_files import EMBEDDED, family_of
+from operators.backbones.formats.model_files import making_a_model
+from operators.backbones.towers.prompts import DeepPrompts, TextPrompts
 
 FAMILIES = {
     "effnet-minilm": EffnetMiniLM,
@@ -85,7 +84,7 @@ class BackboneReference(NamedTuple):
             family = self.family or family_of(self.location)
             return FAMILIES[family].describe(self.name, self.location)
 
-    def load(self, card: BackboneCard, device: str = "cpu") -> Backbone:
+    def load(self, card: BackboneCard, device: str = "cpu") -> DualEncoder:
         """The backbone itself, frozen, on `device`.
 
         Raises:
@@ -137,6 +136,7 @@ __all__ = [
     "BackboneReference",
     "BackboneUnavailable",
     "DeepPrompts",
+    "DualEncoder",
     "ImageReading",
     "TextPrompts",
     "Tokens",

@@ -20,7 +20,7 @@ from operators.board.wholeness import (
     read_object,
     stamp_of,
 )
-from operators.results import PREDICTIONS
+from operators.trials.results import PREDICTIONS
 
 
 @dataclass

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from operators.results import TrialResult
 from operators.spec import TrialSpec
+from operators.trials.results import TrialResult
 
 _MICROSECONDS = pa.timestamp("us")
 

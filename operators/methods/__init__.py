@@ -1,28 +1,28 @@
 """The zoo. A new method is one file and one line in `METHODS`."""
 
 from operators.methods.base import Method, MethodCard, StaticClassifier, Teacher
-from operators.methods.clip_adapter import ClipAdapter
-from operators.methods.cocoop import CoCoOp
-from operators.methods.coop import CoOp
-from operators.methods.coprompt import CoPrompt
-from operators.methods.cupl import CuPL
-from operators.methods.dpl_dec import DPL
-from operators.methods.ivlp import IVLP
-from operators.methods.kapt import KAPT
-from operators.methods.kgcoop import KgCoOp
-from operators.methods.linear_probe import LinearProbe
-from operators.methods.maple import MaPLe
-from operators.methods.mocoop import MoCoOp
-from operators.methods.pre import PRE
-from operators.methods.prograd import ProGrad
-from operators.methods.promptkd import PromptKD
-from operators.methods.promptsrc import PromptSRC
-from operators.methods.restore import Restore
-from operators.methods.tip_adapter import TipAdapter, TipAdapterF
-from operators.methods.tomml import TOMML
-from operators.methods.tpt import TPT
-from operators.methods.vpt import VPT
-from operators.methods.zero_shot import ZeroShot, ZeroShotEnsemble
+from operators.methods.image_classification.deep_prompts.coprompt import CoPrompt
+from operators.methods.image_classification.deep_prompts.dpl_dec import DPL
+from operators.methods.image_classification.deep_prompts.ivlp import IVLP
+from operators.methods.image_classification.deep_prompts.maple import MaPLe
+from operators.methods.image_classification.deep_prompts.promptkd import PromptKD
+from operators.methods.image_classification.deep_prompts.promptsrc import PromptSRC
+from operators.methods.image_classification.deep_prompts.restore import Restore
+from operators.methods.image_classification.deep_prompts.vpt import VPT
+from operators.methods.image_classification.feature_heads.clip_adapter import ClipAdapter
+from operators.methods.image_classification.feature_heads.linear_probe import LinearProbe
+from operators.methods.image_classification.feature_heads.tip_adapter import TipAdapter, TipAdapterF
+from operators.methods.image_classification.hand_written.cupl import CuPL
+from operators.methods.image_classification.hand_written.zero_shot import ZeroShot, ZeroShotEnsemble
+from operators.methods.image_classification.test_time.tpt import TPT
+from operators.methods.image_classification.text_prompts.cocoop import CoCoOp
+from operators.methods.image_classification.text_prompts.coop import CoOp
+from operators.methods.image_classification.text_prompts.kapt import KAPT
+from operators.methods.image_classification.text_prompts.kgcoop import KgCoOp
+from operators.methods.image_classification.text_prompts.mocoop import MoCoOp
+from operators.methods.image_classification.text_prompts.pre import PRE
+from operators.methods.image_classification.text_prompts.prograd import ProGrad
+from operators.methods.image_classification.text_prompts.tomml import TOMML
 
 METHODS: dict[str, type[Method]] = {
     "zero-shot": ZeroShot,

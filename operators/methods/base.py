@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from operators.backbones import Backbone, unit
-from operators.episode import Batch, Classes, FewShot, ImageSource
-from operators.methods.class_text import class_vectors
+from operators.backbones import DualEncoder, unit
+from operators.blocks.class_text import class_vectors
+from operators.episodes.episode import Batch, Classes, FewShot, ImageSource
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
@@ -109,7 +109,7 @@ class Method(nn.Module, ABC):
     hyperparameters: dict[str, Any]
     taught: dict[str, "Teacher"]
 
-    def __init__(self, backbone: Backbone, classes: Classes) -> None:
+    def __init__(self, backbone: DualEncoder, classes: Classes) -> None:
         """Holds the backbone and the classes.
 
         Raises:
@@ -240,7 +240,7 @@ class KeepsTexts(Method):
     Outside of training they are computed once and kept.
     """
 
-    def __init__(self, backbone: Backbone, classes: Classes) -> None:
+    def __init__(self, backbone: DualEncoder, classes: Classes) -> None:
         super().__init__(backbone, classes)
         self._kept: Tensor | None = None
 

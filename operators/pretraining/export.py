@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from operators.backbones.clip_files import BICUBIC, CLIP_MEAN, CLIP_STD, TOKENIZER
-from operators.backbones.transformer import Layer, Tower
+from operators.backbones.formats.clip_files import BICUBIC, CLIP_MEAN, CLIP_STD, TOKENIZER
+from operators.backbones.towers.transformer import Layer, Tower
 from operators.pretraining.model import FIRST_SCALE, NORM_EPS, DualEncoder
 from operators.pretraining.recipe import Recipe
 
@@ -99,7 +99,7 @@ def clip_weights(model: DualEncoder, recipe: Recipe) -> dict[str, Tensor]:
 
 
 def tower_weights(prefix: str, tower: Tower) -> dict[str, Tensor]:
-    """The layers of a tower; the reverse of `operators.backbones.text_tower.copy_clip_layer`."""
+    """The layers of a tower; the reverse of `copy_clip_layer` of backbones/dual/text_tower.py."""
     weights: dict[str, Tensor] = {}
     for index, layer in enumerate(cast(list[Layer], list(tower.layers))):
         theirs = f"{prefix}.{index}"

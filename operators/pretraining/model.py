@@ -13,8 +13,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from operators.backbones.clip_files import CLIP_MEAN, CLIP_STD
-from operators.backbones.transformer import Layer, Tower, TowerShape
+from operators.backbones.formats.clip_files import CLIP_MEAN, CLIP_STD
+from operators.backbones.towers.transformer import Layer, Tower, TowerShape
 from operators.pretraining.recipe import Recipe
 from operators.shapes import Float, Int, UInt8
 

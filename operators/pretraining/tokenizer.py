@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from operators.backbones.cleaning import clean
+from operators.backbones.formats.cleaning import clean
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"

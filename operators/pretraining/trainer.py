@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from operators.backbones.cleaning import clean
+from operators.backbones.formats.cleaning import clean
 from operators.files import write_atomic
 from operators.pretraining.export import write_clip
 from operators.pretraining.model import LARGEST_SCALE, DualEncoder

@@ -70,14 +70,14 @@ def pictures(tmp_path_factory) -> Path:
 def filled(tmp_path_factory, shotboard, pictures, clip_folder):
     """A store with the pictures, three trials of two methods and a failed one, and their board."""
     from flows.leaderboard import rebuild_leaderboard
-    from operators.features import FeatureStore, view_folder
-    from tasks.choices import check
-    from tasks.encode import features_folder, needed_rows
-    from tasks.plan import make_plan
-    from tasks.resolve import ingested
-    from tasks.store import Store
-    from tasks.suite import make_suite
-    from tasks.worker import Context, TrialWorker
+    from operators.episodes.features import FeatureStore, view_folder
+    from tasks.computing.encode import features_folder, needed_rows
+    from tasks.computing.worker import Context, TrialWorker
+    from tasks.planning.choices import check
+    from tasks.planning.plan import make_plan
+    from tasks.planning.resolve import ingested
+    from tasks.planning.suite import make_suite
+    from tasks.storage.store import Store
 
     store = Store(tmp_path_factory.mktemp("filled") / "store")
     assert shotboard("datasets", "add", "pets", "--path", pictures, "--home", store.home).code == 0

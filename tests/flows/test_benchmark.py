@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tasks import wholeness
-from tasks.store import Store
+from tasks.storage import wholeness
+from tasks.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 400  # of one command; some 20 s where nothing else runs
@@ -191,7 +191,7 @@ class Place:
         return {process: name for process, name in found.items() if name not in agents}
 
     def sql(self, query):
-        from tasks.asking import rows
+        from tasks.pages.asking import rows
 
         return rows(self.store, query)
 
@@ -273,7 +273,7 @@ def test_the_board_equals_the_trial_folders(place, first):
 @pytest.mark.filterwarnings("ignore::FutureWarning:mlflow")
 @pytest.mark.filterwarnings("ignore::UserWarning:mlflow")
 def test_mlflow_holds_the_same_numbers(place, first, monkeypatch):
-    from tasks.publish import verify
+    from tasks.publishing.publish import verify
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert len(list(place.store.published.glob("*.json"))) >= 3

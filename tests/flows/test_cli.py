@@ -15,9 +15,9 @@ import yaml
 
 from flows.cli.common import one_sentence
 from operators.methods import METHODS, MethodCard
-from operators.methods.zero_shot import ZeroShot
-from tasks.children import free_port
-from tasks.method_page import page
+from operators.methods.image_classification.hand_written.zero_shot import ZeroShot
+from tasks.pages.method_page import page
+from tasks.services.children import free_port
 
 
 class NeedsViT(ZeroShot):
@@ -125,7 +125,7 @@ def test_a_ray_address_where_nobody_listens_is_refused(refused):
 def test_a_prefect_server_that_does_not_answer_is_refused(shotboard, filled, tiny, monkeypatch):
     url = f"http://127.0.0.1:{free_port()}/api"
     monkeypatch.setenv("PREFECT_API_URL", url)
-    monkeypatch.setattr("tasks.server._configured", lambda: url)
+    monkeypatch.setattr("tasks.services.server._configured", lambda: url)
     arguments = ["--datasets", "pets", "--backbones", tiny, "--methods", "zero-shot"]
     answer = shotboard("run", *arguments, "--home", filled.home)
     assert answer.code == 2

@@ -24,7 +24,7 @@ print(json.dumps(found))
 
 
 def test_reading_imports_no_heavy_module(filled, tmp_path):
-    from tasks.known import kept
+    from tasks.pages.known import kept
 
     kept()  # as after the first command on new code
     commands = [
@@ -58,8 +58,8 @@ def test_reading_imports_no_heavy_module(filled, tmp_path):
 
 
 def test_what_is_kept_of_the_code_is_what_the_code_says():
-    from tasks.known import backbone_rows, kept, method_rows
-    from tasks.zoo import PARTS
+    from tasks.pages.known import backbone_rows, kept, method_rows
+    from tasks.pages.zoo import PARTS
 
     said = kept()
     assert said == json.loads(json.dumps({part: rows() for part, rows in PARTS.items()}))
@@ -67,11 +67,15 @@ def test_what_is_kept_of_the_code_is_what_the_code_says():
 
 
 def test_code_that_has_changed_is_read_again(tmp_path, monkeypatch):
-    from tasks import zoo
-    from tasks.known import kept
+    from tasks.pages import zoo
+    from tasks.pages.known import kept
 
     root, folder = tmp_path / "code", tmp_path / "kept"
-    for name in ("operators/methods/coop.py", "tasks/zoo.py", "tasks/known.py"):
+    for name in (
+        "operators/methods/image_classification/text_prompts/coop.py",
+        "tasks/pages/zoo.py",
+        "tasks/pages/known.py",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("")
     said = []
@@ -82,7 +86,7 @@ def test_code_that_has_changed_is_read_again(tmp_path, monkeypatch):
         return kept(root, folder)["methods"]
 
     assert [read(), read()] == [1, 1]
-    (root / "operators/methods/coop.py").write_text("x = 1\n")
+    (root / "operators/methods/image_classification/text_prompts/coop.py").write_text("x = 1\n")
     assert [read(), read()] == [2, 2]
     (root / "operators/methods/new.py").write_text("")
     assert [read(), read()] == [3, 3]
@@ -93,8 +97,8 @@ def test_code_that_has_changed_is_read_again(tmp_path, monkeypatch):
 
 
 def test_where_nothing_can_be_kept_the_code_is_read(tmp_path, monkeypatch):
-    from tasks import zoo
-    from tasks.known import kept
+    from tasks.pages import zoo
+    from tasks.pages.known import kept
 
     (tmp_path / "a file").write_text("")
     monkeypatch.setattr(zoo, "PARTS", {"methods": lambda: ["coop"]})
@@ -106,8 +110,8 @@ def test_where_nothing_can_be_kept_the_code_is_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["mini-clip", "effnet-minilm"])
 def test_a_backbone_of_the_installation_is_shown_as_its_files_are(name):
     from operators.backbones import reference
-    from tasks.known import backbone_rows
-    from tasks.zoo import backbone_row
+    from tasks.pages.known import backbone_rows
+    from tasks.pages.zoo import backbone_row
 
     (row,) = (row for row in backbone_rows() if row["backbone"] == name)
     assert row == json.loads(json.dumps(backbone_row(reference(name).describe())))

@@ -4,11 +4,11 @@ import pytest
 
 from flows.benchmark import not_encoded
 from operators.spec import TrialSpec
+from tasks.computing.worker_pool import OutOfTime, WorkerDied
 from tasks.environment import MachineError
-from tasks.plan import Plan
-from tasks.store import Store
-from tasks.suite import make_suite
-from tasks.worker_pool import OutOfTime, WorkerDied
+from tasks.planning.plan import Plan
+from tasks.planning.suite import make_suite
+from tasks.storage.store import Store
 
 
 class Future:

@@ -6,8 +6,8 @@ from flows.benchmark import benchmark
 from flows.ingestion import ingest
 from flows.leaderboard import rebuild_leaderboard
 from flows.pretraining import pretrain
+from operators.episodes.protocols import PROTOCOLS
 from operators.methods import METHODS
-from operators.protocols import PROTOCOLS
 
 
 def fields(flow):

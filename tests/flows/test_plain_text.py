@@ -106,8 +106,8 @@ def test_only_one_place_prints():
 def test_names_in_what_a_flow_leaves_in_prefect_are_text(monkeypatch):
     from types import SimpleNamespace
 
-    from tasks import artifacts
-    from tasks.store import Store
+    from tasks.pages import artifacts
+    from tasks.storage.store import Store
 
     left = {}
     monkeypatch.setattr(

@@ -5,7 +5,7 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
-from operators.results import TrialResult
+from operators.trials.results import TrialResult
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_json_has_each_image_with_its_probabilities(predict, trial, image):
 
 
 def test_the_answer_is_that_of_the_board(predict, trial, filled, pictures):
-    from tasks.resolve import ingested
+    from tasks.planning.resolve import ingested
 
     dataset = ingested(filled, "pets")
     assert dataset is not None

@@ -222,10 +222,10 @@ class Silent:
 
 @pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_losses(resumed, place, tmp_path, monkeypatch):
-    from tasks import pretrain
-    from tasks.pretrain_run import Run
-    from tasks.recipe import read_recipe
-    from tasks.store import Store
+    from tasks.pretraining import pretrain
+    from tasks.pretraining.pretrain_run import Run
+    from tasks.pretraining.recipe import read_recipe
+    from tasks.storage.store import Store
 
     monkeypatch.setattr(pretrain, "Tracker", Silent)
     monkeypatch.setattr(pretrain, "ProgressArtifact", Silent)

@@ -25,8 +25,8 @@ from typing import Any
 import pytest
 
 from flows.cli.serving import _signals_as_interrupts
-from tasks.children import free_port
-from tasks.store import Store
+from tasks.services.children import free_port
+from tasks.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOTBOARD = [sys.executable, "-c", "from flows.cli import main; main()"]

@@ -8,8 +8,8 @@ import duckdb
 import pytest
 
 from operators.board import completed_rows, create
-from operators.results import Cost, Metric, Provenance, TrialResult
 from operators.spec import TrialSpec
+from operators.trials.results import Cost, Metric, Provenance, TrialResult
 
 
 @pytest.fixture(scope="session")

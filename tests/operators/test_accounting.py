@@ -7,11 +7,12 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from operators.accounting import counted, counting
-from operators.backbones import DeepPrompts, packing
-from operators.backbones.packed_text import PackedText
-from operators.backbones.prompts import TextPrompts
-from operators.methods.prompt_tokens import prompt_tokens
+from operators.backbones import DeepPrompts
+from operators.backbones.towers import packing
+from operators.backbones.towers.packed_text import PackedText
+from operators.backbones.towers.prompts import TextPrompts
+from operators.blocks.prompt_tokens import prompt_tokens
+from operators.engine.accounting import counted, counting
 
 NAMES = ("cat", "a very small orange boat", "dog", "oak tree", "a", "tree of a dog", "boats")
 LAYOUTS = [("end", False), ("middle", False), ("front", True)]

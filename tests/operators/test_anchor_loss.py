@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from operators.methods.anchor_loss import cosine_distance, feature_gap, kl_divergence, logit_gap
+from operators.blocks.anchor_loss import cosine_distance, feature_gap, kl_divergence, logit_gap
 
 
 def drawn(*shape, seed):

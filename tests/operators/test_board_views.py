@@ -14,7 +14,7 @@ from operators.board import (
     fill,
     run_row,
 )
-from operators.results import Metric
+from operators.trials.results import Metric
 
 SEEDS = (1, 2, 3)
 

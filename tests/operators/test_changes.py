@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from operators.board import failed_row, fill, last_runs, numbers_of, run_row
-from operators.results import Metric
+from operators.trials.results import Metric
 
 
 def run(run_id, trials, day, **changes):

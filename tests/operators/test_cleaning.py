@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from operators.backbones import reference
-from operators.backbones.cleaning import TEXT_VERSION, clean, plain, text_version
+from operators.backbones.formats.cleaning import TEXT_VERSION, clean, plain, text_version
 from operators.pretraining import train_tokenizer
 
 ODD = json.loads(Path(__file__).with_name("odd_texts.json").read_text())

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from operators.backbones import BackboneUnavailable, reference
-from operators.backbones.clip import Clip
-from operators.backbones.clip_files import CLIP_MEAN, CLIP_STD, read_preprocessing
-from operators.backbones.prompts import DeepPrompts
+from operators.backbones.dual.clip import Clip
+from operators.backbones.formats.clip_files import CLIP_MEAN, CLIP_STD, read_preprocessing
+from operators.backbones.towers.prompts import DeepPrompts
 from operators.images import Preprocessing
 
 pytestmark = pytest.mark.bits

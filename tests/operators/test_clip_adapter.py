@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from operators.blocks.feature_head import Bottleneck
 from operators.methods import METHODS
-from operators.methods.feature_head import Bottleneck
 from operators.methods.hyperparameters import resolve
 
 ClipAdapter = METHODS["clip-adapter"]

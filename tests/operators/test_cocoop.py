@@ -5,8 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from operators.backbones import unit
-from operators.methods import METHODS, cocoop
+from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
+from operators.methods.image_classification.text_prompts import cocoop
 
 CoCoOp = METHODS["cocoop"]
 LABELS = [0, 1, 2, 3, 1]

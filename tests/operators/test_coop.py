@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from operators.episode import Classes
+from operators.blocks.prompt_tokens import prompt_tokens, worded_context
+from operators.episodes.episode import Classes
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
-from operators.methods.prompt_tokens import prompt_tokens, worded_context
 
 CoOp = METHODS["coop"]
 

@@ -8,11 +8,11 @@ import torch
 from torch.nn import functional as F
 
 from operators.backbones import DeepPrompts
-from operators.episode import Classes, FewShot, batch_of
+from operators.episodes.episode import Classes, FewShot, batch_of
+from operators.episodes.views import View, ViewPolicy
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
 from operators.tuning import Tuning
-from operators.views import View, ViewPolicy
 
 CoPrompt = METHODS["coprompt"]
 LABELS = [0, 1, 2, 3, 0, 1]

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from operators.backbones import unit
-from operators.episode import Classes
+from operators.blocks.class_text import class_vectors, sentence_vectors
+from operators.episodes.episode import Classes
 from operators.methods import METHODS
-from operators.methods.class_text import class_vectors, sentence_vectors
 
 CuPL, ZeroShot = METHODS["cupl"], METHODS["zero-shot"]
 LONG = "a photo of a cat in a tree " * 30

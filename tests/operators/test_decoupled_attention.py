@@ -6,8 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from operators.methods.decoupled_attention import DecoupledAttention, SentenceReading, Strengths
-from operators.methods.prompt_tokens import prompt_tokens
+from operators.blocks.prompt_tokens import prompt_tokens
+from operators.methods.image_classification.deep_prompts.decoupled_attention import (
+    DecoupledAttention,
+    SentenceReading,
+    Strengths,
+)
 
 NAMES = ("cat", "a very small orange boat")
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from operators.backbones import DeepPrompts
-from operators.episode import Batch
-from operators.methods.deep_tokens import (
+from operators.blocks.deep_tokens import (
     IMAGE_ROWS,
     deepened,
     effective_depth,
@@ -13,7 +12,8 @@ from operators.methods.deep_tokens import (
     prompted_texts,
     started_image_tokens,
 )
-from operators.methods.prompt_tokens import refuse_few_words, started_prompts, worded_context
+from operators.blocks.prompt_tokens import refuse_few_words, started_prompts, worded_context
+from operators.episodes.episode import Batch
 
 pytestmark = pytest.mark.bits
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from operators.episode import Batch, Classes, batch_of
+from operators.episodes.episode import Batch, Classes, batch_of
+from operators.episodes.views import View
 from operators.methods import METHODS, Teacher
-from operators.methods.distillation import Lesson
-from operators.views import View
+from operators.methods.image_classification.deep_prompts.distillation import Lesson
 
 ROWS = np.arange(6)
 CLASSES = Classes(("cat", "dog", "boat"), ("a photo of a {}.",))

@@ -6,10 +6,13 @@ import torch
 from torch.nn import functional as F
 
 from operators.backbones import DeepPrompts
-from operators.episode import Batch, Classes
+from operators.episodes.episode import Batch, Classes
 from operators.methods import METHODS
-from operators.methods.decoupled_attention import DecoupledAttention, Strengths
 from operators.methods.hyperparameters import resolve
+from operators.methods.image_classification.deep_prompts.decoupled_attention import (
+    DecoupledAttention,
+    Strengths,
+)
 
 DPL = METHODS["dpl-dec"]
 LABELS = [0, 1, 2, 3, 0, 1]

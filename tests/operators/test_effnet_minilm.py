@@ -8,7 +8,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from operators.backbones import reference
-from operators.backbones.effnet_minilm import IMAGENET_NAMES, weights
+from operators.backbones.dual.effnet_minilm import IMAGENET_NAMES, weights
 
 TEXTS = ["a cat", "a photo of a very small orange boat.", "temple"]
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-import operators.features
-from operators.array_files import ArrayFile, make
-from operators.features import FeatureStore
+import operators.episodes.features
+from operators.episodes.array_files import ArrayFile, make
+from operators.episodes.features import FeatureStore
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_a_death_while_starting_anew_marks_no_empty_row(store, monkeypatch):
             raise KeyboardInterrupt
         make(path, *how)
 
-    monkeypatch.setattr(operators.features, "make", dies)
+    monkeypatch.setattr(operators.episodes.features, "make", dies)
     with pytest.raises(KeyboardInterrupt):
         FeatureStore.create(store.folder, 6, 4)
     monkeypatch.undo()

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from operators.blocks.deep_tokens import prompted_images, prompted_texts
+from operators.blocks.prompt_tokens import worded_context
 from operators.methods import METHODS
-from operators.methods.deep_tokens import prompted_images, prompted_texts
 from operators.methods.hyperparameters import resolve
-from operators.methods.prompt_tokens import worded_context
 
 IVLP = METHODS["ivlp"]
 

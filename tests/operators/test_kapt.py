@@ -6,12 +6,12 @@ import torch
 from torch.nn import functional as F
 
 from operators.backbones import unit
-from operators.episode import Classes, FewShot, batch_of
+from operators.episodes.episode import Classes, FewShot, batch_of
+from operators.episodes.views import ViewPolicy
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
-from operators.methods.keywords import keywords
+from operators.methods.image_classification.text_prompts.keywords import keywords
 from operators.tuning import Tuning
-from operators.views import ViewPolicy
 
 KAPT, CoOp = METHODS["kapt"], METHODS["coop"]
 LABELS = [0, 1, 2, 3, 1]
@@ -114,7 +114,7 @@ def test_an_image_is_its_unit_feature_and_what_the_head_adds(
 def test_images_read_in_parts_give_the_same(tower, classes, batch, monkeypatch, moved):
     method = moved(build(tower, classes)).eval()
     whole = method.image_features(batch)
-    monkeypatch.setattr("operators.methods.kapt.IMAGE_ROWS", 2)
+    monkeypatch.setattr("operators.methods.image_classification.text_prompts.kapt.IMAGE_ROWS", 2)
     with torch.no_grad():
         torch.testing.assert_close(method.image_features(batch), whole, rtol=1e-4, atol=1e-5)
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from operators.episode import Classes
-from operators.kept_pixels import KeptPixels
+from operators.episodes.episode import Classes
+from operators.episodes.kept_pixels import KeptPixels
+from operators.episodes.protocols import Table
+from operators.episodes.views import View
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
-from operators.protocols import Table
-from operators.trial import run_trial
-from operators.views import View
+from operators.trials.trial import run_trial
 
 pytestmark = pytest.mark.bits
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from operators.methods.keywords import FUNCTION_WORDS, keywords
+from operators.methods.image_classification.text_prompts.keywords import FUNCTION_WORDS, keywords
 
 NAMES = ("cat", "dog", "oak tree")
 SAID = (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from operators.episode import Classes
+from operators.episodes.episode import Classes
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from operators.methods.linear_maps import LayerMaps, drawn_linear
+from operators.blocks.linear_maps import LayerMaps, drawn_linear
 
 pytestmark = pytest.mark.bits
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from operators import machine as module
-from operators.machine import cpu_model, machine
+from operators.trials import machine as module
+from operators.trials.machine import cpu_model, machine
 
 
 def test_the_machine_is_that_of_this_process():

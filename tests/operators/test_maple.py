@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from operators.backbones import DeepPrompts
-from operators.episode import Batch
+from operators.blocks.linear_maps import LayerMaps
+from operators.blocks.prompt_tokens import worded_context
+from operators.episodes.episode import Batch
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
-from operators.methods.linear_maps import LayerMaps
-from operators.methods.prompt_tokens import worded_context
 
 MaPLe = METHODS["maple"]
 

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from operators.backbones.base import CAPABILITIES
-from operators.episode import Batch, Classes, FewShot, Unlabelled, batch_of
+from operators.episodes.episode import Batch, Classes, FewShot, Unlabelled, batch_of
+from operators.episodes.views import View, ViewPolicy
 from operators.methods import METHODS, Teacher
 from operators.methods.hyperparameters import (
     defaults,
@@ -23,7 +24,6 @@ from operators.methods.hyperparameters import (
     variant,
 )
 from operators.tuning import FitReport
-from operators.views import View, ViewPolicy
 
 LABELS = [0, 1, 2, 3] * 3
 QUICK = {

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from operators.backbones import BACKBONES, reference
-from operators.backbones.clip_files import EMBEDDED
+from operators.backbones.formats.clip_files import EMBEDDED
 
 FOLDER = EMBEDDED / "mini_clip"
 RESULTS = json.loads((FOLDER / "results.json").read_text())

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from operators.backbones import unit
-from operators.episode import Classes
-from operators.methods import METHODS, mocoop
+from operators.episodes.episode import Classes
+from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
-from operators.methods.mocoop import text_contrast
+from operators.methods.image_classification.text_prompts import mocoop
+from operators.methods.image_classification.text_prompts.mocoop import text_contrast
 
 MoCoOp = METHODS["mocoop"]
 LABELS = [0, 1, 2, 1]

@@ -11,12 +11,13 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from operators.accounting import counting
-from operators.backbones import BACKBONES, FAMILIES, BackboneUnavailable, open_clip, reference
-from operators.backbones.clip import Clip
-from operators.backbones.clip_files import CLIP_MEAN, CLIP_STD, family_of, fetch
-from operators.backbones.clip_resnet import ClipResNet
-from operators.episode import Batch
+from operators.backbones import BACKBONES, FAMILIES, BackboneUnavailable, reference
+from operators.backbones.dual.clip import Clip
+from operators.backbones.dual.clip_resnet import ClipResNet
+from operators.backbones.formats import open_clip
+from operators.backbones.formats.clip_files import CLIP_MEAN, CLIP_STD, family_of, fetch
+from operators.engine.accounting import counting
+from operators.episodes.episode import Batch
 from operators.images import Preprocessing
 from operators.methods import METHODS
 

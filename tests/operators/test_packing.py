@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from operators.backbones import packing
-from operators.backbones.packing import PADDING, SHARED, common_prefix, fill_rows, pack
+from operators.backbones.towers import packing
+from operators.backbones.towers.packing import PADDING, SHARED, common_prefix, fill_rows, pack
 
 pytestmark = pytest.mark.bits
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from operators.accounting import counting
-from operators.episode import batch_of
-from operators.methods.patch_attention import PatchAttention, PatchQuery, PatchReader
-from operators.views import View
+from operators.blocks.patch_attention import PatchAttention, PatchQuery, PatchReader
+from operators.engine.accounting import counting
+from operators.episodes.episode import batch_of
+from operators.episodes.views import View
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from operators.backbones import unit
-from operators.episode import Classes
+from operators.episodes.episode import Classes
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
-from operators.methods.prompt_encoder import PromptEncoder
+from operators.methods.image_classification.text_prompts.prompt_encoder import PromptEncoder
 
 PRE, CoOp = METHODS["pre"], METHODS["coop"]
 LABELS = [0, 1, 2, 3]

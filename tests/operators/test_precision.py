@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from operators.backbones import FAMILIES, PRECISIONS, DeepPrompts, reference
-from operators.methods.prompt_tokens import prompt_tokens, worded_context
+from operators.blocks.prompt_tokens import prompt_tokens, worded_context
 
 NAMES = ("cat", "a very small orange boat", "dog", "oak tree")
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from operators.backbones import reference
-from operators.backbones.clip import Clip
-from operators.backbones.transformer import Tower, TowerShape
+from operators.backbones.dual.clip import Clip
+from operators.backbones.towers.transformer import Tower, TowerShape
 from operators.pretraining import Recipe, Trainer, train_tokenizer
 from operators.pretraining.export import clip_weights
 from operators.pretraining.model import DualEncoder, unfold

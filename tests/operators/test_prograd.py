@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from operators.episode import Classes
+from operators.episodes.episode import Classes
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
-from operators.methods.prograd import projected
+from operators.methods.image_classification.text_prompts.prograd import projected
 
 ProGrad = METHODS["prograd"]
 

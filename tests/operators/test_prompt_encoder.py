@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from operators.methods.prompt_encoder import PromptEncoder, positions
+from operators.methods.image_classification.text_prompts.prompt_encoder import (
+    PromptEncoder,
+    positions,
+)
 
 KINDS = ("lstm1", "lstm2", "mlp1", "mlp2", "transformer")
 WIDTH = 8

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from operators.methods.prompt_tokens import learned_template
+from operators.blocks.prompt_tokens import learned_template
 
 TOWERS = ("clip", "siglip", "effnet")
 TEMPLATES = (

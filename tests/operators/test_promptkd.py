@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from operators.episode import Batch, Classes, FewShot, Unlabelled, batch_of
+from operators.blocks.feature_head import Projector
+from operators.episodes.episode import Batch, Classes, FewShot, Unlabelled, batch_of
 from operators.methods import METHODS, Teacher
-from operators.methods.feature_head import Projector
 from operators.methods.hyperparameters import defaults, resolve, teaching_of
 from operators.tuning import Tuning
 

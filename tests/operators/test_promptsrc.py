@@ -6,11 +6,11 @@ import torch
 from torch.nn import functional as F
 
 from operators.backbones import unit
-from operators.episode import Classes, FewShot, batch_of
+from operators.blocks.imagenet_templates import IMAGENET_60
+from operators.episodes.episode import Classes, FewShot, batch_of
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
-from operators.methods.imagenet_templates import IMAGENET_60
-from operators.methods.trajectory import gaussian_weights
+from operators.methods.image_classification.deep_prompts.trajectory import gaussian_weights
 from operators.tuning import Tuning, tune
 
 PromptSRC = METHODS["promptsrc"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from operators.protocols import PROTOCOLS, Table, drawn_rows
+from operators.episodes.protocols import PROTOCOLS, Table, drawn_rows
 
 LABELS = np.array([row % 5 for row in range(150)], dtype=np.int32)
 SPLITS = np.array(["train"] * 75 + ["val"] * 25 + ["test"] * 50)

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from operators.backbones import DeepPrompts
-from operators.episode import Batch, Classes, FewShot, batch_of
+from operators.episodes.episode import Batch, Classes, FewShot, batch_of
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
 from operators.tuning import Tuning, tune

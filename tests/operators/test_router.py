@@ -5,7 +5,12 @@ import math
 import pytest
 import torch
 
-from operators.methods.router import FAVOUR, guided_gating_loss, mixed_similarity, top_gates
+from operators.methods.image_classification.text_prompts.router import (
+    FAVOUR,
+    guided_gating_loss,
+    mixed_similarity,
+    top_gates,
+)
 
 
 def drawn(*shape, seed=0):

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from operators.sampling import base_and_new, draw, sample_few_shot
+from operators.episodes.sampling import base_and_new, draw, sample_few_shot
 
 PINNED_TRAIN = [6, 12, 4, 7, 5, 11]
 PINNED_VAL = [9, 3, 10, 1, 2, 5]

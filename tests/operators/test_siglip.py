@@ -11,12 +11,13 @@ from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from operators.accounting import counting
-from operators.backbones import BackboneUnavailable, DeepPrompts, packing, reference, unit
-from operators.backbones.clip_files import read_preprocessing
-from operators.backbones.siglip import HALF, Siglip
+from operators.backbones import BackboneUnavailable, DeepPrompts, reference, unit
+from operators.backbones.dual.siglip import HALF, Siglip
+from operators.backbones.formats.clip_files import read_preprocessing
+from operators.backbones.towers import packing
+from operators.blocks.prompt_tokens import prompt_tokens, worded_context
+from operators.engine.accounting import counting
 from operators.images import Preprocessing
-from operators.methods.prompt_tokens import prompt_tokens, worded_context
 
 pytestmark = pytest.mark.bits
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from operators.board import fill
-from operators.results import PREDICTIONS
+from operators.trials.results import PREDICTIONS
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 
 import pytest
 
-from operators.results import Cost, Metric, Provenance, TrialResult
 from operators.spec import LATER, TrialSpec, digest
+from operators.trials.results import Cost, Metric, Provenance, TrialResult
 
 OTHER = {
     "method": "zero-shot",

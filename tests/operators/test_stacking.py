@@ -9,11 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from operators.accounting import counting
-from operators.episode import Classes, FewShot, batch_of
-from operators.methods import METHODS
-from operators.methods.hyperparameters import defaults, own_of, resolve, tuning_of
-from operators.stacking import (
+from operators.engine.accounting import counting
+from operators.engine.stacking import (
     LANES,
     TOKENS,
     TOKENS_A_CLASS,
@@ -23,6 +20,9 @@ from operators.stacking import (
     run_stacked,
     take_step,
 )
+from operators.episodes.episode import Classes, FewShot, batch_of
+from operators.methods import METHODS
+from operators.methods.hyperparameters import defaults, own_of, resolve, tuning_of
 from operators.tuning import TuningError
 
 LABELS = [0, 1, 2, 3] * 3
@@ -230,9 +230,11 @@ def test_an_interrupt_leaves_no_lane_behind():
 
 
 def test_lanes_are_as_many_as_keep_a_step_small(clip, effnet):
-    assert lanes_worth(clip, 4) == LANES
-    assert lanes_worth(clip, 50) == TOKENS // (50 * TOKENS_A_CLASS)
-    assert lanes_worth(clip, 1000) == 1
-    assert lanes_worth(clip, 50, images=8) == TOKENS // (50 * TOKENS_A_CLASS + 8 * 17)
+    assert lanes_worth(clip.device, 4) == LANES
+    assert lanes_worth(clip.device, 50) == TOKENS // (50 * TOKENS_A_CLASS)
+    assert lanes_worth(clip.device, 1000) == 1
+    assert lanes_worth(clip.device, 50, 8 * clip.image_tokens) == TOKENS // (
+        50 * TOKENS_A_CLASS + 8 * 17
+    )
     assert clip.image_tokens == 17
     assert effnet.image_tokens == 0

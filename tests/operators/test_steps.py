@@ -52,7 +52,7 @@ def test_loss_and_gradients_are_those_of_plain_arithmetic(
 def test_class_names_are_different_and_as_long_as_real_ones(benchmark, classes):
     from tokenizers import Tokenizer
 
-    from operators.backbones.clip_files import EMBEDDED
+    from operators.backbones.formats.clip_files import EMBEDDED
 
     names = benchmark["names"](classes)
     tokenizer = Tokenizer.from_file(str(EMBEDDED / "mini_clip" / "tokenizer.json"))

@@ -3,8 +3,11 @@
 import torch
 
 from operators.backbones import unit
-from operators.methods.imagenet_templates import IMAGENET_60, PHOTOS_8
-from operators.methods.template_groups import group_vectors, template_groups
+from operators.blocks.imagenet_templates import IMAGENET_60, PHOTOS_8
+from operators.methods.image_classification.text_prompts.template_groups import (
+    group_vectors,
+    template_groups,
+)
 
 
 def sizes(*templates):

@@ -12,10 +12,11 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from operators.backbones import DeepPrompts, packing
-from operators.backbones.packed_text import PackedText
-from operators.backbones.prompts import TextPrompts
-from operators.methods.prompt_tokens import prompt_tokens
+from operators.backbones import DeepPrompts
+from operators.backbones.towers import packing
+from operators.backbones.towers.packed_text import PackedText
+from operators.backbones.towers.prompts import TextPrompts
+from operators.blocks.prompt_tokens import prompt_tokens
 
 NAMES = ("cat", "a very small orange boat", "dog", "oak tree", "a", "tree of a dog", "boats")
 WORDS = ("cat", "dog", "a", "boat", "tree", "of", "photo")  # one token each

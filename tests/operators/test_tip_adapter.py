@@ -5,9 +5,13 @@ import math
 import pytest
 import torch
 
+from operators.blocks.imagenet_templates import SELECTED_7
 from operators.methods import METHODS
-from operators.methods.cache_head import cache_logits, grid, search
-from operators.methods.imagenet_templates import SELECTED_7
+from operators.methods.image_classification.feature_heads.cache_head import (
+    cache_logits,
+    grid,
+    search,
+)
 
 pytestmark = pytest.mark.bits
 

@@ -8,9 +8,10 @@ import torch
 from torch.nn import functional as F
 
 from operators.backbones import unit
-from operators.episode import Classes, FewShot, batch_of
-from operators.methods import METHODS, cocoop
+from operators.episodes.episode import Classes, FewShot, batch_of
+from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
+from operators.methods.image_classification.text_prompts import cocoop
 from operators.tuning import Tuning
 
 TOMML, CoCoOp = METHODS["tomml"], METHODS["cocoop"]

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from operators.episode import Classes, batch_of
+from operators.episodes.episode import Classes, batch_of
+from operators.episodes.views import View
 from operators.methods import METHODS
-from operators.methods.confident_views import entropy_of_mean, most_confident
 from operators.methods.hyperparameters import resolve
-from operators.views import View
+from operators.methods.image_classification.test_time.confident_views import (
+    entropy_of_mean,
+    most_confident,
+)
 
 TPT = METHODS["tpt"]
 
@@ -131,7 +134,9 @@ def test_an_image_is_classified_alike_whatever_stands_beside_it(clip, classes, b
     together = method.logits(batch)
     backwards = method.logits(batch.select(torch.arange(5).flip(0))).flip(0)
     torch.testing.assert_close(backwards, together, rtol=1e-3, atol=1e-2)
-    monkeypatch.setattr("operators.methods.tpt.PROMPTS", 1)  # one image at a time
+    monkeypatch.setattr(
+        "operators.methods.image_classification.test_time.tpt.PROMPTS", 1
+    )  # one image at a time
     torch.testing.assert_close(method.logits(batch), together, rtol=1e-3, atol=1e-2)
 
 

@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from operators.methods.trajectory import Trajectory, gaussian_weights
+from operators.methods.image_classification.deep_prompts.trajectory import (
+    Trajectory,
+    gaussian_weights,
+)
 from operators.tuning import Tuning, tune
 
 

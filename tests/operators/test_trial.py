@@ -7,17 +7,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from operators.backbones import unit
-from operators.episode import Classes, batch_of
+from operators.episodes.episode import Classes, batch_of
+from operators.episodes.protocols import Table
+from operators.episodes.views import View
 from operators.methods import METHODS
 from operators.methods.base import StaticClassifier
 from operators.methods.hyperparameters import resolve
 from operators.metrics import metrics_of
-from operators.protocols import Table
-from operators.results import PREDICTIONS
-from operators.trial import build, episode_of, run_trial
-from operators.tuned import teacher_of
+from operators.trials.results import PREDICTIONS
+from operators.trials.trial import build, episode_of, run_trial
+from operators.trials.tuned import teacher_of
 from operators.tuning import Tuning, TuningError
-from operators.views import View
 
 LABELS = np.array([row % 5 for row in range(100)], dtype=np.int32)
 SPLITS = np.array(["train"] * 50 + ["val"] * 20 + ["test"] * 30)

@@ -16,17 +16,17 @@ import torch
 from PIL import Image
 from torch import nn
 
-from operators.accounting import counting
-from operators.episode import Classes
-from operators.features import FeatureStore, Images, view_folder
+from operators.engine.accounting import counting
+from operators.episodes.episode import Classes
+from operators.episodes.features import FeatureStore, Images, view_folder
+from operators.episodes.kept_pixels import KeptPixels
+from operators.episodes.protocols import Table
+from operators.episodes.views import AREAS, CENTRE, RATIOS, View, ViewPolicy
 from operators.images import Crop, resized_crop
-from operators.kept_pixels import KeptPixels
 from operators.methods import METHODS, Method, MethodCard
 from operators.methods.hyperparameters import resolve
-from operators.protocols import Table
-from operators.trial import run_trial, views_shown
+from operators.trials.trial import run_trial, views_shown
 from operators.tuning import Tuning, tune
-from operators.views import AREAS, CENTRE, RATIOS, View, ViewPolicy
 
 PROJECT = Path(__file__).parents[2]
 LABELS = np.array([row % 3 for row in range(30)], dtype=np.int32)
@@ -207,7 +207,7 @@ def test_only_the_views_of_a_bank_are_kept():
 
 def test_a_crop_follows_from_names_alone_in_another_process_and_order():
     code = (
-        "import json, sys; from operators.views import View; "
+        "import json, sys; from operators.episodes.views import View; "
         "views = [View(2, 5), View(0), View(3)]; "
         "print(json.dumps([[v.crop(r, 40, 50) for r in (7, 3, 0)] for v in views]))"
     )
@@ -417,7 +417,7 @@ def test_the_published_cache_is_a_mean_over_ten_epochs(clip, images, asked):
         images.decoded.clear()
         return outcome.learned["keys"]
 
-    from operators.trial import episode_of
+    from operators.trials.trial import episode_of
 
     train = episode_of(asked("tip-adapter"), Data.table).train
     every = [images.features(train, View(number)) for number in range(16)]

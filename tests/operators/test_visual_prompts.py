@@ -5,7 +5,13 @@ import torch
 from torch.nn import functional as F
 
 from operators.backbones import CAPABILITIES, DeepPrompts
-from operators.backbones.transformer import QUICK_GELU, Layer, Tower, TowerShape, fold_quick_gelu
+from operators.backbones.towers.transformer import (
+    QUICK_GELU,
+    Layer,
+    Tower,
+    TowerShape,
+    fold_quick_gelu,
+)
 
 pytestmark = pytest.mark.bits
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from operators.backbones import unit
-from operators.episode import Batch, Classes
+from operators.episodes.episode import Batch, Classes
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
 

@@ -13,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from operators.backbones import effnet_minilm, reference
+from operators.backbones import reference
+from operators.backbones.dual import effnet_minilm
 from operators.methods import METHODS
 
 pytestmark = pytest.mark.bits

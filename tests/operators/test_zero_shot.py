@@ -5,11 +5,14 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from operators.episode import Classes
+from operators.blocks.imagenet_templates import SELECTED_7
+from operators.episodes.episode import Classes
 from operators.methods import METHODS
 from operators.methods.hyperparameters import own_of, resolve
-from operators.methods.imagenet_templates import SELECTED_7
-from operators.methods.linear_probe import _Search, logistic_regression
+from operators.methods.image_classification.feature_heads.linear_probe import (
+    _Search,
+    logistic_regression,
+)
 
 
 def weights(name, backbone, classes):

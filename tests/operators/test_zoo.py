@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from operators.episode import Classes, FewShot, batch_of
+from operators.episodes.episode import Classes, FewShot, batch_of
 from operators.methods import METHODS
 from operators.methods.hyperparameters import own_of, resolve, tuning_of
 from operators.tuning import Tuning

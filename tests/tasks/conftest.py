@@ -33,7 +33,7 @@ class Listed:
 @pytest.fixture
 def store(tmp_path):
     """An empty store."""
-    from tasks.store import Store
+    from tasks.storage.store import Store
 
     return Store(tmp_path / "store")
 
@@ -46,7 +46,7 @@ def dataset_of(store, monkeypatch):
     """
     from data_catalog import CATALOG, DatasetCard, Example
     from data_catalog.png import stored_png
-    from tasks.ingest import ingest_dataset
+    from tasks.ingestion.ingest import ingest_dataset
 
     def make(name="pets", classes=CLASSES, ingested=True, template="a photo of a {}.", **rows):
         rows = rows or {"train": 3, "val": 1, "test": 4}
@@ -87,7 +87,7 @@ def complete(store):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from operators.results import PREDICTIONS, Cost, Metric, Provenance, TrialResult
+    from operators.trials.results import PREDICTIONS, Cost, Metric, Provenance, TrialResult
 
     rows = 4
     columns = [["all"] * rows, range(rows), [0] * rows, [0, 0, 0, 1], [0.5] * rows]

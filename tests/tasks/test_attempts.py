@@ -6,12 +6,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from tasks.attempts import BASE_SECONDS, time_limit
-from tasks.compute import compute
-from tasks.failures import described, in_quarantine, note_failure, of_the_store
-from tasks.plan import Bundle
-from tasks.worker import Context, Done
-from tasks.worker_pool import TRIES, Outcome, OutOfTime, WorkerDied
+from tasks.computing.attempts import BASE_SECONDS, time_limit
+from tasks.computing.compute import compute
+from tasks.computing.failures import described, in_quarantine, note_failure, of_the_store
+from tasks.computing.worker import Context, Done
+from tasks.computing.worker_pool import TRIES, Outcome, OutOfTime, WorkerDied
+from tasks.planning.plan import Bundle
 
 
 class Ticks:
@@ -74,7 +74,7 @@ def ran(store, spec, monkeypatch, tmp_path):
         def show(self, done):
             pass
 
-    monkeypatch.setattr("tasks.compute.ProgressArtifact", Bar)
+    monkeypatch.setattr("tasks.computing.compute.ProgressArtifact", Bar)
     specs = tuple(spec(seed=seed) for seed in range(7))
     context = Context("tiny", tmp_path, tmp_path, {"suite": "mini", "flow_run_id": "f1"})
 

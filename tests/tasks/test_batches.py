@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from data_catalog.pairs import Pair
-from tasks.batches import AHEAD, Feed, PairWorker
-from tasks.worker_pool import WorkerDied
+from tasks.computing.batches import AHEAD, Feed, PairWorker
+from tasks.computing.worker_pool import WorkerDied
 
 
 class Numbers:

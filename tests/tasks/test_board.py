@@ -8,14 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from operators.board import TABLES, VIEWS, audit
-from operators.results import PREDICTIONS, Cost, Metric, Provenance, TrialResult
 from operators.spec import TrialSpec
-from tasks import runs
-from tasks.artifacts import mlflow_place
-from tasks.asking import BoardError, rows
-from tasks.board import rebuild
-from tasks.reports import changes_markdown
-from tasks.store import Store
+from operators.trials.results import PREDICTIONS, Cost, Metric, Provenance, TrialResult
+from tasks.pages.artifacts import mlflow_place
+from tasks.pages.asking import BoardError, rows
+from tasks.pages.board import rebuild
+from tasks.pages.reports import changes_markdown
+from tasks.storage import runs
+from tasks.storage.store import Store
 
 ROWS = 10
 PRIVATE = ".leaderboard.private.duckdb"

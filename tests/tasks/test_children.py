@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.children import Child, ChildError, check_port, free_port, listener
+from tasks.services.children import Child, ChildError, check_port, free_port, listener
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60
@@ -98,7 +98,7 @@ def test_what_a_child_started_ends_with_it_and_ctrl_c_is_not_ignored(start, tmp_
 
 def test_a_child_ends_with_a_parent_that_is_killed(tmp_path):
     script = (
-        "import os, time; from pathlib import Path; from tasks.children import Child\n"
+        "import os, time; from pathlib import Path; from tasks.services.children import Child\n"
         f"child = Child('it', 'http.server', '{free_port()}', log=Path('log').absolute(),\n"
         "    folder=Path.cwd(), environment=os.environ)\n"
         "print(child.process.pid, flush=True); time.sleep(600)"

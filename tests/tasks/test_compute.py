@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.compute import CALL_SECONDS, CALL_TRIALS, Calls
+from tasks.computing.compute import CALL_SECONDS, CALL_TRIALS, Calls
 
 
 class Clock:

@@ -6,19 +6,19 @@ import sys
 import pytest
 
 from data_catalog.descriptions import Descriptions, kept_file
-from operators.features import FeatureStore, view_folder
+from operators.episodes.features import FeatureStore, view_folder
 from operators.methods import METHODS
-from tasks.cards import dataset_rows
-from tasks.choices import check
-from tasks.data import TrialData, preview, template_set
-from tasks.describe import ask, classes_of, client, keep
-from tasks.encode import features_folder, needed_rows
-from tasks.known import method_rows
-from tasks.method_page import facts
-from tasks.plan import make_plan
-from tasks.resolve import RequestError
-from tasks.suite import make_suite
-from tasks.worker import Context, TrialWorker
+from tasks.computing.encode import features_folder, needed_rows
+from tasks.computing.worker import Context, TrialWorker
+from tasks.ingestion.describe import ask, classes_of, client, keep
+from tasks.pages.cards import dataset_rows
+from tasks.pages.known import method_rows
+from tasks.pages.method_page import facts
+from tasks.planning.choices import check
+from tasks.planning.data import TrialData, preview, template_set
+from tasks.planning.plan import make_plan
+from tasks.planning.resolve import RequestError
+from tasks.planning.suite import make_suite
 
 SAID = {
     "cat": ("a cat has fur.", "it has a tail."),

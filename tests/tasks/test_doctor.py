@@ -7,9 +7,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tasks import doctor
-from tasks.children import free_port
-from tasks.doctor import diagnose
+from tasks.health import doctor
+from tasks.health.doctor import diagnose
+from tasks.services.children import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,7 +32,8 @@ def test_a_store_that_is_not_there_yet_is_in_order(store):
 
 def test_it_imports_nothing_heavy(store):
     script = (
-        "import sys; from tasks.doctor import diagnose; from tasks.store import Store\n"
+        "import sys; from tasks.health.doctor import diagnose\n"
+        "from tasks.storage.store import Store\n"
         f"diagnose(Store.at({str(store.home)!r}))\n"
         "print({'torch', 'ray', 'mlflow', 'prefect', 'transformers'} & set(sys.modules))"
     )

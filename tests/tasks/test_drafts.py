@@ -10,7 +10,7 @@ import pytest
 
 from data_catalog.drafts import held
 from operators.files import SETTLED_SECONDS, UNLOCKED_SECONDS, commit_folder, write_atomic
-from tasks.drafts import left_behind, sweep
+from tasks.storage.drafts import left_behind, sweep
 
 HEX = "0123456789abcdef" * 2
 PLACES = {  # by what makes drafts there

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from operators.features import FeatureStore, view_folder
-from operators.trial import episode_of
-from operators.views import View
-from tasks.choices import check
-from tasks.data import TrialData
-from tasks.encode import encode, encoders_of, features_folder, needed_rows
-from tasks.plan import make_plan
-from tasks.suite import make_suite
-from tasks.worker import Context, Done, TrialWorker
-from tasks.worker_pool import Outcome
+from operators.episodes.features import FeatureStore, view_folder
+from operators.episodes.views import View
+from operators.trials.trial import episode_of
+from tasks.computing.encode import encode, encoders_of, features_folder, needed_rows
+from tasks.computing.worker import Context, Done, TrialWorker
+from tasks.computing.worker_pool import Outcome
+from tasks.planning.choices import check
+from tasks.planning.data import TrialData
+from tasks.planning.plan import make_plan
+from tasks.planning.suite import make_suite
 
 COOP = {"coop": {"epochs": 5, "n_context": 2}}
 
@@ -90,7 +90,7 @@ def test_rows_that_are_chosen_on_beside_the_draw_are_encoded(place, monkeypatch)
     (spec,) = place.plan({"tip-adapter": {"search_on": "split"}})
     drawn = set(needed_rows([spec], place.dataset)[None].tolist())
     others = np.array(sorted({*range(place.dataset.rows)} - drawn))
-    monkeypatch.setattr("tasks.encode.validation_of", lambda *_: others)
+    monkeypatch.setattr("tasks.computing.encode.validation_of", lambda *_: others)
     assert set(needed_rows([spec], place.dataset)[None].tolist()) == {*range(place.dataset.rows)}
     assert len(others)
 

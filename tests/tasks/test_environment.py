@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from websockets.proxy import get_proxy
 
-from tasks.children import free_port
 from tasks.environment import for_workers, own_code, set_defaults, set_local_ray
-from tasks.mlflow_client import check_answers
-from tasks.server import _check_proxies, reachable
+from tasks.publishing.mlflow_client import check_answers
+from tasks.services.children import free_port
+from tasks.services.server import _check_proxies, reachable
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -4,8 +4,8 @@ from dataclasses import asdict
 import pytest
 
 from operators.backbones import reference
-from tasks.heldout import RESULTS, evaluate, read_results, results_of, verify, wilson
-from tasks.resolve import RequestError
+from tasks.planning.resolve import RequestError
+from tasks.pretraining.heldout import RESULTS, evaluate, read_results, results_of, verify, wilson
 
 
 def test_wilsons_interval_is_that_of_the_textbook():
@@ -22,9 +22,9 @@ def pets(dataset_of):
 
 
 def test_the_figure_is_that_of_zero_shot_on_the_board(pets, clip, clip_folder, spec):
-    from operators.features import Images
-    from operators.trial import run_trial
-    from tasks.data import TrialData
+    from operators.episodes.features import Images
+    from operators.trials.trial import run_trial
+    from tasks.planning.data import TrialData
 
     (ours,) = evaluate(clip_folder, [pets], "test")
     asked = spec(

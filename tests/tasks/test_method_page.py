@@ -8,9 +8,9 @@ import pytest
 from operators.backbones import CAPABILITIES
 from operators.methods import METHODS, MethodCard
 from operators.methods.hyperparameters import defaults
-from operators.methods.zero_shot import ZeroShot
-from tasks.method_page import COMMAND, facts, page, settings
-from tasks.zoo import method_rows, recipes
+from operators.methods.image_classification.hand_written.zero_shot import ZeroShot
+from tasks.pages.method_page import COMMAND, facts, page, settings
+from tasks.pages.zoo import method_rows, recipes
 
 FILE = Path(__file__).parents[2] / "docs" / "methods.md"
 

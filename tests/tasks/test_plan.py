@@ -18,15 +18,15 @@ from operators.backbones import (
     Known,
 )
 from operators.methods import METHODS, MethodCard
-from operators.methods.coop import CoOp
-from operators.methods.zero_shot import ZeroShot
-from tasks import wholeness
-from tasks.choices import check
-from tasks.data import preview
-from tasks.describe import keep
-from tasks.plan import BUNDLE, expected_cost, make_plan, variant_of
-from tasks.resolve import RequestError
-from tasks.suite import make_suite
+from operators.methods.image_classification.hand_written.zero_shot import ZeroShot
+from operators.methods.image_classification.text_prompts.coop import CoOp
+from tasks.ingestion.describe import keep
+from tasks.planning.choices import check
+from tasks.planning.data import preview
+from tasks.planning.plan import BUNDLE, expected_cost, make_plan, variant_of
+from tasks.planning.resolve import RequestError
+from tasks.planning.suite import make_suite
+from tasks.storage import wholeness
 
 
 class Described:
@@ -289,11 +289,13 @@ def test_done_trials_that_were_read_once_are_found_by_their_times_and_none_is_op
 
 
 def test_a_trial_is_named_once_and_its_hyperparameters_resolved_once_a_cell(plan, pets, counted):
-    calls = counted("operators.spec.digest", "tasks.choices.resolve_hyperparameters")
+    calls = counted("operators.spec.digest", "tasks.planning.choices.resolve_hyperparameters")
     made = plan(pets, methods=["coop"], shots=[1, 2], seeds=range(250))
     assert sum(len(bundle.specs) for bundle in made.bundles()) == len(made.missing) == 500
     assert 500 <= calls["operators.spec.digest"] <= 504  # and a template set once a cell
-    assert calls["tasks.choices.resolve_hyperparameters"] <= 2 * 2  # by `check` and by the plan
+    assert (
+        calls["tasks.planning.choices.resolve_hyperparameters"] <= 2 * 2
+    )  # by `check` and by the plan
 
 
 def test_trials_of_other_suites_are_not_counted_as_done(plan, pets, store):

@@ -15,18 +15,18 @@ from safetensors.torch import load_file, save_file
 
 from data_catalog import DatasetCard, ImageFolder, register
 from data_catalog.descriptions import Descriptions
-from operators.features import FeatureStore, view_folder
+from operators.episodes.features import FeatureStore, view_folder
 from operators.methods import METHODS
 from operators.methods.hyperparameters import defaults
-from tasks.choices import check
-from tasks.describe import keep
-from tasks.encode import contexts_of, needed_rows
-from tasks.ingest import ingest_dataset
-from tasks.plan import make_plan
-from tasks.predict import Files, predictor
-from tasks.store import Store
-from tasks.suite import make_suite
-from tasks.worker import TrialWorker
+from tasks.computing.encode import contexts_of, needed_rows
+from tasks.computing.predict import Files, predictor
+from tasks.computing.worker import TrialWorker
+from tasks.ingestion.describe import keep
+from tasks.ingestion.ingest import ingest_dataset
+from tasks.planning.choices import check
+from tasks.planning.plan import make_plan
+from tasks.planning.suite import make_suite
+from tasks.storage.store import Store
 
 CLASSES = ("big_boat", "cat", "dog", "tree")
 NAMES = ("big boat", "cat", "dog", "tree")  # as they stand in a prompt
@@ -281,7 +281,7 @@ def test_an_image_that_cannot_be_read_costs_itself_alone(done, trials, image, st
 
 
 def test_many_images_are_classified_part_by_part(done, trials, pictures, image, monkeypatch):
-    monkeypatch.setattr("tasks.predict.TOGETHER", 3)
+    monkeypatch.setattr("tasks.computing.predict.TOGETHER", 3)
     files = sorted(str(path) for path in (pictures / "test").rglob("*.png"))
     files.insert(1, "absent.png")
     ready = done.ready(trials["zero-shot"])
@@ -411,13 +411,13 @@ def test_a_prompt_of_another_version_of_its_method_is_refused(done, trials, monk
     assert said.startswith(f"trial {spec.trial_id} was computed by another version of Shotboard")
     assert "revisions 1, 1, 2 of coop, few_shot and the image transform, here they are 2" in said
     monkeypatch.undo()
-    monkeypatch.setattr("tasks.predict.TRANSFORM_VERSION", spec.transform_version + 1)
+    monkeypatch.setattr("tasks.computing.predict.TRANSFORM_VERSION", spec.transform_version + 1)
     assert "by another version" in refusal(done.store, spec.trial_id, backbones=[done.clip])
 
 
 def test_a_trial_of_texts_that_are_cleaned_today_is_refused(done, trials, monkeypatch):
     spec = trials["coop"]
-    monkeypatch.setattr("tasks.data.text_version", lambda texts: 2)
+    monkeypatch.setattr("tasks.planning.data.text_version", lambda texts: 2)
     said = refusal(done.store, spec.trial_id, backbones=[done.clip])
     assert "was computed when texts were not yet cleaned" in said
     assert said.endswith("run its suite again.")
@@ -425,7 +425,7 @@ def test_a_trial_of_texts_that_are_cleaned_today_is_refused(done, trials, monkey
 
 def test_nothing_of_prefect_ray_or_mlflow_is_imported():
     code = (
-        "import sys, flows.cli.predicting, tasks.describe, tasks.predict\n"
+        "import sys, flows.cli.predicting, tasks.ingestion.describe, tasks.computing.predict\n"
         "print([n for n in ('prefect', 'ray', 'mlflow') if n in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tasks import pretrain
-from tasks.device import device_for, device_kind, workers_for
-from tasks.heldout import RESULTS, read_results
-from tasks.model_card import CARD, export
-from tasks.pretrain import learn_tokenizer, train
-from tasks.pretrain_run import Run
-from tasks.recipe import make_recipe, override
-from tasks.resolve import RequestError
+from tasks.computing.device import device_for, device_kind, workers_for
+from tasks.planning.resolve import RequestError
+from tasks.pretraining import pretrain
+from tasks.pretraining.heldout import RESULTS, read_results
+from tasks.pretraining.model_card import CARD, export
+from tasks.pretraining.pretrain import learn_tokenizer, train
+from tasks.pretraining.pretrain_run import Run
+from tasks.pretraining.recipe import make_recipe, override
 
 MODEL = {
     "image_size": 16,
@@ -100,7 +100,7 @@ def pets(dataset_of):
 @pytest.fixture
 def trained(asked, store, pets, tmp_path):
     """Trains in a store of its own, from the start or from where it stopped."""
-    from tasks.store import Store
+    from tasks.storage.store import Store
 
     def go(name="store", **changes):
         run = Run.of(Store(tmp_path / name), asked.model_copy(update=changes))

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from operators.results import Cost, Metric, Provenance, TrialResult
 from operators.spec import TrialSpec
-from tasks.publish import Publication, published_along, verify
-from tasks.store import Store
+from operators.trials.results import Cost, Metric, Provenance, TrialResult
+from tasks.publishing.publish import Publication, published_along, verify
+from tasks.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [
@@ -72,7 +72,7 @@ def write_trial(store, *, seed=1, method="coop", accuracy=0.5, **changes):
 @pytest.fixture(scope="module")
 def empty_database(tmp_path_factory):
     """An MLflow database without runs: to set one up takes longer than all these tests."""
-    from tasks.mlflow_client import connect
+    from tasks.publishing.mlflow_client import connect
 
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     connect(f"sqlite:///{path}").search_experiments()
@@ -90,7 +90,7 @@ def store(tmp_path, empty_database, monkeypatch):
 
 @pytest.fixture
 def client(store):
-    from tasks.mlflow_client import connect
+    from tasks.publishing.mlflow_client import connect
 
     return connect(store.mlflow_uri)
 
@@ -163,7 +163,8 @@ def test_without_news_mlflow_is_not_even_imported(store):
     trials = [write_trial(store, seed=seed) for seed in (1, 2)]
     publish(store, trials, suite="quick", run_id="r1")
     script = (
-        "import sys; from tasks.publish import Publication; from tasks.store import Store\n"
+        "import sys; from tasks.publishing.publish import Publication\n"
+        "from tasks.storage.store import Store\n"
         f"store = Store.at({str(store.home)!r})\n"
         f"report = Publication(store, {trials}, suite='quick', run_id='r2').finish()\n"
         "assert 'mlflow' not in sys.modules; print(report.skipped)"

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.batches import Feed, PairWorker
-from tasks.children import free_port
+from tasks.computing.batches import Feed, PairWorker
+from tasks.computing.ray_cluster import Cluster, count_workers, ray_cluster
+from tasks.computing.worker_pool import First, OutOfTime, WorkerDied
 from tasks.environment import MachineError
-from tasks.ray_cluster import Cluster, count_workers, ray_cluster
-from tasks.worker_pool import First, OutOfTime, WorkerDied
+from tasks.services.children import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 120  # of what takes a moment where nothing else runs
@@ -266,7 +266,7 @@ def test_another_process_joins_by_address_and_leaves_it_running(pool):
     import ray
 
     script = (
-        "from tasks.ray_cluster import ray_cluster\n"
+        "from tasks.computing.ray_cluster import ray_cluster\n"
         "class Worker:\n"
         "    def name(self):\n"
         "        import operators.spec\n"
@@ -284,7 +284,7 @@ def test_another_process_joins_by_address_and_leaves_it_running(pool):
 def test_an_address_where_nobody_listens_is_refused_at_once():
     address = f"127.0.0.1:{free_port()}"
     script = (
-        "from tasks.ray_start import check_address\n"
+        "from tasks.computing.ray_start import check_address\n"
         f"try:\n    check_address({address!r})\n"
         "except ConnectionError as error:\n    print(error)"
     )

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tasks import deaths, ray_start
-from tasks.children import descendants, free_port
-from tasks.deaths import Deaths
-from tasks.environment import MachineError
-from tasks.ray_start import (
+from tasks.computing import deaths, ray_start
+from tasks.computing.deaths import Deaths
+from tasks.computing.ray_start import (
     FOLDER_BYTES,
     _end_left_over,
     _sockets_folder,
     _start_local,
     trouble_with_ray,
 )
+from tasks.environment import MachineError
+from tasks.services.children import descendants, free_port
 
 SECONDS = 60
 

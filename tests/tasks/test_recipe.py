@@ -2,8 +2,8 @@ import pytest
 
 from flows.recipes import FOLDER, load_recipe
 from flows.shipped import shipped
-from tasks.recipe import make_recipe, override, read_recipe
-from tasks.resolve import RequestError
+from tasks.planning.resolve import RequestError
+from tasks.pretraining.recipe import make_recipe, override, read_recipe
 
 LEAST = {"name": "mine", "data": "world"}
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tasks import runs
+from tasks.storage import runs
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
@@ -21,7 +21,7 @@ def checkout(tmp_path, monkeypatch):
         done = subprocess.run(["git", "-C", folder, *who, *arguments], check=True, stdout=-1)
         return done.stdout.decode().strip()
 
-    for name in ("tasks/runs.py", "operators/sums.py", "README.md"):
+    for name in ("tasks/storage/runs.py", "operators/sums.py", "README.md"):
         (tmp_path / "code" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "code" / name).write_text("one\n")
     git("init", "--quiet")

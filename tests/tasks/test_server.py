@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.children import free_port
 from tasks.environment import MachineError
-from tasks.server import _schema_is_current, prefect_api, reachable
-from tasks.store import Store
+from tasks.services.children import free_port
+from tasks.services.server import _schema_is_current, prefect_api, reachable
+from tasks.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.timeout(900)  # servers start slowly on a busy machine
@@ -89,7 +89,8 @@ def test_a_second_start_migrates_nothing_unless_the_database_went_away(recorded)
 @pytest.mark.slow
 def test_the_server_dies_with_a_parent_that_is_killed(recorded):
     script = (
-        "import sys, time; from tasks.server import prefect_api; from tasks.store import Store\n"
+        "import sys, time; from tasks.services.server import prefect_api\n"
+        "from tasks.storage.store import Store\n"
         f"with prefect_api(Store.at({str(recorded.home)!r})) as url:\n"
         "    print(url, flush=True); time.sleep(60)"
     )

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from tasks import serving
-from tasks.children import Child, ChildError, free_port
-from tasks.pool import NoAnswer, _end_process, make_pool, trouble_with_worker
-from tasks.server import PrefectUrl, settings
-from tasks.serving import _alone, _asked, _environment, _start_mlflow, project_folder
-from tasks.store import Store
+from tasks.services import serving
+from tasks.services.children import Child, ChildError, free_port
+from tasks.services.pool import NoAnswer, _end_process, make_pool, trouble_with_worker
+from tasks.services.server import PrefectUrl, settings
+from tasks.services.serving import _alone, _asked, _environment, _start_mlflow, project_folder
+from tasks.storage.store import Store
 
 DATABASE = "postgresql://anna:s3cret@host/mlflow"
 RUN = "0d4f7a52-4f0c-4c0e-9d5a-0f3f1c9a2b11"

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import create_engine, text
 
-from tasks.board import rebuild
-from tasks.mlflow_client import TrackingError, connect, explained
+from tasks.pages.board import rebuild
+from tasks.publishing.mlflow_client import TrackingError, connect, explained
 from tasks.sqlite_files import database_of, database_url, fault_of, remedy
-from tasks.store import Store
+from tasks.storage.store import Store
 
 AWKWARD = [
     "a b",

@@ -5,9 +5,9 @@ import pytest
 from flows.shipped import shipped
 from flows.suites import FOLDER, load_suite
 from operators.methods import METHODS
-from tasks.choices import check, hyperparameters, taught_by
-from tasks.resolve import RequestError
-from tasks.suite import Overrides, make_suite, override, read_suite
+from tasks.planning.choices import check, hyperparameters, taught_by
+from tasks.planning.resolve import RequestError
+from tasks.planning.suite import Overrides, make_suite, override, read_suite
 
 BASE = {"name": "mini", "datasets": ["digits"], "methods": ["zero-shot", "coop"]}
 

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from tasks import track
+from tasks.pretraining import track
+from tasks.pretraining.track import Point, Tracked, Tracker, publish_model
 from tasks.progress import reporting_to
-from tasks.track import Point, Tracked, Tracker, publish_model
 
 TRACKED = Tracked(run_id="abc", name="tiny", params={"steps": 3})
 

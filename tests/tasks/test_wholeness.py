@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks import wholeness
-from tasks.board import rebuild
-from tasks.receipts import contents
-from tasks.store import Store
-from tasks.wholeness import torn
+from tasks.pages.board import rebuild
+from tasks.publishing.receipts import contents
+from tasks.storage import wholeness
+from tasks.storage.store import Store
+from tasks.storage.wholeness import torn
 
 TRIAL, PREDICTED, PROMPT = "trial.json", "predictions.parquet", "prompt.safetensors"
 

@@ -9,16 +9,16 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file, save_file
 
-from operators.features import FeatureStore, view_folder
-from operators.machine import machine
+from operators.episodes.features import FeatureStore, view_folder
 from operators.methods import METHODS
-from operators.methods.zero_shot import ZeroShot
-from operators.results import PREDICTIONS, TrialResult
-from tasks.choices import check
-from tasks.encode import contexts_of, features_folder, needed_rows
-from tasks.plan import make_plan, variant_of
-from tasks.suite import make_suite
-from tasks.worker import Context, Done, TrialWorker
+from operators.methods.image_classification.hand_written.zero_shot import ZeroShot
+from operators.trials.machine import machine
+from operators.trials.results import PREDICTIONS, TrialResult
+from tasks.computing.encode import contexts_of, features_folder, needed_rows
+from tasks.computing.worker import Context, Done, TrialWorker
+from tasks.planning.choices import check
+from tasks.planning.plan import make_plan, variant_of
+from tasks.planning.suite import make_suite
 
 PROVENANCE = {"suite": "mini", "flow_run_id": "f1", "git_commit": "c1", "git_dirty": True}
 
@@ -213,16 +213,16 @@ def test_the_same_trial_gives_the_same_numbers_in_another_worker(job, tmp_path):
 def test_seeds_of_a_cell_are_tuned_together_and_committed_apart(
     store, dataset_of, tiny, tmp_path, monkeypatch
 ):
-    import operators.stacking
+    import operators.engine.stacking
 
     stacks = []
-    original = operators.stacking.run_stacked
+    original = operators.engine.stacking.run_stacked
 
     def noted(jobs):
         stacks.append(len(jobs))
         return original(jobs)
 
-    monkeypatch.setattr(operators.stacking, "run_stacked", noted)
+    monkeypatch.setattr(operators.engine.stacking, "run_stacked", noted)
     coop = {"coop": {"epochs": 3, "n_context": 2}}
     job = Job(store, dataset_of(), tiny, ["zero-shot", coop], seeds=[1, 2, 3], shots=[1, 2])
     job.encode()
@@ -296,7 +296,7 @@ def test_what_is_raised_where_seeds_meet_is_that_of_the_one_to_blame(
     store, dataset_of, tiny, monkeypatch
 ):
     """A hook of a method runs in the calls of all; then each is computed by itself."""
-    import operators.stacking
+    import operators.engine.stacking
 
     job = Job(store, dataset_of(), tiny, [{"coop": {"epochs": 1}}], seeds=[1, 2])
     job.encode()
@@ -304,7 +304,7 @@ def test_what_is_raised_where_seeds_meet_is_that_of_the_one_to_blame(
     def serve(_):
         raise SystemExit(3)
 
-    monkeypatch.setattr(operators.stacking, "_serve", serve)
+    monkeypatch.setattr(operators.engine.stacking, "_serve", serve)
     assert [done.error for done in job.compute()] == ["", ""]
 
 
@@ -333,7 +333,7 @@ def test_a_store_that_cannot_be_written_is_not_a_failed_trial(job, broken, monke
 
 def test_features_that_cannot_be_read_cost_no_trial_its_record(job, broken, monkeypatch):
     made = job("zero-shot")
-    monkeypatch.setattr("operators.features.FeatureStore.__init__", full)
+    monkeypatch.setattr("operators.episodes.features.FeatureStore.__init__", full)
     with pytest.raises(OSError, match="No space left"):
         made.compute()
     assert not made.store.failures.exists()

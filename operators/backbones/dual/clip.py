@@ -1,0 +1,183 @@
+"""CLIP with a ViT: a local folder or hub id in transformers' format or in open_clip's.
+
+Source: Radford et al., "Learning Transferable Visual Models From Natural Language
+Supervision", ICML 2021, https://arxiv.org/abs/2103.00020. transformers holds the weights,
+the configuration and the tokenizer; the arithmetic is that of `Tower`, equal to
+transformers' own (tests/operators/test_clip.py), also of weights that come under open_clip's names
+(tests/operators/test_open_clip.py).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from operators.backbones.base import VIT, BackboneCard, widened
+from operators.backbones.dual.text_tower import TextTowerBackbone
+from operators.backbones.dual.vit import ViTBackbone
+from operators.backbones.formats import open_clip
+from operators.backbones.formats.clip_files import (
+    fetch,
+    fingerprint,
+    in_open_clip,
+    place_of,
+    read_config,
+    read_license,
+    read_preprocessing,
+)
+from operators.backbones.formats.model_files import load_whole
+from operators.backbones.formats.open_clip_weights import load_clip
+from operators.backbones.towers.flops import (
+    full_layers,
+    gradient_since,
+    layers_read_at_one,
+    product,
+)
+from operators.backbones.towers.prompts import DeepPrompts, refuse_inserted_text
+from operators.backbones.towers.transformer import Attention
+from operators.engine.accounting import Flops, counted
+from operators.images import Preprocessing
+from operators.shapes import Float, Int
+
+IMAGE_SIZE = 224  # where a configuration leaves it out, as transformers does
+FEATURE_WIDTH = 512
+
+
+class ClipTexts(TextTowerBackbone):
+    """How every CLIP reads texts, whatever reads its images.
+
+    Attributes:
+        text_projection: From states to features.
+    """
+
+    text_projection: nn.Module
+
+    def text_outputs(self, states: Float[Tensor, "*b w"]) -> Float[Tensor, "*b d"]:
+        """See `DualEncoder.text_outputs`; the state at the end token, projected."""
+        return widened(self.text_projection(self.text_norm(states)))
+
+    def encode_text(
+        self,
+        embeddings: Float[Tensor, "k n w"],
+        end: Int[Tensor, "k"],  # noqa: F821
+        deep_prompts: DeepPrompts | None = None,
+        attention: Mapping[int, Attention] | None = None,
+    ) -> Float[Tensor, "k d"]:
+        """See `DualEncoder.encode_text`."""
+        refuse_inserted_text(deep_prompts)
+        x = self.text_inputs(embeddings, torch.arange(embeddings.shape[1], device=end.device))
+        x = self.text_tower(x, deep_prompts=deep_prompts, attention=attention)
+        return self.text_outputs(x[torch.arange(len(x), device=x.device), end])
+
+
+class Clip(ClipTexts, ViTBackbone):
+    """A CLIP with a ViT image tower."""
+
+    def __init__(
+        self, card: BackboneCard, folder: Path, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        config = read_config(folder)
+        model, tokenizer = load(folder, config)
+        super().__init__(card, model, tokenizer, device, dtype, causal=True, pool="end")
+        vision = model.vision_model
+        self.preprocess = preprocessing(folder, config)
+        self.feature_width = model.config.projection_dim
+        self.text_output_flops = product(1, self.token_width, self.feature_width)
+        self.text_projection = model.text_projection
+        self.class_token = vision.embeddings.class_embedding
+        self.image_norm_in = vision.pre_layrnorm
+        self.image_projection = model.visual_projection
+
+    @staticmethod
+    def describe(name: str, location: str) -> BackboneCard:
+        """The card of the CLIP at a local folder or hub id, without loading its weights.
+
+        Raises:
+            BackboneUnavailable: There is no such folder, it holds no CLIP, or the hub cannot
+                be reached and has not been before.
+        """
+        folder = fetch(location)
+        config = read_config(folder)
+        preprocessing(folder, config)
+        return BackboneCard(
+            name=name,
+            family="clip",
+            source=place_of(location, folder),
+            license=read_license(folder),
+            fingerprint=fingerprint(folder),
+            feature_width=config.get("projection_dim", FEATURE_WIDTH),
+            capabilities=VIT | {"class-token"},
+            cleans=open_clip.other_tokenizer(folder) is None,
+        )
+
+    @classmethod
+    def load(
+        cls, card: BackboneCard, location: str, device: torch.device, dtype: torch.dtype
+    ) -> "Clip":
+        """Loads the weights that `card` describes."""
+        return cls(card, fetch(location), device, dtype)
+
+    def placed(self, patches: Float[Tensor, "b p v"]) -> Float[Tensor, "b n v"]:
+        """See `ViTBackbone.placed`: class token and patches, normalised."""
+        first = self.class_token.expand(len(patches), 1, -1)
+        return self.image_norm_in(torch.cat([first, patches], dim=1) + self.image_positions)
+
+    def image_prompts(self, prompts: Float[Tensor, "*b m v"]) -> Float[Tensor, "*b m v"]:
+        """See `ViTBackbone.image_prompts`; they pass the norm before the first layer."""
+        return self.image_norm_in(prompts)
+
+    def encode_tokens(
+        self,
+        tokens: Float[Tensor, "b n v"],
+        deep_prompts: DeepPrompts | None,
+        attention: Mapping[int, Attention] | None,
+    ) -> Float[Tensor, "b d"]:
+        """See `ViTBackbone.encode_tokens`; the last layer computes the class token alone."""
+        first = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
+        x = self.image_tower.forward_at(
+            tokens, first, deep_prompts=deep_prompts, attention=attention
+        )
+        features = self.image_outputs(x)
+        if (work := counted()) is not None:
+            b, n, _ = tokens.shape
+            shape, output = self.image_tower.shape, self.output_flops(b, n)
+            plain = full_layers(shape, b, n, deep_prompts)
+            whole = attention is not None and shape.layers - 1 in attention
+            done = plain if whole else layers_read_at_one(shape, b, n, deep_prompts)
+            since = gradient_since(tokens, deep_prompts)
+            work.add(features, done=[*done, output], plain=[*plain, output], since=since)
+        return features
+
+    def image_outputs(self, states: Float[Tensor, "*b v"]) -> Float[Tensor, "*b d"]:
+        """Features from states after the image tower."""
+        return widened(self.image_projection(self.image_norm_out(states)))
+
+    def pooled(self, states: Float[Tensor, "b n v"]) -> Float[Tensor, "b d"]:
+        """See `ViTBackbone.pooled`; the class token."""
+        return self.image_outputs(states[:, 0])
+
+    def dense(self, states: Float[Tensor, "b p v"]) -> Float[Tensor, "b p d"]:
+        """See `ViTBackbone.dense`; the class token's projection of each patch."""
+        return self.image_outputs(states)
+
+    def output_flops(self, images: int, tokens: int) -> Flops:
+        """See `ViTBackbone.output_flops`; one token an image is read."""
+        return Flops(product(images, self.image_tower.shape.width, self.feature_width))
+
+
+def preprocessing(folder: Path, config: Mapping[str, Any]) -> Preprocessing:
+    """What the folder says of its images; see `read_preprocessing`."""
+    size = config.get("vision_config", {}).get("image_size", IMAGE_SIZE)
+    return read_preprocessing(folder, size)
+
+
+def load(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Model and tokenizer of transformers, from either format."""
+    if in_open_clip(folder):
+        return load_clip(folder, config), open_clip.load_tokenizer(folder, config)
+    from transformers import AutoTokenizer, CLIPModel  # seconds to import
+
+    model = load_whole(CLIPModel, folder)
+    return model, AutoTokenizer.from_pretrained(folder)

@@ -1,0 +1,1 @@
+"""Folders of weights as others write them."""

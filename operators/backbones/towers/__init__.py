@@ -1,0 +1,1 @@
+"""Towers that the families are built from."""

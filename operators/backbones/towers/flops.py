@@ -1,0 +1,98 @@
+"""Operations of the towers, layer by layer, from shapes alone; accounting.py says what counts.
+
+Each function gives one `Flops` a layer. A test compares them with what torch counts in a run.
+"""
+
+from torch import Tensor
+
+from operators.backbones.towers.packing import PackPlan
+from operators.backbones.towers.prompts import DeepPrompts
+from operators.backbones.towers.transformer import TowerShape
+from operators.engine.accounting import Flops
+
+
+def product(rows: int, width: int, out: int) -> int:
+    """Operations of a linear layer on so many rows."""
+    return 2 * rows * width * out
+
+
+def finish(shape: TowerShape, tokens: int) -> int:
+    """Operations of the linear layers behind attention: its output and the feed-forward part."""
+    return product(tokens, shape.width, shape.width + 2 * shape.mlp_width)
+
+
+def pairs(shape: TowerShape, count: int) -> int:
+    """Operations of so many pairs of a query and a key: the scores, and the sum of the values."""
+    return 4 * count * shape.width
+
+
+def full_layers(
+    shape: TowerShape, sequences: int, length: int, deep: DeepPrompts | None = None
+) -> list[Flops]:
+    """All tokens through all layers: the plain form.
+
+    Args:
+        shape: Of the tower.
+        sequences: Texts or images.
+        length: Tokens of each that enter the first layer.
+        deep: Tokens that enter later layers; they may make the sequences longer.
+    """
+    layers, w = [], shape.width
+    for index in range(shape.layers):
+        n = length_in(index, length, deep)
+        tokens = sequences * n
+        linear = product(tokens, w, 3 * w) + finish(shape, tokens)
+        layers.append(Flops(linear, pairs(shape, tokens * n)))
+    return layers
+
+
+def layers_read_at_one(
+    shape: TowerShape, sequences: int, length: int, deep: DeepPrompts | None = None
+) -> list[Flops]:
+    """The same where one position is read of each sequence: the last layer has no other."""
+    layers, w = full_layers(shape, sequences, length, deep), shape.width
+    tokens = sequences * length_in(shape.layers - 1, length, deep)
+    linear = product(sequences, w, w) + product(tokens, w, 2 * w) + finish(shape, sequences)
+    return [*layers[:-1], Flops(linear, pairs(shape, tokens))]
+
+
+def length_in(layer: int, length: int, deep: DeepPrompts | None) -> int:
+    """Tokens of a sequence in a layer, where so many enter the first one."""
+    if deep is None or not deep.insert or layer < deep.first:
+        return length
+    return length + deep.width
+
+
+def packed_layers(
+    shape: TowerShape, plan: PackPlan, slots: int, contexts: int, *, at_ends: bool
+) -> list[Flops]:
+    """Texts as `PackedText` computes them.
+
+    Args:
+        shape: Of the tower.
+        plan: Layout of the texts.
+        slots: Learned tokens in the layout: the first layer projects no others.
+        contexts: Contexts that each text is computed under.
+        at_ends: The last layer computes end tokens alone.
+    """
+    w, texts = shape.width, len(plan.end)
+    seen = plan.prefix + plan.row_length  # tokens that a token of a row may read, masked ones too
+    attended = plan.prefix**2 + plan.rows * plan.row_length * seen
+    attention, after = pairs(shape, attended), finish(shape, plan.tokens)
+    first = Flops(product(slots, w, 3 * w) + after, attention)
+    layers = [first, *[Flops(product(plan.tokens, w, 3 * w) + after, attention)] * shape.layers]
+    layers = layers[: shape.layers]
+    if at_ends and shape.layers > 1:
+        linear = product(texts, w, w) + product(plan.tokens, w, 2 * w) + finish(shape, texts)
+        layers[-1] = Flops(linear, pairs(shape, plan.row_ends.numel() * seen))
+    return [Flops(contexts * each.linear, contexts * each.attention) for each in layers]
+
+
+def gradient_since(first: Tensor, deep: DeepPrompts | None) -> int:
+    """First layer that a gradient reaches, where one does.
+
+    Args:
+        first: What enters the first layer, or is put into it.
+        deep: Tokens that enter later ones.
+    """
+    return 0 if first.requires_grad or deep is None else deep.first

@@ -1,0 +1,288 @@
+"""The exact fast path of texts: many classes through a frozen text tower, packed.
+
+This is where a text prompt meets the tower. Equal to filling in the context and encoding
+every text on its own, padded (`DualEncoder.encode_prompts_plainly`), up to rounding, with less
+work: a causal tower's shared prefix is computed once (packing.py), no padding passes through
+it, its last layer computes end tokens alone, and what the first layer makes of fixed tokens
+is kept. Where the activations that autograd saves would outgrow a budget, the work is cut
+into pieces, and those that do not fit are computed again on the way back.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Literal, NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from operators.backbones.towers.flops import gradient_since, packed_layers, product
+from operators.backbones.towers.packed_attention import (
+    attend,
+    attend_apart,
+    finish_at_ends,
+    mean_states,
+)
+from operators.backbones.towers.packing import PADDING, PackPlan, pack
+from operators.backbones.towers.prompts import DeepPrompts, TextPrompts
+from operators.backbones.towers.transformer import Attention, Layer, Tower, TowerShape
+from operators.engine.accounting import Flops, counted, forward
+from operators.shapes import Float, Int
+
+# What is read of a text: the state at its end token (CLIP), the mean over its tokens (sentence
+# encoders), or the state at the last place of the padded row, all of which is attended to (SigLIP).
+Pool = Literal["end", "mean", "last"]
+
+TEXT_BUDGET = 2 << 30  # bytes that autograd may save of a text tower
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Some classes, laid out, with everything that no context can change.
+
+    Attributes:
+        plan: Their layout, of t tokens.
+        slots: Places of their context tokens.
+        context: Which token of all contexts, flattened, stands in each of `slots`.
+        inputs: What enters the first layer; arbitrary in `slots`.
+        projected: Queries, keys and values that the first layer makes of it.
+        bias: Added to the attention scores of rows: 0, or -inf where one may not read.
+        end_bias: The same for the end tokens of each row.
+    """
+
+    plan: PackPlan
+    slots: Int[Tensor, "p"]  # noqa: F821
+    context: Int[Tensor, "p"]  # noqa: F821
+    inputs: Float[Tensor, "t w"]
+    projected: Float[Tensor, "t w3"]
+    bias: Float[Tensor, "r 1 l q"]
+    end_bias: Float[Tensor, "r 1 e q"]
+    _deep: dict[tuple[int, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def deep_places(self, start: int, width: int) -> tuple[Tensor, Tensor]:
+        """Where deep prompts go, and which of the `width` tokens goes to each place."""
+        if (start, width) not in self._deep:
+            places = self.plan.at(start, width)
+            self._deep[start, width] = places, self.plan.position[places] - start
+        return self._deep[start, width]
+
+    def saved_bytes(self, shape: TowerShape) -> int:
+        """About what autograd saves of one pass: the inputs of norms, attention and activation."""
+        plan, w = self.plan, shape.width
+        rows = plan.rows * (plan.prefix + plan.row_length) if plan.prefix else 0
+        numbers = plan.tokens * (7 * w + shape.mlp_width) + rows * 2 * w
+        return numbers * shape.layers * self.inputs.element_size()
+
+
+class Part(NamedTuple):
+    """One pass through the tower: a piece of the classes under some of the contexts."""
+
+    piece: Piece
+    contexts: slice
+    recompute: bool
+
+
+class PackedText:
+    """Texts with learned tokens through one tower.
+
+    Dimensions: s contexts (images, or trials side by side), k classes, c contexts of one
+    image (1 or k), m tokens a context, w width of a token.
+
+    Args:
+        tower: Frozen.
+        inputs: Gives what enters the tower from embeddings and their positions.
+        pool: What is read of each text.
+    """
+
+    def __init__(
+        self, tower: Tower, inputs: Callable[[Tensor, Tensor], Tensor], pool: Pool
+    ) -> None:
+        self.tower = tower
+        self.inputs = inputs
+        self.pool: Pool = pool
+        # (pieces, shared context) -> the pieces of a class list, for as long as it lives
+        self._kept: WeakKeyDictionary[TextPrompts, dict[tuple[int, bool], list[Piece]]]
+        self._kept = WeakKeyDictionary()
+
+    def __call__(
+        self,
+        prompts: TextPrompts,
+        context: Float[Tensor, "s c m w"],
+        deep_prompts: DeepPrompts | None = None,
+        attention: Mapping[int, Attention] | None = None,
+        *,
+        budget: int = TEXT_BUDGET,
+    ) -> Float[Tensor, "s k w"]:
+        """The tower's reading of each text; see `Pool`.
+
+        Args:
+            prompts: The texts.
+            context: One context for all classes (c = 1) or one each (c = k).
+            deep_prompts: Tokens that replace those at the same positions of all texts.
+            attention: What attends in some layers instead of the usual softmax.
+            budget: Bytes that autograd may save; work beyond is done twice.
+        """
+        columns: dict[int, list[Tensor]] = {}
+        for part in self.parts(prompts, context, budget):
+            some, deep = context[part.contexts], deep_prompts
+            if deep is not None and deep.tokens.ndim == 4 and deep.tokens.shape[1] > 1:
+                deep = replace(deep, tokens=deep.tokens[:, part.contexts])
+            if part.recompute:
+                states = checkpoint(
+                    self.encode,
+                    part.piece,
+                    some,
+                    deep,
+                    attention,
+                    use_reentrant=False,
+                    preserve_rng_state=False,
+                )
+            else:
+                states = self.encode(part.piece, some, deep, attention)
+            self.count(part, states, some, deep, attention)
+            columns.setdefault(part.contexts.start, []).append(states)
+        return torch.cat([torch.cat(parts, dim=1) for parts in columns.values()])
+
+    def count(
+        self,
+        part: Part,
+        states: Tensor,
+        context: Tensor,
+        deep: DeepPrompts | None,
+        attention: Mapping[int, Attention] | None,
+    ) -> None:
+        """Reports the operations of one part where they are counted."""
+        if (work := counted()) is None:
+            return
+        piece, tower = part.piece, self.tower
+        slots, contexts = len(piece.slots), len(context)
+        at_ends = self.pool != "mean" and tower.shape.layers - 1 not in (attention or ())
+        layers = packed_layers(tower.shape, piece.plan, slots, contexts, at_ends=at_ends)
+        again = forward(layers) if part.recompute else 0
+        since = gradient_since(context, deep)
+        work.add(states, done=layers, since=since, recomputed=again)
+
+    def parts(self, prompts: TextPrompts, context: Tensor, budget: int) -> list[Part]:
+        """Cuts the work so that each part fits the budget, if need be down to one class.
+
+        Parts at the end of the list keep their activations, as many as fit together: they
+        come first on the way back, so that they are gone when the others are recomputed.
+        """
+        k, shape = len(prompts.ids), self.tower.shape
+        shared = context.shape[1] == 1
+        cuts = 1
+        pieces = self.pieces(prompts, cuts, shared)
+        while cuts < k and (most := max(p.saved_bytes(shape) for p in pieces)) > budget:
+            cuts = min(k, max(cuts + 1, cuts * most // budget))
+            pieces = self.pieces(prompts, cuts, shared)
+        most = max(p.saved_bytes(shape) for p in pieces)
+        together = max(1, budget // most)
+        spans = [slice(at, at + together) for at in range(0, len(context), together)]
+        parts: list[Part] = []
+        left = budget if torch.is_grad_enabled() else float("inf")
+        for span in reversed(spans):
+            for piece in reversed(pieces):
+                left -= piece.saved_bytes(shape) * len(range(*span.indices(len(context))))
+                parts.append(Part(piece, span, recompute=left < 0 and bool(parts)))
+        return parts[::-1]
+
+    def pieces(self, prompts: TextPrompts, cuts: int, shared: bool) -> list[Piece]:
+        """The classes in `cuts` parts of about equal size, each laid out; made once."""
+        kept = self._kept.setdefault(prompts, {})
+        if (cuts, shared) not in kept:
+            k = len(prompts.ids)
+            edges = [k * cut // cuts for cut in range(cuts + 1)]
+            kept[cuts, shared] = [
+                self.prepare(prompts, start, stop, shared) for start, stop in pairwise(edges)
+            ]
+        return kept[cuts, shared]
+
+    @torch.no_grad()
+    def prepare(self, prompts: TextPrompts, start: int, stop: int, shared: bool) -> Piece:
+        """Lays out the classes from `start` to `stop`."""
+        part = prompts.subset(start, stop)
+        k, n, w = part.embeddings.shape
+        m = part.slots.shape[1]
+        plan = pack(
+            part.ids.tolist(),
+            [n - 1] * k if self.pool == "last" else part.end.tolist(),
+            part.slots.tolist(),
+            shared_context=shared,
+            causal=self.tower.causal,
+            width=w,
+        ).to(part.ids.device)
+        which = torch.full((k, n), -1, device=part.ids.device)
+        which.scatter_(1, part.slots, torch.arange(m, device=which.device).expand(k, -1))
+        slot = which.flatten()[plan.source].masked_fill(plan.text == PADDING, -1)
+        slots = (slot >= 0).nonzero()[:, 0]
+        owner = start + plan.text[slots].clamp(min=0)  # a text alone shares its prefix with none
+        context = slot[slots] if shared else slot[slots] + m * owner
+        inputs = self.inputs(part.embeddings.flatten(0, 1)[plan.source], plan.position)
+        first = self.layers[0]
+        bias = torch.zeros(plan.mask.shape, dtype=inputs.dtype, device=inputs.device)
+        bias = bias.masked_fill(~plan.mask, float("-inf"))
+        places = (plan.end - plan.prefix)[plan.row_ends] % plan.row_length
+        end_bias = bias.gather(1, places[..., None].expand(-1, -1, bias.shape[2]))
+        projected = first.project(inputs)
+        if (work := counted()) is not None:
+            work.add(
+                projected, done=[Flops(product(len(inputs), inputs.shape[1], projected.shape[1]))]
+            )
+        return Piece(plan, slots, context, inputs, projected, bias[:, None], end_bias[:, None])
+
+    def encode(
+        self,
+        piece: Piece,
+        context: Float[Tensor, "s c m w"],
+        deep: DeepPrompts | None,
+        attention: Mapping[int, Attention] | None,
+    ) -> Float[Tensor, "s k w"]:
+        """One pass through the tower."""
+        plan, contexts = piece.plan, len(context)
+        x, qkv = self.fill(piece, context)
+        bias, end_bias = piece.bias, piece.end_bias
+        if contexts > 1 and plan.rows > 1:
+            bias, end_bias = (b.repeat(contexts, 1, 1, 1) for b in (bias, end_bias))
+        for index, layer in enumerate(self.layers):
+            override = None if attention is None else attention.get(index)
+            if index > 0:
+                x = replaced(piece, deep, index, x)
+                if self.pool != "mean" and override is None and index == len(self.layers) - 1:
+                    return finish_at_ends(layer, x, plan, end_bias)
+                qkv = layer.project(x)
+            if override is None:
+                heads = attend(layer, qkv, plan, bias)
+            else:
+                heads = attend_apart(layer, qkv, plan, override, self.tower.causal)
+            x = layer.finish(x, heads)
+        return mean_states(plan, x) if self.pool == "mean" else x.index_select(1, plan.end)
+
+    def fill(self, piece: Piece, context: Float[Tensor, "s c m w"]) -> tuple[Tensor, Tensor]:
+        """The tower's input with the context in place, and its first projections."""
+        x = piece.inputs.expand(len(context), -1, -1)
+        qkv = piece.projected.expand(len(context), -1, -1)
+        if not len(piece.slots):
+            return x, qkv
+        tokens = context.flatten(1, 2).to(x.dtype).index_select(1, piece.context)
+        tokens = self.inputs(tokens, piece.plan.position[piece.slots])
+        projected = self.layers[0].project(tokens)
+        return x.index_copy(1, piece.slots, tokens), qkv.index_copy(1, piece.slots, projected)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The tower's layers."""
+        return list(self.tower.layers)  # pyright: ignore[reportReturnType]
+
+
+def replaced(
+    piece: Piece, deep: DeepPrompts | None, layer: int, x: Float[Tensor, "s t w"]
+) -> Float[Tensor, "s t w"]:
+    """The input of `layer` with this layer's deep prompts in place, if it has any."""
+    prompts = None if deep is None else deep.before(layer)
+    if deep is None or prompts is None:
+        return x
+    places, which = piece.deep_places(deep.start, prompts.shape[-2])
+    prompts = prompts.to(x.dtype).index_select(-2, which)
+    return x.index_copy(1, places, prompts.expand(len(x), -1, -1))

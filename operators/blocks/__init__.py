@@ -1,0 +1,1 @@
+"""Blocks that methods are composed of; each has two users at least."""

@@ -1,0 +1,77 @@
+"""Block T, the class-text bank: class vectors from sentences about the classes."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from operators.backbones import DualEncoder, unit
+from operators.episodes.episode import Classes
+from operators.shapes import Float
+
+
+def class_vectors(
+    backbone: DualEncoder, classes: Classes, templates: Sequence[str]
+) -> Float[Tensor, "k d"]:
+    """Unit-norm mean over templates of the unit-norm features of each class.
+
+    Args:
+        backbone: Encodes the sentences.
+        classes: The k classes.
+        templates: Sentences with one `{}` each.
+
+    Source: Radford et al. 2021, section 3.1.4 (prompt ensembling in feature space).
+    """
+    prompts = [prompt for template in templates for prompt in classes.prompts(template)]
+    features = backbone.text_features(prompts).view(len(templates), len(classes), -1)
+    return unit(features.mean(dim=0))
+
+
+def sentence_vectors(
+    backbone: DualEncoder, sentences: Sequence[Sequence[str]]
+) -> Float[Tensor, "k d"]:
+    """Unit-norm mean of the unit-norm features of each class's own sentences.
+
+    Args:
+        backbone: Encodes the sentences; what it cannot read of a long one is left out.
+        sentences: At least one for each of the k classes.
+
+    Source: Pratt et al., "What does a platypus look like?", ICCV 2023, section 3; CuPL's code,
+    `classify_imagenet.py`.
+    """
+    every = [sentence for own in sentences for sentence in own]
+    features = unit(backbone.whole_text_features(every, cut=True))
+    parts = features.split([len(own) for own in sentences])
+    return unit(torch.stack([part.mean(dim=0) for part in parts]))
+
+
+def mean_class_features(
+    backbone: DualEncoder, classes: Classes, templates: Sequence[str]
+) -> Float[Tensor, "k d"]:
+    """Mean over templates of the features of each class, which keep their length.
+
+    Args:
+        backbone: Encodes the sentences.
+        classes: The k classes.
+        templates: Sentences with one `{}` each. One with a longer feature counts for more,
+            which is how PromptSRC's code averages.
+    """
+    prompts = [prompt for template in templates for prompt in classes.prompts(template)]
+    features = backbone.whole_text_features(prompts)
+    return features.view(len(templates), len(classes), -1).mean(dim=0)
+
+
+def refuse_no_place(template: str) -> None:
+    """Raises where a template has no place for the class name, or several.
+
+    Args:
+        template: Empty where that of the dataset's card is meant.
+
+    Raises:
+        ValueError: Quotes it.
+    """
+    if template and template.count("{}") != 1:
+        raise ValueError(
+            f"template {template!r} has no single {{}} for the class name: write one, such as "
+            "'a photo of a {}.', or '' for the template of the dataset's card."
+        )

@@ -1,0 +1,1 @@
+"""Who sees which rows of which data, and how they are read."""

@@ -1,0 +1,285 @@
+"""Who sees which rows: an episode by row ids, and what tuning is given of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from operators.engine.accounting import counted
+from operators.episodes.views import CENTRE, View, ViewPolicy
+from operators.shapes import Float, Int
+from operators.spec import digest
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Test rows that are classified among some classes.
+
+    Attributes:
+        split: `all`, `base`, `new`, or the name of a target dataset or domain.
+        classes: Labels to choose from, in the order of the logits.
+        rows: Row ids of the dataset.
+    """
+
+    split: str
+    classes: tuple[int, ...]
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Episode:
+    """The rows of one draw.
+
+    Attributes:
+        classes: Labels that are learned, in the order of the logits.
+        train: Row ids, in the order drawn.
+        val: Row ids for selection; may be empty.
+        evaluations: Test rows; `fit` never sees them.
+    """
+
+    classes: tuple[int, ...]
+    train: np.ndarray
+    val: np.ndarray
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of every row id and class: equal where two trials saw the same images."""
+        return digest(
+            {
+                "classes": self.classes,
+                "train": self.train.tolist(),
+                "val": self.val.tolist(),
+                "test": [[e.split, e.classes, e.rows.tolist()] for e in self.evaluations],
+            }
+        )
+
+    @property
+    def rows(self) -> np.ndarray:
+        """All row ids of the episode, sorted."""
+        return np.unique(
+            np.concatenate([self.train, self.val, *(e.rows for e in self.evaluations)])
+        )
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """Where the images of a dataset come from, as features or as pixels.
+
+    They are seen under a random view, or as the centre crop where `view` is None.
+    """
+
+    def features(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b d"]:
+        """Frozen features, not normalised."""
+        ...
+
+    def pixels(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b 3 s s"]:
+        """Preprocessed images."""
+        ...
+
+
+class Batch:
+    """Some images and their labels, read when they are asked for.
+
+    A method that only uses `features` never decodes an image. Features are small: the first
+    part of a batch that asks for them has them read for the whole, once. Those that nobody keeps
+    have to be encoded, so each part of a whole episode encodes its own.
+
+    Attributes:
+        rows: (b,) row ids.
+        view: What the images are seen under; None is the centre crop.
+        device: Where its tensors are.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        rows: np.ndarray,
+        labels: Int[Tensor, "b"] | None,  # noqa: F821
+        view: View | None = None,
+        *,
+        device: torch.device | None = None,
+        part_of: "tuple[Batch, Tensor] | None" = None,
+    ) -> None:
+        self._source = source
+        self._part_of = part_of
+        self._read_in_parts = False
+        self._read_by_steps = False
+        self._labels = labels
+        self.rows = rows
+        self.view = view
+        self.device = labels.device if labels is not None else device or torch.device("cpu")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def labels(self) -> Int[Tensor, "b"]:  # noqa: F821
+        """Positions in the classes to choose from.
+
+        Raises:
+            ValueError: These images have no labels.
+        """
+        if self._labels is None:
+            raise ValueError(
+                "these images have no labels: what learns from unlabelled images has only what "
+                "they show. Labelled ones are in `FewShot.train`."
+            )
+        return self._labels
+
+    @property
+    def kept(self) -> bool:
+        """Whether its features are kept somewhere; else reading them runs the image tower."""
+        return self.view is None or self.view.kept
+
+    @cached_property
+    def features(self) -> Float[Tensor, "b d"]:
+        """Frozen features, not normalised."""
+        if self._part_of is not None:
+            whole, index = self._part_of
+            if (work := counted()) is not None and whole._part_of is None and self.kept:
+                work.cached_images += len(index)
+            return whole.features[index]
+        if self._read_by_steps and (work := counted()) is not None:
+            work.cached_images += len(self)
+        return self._source.features(self.rows, self.view).to(self.device)
+
+    @cached_property
+    def pixels(self) -> Float[Tensor, "b 3 s s"]:
+        """Preprocessed images."""
+        return self._source.pixels(self.rows, self.view).to(self.device)
+
+    def select(self, index: Int[Tensor, "m"]) -> "Batch":  # noqa: F821
+        """The images at some positions."""
+        rows = self.rows[index.cpu().numpy()]
+        labels = None if self._labels is None else self._labels[index]
+        part_of = None if self._read_in_parts else (self, index)
+        return Batch(self._source, rows, labels, self.view, device=self.device, part_of=part_of)
+
+    def under(self, view: View | None) -> "Batch":
+        """The same images under another view; this very batch where it is the same."""
+        if view == self.view:
+            return self
+        return self._like(self._source, view)
+
+    def through(self, source: ImageSource) -> "Batch":
+        """The same images under the same view, as another source reads them."""
+        return self._like(source, self.view)
+
+    def _like(self, source: ImageSource, view: View | None) -> "Batch":
+        other = Batch(source, self.rows, self._labels, view, device=self.device)
+        other._read_in_parts = not other.kept
+        other._read_by_steps = other.kept and self._part_of is not None
+        return other
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Class names and the sentences that they are put into.
+
+    Attributes:
+        names: As a person would write them, in the order of the logits.
+        templates: Hand-written prompts of the dataset's card, each with one `{}`.
+        ensemble: Templates to average over where a method does; may be empty.
+        descriptions: Sentences about each class, in the order of the names, from outside of the
+            dataset; empty where there are none, else at least one a class.
+    """
+
+    names: tuple[str, ...]
+    templates: tuple[str, ...]
+    ensemble: tuple[str, ...] = ()
+    descriptions: tuple[tuple[str, ...], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def prompts(self, template: str) -> list[str]:
+        """One prompt a class."""
+        return [template.replace("{}", name) for name in self.names]
+
+    def subset(self, positions: Sequence[int]) -> "Classes":
+        """Some of the classes, in the order given."""
+        names = tuple(self.names[i] for i in positions)
+        described = tuple(self.descriptions[i] for i in positions) if self.descriptions else ()
+        return Classes(names, self.templates, self.ensemble, described)
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Images of the train split without their labels, which nobody can read from here.
+
+    Attributes:
+        images: The centre crops.
+        classes: What they may show: more than the learned classes where an episode has new ones
+            and its setting hands over their names.
+    """
+
+    images: Batch
+    classes: Classes
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """What `fit` is given: labelled train and validation images, and no test row.
+
+    Attributes:
+        shots: Images a class that were asked for.
+        train: The centre crops. Labels are positions in the learned classes.
+        val: As `train`; may be empty.
+        views: How training images are seen in each epoch.
+        seed: Of the trial; fresh views depend on it.
+        unlabelled: For methods whose card asks for it, else None.
+    """
+
+    shots: int
+    train: Batch
+    val: Batch
+    views: ViewPolicy = CENTRE
+    seed: int = 0
+    unlabelled: Unlabelled | None = None
+
+    def without_labels(self) -> "FewShot":
+        """The same with the unlabelled images in the place of the training images.
+
+        Raises:
+            ValueError: There are none.
+        """
+        if self.unlabelled is None:
+            raise ValueError(
+                "there are no unlabelled images: they are handed to methods whose card says "
+                "`unlabelled=True`."
+            )
+        return replace(self, train=self.unlabelled.images)
+
+    def in_epoch(self, epoch: int) -> Batch:
+        """The training images as an epoch shows them, from 0."""
+        return self.train.under(self.views.view(epoch, seed=self.seed))
+
+    def shown(self, epochs: int) -> list[Batch]:
+        """The training images under each different view of the first epochs."""
+        return [self.train.under(view) for view in self.views.shown(epochs, seed=self.seed)]
+
+
+def batch_of(
+    source: ImageSource,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[int],
+    device: torch.device,
+) -> Batch:
+    """A batch of `rows` whose labels are positions in `classes`.
+
+    Args:
+        source: Where images are read.
+        rows: Row ids.
+        labels: Label of every row of the dataset, indexed by row id.
+        classes: Labels to choose from.
+        device: Where the tensors go.
+    """
+    position = {label: index for index, label in enumerate(classes)}
+    indices = [position[int(label)] for label in labels[rows]]
+    return Batch(source, rows, torch.tensor(indices, dtype=torch.long, device=device))

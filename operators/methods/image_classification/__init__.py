@@ -1,0 +1,1 @@
+"""Methods of image classification, a folder a family."""

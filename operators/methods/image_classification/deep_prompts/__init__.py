@@ -1,0 +1,1 @@
+"""Learned tokens in the layers of one tower or both."""

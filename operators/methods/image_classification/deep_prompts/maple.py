@@ -1,0 +1,111 @@
+"""MaPLe: deep prompts in the text tower, and in the image tower linear maps of the same.
+
+Source: Khattak et al., "MaPLe: Multi-modal Prompt Learning", CVPR 2023,
+https://arxiv.org/abs/2210.03117, section 3.2. As in the authors' code, two tokens are
+learned of the four of "a photo of a", and the last two words stay where they are. Departures
+from that code: prompts and maps are kept in float32, training reads the centre crop unless
+the suite asks for views, and towers of which one has fewer layers than `depth` are prompted
+in as many as that one has.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from operators.backbones import DualEncoder
+from operators.blocks.deep_tokens import (
+    deepened,
+    effective_depth,
+    image_tower,
+    prompted_images,
+    prompted_texts,
+    text_tower,
+)
+from operators.blocks.linear_maps import LayerMaps
+from operators.blocks.prompt_tokens import refuse_few_words, started_prompts
+from operators.bounds import Deviation, Layers, Tokens
+from operators.episodes.episode import Batch, Classes
+from operators.methods.base import MethodCard, StaticClassifier
+from operators.shapes import Float
+from operators.tuning import Tuning
+
+
+class MaPLe(StaticClassifier):
+    """Classifies prompted images by prompted class texts; the text prompts drive both.
+
+    Dimensions: k classes, m learned tokens a layer, J prompted layers, w and v width of the
+    text and the image tower, d of a feature.
+
+    Args:
+        backbone: Frozen image and text encoders.
+        classes: The k classes.
+        generator: Draws the initial prompts and maps.
+        n_context: m.
+        depth: J, the input included.
+        context_init: Words whose first m tokens the prompt of the text input starts from;
+            empty for N(0, init_std^2).
+        init_std: Standard deviation of all other prompts.
+    """
+
+    card = MethodCard(
+        title="MaPLe (Multi-modal Prompt Learning)",
+        tunes="tokens in several layers of the text tower, and a linear map of each to the other",
+        source="Khattak et al., CVPR 2023, https://arxiv.org/abs/2210.03117",
+        cost="a step takes images and class prompts through both towers and back",
+        needs=frozenset({"visual-prompts"}),
+        departures=(
+            "prompts and maps in float32, not float16",
+            "centre crop unless the suite asks for views",
+            "depth 9 means every layer of towers that have fewer",
+        ),
+    )
+    tuning = Tuning(lr=0.0035, epochs=5, batch_size=4)
+
+    def __init__(
+        self,
+        backbone: DualEncoder,
+        classes: Classes,
+        *,
+        generator: torch.Generator,
+        n_context: Tokens = 2,
+        depth: Layers = 9,
+        context_init: str = "a photo of a",
+        init_std: Deviation = 0.02,
+    ) -> None:
+        super().__init__(backbone, classes)
+        self.prompts, first = started_prompts(
+            backbone,
+            classes.names,
+            words=context_init,
+            n_context=n_context,
+            std=init_std,
+            generator=generator,
+        )
+        text, image = text_tower(backbone), image_tower(backbone)
+        depth = effective_depth(depth, text, image)
+        self.text = nn.Parameter(deepened(first, depth, init_std, generator))
+        self.coupling = LayerMaps(
+            depth, text.width, image.width, generator=generator, device=backbone.device
+        )
+
+    @classmethod
+    def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
+        """Shallower and shorter where other datasets are asked about."""
+        if protocol in ("cross_dataset", "domain_generalization"):
+            return {"lr": 0.0026, "epochs": 2, "depth": 3}
+        return {}
+
+    @classmethod
+    def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
+        """See `Method.check`."""
+        refuse_few_words(hyperparameters["n_context"], hyperparameters["context_init"])
+
+    def class_features(self) -> Float[Tensor, "k d"]:
+        """The class vectors that the current text prompts give."""
+        return prompted_texts(self.backbone, self.prompts, self.text)
+
+    def image_features(self, batch: Batch) -> Float[Tensor, "b d"]:
+        """The images as the tower reads them beside the mapped text prompts."""
+        return prompted_images(self.backbone, batch, self.coupling(self.text))

@@ -1,0 +1,1 @@
+"""Prompts that people or language models wrote; nothing is learned."""

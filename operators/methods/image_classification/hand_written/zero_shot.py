@@ -1,0 +1,92 @@
+"""Zero-shot classification: hand-written prompts, nothing learned.
+
+Source: Radford et al., "Learning Transferable Visual Models From Natural Language
+Supervision", ICML 2021, https://arxiv.org/abs/2103.00020, section 3.1. Which template a
+dataset uses is on its card; the ensemble is that of CoOp's `ZeroshotCLIP2`, the seven
+templates that the CLIP authors selected on ImageNet and, but on ImageNet itself, the dataset's own.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from operators.backbones import DualEncoder
+from operators.blocks.class_text import class_vectors
+from operators.blocks.imagenet_templates import SELECTED_7
+from operators.bounds import LATER
+from operators.episodes.episode import Classes
+from operators.methods.base import MethodCard, StaticClassifier
+from operators.shapes import Float
+
+
+class ZeroShot(StaticClassifier):
+    """Classifies with the prompt of the dataset's card.
+
+    Args:
+        backbone: Frozen image and text encoders.
+        classes: The k classes, with the card's template.
+        generator: Not used.
+    """
+
+    card = MethodCard(
+        title="Zero-shot CLIP",
+        tunes="nothing",
+        source="Radford et al., ICML 2021, https://arxiv.org/abs/2103.00020",
+        cost="no step; one pass of the class prompts, then a comparison an image",
+        learns=False,
+    )
+
+    def __init__(
+        self, backbone: DualEncoder, classes: Classes, *, generator: torch.Generator
+    ) -> None:
+        super().__init__(backbone, classes)
+
+    def templates(self) -> tuple[str, ...]:
+        """The templates that are averaged over."""
+        return self.classes.templates
+
+    def class_features(self) -> Float[Tensor, "k d"]:
+        """Unit-norm class vectors."""
+        return class_vectors(self.backbone, self.classes, self.templates())
+
+
+class ZeroShotEnsemble(ZeroShot):
+    """Classifies with the mean of many prompts a class.
+
+    Args:
+        backbone: Frozen image and text encoders.
+        classes: The k classes, with the card's template and, where it has one, its ensemble.
+        generator: Not used.
+        with_card: Whether the card's template joins the seven, where it has no ensemble.
+    """
+
+    card = MethodCard(
+        title="Zero-shot CLIP, template ensemble",
+        tunes="nothing",
+        source="Radford et al., ICML 2021, section 3.1.4; CoOp code, ZeroshotCLIP2",
+        cost="no step; a pass of the class prompts a template, then a comparison an image",
+        learns=False,
+    )
+
+    def __init__(
+        self,
+        backbone: DualEncoder,
+        classes: Classes,
+        *,
+        generator: torch.Generator,
+        with_card: Annotated[bool, LATER] = True,
+    ) -> None:
+        super().__init__(backbone, classes, generator=generator)
+        self.with_card = with_card
+
+    @classmethod
+    def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
+        """The seven alone on ImageNet."""
+        return {"with_card": False} if dataset == "imagenet" else {}
+
+    def templates(self) -> tuple[str, ...]:
+        """The card's own ensemble, else the selected ImageNet templates and the card's."""
+        own = self.classes.templates if self.with_card else ()
+        return self.classes.ensemble or (*SELECTED_7, *own)

@@ -1,0 +1,1 @@
+"""Prompts that are learned on each test image."""

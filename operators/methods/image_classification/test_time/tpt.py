@@ -1,0 +1,145 @@
+"""TPT: a prompt of its own for every test image, tuned on random views of that image alone.
+
+Source: Shu et al., "Test-Time Prompt Tuning for Zero-Shot Generalization in Vision-Language
+Models", NeurIPS 2022, https://arxiv.org/abs/2209.07511, section 3. Departures from the authors'
+code: everything is in float32; views are random crops and mirror images on every dataset,
+where the code mixes in AugMix on the fine-grained ones; crops are resized by the bicubic
+filter of the test images, where the code takes torchvision's bilinear default; and the
+images of a block are tuned side by side, each with a prompt and an optimiser state of its own,
+which gives what one after the other does.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from operators.backbones import DualEncoder, unit
+from operators.blocks.prompt_tokens import prompt_tokens, worded_context
+from operators.bounds import Bounds, Decay, Rate, Seed
+from operators.episodes.episode import Batch, Classes
+from operators.episodes.views import View
+from operators.methods.base import Method, MethodCard
+from operators.methods.image_classification.test_time.confident_views import (
+    entropy_of_mean,
+    most_confident,
+)
+from operators.shapes import Float
+
+PROMPTS = 1024  # class prompts that are tuned at a time, those of one image at least
+
+
+class TPT(Method):
+    """Classifies with the prompts `[v_1] ... [v_m] <class name>.`, where v starts anew each time.
+
+    Of the views of an image, those with the most certain predictions are kept; a step on v
+    then lowers the entropy of their mean prediction. Nothing is carried to the next image.
+
+    Dimensions: b images, n views, k classes, m context tokens, w width of a token embedding, d
+    of a feature.
+
+    Args:
+        backbone: Frozen image and text encoders.
+        classes: The k classes.
+        generator: Not used; views follow from the row ids and `view_seed`.
+        context_init: The words that v starts from.
+        views: n, the centre crop included.
+        confident: Share of the views that is kept, rounded down.
+        steps: Steps of AdamW an image.
+        lr: Their learning rate.
+        weight_decay: Of AdamW.
+        view_seed: Another one gives other views.
+    """
+
+    card = MethodCard(
+        title="TPT (Test-time Prompt Tuning)",
+        tunes="4 context vectors at the input of the text tower, for each test image anew",
+        source="Shu et al., NeurIPS 2022, https://arxiv.org/abs/2209.07511",
+        cost="no training; a test image takes 64 views through the image tower, and all class "
+        "prompts through the text tower, back, and through it again",
+        learns=False,
+        test_time=True,
+        departures=(
+            "float32, not mixed precision",
+            "random crops and mirror images alone, no AugMix on fine-grained datasets",
+            "crops are resized by a bicubic filter, not a bilinear one",
+        ),
+    )
+
+    def __init__(
+        self,
+        backbone: DualEncoder,
+        classes: Classes,
+        *,
+        generator: torch.Generator,
+        context_init: str = "a photo of a",
+        views: Annotated[int, Bounds(1, 4096)] = 64,
+        confident: Annotated[float, Bounds(0, 1, above=True)] = 0.1,
+        steps: Annotated[int, Bounds(0, 1000)] = 1,
+        lr: Rate = 0.005,
+        weight_decay: Decay = 0.01,
+        view_seed: Seed = 0,
+    ) -> None:
+        super().__init__(backbone, classes)
+        self.start = worded_context(backbone, context_init)
+        self.prompts = prompt_tokens(
+            backbone, classes.names, n_context=self.start.shape[1], position="end"
+        )
+        self.views = [View(number, view_seed) for number in range(1, views)]
+        self.kept = int(views * confident)
+        self.steps, self.lr, self.weight_decay = steps, lr, weight_decay
+
+    @classmethod
+    def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:
+        """See `Method.idle`."""
+        if hyperparameters["steps"]:
+            return {}
+        return dict.fromkeys(("lr", "weight_decay"), "no step is taken. Ask for steps=1 as well.")
+
+    @classmethod
+    def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
+        """See `Method.check`."""
+        views, share = hyperparameters["views"], hyperparameters["confident"]
+        if not hyperparameters["context_init"].split():
+            raise ValueError("context_init='': give the words to start from, as 'a photo of a'.")
+        if int(views * share) < 1:
+            raise ValueError(
+                f"confident={share} of views={views} is less than one view: ask for more of either."
+            )
+
+    def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
+        """Those of the centre crops, each under the prompt that its own views have tuned."""
+        index = torch.arange(len(batch), device=batch.device)
+        blocks = index.split(max(1, PROMPTS // len(self.classes)))
+        return torch.cat([self.tuned(self.seen(batch.select(block))) for block in blocks])
+
+    @torch.no_grad()
+    def seen(self, batch: Batch) -> Float[Tensor, "b n d"]:
+        """Unit-norm features of the views of each image, the centre crop first."""
+        views = [batch, *(batch.under(view) for view in self.views)]
+        return unit(torch.stack([view.features for view in views], dim=1))
+
+    def tuned(self, features: Float[Tensor, "b n d"]) -> Float[Tensor, "b k"]:
+        """Logits of the first view of each image after tuning on all of them."""
+        context = self.start.expand(len(features), 1, -1, -1).clone().requires_grad_()
+        # AdamW moves each number by its own history alone, so images cannot mix in it.
+        optimizer = torch.optim.AdamW([context], lr=self.lr, weight_decay=self.weight_decay)
+        chosen: Tensor | None = None
+        for _ in range(self.steps):
+            with torch.enable_grad():
+                logits = self.compared(features, context)
+                if chosen is None:
+                    chosen = most_confident(logits.detach(), self.kept)
+                picked = logits.gather(1, chosen[..., None].expand(-1, -1, logits.shape[2]))
+                (context.grad,) = torch.autograd.grad(entropy_of_mean(picked).sum(), context)
+            optimizer.step()
+        with torch.no_grad():
+            return self.compared(features[:, :1], context)[:, 0]
+
+    def compared(
+        self, features: Float[Tensor, "b n d"], context: Float[Tensor, "b 1 m w"]
+    ) -> Float[Tensor, "b n k"]:
+        """Scaled cosine similarity of the views of each image to its own class vectors."""
+        texts = unit(self.backbone.encode_prompts(self.prompts, context))
+        return self.backbone.logit_scale * features @ texts.mT

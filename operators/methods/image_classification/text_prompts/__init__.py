@@ -1,0 +1,1 @@
+"""Learned context of class prompts at the input of the text tower."""

@@ -1,0 +1,123 @@
+"""CoOp: learn the context words of the class prompts; keep the encoders frozen.
+
+Source: Zhou et al., "Learning to Prompt for Vision-Language Models", IJCV 2022,
+https://arxiv.org/abs/2109.01134, section 3. Few-shot runs learn 16 random tokens; the base-
+to-new comparison of the CoCoOp paper starts CoOp from "a photo of a" and is reproduced here
+by `recipe`. Departures from the authors' code: the context is kept in float32, and the
+prompt is cut at its last token, which changes nothing a causal or masked tower can see.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from operators.backbones import DualEncoder
+from operators.blocks.prompt_tokens import (
+    ClassPosition,
+    prompt_tokens,
+    random_context,
+    refuse_other_length,
+    worded_context,
+)
+from operators.bounds import Deviation, Tokens
+from operators.episodes.episode import Classes
+from operators.methods.base import Method, MethodCard, StaticClassifier
+from operators.shapes import Float
+from operators.tuning import Tuning
+
+
+class CoOp(StaticClassifier):
+    """Classifies with the prompts `[v_1] ... [v_m] <class name>.`, where v is learned.
+
+    Dimensions: k classes, m context tokens, w width of a token embedding, d of a feature.
+
+    Args:
+        backbone: Frozen image and text encoders.
+        classes: The k classes.
+        generator: Source of a random initial context.
+        n_context: m; the length of `context_init` where that is given.
+        per_class: Learn a context for each class (the paper's CSC), not one for all.
+        class_position: Where the class name stands: `end`, `middle` or `front`.
+        context_init: Words to start from; empty for N(0, init_std^2).
+        init_std: Standard deviation of a random start.
+    """
+
+    card = MethodCard(
+        title="CoOp (Context Optimization)",
+        tunes="m context vectors at the input of the text tower, shared or one set a class",
+        source="Zhou et al., IJCV 2022, https://arxiv.org/abs/2109.01134",
+        cost="a step takes all class prompts through the text tower and back",
+        departures=(
+            "context in float32, not float16",
+            "frozen features of the centre crop unless the suite asks for views",
+        ),
+    )
+    tuning = Tuning(lr=0.002, epochs=200, batch_size=32)
+
+    def __init__(
+        self,
+        backbone: DualEncoder,
+        classes: Classes,
+        *,
+        generator: torch.Generator,
+        n_context: Tokens = 16,
+        per_class: bool = False,
+        class_position: ClassPosition = "end",
+        context_init: str = "",
+        init_std: Deviation = 0.02,
+    ) -> None:
+        super().__init__(backbone, classes)
+        if context_init:
+            context = worded_context(backbone, context_init)
+        else:
+            shape = (1, n_context, backbone.token_width)
+            context = torch.empty(shape, device=backbone.device)
+        n_context = context.shape[1]
+        self.prompts = prompt_tokens(
+            backbone, classes.names, n_context=n_context, position=class_position
+        )
+        copies = len(classes) if per_class else 1
+        context = context.expand(copies, -1, -1).clone()
+        if not context_init:
+            context = random_context(context.shape, init_std, generator, like=context)
+        self.context = nn.Parameter(context)
+
+    @classmethod
+    def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
+        """Fewer epochs for fewer shots; worded context where new classes are asked for."""
+        if protocol == "few_shot":
+            return {"epochs": published_epochs(shots, dataset)}
+        worded = {"n_context": 4, "context_init": "a photo of a"}
+        return {**worded, "epochs": 50} if dataset == "imagenet" else worded
+
+    @classmethod
+    def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
+        """See `Method.check`."""
+        refuse_other_length(hyperparameters["n_context"], hyperparameters["context_init"])
+        if hyperparameters["per_class"] and protocol == "base_to_new":
+            raise ValueError(
+                "per_class=True learns a context for each base class and has none for a new "
+                "one: use per_class=False in base_to_new."
+            )
+
+    def with_classes(self, classes: Classes) -> Method:
+        """See `Method.with_classes`; a context of each class's own stays with its classes."""
+        if self.hyperparameters.get("per_class") and classes.names != self.classes.names:
+            raise ValueError(
+                "CoOp with per_class=True learned a context for each of its own classes, so it "
+                "cannot classify others: tune it with per_class=False."
+            )
+        return super().with_classes(classes)
+
+    def class_features(self) -> Float[Tensor, "k d"]:
+        """The class vectors that the current context gives."""
+        return self.backbone.encode_prompts(self.prompts, self.context)
+
+
+def published_epochs(shots: int, dataset: str) -> int:
+    """Epochs of CoOp's few-shot runs; on ImageNet 50, whatever the shots (COOP.md)."""
+    if dataset == "imagenet" or shots <= 1:
+        return 50
+    return 100 if shots <= 4 else 200

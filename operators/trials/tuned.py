@@ -1,0 +1,100 @@
+"""What a trial has learned, as a method again: to teach another one, or to classify any images."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from operators.backbones import DualEncoder
+from operators.episodes.episode import Batch, ImageSource
+from operators.methods import METHODS, Method, StaticClassifier, Teacher
+from operators.spec import TrialSpec
+from operators.trials.trial import Data, build, episode_of
+from operators.tuning import logits_of
+
+
+class Ranked(NamedTuple):
+    """A class and its softmax probability among those that were chosen from."""
+
+    name: str
+    probability: float
+
+
+def method_of(
+    spec: TrialSpec,
+    backbone: DualEncoder,
+    data: Data,
+    learned: Mapping[str, Tensor],
+    teacher: Teacher | None = None,
+) -> Method:
+    """The method of a trial as it was after tuning, over the classes that it learned.
+
+    Args:
+        spec: Of the trial.
+        backbone: The backbone that `spec` names.
+        data: The dataset that `spec` names.
+        learned: What the trial learned.
+        teacher: The outcome of `spec.teacher`, where there is one.
+
+    Raises:
+        ValueError: The method has a teacher and none was given, or one was given in vain.
+    """
+    classes = data.all_classes.subset(episode_of(spec, data.table).classes)
+    method = build(spec, backbone, classes, torch.Generator(), teacher)
+    method.load_state_dict(learned)
+    return method.eval()
+
+
+def teacher_of(
+    spec: TrialSpec,
+    backbone: DualEncoder,
+    data: Data,
+    learned: Mapping[str, Tensor],
+    images: ImageSource | None,
+) -> Teacher:
+    """The tuned model that a trial left behind, as a teacher.
+
+    Args:
+        spec: Of the teacher's trial.
+        backbone: The backbone that `spec` names.
+        data: The dataset that `spec` names.
+        learned: What the trial learned.
+        images: As in `Teacher`.
+
+    Raises:
+        ValueError: Its method has no class vectors that are the same for every image.
+    """
+    if not issubclass(METHODS[spec.method], StaticClassifier):
+        raise ValueError(f"{spec.method} has no class vectors, so it is no teacher.")
+    method = method_of(spec, backbone, data, learned)
+    assert isinstance(method, StaticClassifier)
+    return Teacher(method, images, data.all_classes)
+
+
+def classify(
+    method: Method, images: ImageSource, rows: np.ndarray, top: int
+) -> list[tuple[Ranked, ...]]:
+    """The most probable classes of some images, best first.
+
+    Args:
+        method: Chooses from its classes.
+        images: Reads the images.
+        rows: Of the images; a row decides what random views of its image are.
+        top: Classes an image, at most.
+
+    Raises:
+        ValueError: A logit is infinite or no number.
+    """
+    logits = logits_of(method, Batch(images, rows, None, device=method.backbone.device)).double()
+    if not logits.isfinite().all():
+        raise ValueError(
+            "the logits are infinite or no numbers: try a trial of a smaller lr, or one in fp32."
+        )
+    # The first of equals stays first, so that the order of the classes alone decides.
+    probabilities, places = logits.softmax(dim=1).sort(dim=1, descending=True, stable=True)
+    return [
+        tuple(Ranked(method.classes.names[place], p) for p, place in zip(*best, strict=True))
+        for best in zip(probabilities[:, :top].tolist(), places[:, :top].tolist(), strict=True)
+    ]

@@ -1,0 +1,109 @@
+"""Which trials are tried again, and how: a trial that costs its worker costs no other one's."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from operators.methods import METHODS
+from operators.spec import TrialSpec
+from tasks.computing.worker_pool import TRIES, OutOfTime, WorkerDied
+
+if TYPE_CHECKING:
+    from data_catalog import Dataset
+
+BASE_SECONDS = 3600.0  # of a time limit: what no image is to blame for
+
+
+def time_limit(spec: TrialSpec, dataset: "Dataset", asked: float | None) -> float:
+    """Seconds that a trial may take.
+
+    Unless asked for, an hour and what the method's card grants for each image, as often as it is
+    learned from or classified: far more than it takes, but not for ever.
+
+    Args:
+        spec: The trial.
+        dataset: Of the trial.
+        asked: What the user said.
+    """
+    if asked is not None:
+        return asked
+    method = METHODS.get(spec.method)
+    if method is None:
+        return BASE_SECONDS
+    train = len(dataset.rows_of("train"))
+    learned = train if method.card.unlabelled else spec.shots * len(dataset.classes)
+    images = max(1, spec.hyperparameters.get("epochs", 1)) * min(learned, train)
+    return BASE_SECONDS + method.card.seconds_per_image * (images + dataset.rows)
+
+
+class Attempts:
+    """Decides what becomes of the trials of a call that its worker did not survive.
+
+    In a call of several, nobody knows which one it was: each is tried alone. One that was alone is
+    to blame. It has as many tries as any call, since the system may have ended its worker for
+    another's hunger; but one that took too long would take too long again.
+
+    Args:
+        suspects: Trials that cost an earlier run their worker: tried alone, and once.
+        fail: Keeps the reason of a trial that is given up, and why it is in quarantine.
+    """
+
+    def __init__(
+        self, suspects: Iterable[str], fail: Callable[[TrialSpec, str, str], None]
+    ) -> None:
+        self.suspects = frozenset(suspects)
+        self.fail = fail
+        self._deaths: Counter[str] = Counter()
+        self._alone: list[TrialSpec] = []
+
+    def hold_back(self, specs: Iterable[TrialSpec]) -> list[TrialSpec]:
+        """The trials that may share a call; the suspects have theirs at the end."""
+        specs = list(specs)
+        self._alone += [spec for spec in specs if spec.trial_id in self.suspects]
+        return [spec for spec in specs if spec.trial_id not in self.suspects]
+
+    def lost(
+        self, call: Sequence[TrialSpec], left: Iterable[TrialSpec], error: WorkerDied | OutOfTime
+    ) -> None:
+        """Takes note of a call whose worker is gone: its trials are given up or tried alone.
+
+        Args:
+            call: Its trials.
+            left: Those that are not in the store.
+            error: What became of the worker.
+        """
+        for spec in left:
+            self._deaths[spec.trial_id] += isinstance(error, WorkerDied)
+            reason = self._reason(spec, error) if len(call) == 1 else None
+            if reason is None:
+                self._alone.append(spec)
+            else:
+                self.fail(spec, *reason)
+
+    def next_round(self) -> list[tuple[TrialSpec, ...]]:
+        """Calls of one trial each, for what is to be tried alone; empty where nothing is."""
+        calls, self._alone = [(spec,) for spec in self._alone], []
+        return calls
+
+    def _reason(self, spec: TrialSpec, error: WorkerDied | OutOfTime) -> tuple[str, str] | None:
+        """Why a trial that was alone is given up, and its quarantine; None: it is tried again."""
+        if isinstance(error, OutOfTime):
+            return (
+                f"it took longer than its time limit of {error.seconds:g} s, and was ended. Raise "
+                "it with --time-limit, or `time_limit` in the suite. The next run tries it once.",
+                "late",
+            )
+        deaths = self._deaths[spec.trial_id]
+        if deaths < TRIES and spec.trial_id not in self.suspects:
+            return None
+        times = f"all of {deaths} tries" if deaths > 1 else "its one try"
+        return (
+            f"its worker died in {times}: {error.cause} It is in quarantine: the next run tries it "
+            "once, alone.",
+            "died",
+        )
+
+
+def seconds_of(limits: Mapping[str, float]) -> Callable[[Sequence[TrialSpec]], float]:
+    """What a call may take: the time of all its trials."""
+    return lambda call: sum(limits[spec.trial_id] for spec in call)

@@ -1,0 +1,199 @@
+"""Tuning and evaluation of a bundle of trials: one Prefect task that drives the Ray workers."""
+
+import contextlib
+import threading
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
+from uuid import UUID
+
+from prefect import task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+
+from operators.spec import TrialSpec
+from tasks.computing.attempts import Attempts, seconds_of
+from tasks.computing.failures import in_quarantine, note_failure
+from tasks.computing.worker import Context, Done
+from tasks.computing.worker_pool import First, OutOfTime, WorkerDied, WorkerPool
+from tasks.planning.plan import Bundle, expected_cost
+from tasks.progress import Stage
+from tasks.storage.store import Store
+
+CALL_SECONDS = 0.5  # what a call of quick trials should take: little beside it is lost on Ray
+CALL_TRIALS = 64  # most trials of one call
+ARTIFACT_SECONDS = 3.0
+
+
+@task(
+    name="tune-and-evaluate",
+    task_run_name="tune-and-evaluate-{title}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def compute(
+    title: str,
+    bundle: Bundle,
+    context: Context,
+    pool: WorkerPool,
+    progress: Stage,
+    store: Store,
+    limits: Mapping[str, float],
+) -> list[Done]:
+    """Computes the trials of a bundle; each is committed by its worker as soon as it is there.
+
+    Args:
+        title: For people.
+        bundle: Trials that are not in the store.
+        context: What they share.
+        pool: Workers; other bundles use them at the same time.
+        progress: Counts the trials of the whole run.
+        store: Keeps the trials, and the reasons of those that fail.
+        limits: Seconds that each trial may take.
+
+    Returns:
+        What became of each trial. A trial that failed costs itself alone, whatever it did to its
+        worker.
+
+    Raises:
+        MachineError: No worker starts, or Ray has ended.
+        OSError: The store cannot be written, such as on a full disk.
+    """
+    bar = ProgressArtifact(f"trials-{slug(title)}", len(bundle.specs), "trials")
+    done: list[Done] = []
+
+    def ended(some: list[Done]) -> None:
+        done.extend(some)
+        progress.step(len(some))
+        bar.show(len(done))
+
+    def fail(spec: TrialSpec, reason: str, quarantine: str) -> None:
+        ended([Done(spec.trial_id, note_failure(store, spec, context.run, reason, quarantine))])
+
+    attempts = Attempts(in_quarantine(store, bundle.specs), fail)
+    together = attempts.hold_back(bundle.specs)
+    calls: Calls | list[tuple[TrialSpec, ...]] = Calls(
+        together, workers=len(pool), lanes=lanes_of(together, context, pool)
+    )
+    while calls:
+        for outcome in pool.map_unordered(
+            "compute",
+            calls,
+            context,
+            tries=1,
+            seconds=seconds_of(limits),
+            first=First(str((context.backbone, context.dataset)), "prepare", (context,)),
+        ):
+            if isinstance(outcome.error, WorkerDied | OutOfTime):
+                there = [s for s in outcome.batch if store.trial(s.trial_id).exists()]
+                ended([Done(spec.trial_id, "") for spec in there])
+                left = [spec for spec in outcome.batch if spec not in there]
+                attempts.lost(outcome.batch, left, outcome.error)
+            elif outcome.error:
+                raise outcome.error
+            else:
+                ended(outcome.result)
+            if isinstance(calls, Calls):
+                calls.ended(outcome.batch)
+        calls = attempts.next_round()
+    return done
+
+
+def lanes_of(specs: Sequence[TrialSpec], context: Context, pool: WorkerPool) -> dict[str, int]:
+    """How many seeds of each cell are worth tuning together, asked where there are several."""
+    seeds = Counter(spec.cell_id for spec in specs)
+    cells = {spec.cell_id: spec for spec in specs if seeds[spec.cell_id] > 1}
+    if not cells:
+        return {}
+    try:
+        return dict(zip(cells, pool.run("lanes", list(cells.values()), context), strict=True))
+    except WorkerDied:  # it will be that of a trial
+        return {}
+
+
+class Calls(Iterator[tuple[TrialSpec, ...]]):
+    """Cuts trials into calls of a worker: long ones alone, quick ones together.
+
+    Nobody knows beforehand what a trial takes, so each method begins with one trial a call, or
+    with the seeds of one cell that are worth tuning together, and has more as long as its calls
+    are quick. A call never holds trials of two methods, nor more than its share of what is left,
+    so that the workers end together.
+
+    Args:
+        specs: The trials, the longest first.
+        workers: Workers that share them.
+        lanes: How many seeds of a cell are worth tuning together, by cell; one if not said.
+        clock: Seconds, for tests.
+    """
+
+    def __init__(
+        self,
+        specs: Iterable[TrialSpec],
+        *,
+        workers: int,
+        lanes: Mapping[str, int] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.workers = workers
+        self.lanes = lanes or {}
+        self.clock = clock
+        self._left: dict[str, deque[TrialSpec]] = {}
+        for spec in specs:
+            self._left.setdefault(spec.method, deque()).append(spec)
+        self._size: dict[str, int] = defaultdict(lambda: 1)
+        self._began: dict[str, float] = {}  # by the first trial of a call
+        self._lock = threading.Lock()
+
+    def __next__(self) -> tuple[TrialSpec, ...]:
+        """The next call: of the method whose next trial is the longest.
+
+        Raises:
+            StopIteration: All trials have been handed out.
+        """
+        with self._lock:
+            waiting = {name: specs for name, specs in self._left.items() if specs}
+            if not waiting:
+                raise StopIteration
+            name = max(waiting, key=lambda name: expected_cost(waiting[name][0]))
+            share = -(-sum(map(len, waiting.values())) // self.workers)
+            size = min(max(self._size[name], self._stack(waiting[name])), share, len(waiting[name]))
+            call = tuple(waiting[name].popleft() for _ in range(size))
+            self._began[call[0].trial_id] = self.clock()
+            return call
+
+    def _stack(self, specs: Iterable[TrialSpec]) -> int:
+        """How many of the next trials are seeds of one cell that go together."""
+        cell, seeds = next(groupby(specs, key=lambda spec: spec.cell_id))
+        return len(list(islice(seeds, self.lanes.get(cell, 1))))
+
+    def ended(self, call: tuple[TrialSpec, ...]) -> None:
+        """Learns from a call that has ended; it may have waited for a worker, which is no harm."""
+        with self._lock:
+            seconds = self.clock() - self._began.pop(call[0].trial_id)
+            fits = int(len(call) * CALL_SECONDS / max(seconds, 1e-6))
+            self._size[call[0].method] = max(1, min(fits, 2 * len(call), CALL_TRIALS))
+
+
+def slug(text: str) -> str:
+    """`text` as the key of an artifact: lower-case letters, digits and dashes."""
+    return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+
+
+class ProgressArtifact:
+    """A bar in Prefect's UI; work never fails for want of it."""
+
+    def __init__(self, key: str, total: int, unit: str) -> None:
+        self.total = total
+        self.last = time.monotonic()
+        self.id: UUID | None = None
+        with contextlib.suppress(Exception):
+            self.id = create_progress_artifact(0.0, key=key, description=f"{total} {unit}")  # pyright: ignore[reportAttributeAccessIssue]
+
+    def show(self, done: int) -> None:
+        """`done` of the total are done; sent every few seconds."""
+        due = time.monotonic() - self.last >= ARTIFACT_SECONDS or done == self.total
+        if self.id is not None and due:
+            self.last = time.monotonic()
+            with contextlib.suppress(Exception):
+                update_progress_artifact(self.id, progress=100 * done / self.total)

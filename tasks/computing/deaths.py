@@ -1,0 +1,87 @@
+"""Why a worker died, in words: from what Ray, the worker's log and Linux tell."""
+
+import re
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from tasks.computing.ray_start import this_node
+
+LAST_WORDS = 3  # lines of a worker's log that are shown
+LINE = 300  # most letters of each
+LESS = "Run fewer workers (--workers), or what needs less memory."
+_DETAIL = re.compile(r"Worker exit type: (\w+) Worker exit detail: (.*?)(?: Some common causes|$)")
+_SIGNAL = re.compile(r"\*\*\* (SIG[A-Z]+) received|Fatal Python error: (.+)")
+_FRAME = re.compile(r'^  File "')  # the first is where it was
+_NOISE = re.compile(r"^\[[\d\- :,]+ [A-Z] .*|^\[\S+ (?:I|W) .*|^\s*$")  # Ray's own lines
+_KILLS = ("/sys/fs/cgroup/memory.events", "/proc/vmstat")  # where Linux counts whom it ends
+
+
+class Deaths:
+    """Tells why workers died; remembers how many processes Linux had ended for want of memory."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kills = _kills()
+
+    def cause(self, error: BaseException | None, pid: int | None) -> str:
+        """One or two sentences.
+
+        Args:
+            error: What Ray raised.
+            pid: Of the worker; None where it never ran.
+        """
+        from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
+
+        with self._lock:
+            before, self._kills = self._kills, _kills()
+        text = " ".join(str(error).split())
+        if isinstance(error, OutOfMemoryError):
+            return f"Ray ended it for want of memory: {_clipped(text)} {LESS}"
+        if isinstance(error, ActorDiedError) and error.actor_init_failed:
+            cause = error.__cause__
+            named = cause if isinstance(cause, RayTaskError) else error
+            return f"Its start failed: {_clipped(_last_line(str(named)))}."
+        words = last_words(pid)
+        if found := _SIGNAL.search("\n".join(words)):
+            frame = next((line.strip() for line in words if _FRAME.match(line)), "")
+            return f"it crashed ({found[1] or found[2]}){f' in {frame}' if frame else ''}."
+        if self._kills > before:
+            how = f"the system ended it for want of memory. {LESS}".rstrip(".")
+        elif detail := _DETAIL.search(text):
+            how = f"its process ended ({detail[1]}: {_clipped(detail[2]).rstrip('. ')})"
+            if "SYSTEM_ERROR" in detail[1]:
+                how = "its process ended without a word, as by SIGKILL or os._exit"
+        else:
+            how = _clipped(text).rstrip(".")
+        said = [_clipped(line) for line in words if not _NOISE.match(line)][-LAST_WORDS:]
+        return f"{how}." + (f" Its log ends with: {' | '.join(said)}" if said else "")
+
+
+def last_words(pid: int | None) -> list[str]:
+    """The last lines that a worker of this machine has written to its standard error."""
+    lines: list[str] = []
+    with suppress(Exception):
+        for log in Path(this_node().get_logs_dir_path()).glob(f"worker-*-{pid}.err"):
+            lines += log.read_text(errors="replace")[-20_000:].splitlines()
+    return lines
+
+
+def _kills() -> int:
+    """Processes that Linux has ended for want of memory, since it started."""
+    found = 0
+    for file in map(Path, _KILLS):
+        with suppress(OSError):
+            counted = re.search(r"^oom_kill (\d+)", file.read_text(), re.MULTILINE)
+            found += int(counted[1]) if counted else 0
+    return found
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "no reason given"
+
+
+def _clipped(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= LINE else f"{text[: LINE - 3]}..."

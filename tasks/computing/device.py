@@ -1,0 +1,46 @@
+"""What a pretraining computes on, and how much of the machine makes its data."""
+
+import os
+
+from tasks.planning.resolve import RequestError
+
+
+def device_for(choice: str) -> str:
+    """`auto` as a GPU where there is one.
+
+    Raises:
+        RequestError: There is no such device.
+    """
+    import torch
+
+    if choice == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(choice).type
+    except RuntimeError as error:
+        raise RequestError(f"device {choice!r} is none: give auto, cpu or cuda.") from error
+    if kind not in ("cpu", "cuda"):
+        raise RequestError(f"device {choice!r} is none of auto, cpu and cuda.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise RequestError(
+            f"device {choice!r}: this machine has no GPU that torch can use. Leave --device out "
+            "to train on the CPU."
+        )
+    return choice
+
+
+def device_kind(device: str, threads: int) -> str:
+    """The device in words: `2 CPU cores`, or the name of the GPU's model."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return "1 CPU core" if threads == 1 else f"{threads} CPU cores"
+
+
+def workers_for(device: str, asked: int | None) -> int:
+    """Processes that make pairs: what a GPU needs, or one beside a trainer on the CPU."""
+    if asked is not None:
+        return asked
+    cores = os.cpu_count() or 1
+    return max(1, cores - 1) if device.startswith("cuda") else max(1, cores // 4)

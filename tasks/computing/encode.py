@@ -1,0 +1,167 @@
+"""Frozen features of the rows that missing trials need, once for all methods, shots and seeds."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from data_catalog import Dataset
+from operators.backbones import BackboneCard
+from operators.episodes.episode import Episode
+from operators.episodes.features import FeatureStore, view_folder
+from operators.episodes.views import View
+from operators.spec import TrialSpec
+from operators.trials.trial import episode_of, unlabelled_of, validation_of, views_shown
+from tasks.computing.worker import Context, Encoder
+from tasks.computing.worker_pool import WorkerPool
+from tasks.planning.choices import Backbones
+from tasks.planning.data import TrialData
+from tasks.progress import Stage, reporter, stage
+from tasks.storage.store import Store
+
+CHUNK_SECONDS = 3600.0  # when a call is taken to hang; the first one loads the backbone
+CHUNK = 32  # images a call: about a second of a CPU core
+
+
+def features_folder(store: Store, card: BackboneCard, dataset: Dataset) -> Path:
+    """Folder of the features of a dataset under a backbone; each view has its own in there."""
+    backbone = f"{card.name.replace('/', '--')}-{card.fingerprint}"
+    return store.features / backbone / f"{dataset.name}-{dataset.fingerprint}"
+
+
+def encoders_of(spec: TrialSpec) -> set[tuple[str, str]]:
+    """Backbone and dataset of a trial, and what its teacher sees the dataset with."""
+    names = {spec.backbone} | ({spec.teacher.backbone} if spec.teacher else set())
+    return {(name, spec.dataset) for name in names}
+
+
+def contexts_of(
+    store: Store,
+    backbones: Backbones,
+    specs: Iterable[TrialSpec],
+    datasets: Mapping[str, Dataset],
+    run: Mapping[str, Any],
+) -> dict[tuple[str, str], Context]:
+    """What trials share, by backbone and dataset.
+
+    Args:
+        store: Where features are.
+        backbones: Those of the trials and of their teachers.
+        specs: The trials.
+        datasets: By name.
+        run: Provenance; see `Context`.
+    """
+    encoders: dict[tuple[str, str], Encoder] = {}
+    for name, on in sorted({pair for spec in specs for pair in encoders_of(spec)}):
+        features = features_folder(store, backbones.cards[name], datasets[on])
+        encoders[name, on] = Encoder(backbones.references[name], features)
+    contexts: dict[tuple[str, str], Context] = {}
+    for (name, on), own in encoders.items():
+        others = {b: other for (b, d), other in encoders.items() if d == on and b != name}
+        contexts[name, on] = Context(own.backbone, datasets[on].folder, own.features, run, others)
+    return contexts
+
+
+@task(name="encode", task_run_name="encode-{title}", cache_policy=NO_CACHE, persist_result=False)
+def encode(
+    title: str,
+    specs: Iterable[TrialSpec],
+    dataset: Dataset,
+    card: BackboneCard,
+    context: Context,
+    pool: WorkerPool,
+) -> int:
+    """Encodes the images of some trials that have no features yet; returns how many.
+
+    Args:
+        title: For people.
+        specs: Trials over this dataset and backbone.
+        dataset: Where the images are.
+        card: Of the backbone.
+        context: Says which backbone, dataset and features folder.
+        pool: Workers that encode.
+
+    Raises:
+        OSError: The disk has no room for the features; nothing is encoded then.
+    """
+    context.features.mkdir(parents=True, exist_ok=True)
+    with FileLock(context.features / ".lock"):
+        missing: dict[View | None, tuple[FeatureStore, np.ndarray]] = {}
+        for view, needed in needed_rows(specs, dataset).items():
+            folder = view_folder(context.features, view, context.backbone.precision)
+            store = FeatureStore.create(folder, dataset.rows, card.feature_width or 0)
+            rows = store.missing(needed)
+            for text in store.repairs:
+                reporter().say(text)
+            if len(rows):
+                store.reserve(rows)
+                missing[view] = store, rows
+        total = sum(len(rows) for _, rows in missing.values())
+        if not total:
+            return 0
+        with stage(f"encode {title}", total) as progress:
+            for view, (store, rows) in missing.items():
+                encode_view(store, rows, view, context, pool, progress)
+            views = f" in {len(missing)} views" if len(missing) > 1 else ""
+            progress.summary = f"{total} images{views}"
+        return total
+
+
+def encode_view(
+    store: FeatureStore,
+    rows: np.ndarray,
+    view: View | None,
+    context: Context,
+    pool: WorkerPool,
+    progress: Stage,
+) -> None:
+    """Encodes some rows under one view and stores their features.
+
+    Args:
+        store: Of the view.
+        rows: Row ids.
+        view: None is the centre crop.
+        context: Says which backbone and dataset.
+        pool: Workers that encode.
+        progress: Counts the images.
+    """
+    chunks = np.split(rows, range(CHUNK, len(rows), CHUNK))
+    for outcome in pool.map_unordered(
+        "encode", chunks, context, view, seconds=lambda _: CHUNK_SECONDS
+    ):
+        if outcome.error:
+            raise outcome.error
+        store.write(outcome.batch, outcome.result)
+        progress.step(len(outcome.batch))
+
+
+def needed_rows(specs: Iterable[TrialSpec], dataset: Dataset) -> Mapping[View | None, np.ndarray]:
+    """Row ids, sorted, that any of the trials reads under each view whose features are kept.
+
+    All rows of an episode are read as the centre crop (None), its training rows under the views
+    of a bank as well; so are those without labels, where a method learns from them. Some methods
+    choose on the whole val split.
+    """
+    table = TrialData(dataset).table
+    episodes: dict[tuple[object, ...], Episode] = {}
+    parts: dict[View | None, dict[tuple[object, ...], np.ndarray]] = {}
+    for spec in specs:
+        draw = spec.protocol, spec.shots, spec.seed, spec.test_rows_per_class
+        if draw not in episodes:
+            episodes[draw] = episode_of(spec, table)
+            parts.setdefault(None, {})[draw] = episodes[draw].rows
+        chosen_on = validation_of(spec, table, episodes[draw])
+        if chosen_on is not episodes[draw].val:
+            parts[None][spec.protocol, "val"] = chosen_on
+        trained: dict[tuple[object, ...], np.ndarray] = {draw: episodes[draw].train}
+        if (domain := unlabelled_of(spec, table, episodes[draw])) is not None:
+            key = spec.protocol, spec.setting
+            trained[key] = parts[None][key] = domain.rows
+        for view in views_shown(spec):
+            if view is not None and view.kept:
+                parts.setdefault(view, {}).update(trained)
+    return {view: np.unique(np.concatenate([*rows.values()])) for view, rows in parts.items()}

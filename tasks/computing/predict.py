@@ -1,0 +1,338 @@
+"""A tuned prompt on images of the user's own: finds what its trial needs, and asks it."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from data_catalog import Dataset, DatasetCard, Example
+from data_catalog.descriptions import Descriptions
+from data_catalog.kinds.decoding import check_image
+from data_catalog.naming import prompt_key
+from data_catalog.reasons import remedies
+from data_catalog.sources import SourceError, read_file
+from data_catalog.wording import some
+from operators.backbones import (
+    BACKBONES,
+    BackboneCard,
+    BackboneReference,
+    DualEncoder,
+    is_location,
+    reference,
+)
+from operators.episodes.episode import Classes
+from operators.episodes.features import Images
+from operators.images import TRANSFORM_VERSION
+from operators.methods import Method
+from operators.methods.hyperparameters import later_defaults, own_defaults
+from operators.spec import TrialSpec
+from operators.trials.results import TrialResult
+from operators.trials.tuned import Ranked, classify, method_of
+from tasks.computing.device import device_for
+from tasks.computing.tuned import learned_by, teacher_from
+from tasks.planning import resolve
+from tasks.planning.data import TrialData, data_of, text_version_of
+from tasks.planning.resolve import RequestError
+from tasks.storage.store import Store
+
+TOGETHER = 64  # images that are read and classified at a time
+
+
+class Prediction(NamedTuple):
+    """What a trial says of an image.
+
+    Attributes:
+        image: Path or URL, as it was asked for.
+        ranked: The most probable classes, best first; empty where there is an error.
+        error: Why the image could not be read; empty when it was.
+    """
+
+    image: str
+    ranked: tuple[Ranked, ...] = ()
+    error: str = ""
+
+
+class Files:
+    """Images of any origin as rows of a dataset, so that methods read them as they read its own.
+
+    A row decides the random views of its image. One that the dataset has too has its row there,
+    any other a number that follows from its content: so what is said of an image does not depend
+    on the images beside it, and of a test image it is what the trial said.
+
+    Args:
+        dataset: Of the trial.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        digests = dataset.column("sha256").tolist()
+        last = np.argsort(dataset.splits == "test", kind="stable")  # so a test row is what stays
+        self.rows = {digests[row]: row for row in last.tolist()}
+        self.held: dict[int, bytes] = {}
+
+    def hold(self, images: Sequence[bytes]) -> np.ndarray:
+        """Takes the place of the images held before, and gives their rows."""
+        digests = [hashlib.sha256(image).hexdigest() for image in images]
+        rows = [self.rows.get(digest, int(digest[:15], 16)) for digest in digests]
+        self.held = dict(zip(rows, images, strict=True))
+        return np.array(rows, dtype=np.int64)
+
+    def encoded(self, rows: np.ndarray) -> list[bytes]:
+        """The files of some rows."""
+        return [self.held[row] for row in rows.tolist()]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trial that is ready to classify.
+
+    Attributes:
+        spec: Of the trial.
+        method: What it learned, over the classes that it chooses from.
+        files: Holds the images that are classified.
+    """
+
+    spec: TrialSpec
+    method: Method
+    files: Files
+
+    def __call__(self, places: Sequence[str], top: int) -> Iterator[Prediction]:
+        """Classifies images, in the order asked for; one that cannot be read costs itself alone.
+
+        Args:
+            places: Paths or URLs.
+            top: Classes an image, at most.
+        """
+        source = Images(self.files.encoded, self.method.backbone)
+        for start in range(0, len(places), TOGETHER):
+            asked = places[start : start + TOGETHER]
+            examples = [read_image(place) for place in asked]
+            whole = [example.content for example in examples if not example.error]
+            answers: Iterator[tuple[Ranked, ...]] = iter(())
+            if whole:
+                answers = iter(classify(self.method, source, self.files.hold(whole), top))
+            for place, example in zip(asked, examples, strict=True):
+                ranked = () if example.error else next(answers)
+                yield Prediction(place, ranked, example.error)
+
+
+def read_image(place: str) -> Example:
+    """The bytes of an image that can be decoded; else `error` is a sentence that names it."""
+    try:
+        content = read_file(place)
+    except SourceError as error:
+        return Example(b"", place, error=str(error))
+    checked = check_image(Example(content, place))
+    if checked.error:
+        sentence = (
+            f"{place} is no image that can be used ({checked.error}). {remedies([checked.error])}"
+        )
+        return Example(b"", place, error=sentence)
+    return checked.example
+
+
+def predictor(
+    store: Store,
+    trial_id: str,
+    *,
+    classes: Sequence[str] | None = None,
+    descriptions: Descriptions | None = None,
+    backbones: Sequence[str] = (),
+) -> Predictor:
+    """Makes a completed trial ready to classify.
+
+    Args:
+        store: Where the trial and its dataset are.
+        trial_id: Of the trial.
+        classes: Names to choose from; None for all classes of the dataset, or those that were
+            learned where the method knows no others.
+        descriptions: Sentences about these classes, for a method that reads some.
+        backbones: Where those of the trial and its teacher are, if their names do not say it.
+
+    Raises:
+        ValueError: Something that the trial was computed with is gone or has changed, or its
+            method cannot answer with these classes.
+    """
+    spec = _spec_of(store, trial_id)
+    specs = [spec] if spec.teacher is None else [spec, spec.teacher]
+    for each in specs:
+        _refuse_other_version(each)
+    dataset = _dataset_of(store, spec)
+    data = {each.template_set: data_of(store, dataset, each.template_set) for each in specs}
+    known = data[spec.template_set].all_classes
+    asked = _asked(specs, data, classes, descriptions)
+    found = _backbones(specs, backbones)
+    for each in specs:
+        card = found[each.backbone_fingerprint].card
+        _refuse_other_texts(each, card, data[each.template_set].all_classes)
+    files = Files(dataset)
+
+    backbone, teacher = _load(spec, found), None
+    if spec.teacher is not None:
+        own, images = backbone, None
+        if spec.teacher.backbone_fingerprint != spec.backbone_fingerprint:
+            own = _load(spec.teacher, found)
+            images = Images(files.encoded, own)
+        told = data[spec.teacher.template_set]
+        teacher = teacher_from(store, spec.teacher, own, told, images)
+    learned = learned_by(store, spec, str(backbone.device))
+    method = method_of(spec, backbone, data[spec.template_set], learned, teacher)
+    if asked is None:
+        whole = known != method.classes and method.card.new_classes
+        return Predictor(spec, method.with_classes(known) if whole else method, files)
+    if asked == method.classes:
+        return Predictor(spec, method, files)
+    try:
+        return Predictor(spec, method.with_classes(asked), files)
+    except ValueError as error:
+        raise RequestError(
+            f"{error} Without --classes, trial {trial_id} answers with those of {spec.dataset}."
+        ) from error
+
+
+def _spec_of(store: Store, trial_id: str) -> TrialSpec:
+    try:
+        return TrialResult.from_json(store.result(trial_id)).spec
+    except (AttributeError, KeyError, TypeError) as error:
+        raise RequestError(
+            f"{store.trial(trial_id) / 'trial.json'} cannot be read ({error}). Remove the folder, "
+            "and the next run computes the trial again."
+        ) from error
+
+
+def _refuse_other_version(spec: TrialSpec) -> None:
+    """Raises where what a trial learned does not mean the same in this version of the code."""
+    method, protocol = resolve.method(spec.method), resolve.protocol(spec.protocol)
+    then = spec.method_revision, spec.protocol_revision, spec.transform_version
+    now = method.revision, protocol.revision, TRANSFORM_VERSION
+    if (
+        then != now
+        or own_defaults(method).keys() - spec.hyperparameters.keys() - later_defaults(method).keys()
+    ):
+        what = f"{spec.method}, {spec.protocol} and the image transform"
+        raise RequestError(
+            f"trial {spec.trial_id} was computed by another version of Shotboard: it has revisions "
+            f"{some(then)} of {what}, here they are {some(now)}. What it learned does not mean "
+            "the same here: run its suite again."
+        )
+
+
+def _refuse_other_texts(spec: TrialSpec, card: BackboneCard, known: Classes) -> None:
+    """Raises where the tokenizer would be given other texts than when a trial was computed."""
+    if text_version_of(card, known, spec.hyperparameters) != spec.text_version:
+        raise RequestError(
+            f"trial {spec.trial_id} was computed when texts were not yet cleaned as CLIP's "
+            f"tokenizer cleans them, and that changes some that it reads of {spec.dataset}: run "
+            "its suite again."
+        )
+
+
+def _dataset_of(store: Store, spec: TrialSpec) -> Dataset:
+    folder = store.data / spec.dataset / spec.dataset_fingerprint
+    if not folder.is_dir():
+        raise RequestError(
+            f"trial {spec.trial_id} has its class names from {spec.dataset} with the fingerprint "
+            f"{spec.dataset_fingerprint}, which is not in {store.data}. If its source is as it "
+            f"was, `shotboard datasets ingest {spec.dataset}` brings it back."
+        )
+    return Dataset.open(folder)
+
+
+def _asked(
+    specs: Sequence[TrialSpec],
+    data: Mapping[str, TrialData],
+    names: Sequence[str] | None,
+    said: Descriptions | None,
+) -> Classes | None:
+    """The classes that a user asks for; None where they are those of the trial.
+
+    Args:
+        specs: Of the trial, and of its teacher if it has one.
+        data: The dataset as they see it, by template set.
+        names: What the user gave.
+        said: Likewise.
+    """
+    known = data[specs[0].template_set].all_classes
+    readers = [spec for spec in specs if resolve.method(spec.method).card.descriptions]
+    if said is not None and not readers:
+        raise RequestError(
+            f"--descriptions: {specs[0].method} reads no sentences about classes. Leave it out."
+        )
+    if names is None and said is None:
+        return None
+    given = names is not None
+    names = DatasetCard.prompt_names(names) if names is not None else known.names
+    if given and (len(names) < 2 or len({prompt_key(name) for name in names}) < len(names)):
+        raise RequestError(
+            f"--classes {','.join(names)}: give two classes or more, each once (case, blanks and "
+            "underscores tell none apart), with commas between, such as --classes cat,dog."
+        )
+    places = {name: place for place, name in enumerate(known.names)}
+    strange = [name for name in names if name not in places]
+    if said is not None:
+        if not strange and specs[0] not in readers:
+            raise RequestError(
+                f"--descriptions: {readers[0].method}, the teacher of {specs[0].method}, has "
+                "sentences about all of these classes. Leave it out."
+            )
+        try:
+            return Classes(names, known.templates, known.ensemble, said.of(names))
+        except ValueError as error:
+            raise RequestError(f"--descriptions: {error}") from error
+    if readers and strange:
+        raise RequestError(
+            f"--classes {some(strange)}: {readers[0].method} reads sentences about each class, "
+            "and there are none. Give some about all of the classes with --descriptions FILE, "
+            'a JSON of {"class name": ["sentence", ..], ..}.'
+        )
+    if readers:
+        return known.subset([places[name] for name in names])
+    return Classes(names, known.templates, known.ensemble)
+
+
+class _Found(NamedTuple):
+    """A backbone that is here."""
+
+    reference: BackboneReference
+    card: BackboneCard
+
+
+def _backbones(specs: Sequence[TrialSpec], places: Sequence[str]) -> dict[str, _Found]:
+    """The backbones of a trial and its teacher, by fingerprint."""
+    found: dict[str, _Found] = {}
+    wanted = {spec.backbone_fingerprint: spec for spec in specs}
+    for place in places:
+        which = resolve.backbone(place)
+        card = which.describe()
+        if card.fingerprint not in wanted:
+            raise RequestError(f"--backbone {place}: {_others(specs[0], card)}")
+        found[card.fingerprint] = _Found(which, card)
+    for fingerprint, spec in wanted.items():
+        if fingerprint in found:
+            continue
+        if spec.backbone not in BACKBONES and not is_location(spec.backbone):
+            raise RequestError(
+                f"trial {spec.trial_id} was tuned on {spec.backbone}, a folder, and where that is "
+                "belongs to no trial: add --backbone PATH."
+            )
+        which = reference(spec.backbone)
+        card = which.describe()
+        if card.fingerprint != fingerprint:
+            raise RequestError(f"{_others(spec, card)} Name the right one with --backbone PATH.")
+        found[fingerprint] = _Found(which, card)
+    return found
+
+
+def _others(spec: TrialSpec, card: BackboneCard) -> str:
+    """That a backbone is not the one of a trial."""
+    return (
+        f"trial {spec.trial_id} was tuned on {spec.backbone} with the fingerprint "
+        f"{spec.backbone_fingerprint}, and that of {card.source} is {card.fingerprint}: weights, "
+        "tokenizer or preprocessing differ, so its prompt does not fit."
+    )
+
+
+def _load(spec: TrialSpec, found: Mapping[str, _Found]) -> DualEncoder:
+    which, card = found[spec.backbone_fingerprint]
+    return which._replace(precision=spec.precision).load(card, device_for("auto"))

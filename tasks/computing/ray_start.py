@@ -1,0 +1,338 @@
+"""A Ray that starts on this machine, or a cluster that is joined: how, and what to do if it fails.
+
+Ray looks for modules of the user in the working folder, and for a cluster in its own variable; it
+starts several processes, and leaves them behind where it gives up waiting for one of them. None of
+this is wanted here.
+"""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tasks.environment import MachineError, for_workers, own_code, set_defaults, set_local_ray
+from tasks.services.children import descendants, process_name
+
+JOIN_SECONDS = 30.0
+START_SECONDS = 240.0  # some 5 where nothing else runs; Ray's own 30 are few on a busy machine
+STARTS = 2  # tries to start a Ray on this machine
+LOOKS = 3  # at a cluster that does not answer, before it counts as gone
+_HEAD, _RAYLET = "gcs_server", "raylet"
+REGISTER_SECONDS = "300"  # what a worker may take to import what it needs; Ray's own are 60
+# Sockets lie in `ray/session_<time>_<process>/sockets/plasma_store` there, 107 bytes in all.
+FOLDER_BYTES = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
+
+
+def connect(address: str | None, cpus: int | None, shared_bytes: int) -> bool:
+    """Starts or joins Ray; returns whether this process must leave it again.
+
+    Args:
+        address: `host:port` of a cluster's head, `ray://..` or `auto`; None starts one here.
+        cpus: Cores that a local Ray uses; None means all.
+        shared_bytes: Shared memory of a Ray that starts here.
+
+    Raises:
+        ConnectionError: No Ray answers at `address`.
+        MachineError: It did not start, however often it was tried.
+    """
+    set_defaults()
+    if address is None:
+        set_local_ray()
+    import ray
+
+    if ray.is_initialized():
+        return False
+    _hush()
+    variables = for_workers()
+    if address:
+        check_address(address)
+        own = {} if address.startswith("ray://") else {"job_config": _job()}
+        ray.init(
+            address,
+            runtime_env={"env_vars": variables},
+            log_to_driver=False,
+            configure_logging=False,
+            **own,
+        )
+        return True
+    # It tells every local Ray that it has a password, which is so and needs no reader.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    variables |= {
+        "RAY_gcs_server_port_wait_time_s": f"{START_SECONDS:.0f}",
+        # The raylet gives up on its own agents, Python processes that start slowly, after 30 s.
+        "RAY_raylet_start_wait_time_s": f"{START_SECONDS:.0f}",
+        "RAY_agent_register_timeout_ms": f"{1000 * START_SECONDS:.0f}",
+        "RAY_worker_register_timeout_seconds": REGISTER_SECONDS,
+    }
+    with _set(variables):  # a local Ray hands its environment on, which is faster than asking it to
+        _start_local(cpus, shared_bytes)
+    return True
+
+
+def _hush() -> None:
+    """Keeps Ray from writing its own tales of dead workers to our standard output."""
+    from ray._private import worker
+
+    worker.print_to_stdstream = lambda *_, **__: None
+
+
+def leave() -> None:
+    """Ends the Ray that started here, or leaves the one that was joined."""
+    import ray
+
+    below = _below(this_node())
+    if trouble_with_ray():  # it would wait for what is not there
+        _end_processes(this_node())
+    ray.shutdown()
+    # Agents that take the end of their raylet for a crash would stay for a minute to tell it.
+    _kill(below)
+
+
+def this_node() -> Any:
+    """What Ray knows of its processes here; None where it was joined through a client."""
+    from ray._private import worker
+
+    return worker._global_node
+
+
+def trouble_with_ray() -> str | None:
+    """Returns None while Ray is there, else what became of it.
+
+    Ray itself waits for a minute, and then ends this process.
+    """
+    import ray
+
+    if not ray.is_initialized():
+        return "Ray has been stopped in the middle of the run."
+    node = this_node()
+    for name, process in node.dead_processes() if node else ():
+        if name in (_HEAD, _RAYLET):
+            return (
+                f"Ray's own process {name} has ended (code {process.returncode}), and the workers "
+                "with it, as where memory is short or somebody stopped it."
+            )
+    if node and not node.all_processes:  # it was joined
+        address = ray.get_runtime_context().gcs_address
+        if all(nobody_listens(address) for _ in range(LOOKS)):
+            return f"the Ray cluster at {address} has gone."
+    return None
+
+
+def _start_local(cpus: int | None, shared_bytes: int) -> None:
+    """Starts Ray.
+
+    Raises:
+        MachineError: See `connect`.
+    """
+    import ray
+    from ray._private import services
+
+    folder = _sockets_folder()
+    for _ in range(STARTS):
+        try:
+            with _replaced(services, "get_node", _patient(services.get_node)):
+                ray.init(
+                    "local",  # whatever RAY_ADDRESS says, or an earlier `ray start` has noted
+                    num_cpus=cpus,
+                    include_dashboard=False,
+                    object_store_memory=shared_bytes,
+                    log_to_driver=False,
+                    configure_logging=False,
+                    job_config=_job(),
+                    _temp_dir=folder,
+                )
+            return
+        except BaseException as error:
+            _end_left_over(error)
+            ray.shutdown()
+            if not isinstance(error, Exception):
+                raise
+            text = " ".join(str(error).split())
+            if "timed out" not in text.lower():  # Ray raises no narrower class here
+                raise MachineError(
+                    f"Ray did not start on this machine: {text} Run `shotboard doctor`, or join a "
+                    "cluster with --ray-address."
+                ) from error
+    raise MachineError(
+        f"Ray did not start within {START_SECONDS:.0f} s, {STARTS} times over: the machine is too "
+        "busy. Run again when it is not, or join a cluster with --ray-address."
+    )
+
+
+def _patient(ask: Callable[..., Any]) -> Callable[..., Any]:
+    """Ray's question for its own node, asked for as long as the node is there.
+
+    Ray itself gives up after 30 seconds, a number that nothing can change.
+    """
+    deadline = time.monotonic() + START_SECONDS
+
+    def answer(*args: Any, **kwargs: Any) -> Any:
+        while True:
+            try:
+                return ask(*args, **kwargs)
+            except RuntimeError:  # it has not registered yet
+                names = {process_name(process) for process in descendants(os.getpid())}
+                if time.monotonic() > deadline or _RAYLET not in names:
+                    raise
+                time.sleep(0.5)
+
+    return answer
+
+
+def _end_left_over(error: BaseException) -> None:
+    """Ends what Ray has started before it raised an error; else it would be there as long as we.
+
+    Ray keeps no other trace of it than the frames of the error.
+    """
+    from ray._private.node import Node
+
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    nodes = {id(n): n for f in frames if isinstance(n := f.f_locals.get("self"), Node)}
+    for node in nodes.values():
+        _end_processes(node)
+
+
+def _end_processes(node: Any) -> None:
+    """Ends the processes of a Ray that started here, and what they have started."""
+    _kill(_below(node))
+    for process in _started(node):
+        process.kill()
+        process.wait()
+
+
+def _started(node: Any) -> list[Any]:
+    """The processes that Ray has started here by itself; none where it was joined."""
+    return [i.process for each in getattr(node, "all_processes", {}).values() for i in each]
+
+
+def _below(node: Any) -> list[int]:
+    """Ids of the processes that these have started: agents and workers."""
+    return [below for process in _started(node) for below in descendants(process.pid)]
+
+
+def _kill(processes: Iterable[int]) -> None:
+    for process in processes:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(process, signal.SIGKILL)
+
+
+def _job() -> Any:
+    """What Ray is told of us as a job: nothing of where we were started."""
+    from ray.job_config import JobConfig
+
+    class Job(JobConfig):
+        """Puts neither the working folder nor that of the script on the workers' search path.
+
+        Ray leaves them out for a job that brings a folder of its own. Ours brings none: what a
+        worker imports is in its environment, see `own_code`.
+        """
+
+        def _runtime_env_has_working_dir(self) -> bool:
+            return True
+
+    return Job()
+
+
+def _sockets_folder() -> str | None:
+    """Where Ray keeps its sockets and logs; None for the place that it would choose itself.
+
+    Raises:
+        MachineError: No folder for temporary files has a short name and may be written to.
+    """
+    chosen = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    for parent in dict.fromkeys((chosen, "/tmp", "/var/tmp", "/dev/shm")):
+        for name in ("ray", f"ray-{os.getuid()}"):
+            folder = Path(parent).absolute() / name
+            there = folder if folder.exists() else folder.parent
+            fits = len(os.fsencode(folder)) <= FOLDER_BYTES
+            if fits and there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+                return None if (parent, name) == (chosen, "ray") else str(folder)
+    raise MachineError(
+        f"Ray keeps sockets in a folder for temporary files, whose path may have {FOLDER_BYTES} "
+        f"bytes with `/ray` at its end. {chosen} is longer or may not be written to, and so is "
+        "/tmp: set RAY_TMPDIR to a folder that does."
+    )
+
+
+def check_address(address: str) -> None:
+    """Raises ConnectionError unless a Ray answers, for `ray.init` may wait for ever."""
+    trouble = nobody_listens(address)
+    if not trouble and address != "auto" and not address.startswith("ray://"):
+        trouble = _health(address)
+    if trouble:
+        raise ConnectionError(no_cluster(address, trouble))
+
+
+def nobody_listens(address: str) -> str | None:
+    """Returns what is wrong where a connection to `address` is refused; asks no Ray."""
+    if address == "auto":
+        return None
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, ValueError, OverflowError) as error:
+        return str(error)
+    return None
+
+
+def no_cluster(address: str, trouble: str) -> str:
+    """The sentence about a cluster that is not there."""
+    return (
+        f"no Ray cluster answers at {address} ({trouble}). Start one there with `ray start "
+        "--head`, give the address that it prints, or leave out --ray-address to run on this "
+        "machine."
+    )
+
+
+def _health(address: str) -> str | None:
+    """Returns None where the head of a cluster is healthy, else the last line of Ray's complaint.
+
+    Asked in a process of its own, which can be ended.
+    """
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        answer = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=JOIN_SECONDS,
+            env={**os.environ, **own_code()},
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {JOIN_SECONDS:.0f} s"
+    if answer.returncode == 0:
+        return None
+    lines = (answer.stderr or answer.stdout).strip().splitlines()
+    return lines[-1] if lines else f"health check ended with code {answer.returncode}"
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+@contextmanager
+def _set(variables: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                del os.environ[name]

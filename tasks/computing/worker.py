@@ -1,0 +1,317 @@
+"""What runs on a Ray worker: it keeps backbones and features, and computes trials."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache, lru_cache, partial
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tasks.computing.failures import note_failure, of_the_store
+from tasks.storage.store import Store
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from data_catalog import Dataset
+    from operators.backbones import BackboneReference, DualEncoder
+    from operators.episodes.episode import Episode
+    from operators.episodes.features import FeatureStore, Images
+    from operators.episodes.views import View
+    from operators.methods import Teacher
+    from operators.spec import TrialSpec
+    from operators.trials.trial import Outcome
+    from tasks.planning.data import TrialData
+
+COMMITS = 2  # trials of a worker that wait for the disk side by side, while it computes the next
+STORES_OPEN = 64  # feature stores whose checksums a worker keeps; 9 bytes a row
+
+
+class Encoder(NamedTuple):
+    """How a backbone sees the dataset of a bundle.
+
+    Attributes:
+        backbone: Which weights to load, and in which precision.
+        features: Folder of the features under the backbone, all views.
+    """
+
+    backbone: "BackboneReference"
+    features: Path
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the trials of a bundle share.
+
+    Attributes:
+        backbone: Which weights to load, and in which precision.
+        dataset: Folder of the ingested dataset.
+        features: Folder of its features under the backbone, all views.
+        run: Provenance that only the driver knows: suite, flow_run_id, git_commit, git_dirty.
+        others: The run's other backbones on this dataset, by name: teachers may need them.
+    """
+
+    backbone: "BackboneReference"
+    dataset: Path
+    features: Path
+    run: Mapping[str, Any]
+    others: Mapping[str, Encoder] = field(default_factory=dict)
+
+
+class Done(NamedTuple):
+    """What became of one trial; `error` is empty unless it failed."""
+
+    trial_id: str
+    error: str
+
+
+class TrialWorker:
+    """Long-lived; one on each core or GPU share.
+
+    Args:
+        home: Root of the store.
+        device: `cpu`, `cuda`, or `auto` for a GPU where Ray gave one.
+    """
+
+    def __init__(self, home: Path, device: str = "auto") -> None:
+        import torch
+
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.store = Store(home)
+        self.device = device
+        self._backbone = cache(self._load_backbone)
+        self._dataset = cache(_open_dataset)
+        self._data = cache(self._read_data)
+        self._features = lru_cache(STORES_OPEN)(_open_features)
+        # One draw of each kind, to count lanes by: drawing takes a while on a large dataset.
+        self._episodes: dict[tuple[Path, str, int], Episode] = {}
+
+    def encode(self, rows: np.ndarray, context: Context, view: "View | None" = None) -> np.ndarray:
+        """Frozen features of some rows under a view, (b, d) float32; None is the centre crop."""
+        from operators.episodes.features import Images
+
+        images = Images(self._dataset(context.dataset).images, self._backbone(context.backbone))
+        return images.features(rows, view).cpu().numpy()
+
+    def compute(self, specs: Sequence["TrialSpec"], context: Context) -> list[Done]:
+        """Computes and commits some trials; a trial that fails costs itself alone.
+
+        Seeds of one cell that follow each other may be tuned together. A trial is written while
+        the next one is computed; all are on disk at the return.
+        """
+        from operators.files import sync_folder
+
+        with ThreadPoolExecutor(COMMITS) as disk:
+            ended = [
+                end
+                for _, cell in groupby(specs, key=lambda spec: spec.cell_id)
+                for end in self._cell(list(cell), context, disk)
+            ]
+        done = [end.result() if isinstance(end, Future) else end for end in ended]
+        if self.store.trials.is_dir():
+            sync_folder(self.store.trials)
+        return done
+
+    def prepare(self, context: Context) -> None:
+        """Loads what the trials of a context share, so that the first of them does not wait."""
+        with suppress(Exception):  # whatever it is, it will be the error of a trial
+            self._backbone(context.backbone)
+            self._dataset(context.dataset)
+
+    def lanes(self, specs: Sequence["TrialSpec"], context: Context) -> list[int]:
+        """How many seeds of the cell of each trial are worth tuning together."""
+        from operators.trials.trial import episode_of, lanes_of
+
+        try:
+            backbone = self._backbone(context.backbone)
+            if backbone.device.type != "cpu":  # as in `lanes_worth`
+                return [1] * len(specs)
+            lanes = []
+            for spec in specs:
+                key = context.dataset, spec.protocol, spec.shots
+                if key not in self._episodes:
+                    data = self._data(context.dataset, spec.template_set)
+                    self._episodes[key] = episode_of(spec, data.table)
+                lanes.append(lanes_of(spec, backbone, self._episodes[key]))
+            return lanes
+        except Exception:  # whatever it is, it will be the error of a trial
+            return [1] * len(specs)
+
+    def _cell(
+        self, specs: Sequence["TrialSpec"], context: Context, disk: Executor
+    ) -> "Iterator[Done | Future[Done]]":
+        """Computes trials that differ by seed alone, as many together as is worth while."""
+        # A batch that is tried again after its worker died holds trials that are there.
+        there = [spec for spec in specs if self.store.trial(spec.trial_id).exists()]
+        yield from (Done(spec.trial_id, "") for spec in there)
+        missing = [spec for spec in specs if spec not in there]
+        size = self.lanes(missing[:1], context)[0] if len(missing) > 1 else 1
+        for start in range(0, len(missing), size):
+            stack = missing[start : start + size]
+            computed = self._stacked(stack, context)
+            for spec, files in zip(stack, computed, strict=True):
+                if isinstance(files, dict):
+                    yield disk.submit(self._commit, spec, files)
+                elif not of_the_store(files):
+                    yield Done(spec.trial_id, note_failure(self.store, spec, context.run, files))
+            for files in computed:  # a full disk is the run's trouble, not the trial's
+                if isinstance(files, OSError) and of_the_store(files):
+                    raise files
+
+    def _stacked(
+        self, stack: Sequence["TrialSpec"], context: Context
+    ) -> list[dict[str, bytes] | BaseException]:
+        """The files of some trials that are tuned together, or what one raised."""
+        from operators.engine.stacking import Abandoned, run_stacked
+
+        def tried(spec: "TrialSpec") -> dict[str, bytes] | BaseException:
+            try:
+                return self._computed(spec, context)
+            except Abandoned:
+                raise
+            except BaseException as error:  # SystemExit or an interrupt: a method may raise it
+                if hasattr(error, "ray_terminate_msg"):  # that is how Ray stops a worker
+                    raise
+                return error
+
+        try:
+            return run_stacked([partial(tried, spec) for spec in stack])
+        except BaseException as error:
+            if hasattr(error, "ray_terminate_msg") or len(stack) == 1:
+                raise
+            # Raised where lanes meet, by nobody knows which: so each by itself.
+            return [end for spec in stack for end in self._stacked([spec], context)]
+
+    def _computed(self, spec: "TrialSpec", context: Context) -> dict[str, bytes]:
+        """The files of a trial."""
+        from operators.trials.trial import run_trial
+
+        started = _now()
+        backbone = self._backbone(context.backbone)
+        dataset = self._dataset(context.dataset)
+        outcome = run_trial(
+            spec,
+            backbone,
+            self._data(context.dataset, spec.template_set),
+            self._images(dataset, backbone, context.features, context.backbone.precision),
+            None if spec.teacher is None else self._teacher(spec.teacher, context),
+        )
+        return self._files(spec, outcome, started, context)
+
+    def _files(
+        self, spec: "TrialSpec", outcome: "Outcome", started: str, context: Context
+    ) -> dict[str, bytes]:
+        """What a trial leaves behind, by name of the file."""
+        import json
+        from hashlib import sha256
+
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+        from safetensors.torch import save
+
+        from operators.trials.machine import machine
+        from operators.trials.results import Provenance, TrialResult
+
+        known = self._data(context.dataset, spec.template_set).all_classes
+        predictions = pa.BufferOutputStream()
+        pq.write_table(outcome.predictions, predictions)
+        learned: dict[str, Tensor] = {k: v.contiguous() for k, v in outcome.learned.items()}
+        files = {
+            "predictions.parquet": predictions.getvalue().to_pybytes(),
+            "prompt.safetensors": save(learned, {"trial_id": spec.trial_id}),
+        }
+        result = TrialResult(
+            spec=spec,
+            metrics=outcome.metrics,
+            cost=outcome.cost,
+            provenance=Provenance(
+                started_at=started,
+                device=_device_name(self.device),
+                templates=(*known.templates, *known.ensemble),
+                **machine(),
+                **context.run,
+            ),
+            episode_fingerprint=outcome.episode_fingerprint,
+            selected=outcome.report.selected or {},
+            losses=outcome.report.losses,
+            sha256={name: sha256(content).hexdigest() for name, content in files.items()},
+        )
+        return {**files, "trial.json": json.dumps(result.to_json(), indent=1).encode()}
+
+    def _commit(self, spec: "TrialSpec", files: Mapping[str, bytes]) -> Done:
+        """Puts a trial into the store.
+
+        Raises:
+            OSError: It cannot be written, such as on a full disk.
+        """
+        from operators.files import commit_files
+
+        commit_files(self.store.trial(spec.trial_id), files)
+        self.store.clear_failure(spec.trial_id)
+        return Done(spec.trial_id, "")
+
+    def _read_data(self, folder: Path, templates: str) -> "TrialData":
+        from tasks.planning.data import data_of
+
+        return data_of(self.store, self._dataset(folder), templates)
+
+    def _teacher(self, spec: "TrialSpec", context: Context) -> "Teacher":
+        """What a trial of the store has learned, ready to teach.
+
+        Raises:
+            ValueError: See `teacher_from`.
+        """
+        from tasks.computing.tuned import teacher_from
+
+        data = self._data(context.dataset, spec.template_set)
+        own = context.others.get(spec.backbone)
+        if own is None:
+            return teacher_from(self.store, spec, self._backbone(context.backbone), data, None)
+        backbone, dataset = self._backbone(own.backbone), self._dataset(context.dataset)
+        images = self._images(dataset, backbone, own.features, own.backbone.precision)
+        return teacher_from(self.store, spec, backbone, data, images)
+
+    def _images(
+        self, dataset: "Dataset", backbone: "DualEncoder", features: Path, precision: str
+    ) -> "Images":
+        """Reads features from the stores, and encodes what is in none."""
+        from operators.episodes.features import Images, view_folder
+
+        return Images(
+            dataset.images,
+            backbone,
+            lambda view: self._features(view_folder(features, view, precision)),
+        )
+
+    def _load_backbone(self, which: "BackboneReference") -> "DualEncoder":
+        return which.load(which.describe(), self.device)
+
+
+def _open_dataset(folder: Path) -> "Dataset":
+    from data_catalog import Dataset
+
+    return Dataset.open(folder)
+
+
+def _open_features(folder: Path) -> "FeatureStore":
+    from operators.episodes.features import FeatureStore
+
+    return FeatureStore(folder)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _device_name(device: str) -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if device == "cuda" else device

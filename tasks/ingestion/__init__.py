@@ -1,0 +1,1 @@
+"""Datasets and descriptions into the store."""

@@ -1,0 +1,60 @@
+"""What is known of datasets, as rows of the board and of listings."""
+
+from typing import Any
+
+from data_catalog import Dataset, DatasetCard
+from data_catalog.secrets import redacted
+from tasks.planning import resolve
+from tasks.planning.resolve import dataset_cards, ingested
+from tasks.storage.store import Store
+
+
+def dataset_rows(store: Store) -> list[dict[str, Any]]:
+    """One row a dataset, ingested or not."""
+    return [dataset_row(store, card) for _, card in sorted(dataset_cards(store).items())]
+
+
+def dataset_row(store: Store, card: DatasetCard) -> dict[str, Any]:
+    """What is known of a dataset here; its source is not touched, for it may be gone or far."""
+    here = ingested(store, card.name)
+    classes = here.classes if here else card.classes
+    row = {
+        "name": card.name,
+        "title": card.title,
+        "classes": len(classes) if classes else None,
+        "template": card.template,
+        "license": card.license,
+        "citation": card.citation,
+        "source": here.card["source_description"] if here else card.place(),
+        "fingerprint": here.fingerprint if here else None,
+        "trouble": card.trouble,
+        "card": {
+            "kind": card.kind,
+            **card.to_json(),
+            **(_counts(here) if here else {}),
+            "descriptions": said_of(store, card.name),
+        },
+    }
+    return redacted(row)
+
+
+def said_of(store: Store, name: str) -> dict[str, Any] | None:
+    """What is known of the descriptions of a dataset; None where nobody has described it."""
+    try:
+        found = resolve.descriptions(store, name)
+    except resolve.RequestError as error:
+        return {"error": str(error)}
+    if found is None:
+        return None
+    said, file = found
+    return {
+        "classes": len(said.sentences),
+        "sentences": sum(map(len, said.sentences.values())),
+        "source": said.source,
+        "license": said.license,
+        "file": str(file),
+    }
+
+
+def _counts(dataset: Dataset) -> dict[str, Any]:
+    return {key: value for key, value in dataset.card.items() if key not in ("source",)}

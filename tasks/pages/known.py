@@ -1,0 +1,86 @@
+"""What the code says of methods and backbones, kept beside it as Python keeps bytecode.
+
+Reading the code takes torch, and commands that only list are over in less time than its import.
+So what was read once is kept under a digest of the code, by size and time of each file and of
+what is installed: code that has changed is read again.
+"""
+
+import hashlib
+import json
+import sys
+import sysconfig
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from operators.files import write_atomic
+
+_ROOT = Path(__file__).resolve().parents[2]
+_CODE = ("operators", "tasks/pages/zoo.py", "tasks/pages/known.py")
+_LEFT_OUT = ("__pycache__", "board")  # written as it is used; says nothing of the zoo
+
+
+def method_rows() -> list[dict[str, Any]]:
+    """See `tasks.pages.zoo.method_rows`."""
+    return _known("methods")
+
+
+def backbone_rows() -> list[dict[str, Any]]:
+    """Those with a name; of those that come with the installation all that is known."""
+    return _known("backbones")
+
+
+def capabilities() -> dict[str, str]:
+    """What methods may ask of a backbone, in words, by name."""
+    return _known("capabilities")
+
+
+def protocols() -> list[str]:
+    """Names of the protocols."""
+    return _known("protocols")
+
+
+def _known(part: str) -> Any:
+    """A part of the zoo: from the code where that is loaded anyway, else as it was kept."""
+    if "operators.methods" in sys.modules:
+        from tasks.pages.zoo import PARTS
+
+        return json.loads(json.dumps(PARTS[part]()))
+    return kept()[part]
+
+
+@cache
+def kept(root: Path = _ROOT, folder: Path = _ROOT / "tasks" / "__pycache__") -> dict[str, Any]:
+    """The whole zoo by part, read from the code where it was not kept or has changed.
+
+    Args:
+        root: Folder of the code.
+        folder: Where it is kept.
+    """
+    file = folder / f"zoo-{_digest(root)}.json"
+    with suppress(OSError, ValueError):
+        return json.loads(file.read_bytes())
+    from tasks.pages.zoo import PARTS
+
+    found = {part: rows() for part, rows in PARTS.items()}
+    with suppress(OSError):  # an installation that may not be written to is read each time
+        for old in folder.glob("zoo-*.json"):
+            old.unlink(missing_ok=True)
+        write_atomic(file, json.dumps(found).encode())
+    return json.loads(json.dumps(found))
+
+
+def _digest(root: Path) -> str:
+    """Sixteen hex digits that move with any file that the zoo is made of."""
+    stamps = []
+    for place in _CODE:
+        path = root / place
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            inside = file.relative_to(root)
+            if file.is_file() and not set(_LEFT_OUT) & set(inside.parts):
+                status = file.stat()
+                stamps.append((inside.as_posix(), status.st_size, status.st_mtime_ns))
+    installed = Path(sysconfig.get_path("purelib"))  # its time moves as packages come and go
+    stamps.append((str(installed), sys.version, installed.stat().st_mtime_ns))
+    return hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16]

@@ -1,0 +1,123 @@
+"""What a person should know of a method, from its card: for a terminal, and as docs/methods.md."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tasks.pages.known import capabilities, method_rows
+
+COMMAND = "shotboard methods page > docs/methods.md"
+COLUMNS = ("hyperparameter", "default", "may be", "elsewhere")
+FLAGS = {
+    "transductive": "transductive: sees unlabelled test images or new class names as it learns",
+    "test_time": "test-time: adapts to every test image",
+    "external_knowledge": "external knowledge: reads texts that are not in the dataset",
+    "teacher": "teacher: learns from another tuned model",
+    "unlabelled": "unlabelled: learns from all images of the train split, without their labels",
+}
+
+
+def facts(row: Mapping[str, Any]) -> dict[str, str | list[str]]:
+    """All but title and settings, in the order in which one asks for it.
+
+    Args:
+        row: One of `method_rows`.
+
+    Returns:
+        A sentence by what it is about, or several of them; nothing empty.
+    """
+    card = row["card"]
+    found: dict[str, str | list[str]] = {
+        "tunes": card["tunes"],
+        "costs": card["cost"],
+        "reads": "unlabelled images; its teacher reads labelled ones"
+        if row["unlabelled"]
+        else "labelled images"
+        if card["learns"]
+        else "no labelled image",
+        "needs": [f"{name}: {capabilities()[name]}" for name in row["needs"]]
+        + ["descriptions: sentences about each class of the dataset"] * row["descriptions"]
+        or "frozen features and text prompts, which every backbone has",
+        "new classes": "classifies classes that it has not seen"
+        if card["new_classes"]
+        else "learns something of its own for each class, so it classifies no others",
+        "flags": [text for flag, text in FLAGS.items() if row[flag]] or "none",
+        "source": row["source"],
+        "departures": card["departures"],
+        "revision": str(row["revision"]),
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def settings(row: Mapping[str, Any]) -> list[list[str]]:
+    """Each hyperparameter, its default, what it may be, and where another value was published.
+
+    Args:
+        row: One of `method_rows`.
+    """
+    card = row["card"]
+    return [
+        [name, _written(value), card["bounds"][name], _elsewhere(name, card["recipes"])]
+        for name, value in sorted(card["hyperparameters"].items())
+    ]
+
+
+def _elsewhere(name: str, recipes: Sequence[Mapping[str, Any]]) -> str:
+    """Where the published value of a hyperparameter is not its default, and which it is."""
+    places: dict[tuple[str, str], list[str]] = {}  # value and when: datasets
+    for recipe in recipes:
+        if name in recipe["values"]:
+            place = _written(recipe["values"][name]), recipe["when"]
+            places.setdefault(place, []).extend(recipe["on"])
+    told = []
+    for (value, when), datasets in places.items():
+        on = f"on {', '.join(datasets)}" if datasets else ""
+        told.append(f"{value} ({' '.join(part for part in (when, on) if part)})")
+    return "; ".join(told)
+
+
+def page() -> str:
+    """All methods as Markdown."""
+    rows = method_rows()
+    parts = [
+        "# Methods",
+        f"Written by `{COMMAND}` from the cards in `operators/methods/`: change a card and run it "
+        "again.",
+        _table(
+            ["method", "tunes", "new classes", "flags"],
+            [
+                [
+                    f"[{row['method']}](#{row['method']})",
+                    row["card"]["tunes"],
+                    "yes" if row["card"]["new_classes"] else "no",
+                    ", ".join(flag.replace("_", " ") for flag in FLAGS if row[flag]),
+                ]
+                for row in rows
+            ],
+        ),
+        "All hyperparameters can be set: `shotboard run --set coop.n_context=8`. The last column "
+        "of a table says where the published value is not the default.",
+    ]
+    for row in rows:
+        parts += [f"## {row['method']}", f"**{row['title']}**", _list(facts(row))]
+        if row["card"]["hyperparameters"]:
+            parts.append(_table(COLUMNS, settings(row)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _list(known: Mapping[str, str | Sequence[str]]) -> str:
+    lines = []
+    for key, value in known.items():
+        if isinstance(value, str):
+            lines.append(f"- {key}: {value}")
+        else:
+            lines += [f"- {key}:", *(f"  - {sentence}" for sentence in value)]
+    return "\n".join(lines)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _written(value: Any) -> str:
+    return repr(value) if isinstance(value, str) else str(value)

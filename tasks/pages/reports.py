@@ -1,0 +1,83 @@
+"""The board as people see it: rows for a table, what changed as Markdown."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from operators.spec import TrialSpec
+from tasks.pages import asking
+from tasks.plain_text import in_markdown
+from tasks.storage.store import Store
+
+COLUMNS = (
+    *("protocol", "dataset", "backbone", "shots", "method", "variant", "split"),
+    *("mean", "std", "n", "ci95_low", "ci95_high"),
+)
+
+# The harmonic mean of base and new stands beside them, as the mean over seeds of each seed's own.
+BOARD = f"""
+SELECT {", ".join(COLUMNS)}
+FROM (
+    SELECT * FROM leaderboard WHERE metric = 'accuracy'
+    UNION ALL BY NAME
+    SELECT
+        'base_to_new' AS protocol, dataset, backbone, shots, method, variant, cell_id,
+        'H' AS split, h AS mean, h_std AS std, n, h_ci95_low AS ci95_low, h_ci95_high AS ci95_high
+    FROM base_to_new WHERE cell_id IS NOT NULL
+)
+{{where}}
+ORDER BY protocol, dataset, backbone, split, shots, mean DESC, method
+"""
+CHANGES = """
+SELECT suite, protocol, dataset, backbone, method, shots, split,
+       change, previous_mean, current_mean, difference, cause
+FROM nightly_changes WHERE metric = 'accuracy' AND suite = '{suite}'
+  AND (change <> 'same' OR cause IS NOT NULL)
+ORDER BY protocol, dataset, method, shots, split
+"""
+WHOLE_RUNS = """
+SELECT count(*) AS n FROM runs
+WHERE suite = '{suite}' AND finished_at IS NOT NULL AND NOT partial
+"""
+
+
+def board_rows(store: Store, specs: Iterable[TrialSpec] | None = None) -> list[dict[str, Any]]:
+    """Accuracy by cell: all of the board, or the cells of some trials.
+
+    Returns:
+        Rows with protocol, dataset, backbone, shots, method, variant, split, mean, std, n and
+        the 95 % interval; accuracies in 0..1. Split `H` is the harmonic mean of base and new.
+    """
+    where = ""
+    if specs is not None:
+        cells = sorted({spec.cell_id for spec in specs})
+        where = "WHERE cell_id IN (" + ", ".join(f"'{cell}'" for cell in cells) + ")"
+    return asking.rows(store, BOARD.format(where=where))
+
+
+def percent(row: dict[str, Any]) -> str:
+    """`71.3 ± 1.2`: mean and standard deviation over seeds, in percent."""
+    if row["std"] is None:
+        return f"{100 * row['mean']:.1f}"
+    return f"{100 * row['mean']:.1f} ± {100 * row['std']:.1f}"
+
+
+def changes_markdown(store: Store, suite: str) -> str:
+    """What moved between the last two runs of a suite, as a markdown table."""
+    name = suite.replace("'", "''")
+    rows = asking.rows(store, CHANGES.format(suite=name))
+    if not rows:
+        (whole,) = asking.rows(store, WHOLE_RUNS.format(suite=name))
+        if whole["n"] < 2:
+            return (
+                f"Nothing to compare yet: this page needs two whole runs of {in_markdown(suite)}."
+            )
+        return f"Nothing has changed between the last two whole runs of {in_markdown(suite)}."
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    for row in rows:
+        cells = [
+            f"{v:.4f}" if isinstance(v, float) else in_markdown(v if v is not None else "")
+            for v in row.values()
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

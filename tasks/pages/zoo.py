@@ -1,0 +1,167 @@
+"""What the code says of methods and backbones, as rows of the board and of listings.
+
+Reading it takes torch; `tasks/pages/known.py` keeps what it says for commands that only list.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from operators.backbones import (
+    BACKBONES,
+    CAPABILITIES,
+    BackboneCard,
+    BackboneUnavailable,
+    reference,
+)
+from operators.bounds import described
+from operators.episodes.protocols import PROTOCOLS
+from operators.methods import METHODS, Method
+from operators.methods.hyperparameters import PUBLISHED_ON, annotations, defaults, published
+
+SHOTS = (1, 2, 4, 8, 16)  # those of the published tables
+LEARNT = [name for name, protocol in PROTOCOLS.items() if protocol.learns]
+
+
+def method_rows() -> list[dict[str, Any]]:
+    """One row a method."""
+    return [
+        {
+            "method": name,
+            "title": method.card.title,
+            "source": method.card.source,
+            "revision": method.revision,
+            "trains": method.tuning is not None or method.card.learns,
+            "needs": sorted(method.card.needs),
+            "transductive": method.card.transductive,
+            "test_time": method.card.test_time,
+            "external_knowledge": method.card.external_knowledge,
+            "descriptions": method.card.descriptions,
+            "teacher": method.card.teacher,
+            "unlabelled": method.card.unlabelled,
+            "card": {
+                "tunes": method.card.tunes,
+                "cost": method.card.cost,
+                "learns": method.card.learns,
+                "new_classes": method.card.new_classes,
+                "departures": list(method.card.departures),
+                "hyperparameters": defaults(method),
+                "bounds": {name: described(kind) for name, kind in annotations(method).items()},
+                "recipes": recipes(method),
+            },
+        }
+        for name, method in METHODS.items()
+    ]
+
+
+def recipes(method: type[Method]) -> list[dict[str, Any]]:
+    """Where published hyperparameters are others than the defaults.
+
+    Returns:
+        `when`, such as `few_shot, 2 or 4 shots`, the datasets it is `on`, and `values` by name. A
+        protocol, a number of shots or a dataset that is not named makes no difference.
+    """
+    learns = method.card.learns
+    places = list(product(LEARNT if learns else PROTOCOLS, SHOTS if learns else (0,)))
+
+    def settings(dataset: str) -> list[dict[str, Any]]:
+        return [published(method, protocol=p, shots=s, dataset=dataset) for p, s in places]
+
+    usual = settings("")
+    everywhere = _where(places, usual, [defaults(method)] * len(places))
+    found = [{"when": when, "on": [], "values": values} for when, values in everywhere]
+    for dataset in PUBLISHED_ON:
+        for when, values in _where(places, settings(dataset), usual):
+            alike = [row for row in found if (row["when"], row["values"]) == (when, values)]
+            if alike and alike[0]["on"]:
+                alike[0]["on"].append(dataset)
+            else:
+                found.append({"when": when, "on": [dataset], "values": values})
+    return found
+
+
+def _where(
+    places: Sequence[tuple[str, int]],
+    settings: Sequence[Mapping[str, Any]],
+    usual: Sequence[Mapping[str, Any]],
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Protocols and shots where settings are not the usual ones, in words, and what they are."""
+    every = list(dict.fromkeys(name for name, _ in places))
+    counts = tuple(dict.fromkeys(shots for _, shots in places))
+    where: dict[str, dict[str, list[int]]] = {}  # values, as text: protocol: shots
+    for (name, shots), asked, known in zip(places, settings, usual, strict=True):
+        values = {key: value for key, value in asked.items() if value != known[key]}
+        if values:
+            there = where.setdefault(json.dumps(values, sort_keys=True), {})
+            there.setdefault(name, []).append(shots)
+    for values, protocols in where.items():
+        alike: dict[tuple[int, ...], list[str]] = {}
+        for name, shots in protocols.items():
+            alike.setdefault(tuple(shots), []).append(name)
+        for shots, names in alike.items():
+            parts = [] if names == every else [" or ".join(names)]
+            if shots != counts:
+                parts.append(f"{' or '.join(map(str, shots))} shot{'s' * (shots != (1,))}")
+            yield ", ".join(parts), json.loads(values)
+
+
+def backbone_rows(used: list[BackboneCard] | None = None) -> list[dict[str, Any]]:
+    """One row a backbone: those with a name of their own, and those given as folder or hub id.
+
+    Args:
+        used: Cards that are known already; the others are only named.
+    """
+    cards = {card.name: card for card in used or ()}
+    rows = [backbone_row(card) for card in cards.values()]
+    rows += [
+        {
+            "backbone": name,
+            "family": known.family,
+            "source": known.location or known.title,
+            "card": {"title": known.title},
+        }
+        for name, known in BACKBONES.items()
+        if name not in cards
+    ]
+    return rows
+
+
+def backbone_row(card: BackboneCard) -> dict[str, Any]:
+    """The row of a backbone whose weights are here."""
+    return {
+        "backbone": card.name,
+        "family": card.family,
+        "fingerprint": card.fingerprint,
+        "feature_width": card.feature_width,
+        "source": card.source,
+        "license": card.license,
+        "capabilities": sorted(card.capabilities),
+        "card": {"note": card.note},
+    }
+
+
+def embedded_backbone_cards() -> list[BackboneCard]:
+    """Cards of the backbones whose weights come with the installation."""
+    cards = []
+    for name, known in BACKBONES.items():
+        if not known.location or Path(known.location).is_dir():
+            try:
+                cards.append(reference(name).describe())
+            except BackboneUnavailable:
+                continue
+    return cards
+
+
+def embedded_backbone_rows() -> list[dict[str, Any]]:
+    """See `backbone_rows`, where nothing is known but what comes with the installation."""
+    return backbone_rows(embedded_backbone_cards())
+
+
+PARTS = {
+    "methods": method_rows,
+    "backbones": embedded_backbone_rows,
+    "capabilities": lambda: CAPABILITIES,
+    "protocols": lambda: list(PROTOCOLS),
+}

@@ -1,0 +1,339 @@
+"""From a suite to the trials it means: which are there, which are missing, which make no sense."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import groupby, islice, product
+from typing import Any
+
+from data_catalog import Dataset
+from operators.backbones import BackboneCard
+from operators.episodes.episode import Classes
+from operators.episodes.protocols import Protocol
+from operators.images import TRANSFORM_VERSION
+from operators.methods import METHODS, Method
+from operators.methods.hyperparameters import variant
+from operators.spec import TrialSpec
+from tasks.planning import resolve
+from tasks.planning.choices import Backbones, Request, Taught, hyperparameters, taught_by, unfit
+from tasks.planning.data import (
+    Preview,
+    classes_of,
+    descriptions_of,
+    template_set_for,
+    text_version_of,
+    undescribed,
+)
+from tasks.planning.resolve import RequestError
+from tasks.planning.suite import MethodChoice, Suite
+from tasks.planning.suited import small_classes, unsuited
+from tasks.storage.store import Store
+from tasks.storage.wholeness import torn
+
+BUNDLE = 200  # most trials of one Prefect task
+TRAIN_SPLIT = 64  # images a class, roughly, of which methods without labels read all
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Trials that share backbone, dataset and protocol: one Prefect task.
+
+    Attributes:
+        backbone: Name on the board.
+        dataset: Its name.
+        protocol: Key of `PROTOCOLS`.
+        specs: The trials.
+        waits_for: Ids of trials that have to be over before these begin: their teachers.
+    """
+
+    backbone: str
+    dataset: str
+    protocol: str
+    specs: tuple[TrialSpec, ...]
+    waits_for: frozenset[str] = frozenset()
+
+    @property
+    def trial_ids(self) -> frozenset[str]:
+        """Ids of its trials."""
+        return frozenset(spec.trial_id for spec in self.specs)
+
+    @property
+    def title(self) -> str:
+        """One line for people."""
+        return f"{self.dataset} {self.protocol} {self.backbone}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials of a run.
+
+    Attributes:
+        suite: What was asked for.
+        specs: Every trial, each once.
+        done: Ids of those that are in the store, whole.
+        torn: Of those that are there, but damaged: what is wrong, by id. They are computed again.
+        skipped: Combinations that make no sense, and why.
+        notices: What a user should know before reading the numbers.
+    """
+
+    suite: Suite
+    specs: tuple[TrialSpec, ...]
+    done: frozenset[str]
+    skipped: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    torn: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def torn_text(self) -> str:
+        """Says which trials are damaged; empty where none is."""
+        if not self.torn:
+            return ""
+        first = "; ".join(f"{trial_id}: {why}" for trial_id, why in islice(self.torn.items(), 3))
+        return f"computed again, since damaged on disk ({len(self.torn)} in all): {first}"
+
+    @cached_property
+    def missing(self) -> tuple[TrialSpec, ...]:
+        """The trials that have to be computed."""
+        return tuple(spec for spec in self.specs if spec.trial_id not in self.done)
+
+    def bundles(self) -> Iterator[Bundle]:
+        """The missing trials, by what they share; the longest first within each.
+
+        Teachers come first, in bundles of their own, so that nobody waits for others in them;
+        then what waits for nothing; then the students of those teachers.
+        """
+        missing = {spec.trial_id for spec in self.missing}
+        teachers = {s.teacher.trial_id for s in self.missing if s.teacher} & missing
+
+        def shared(spec: TrialSpec) -> tuple[int, str, str, str]:
+            waits = spec.teacher is not None and spec.teacher.trial_id in teachers
+            turn = 0 if spec.trial_id in teachers else 1 + waits
+            return turn, spec.backbone, spec.dataset, spec.protocol
+
+        for key, group in groupby(sorted(self.missing, key=shared), key=shared):
+            _, backbone, dataset, protocol = key
+            specs = sorted(group, key=expected_cost, reverse=True)
+            for start in range(0, len(specs), BUNDLE):
+                part = tuple(specs[start : start + BUNDLE])
+                waits_for = {s.teacher.trial_id for s in part if s.teacher} & teachers
+                yield Bundle(backbone, dataset, protocol, part, frozenset(waits_for))
+
+
+@dataclass
+class _Draft:
+    specs: dict[str, TrialSpec] = field(default_factory=dict)
+    teachers: dict[str, TrialSpec] = field(default_factory=dict)
+    students: dict[str, str] = field(default_factory=dict)  # of a teacher's id: name of a method
+    skipped: dict[str, None] = field(default_factory=dict)
+    notices: dict[str, None] = field(default_factory=dict)
+    known: dict[tuple[str, bool], Classes] = field(default_factory=dict)
+
+    def classes(self, place: "_Place", method: type[Method]) -> Classes:
+        """All that a method reads of a dataset's classes."""
+        dataset, reads = place.dataset, method.card.descriptions
+        if (dataset.name, reads) not in self.known:
+            said = descriptions_of(place.store, dataset) if reads else None
+            self.known[dataset.name, reads] = classes_of(dataset, said)
+        return self.known[dataset.name, reads]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where trials are planned: what those of one backbone, dataset and protocol share."""
+
+    store: Store
+    suite: Suite
+    card: BackboneCard
+    dataset: "Dataset | Preview"
+    protocol_name: str
+
+    @property
+    def protocol(self) -> Protocol:
+        return resolve.protocol(self.protocol_name)
+
+    def learns(self, method: type[Method]) -> bool:
+        return self.protocol.learns and method.card.learns
+
+
+def expected_cost(spec: TrialSpec) -> float:
+    """A rough order of trials by time: gradient steps, then shots."""
+    method = METHODS.get(spec.method)
+    reads_all = method is not None and method.card.unlabelled
+    images = TRAIN_SPLIT if reads_all else max(1, spec.shots)
+    return spec.hyperparameters.get("epochs", 0) * images + spec.shots
+
+
+def make_plan(store: Store, request: Request, datasets: "Mapping[str, Dataset | Preview]") -> Plan:
+    """The trials of a request over ingested datasets, those of teachers included.
+
+    Args:
+        store: What is done is looked up here.
+        request: See `check`.
+        datasets: By name; all of the suite's. A preview stands in before ingestion.
+
+    Raises:
+        RequestError: No trial remains.
+    """
+    suite, draft = request.suite, _Draft(skipped=dict.fromkeys(request.skipped))
+    for name, dataset_name in product(request.backbones.asked, suite.datasets):
+        card, dataset = request.backbones.cards[name], datasets[dataset_name]
+        for protocol_name in suite.protocols:
+            place = _Place(store, suite, card, dataset, protocol_name)
+            reason = unsuited(dataset, place.protocol)
+            if reason:
+                draft.skipped[f"{protocol_name} on {dataset_name}: {reason}"] = None
+                continue
+            if isinstance(dataset, Dataset):
+                wanted = max(suite.shots) if place.protocol.learns else 0
+                draft.notices |= dict.fromkeys(small_classes(dataset, wanted))
+            for choice in suite.methods:
+                _add(draft, place, choice, request.backbones)
+    if not draft.specs:
+        raise RequestError(f"nothing to run: {' '.join(draft.skipped)}")
+    _add_teachers(draft)
+    there = frozenset(draft.specs) & store.done()
+    damaged = torn(store, there)
+    return Plan(
+        suite,
+        tuple(draft.specs.values()),
+        there - damaged.keys(),
+        tuple(draft.skipped),
+        tuple(draft.notices),
+        damaged,
+    )
+
+
+def _add(draft: _Draft, place: _Place, choice: MethodChoice, backbones: Backbones) -> None:
+    """Adds the trials of one method, or says why there are none."""
+    method, suite = resolve.method(choice.id), place.suite
+    if unfit(choice.id, method, place.protocol_name, place.protocol):
+        return
+    if reason := _obstacle(place, choice.id, method):
+        draft.skipped[reason] = None
+        return
+    learns = place.learns(method)
+    for shots in suite.shots if learns else (0,):
+        cell = _cell(draft, place, choice, method, shots)
+        teacher = taught_by(choice, method, cell["hyperparameters"])
+        teachers = _teachers(draft, place, choice.id, teacher, shots, backbones)
+        if teacher is not None and not teachers:
+            return
+        for seed in suite.seeds if learns else (0,):
+            spec = TrialSpec(seed=seed, teacher=teachers.get(seed), **cell)
+            draft.specs[spec.trial_id] = spec
+
+
+def _obstacle(place: _Place, name: str, method: type[Method]) -> str:
+    """Why a method has no trials on a backbone and a dataset; empty if it has."""
+    missing = method.card.needs - place.card.capabilities
+    if missing:
+        return f"{name} on {place.card.name}: it has no {', '.join(sorted(missing))}."
+    if template_set_for(place.store, method, place.dataset) is None:
+        return undescribed(name, place.dataset.name)
+    return ""
+
+
+def _cell(
+    draft: _Draft, place: _Place, choice: MethodChoice, method: type[Method], shots: int
+) -> dict[str, Any]:
+    """What the trials of a cell share: thousands may differ by seed alone."""
+    suite, dataset, protocol = place.suite, place.dataset, place.protocol
+    values = hyperparameters(
+        choice, method, protocol=place.protocol_name, shots=shots, dataset=dataset.name
+    )
+    if values.get("selection") == "val" and isinstance(dataset, Dataset):
+        _refuse_without_validation(choice.id, dataset)
+    learns = place.learns(method)
+    views = suite.views if learns and method.view_epochs(values) else "none"
+    if learns and views != suite.views:
+        draft.notices[f"{choice.id} learns from centre crops alone: its views are none."] = None
+    differs = method.card.unlabelled and protocol.new_classes
+    if suite.setting == "clean" and not differs:
+        draft.notices[
+            f"{choice.id} in {place.protocol_name}: clean is the same as paper, which its trials "
+            "are filed under."
+        ] = None
+    return {
+        "method": choice.id,
+        "method_revision": method.revision,
+        "hyperparameters": values,
+        "backbone": place.card.name,
+        "backbone_fingerprint": place.card.fingerprint or "",
+        "dataset": dataset.name,
+        "dataset_fingerprint": dataset.fingerprint,
+        "protocol": place.protocol_name,
+        "protocol_revision": protocol.revision,
+        "shots": shots,
+        "setting": suite.setting if differs else "paper",
+        "selection": str(values.get("selection", "last")),
+        "template_set": template_set_for(place.store, method, dataset),
+        "transform_version": TRANSFORM_VERSION,
+        "views": views,
+        "precision": suite.precision,
+        "test_rows_per_class": suite.test_rows_per_class,
+        "text_version": text_version_of(place.card, draft.classes(place, method), values),
+    }
+
+
+def _teachers(
+    draft: _Draft,
+    place: _Place,
+    student: str,
+    taught: Taught | None,
+    shots: int,
+    backbones: Backbones,
+) -> dict[int, TrialSpec]:
+    """The trial of the teacher by seed of the student; none where it has no place here."""
+    if taught is None:
+        return {}
+    if taught.backbone:
+        place = replace(place, card=backbones.cards[resolve.backbone(taught.backbone).name])
+    if reason := _obstacle(place, taught.choice.id, taught.method):
+        draft.skipped[f"{student}: its teacher has no place: {reason}"] = None
+        return {}
+    learns = place.learns(taught.method)
+    cell = _cell(draft, place, taught.choice, taught.method, shots if learns else 0)
+    found = {seed: TrialSpec(seed=seed if learns else 0, **cell) for seed in place.suite.seeds}
+    for spec in found.values():
+        draft.teachers[spec.trial_id] = spec
+        draft.students[spec.trial_id] = student
+    return found
+
+
+def _add_teachers(draft: _Draft) -> None:
+    """Puts the trials of teachers before all others, and says which of them nobody asked for."""
+    added: dict[tuple[str, str, str], int] = {}
+    for trial_id, spec in draft.teachers.items():
+        if trial_id not in draft.specs:
+            key = spec.method, spec.backbone, draft.students[trial_id]
+            added[key] = added.get(key, 0) + 1
+    for (method, backbone, student), count in added.items():
+        trials = f"{count} trial{'s' * (count > 1)} of {method} on {backbone}"
+        draft.notices[f"{student} learns from a teacher: {trials} added."] = None
+    draft.specs = {**draft.teachers, **draft.specs}
+
+
+def _refuse_without_validation(name: str, dataset: Dataset) -> None:
+    if not len(dataset.rows_of("val")):
+        raise RequestError(
+            f"{name} with selection='val' on {dataset.name}: it has no validation rows. "
+            "Use selection='last'."
+        )
+
+
+def variant_of(spec: TrialSpec) -> str:
+    """What tells the cells of one method apart, as the board shows it."""
+    method = METHODS.get(spec.method)
+    text = ""
+    if method is not None:
+        place = {"protocol": spec.protocol, "shots": spec.shots, "dataset": spec.dataset}
+        text = variant(method, spec.hyperparameters, **place)
+    if spec.views != "none":
+        text += f" views={spec.views}"
+    if spec.precision != "fp32":
+        text += f" precision={spec.precision}"
+    if spec.setting != "paper":
+        text += f" setting={spec.setting}"
+    if spec.test_rows_per_class is not None:
+        text += f" test_rows_per_class={spec.test_rows_per_class}"
+    return text.strip()

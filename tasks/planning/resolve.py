@@ -1,0 +1,136 @@
+"""Names become objects here, once, before anything expensive starts."""
+
+import logging
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from data_catalog import CATALOG, Dataset, DatasetCard, current, registered_cards
+from data_catalog.descriptions import Descriptions, described
+from data_catalog.secrets import redact
+from data_catalog.wording import did_you_mean
+from tasks.storage.store import Store
+
+if TYPE_CHECKING:  # they take torch, and listings of datasets do not
+    from operators.backbones import BackboneReference
+    from operators.episodes.protocols import Protocol
+    from operators.methods import Method
+
+T = TypeVar("T")
+
+
+class RequestError(ValueError):
+    """A request that cannot be carried out; its text names the value, the rule and the way out.
+
+    Nothing has been started when it is raised. Secrets in URLs are taken out of it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redact(message))
+
+
+def resolve(kind: str, name: str, table: Mapping[str, T], way_out: str = "") -> T:
+    """Returns `table[name]`.
+
+    Raises:
+        RequestError: There is no such name; the nearest ones are offered.
+    """
+    if name in table:
+        return table[name]
+    text = f"no {kind} is called {name!r}. {did_you_mean(name, table)} {way_out}"
+    raise RequestError(text.strip())
+
+
+def dataset_cards(store: Store) -> dict[str, DatasetCard]:
+    """All datasets by name: the embedded ones and those registered in the store.
+
+    A card that cannot be read is named in a warning and left out.
+    """
+    faults: dict[str, str] = {}
+    cards = {**CATALOG, **registered_cards(store.cards, faults)}
+    for fault in faults.values():
+        _warn(fault)
+    return cards
+
+
+@cache
+def _warn(fault: str) -> None:
+    """Says something once a process."""
+    logging.getLogger("shotboard").warning("left out: %s", fault)
+
+
+def dataset_card(store: Store, name: str) -> DatasetCard:
+    """The card of a dataset.
+
+    Raises:
+        RequestError: It is neither embedded nor registered, or its card cannot be read.
+    """
+    faults: dict[str, str] = {}
+    cards = {**CATALOG, **registered_cards(store.cards, faults)}
+    if name in faults:
+        raise RequestError(faults[name])
+    return resolve(
+        "dataset",
+        name,
+        cards,
+        "Register your own with `shotboard datasets add NAME --path URL`.",
+    )
+
+
+def ingested(store: Store, name: str) -> Dataset | None:
+    """The dataset that a name stands for now, or None before its ingestion.
+
+    One that is damaged is as good as none: the next run ingests it again, and says so.
+    """
+    try:
+        return current(store.data / name)
+    except (ValueError, OSError):
+        return None
+
+
+def descriptions(store: Store, name: str) -> tuple[Descriptions, Path] | None:
+    """What is said of the classes of a dataset, and in which file; None where nothing is.
+
+    Raises:
+        RequestError: The file cannot be read.
+    """
+    try:
+        return described(name, store.cards)
+    except ValueError as error:
+        raise RequestError(str(error)) from error
+
+
+def method(name: str) -> "type[Method]":
+    """The class of a method.
+
+    Raises:
+        RequestError: There is no such method.
+    """
+    from operators.methods import METHODS
+
+    return resolve("method", name, METHODS)
+
+
+def protocol(name: str) -> "Protocol":
+    """A protocol.
+
+    Raises:
+        RequestError: There is no such protocol.
+    """
+    from operators.episodes.protocols import PROTOCOLS
+
+    return resolve("protocol", name, PROTOCOLS)
+
+
+def backbone(name: str) -> "BackboneReference":
+    """What a backbone's name, folder or hub id refers to.
+
+    Raises:
+        RequestError: It is none of these.
+    """
+    from operators.backbones import BACKBONES, is_location, reference
+
+    if not is_location(name):
+        resolve("backbone", name, BACKBONES, "A folder or a hub id of a CLIP will do as well.")
+    return reference(name)

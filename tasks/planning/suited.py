@@ -1,0 +1,82 @@
+"""Whether a dataset has the rows that a protocol asks for, before anything is tuned on it."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from data_catalog import Dataset
+from data_catalog.wording import some
+from operators.episodes.protocols import Protocol
+from tasks.planning.data import Preview, TrialData
+
+_READ = "image"  # the kind of data that every protocol so far is about
+
+
+def unsuited(dataset: "Dataset | Preview", protocol: Protocol) -> str:
+    """Why a dataset has no place in a protocol; empty if it has.
+
+    Args:
+        dataset: Ingested, or what its card says.
+        protocol: What is asked of it.
+    """
+    if dataset.kind != _READ:
+        return f"it holds {dataset.kind}s, and the protocol asks about {_READ}s."
+    if len(dataset.classes) < protocol.minimum_classes:
+        return f"it has {len(dataset.classes)} classes, and {protocol.minimum_classes} are needed."
+    if isinstance(dataset, Dataset):
+        if not len(dataset.rows_of("test")):
+            return "it has no test rows."
+        if protocol.learns and not len(dataset.rows_of("train")):
+            return "it has no train rows to draw from; use the protocol zero_shot."
+        return _half_without_rows(dataset, protocol)
+    return ""
+
+
+def small_classes(dataset: Dataset, shots: int) -> Iterator[str]:
+    """What a user should know of classes that lack rows.
+
+    Args:
+        dataset: Ingested.
+        shots: The most that are drawn of a class; 0 where nothing is learned.
+    """
+    train, test = (_sizes(dataset, split) for split in ("train", "test"))
+    classes = dataset.classes
+    small = [f"{n} ({size})" for n, size in zip(classes, train, strict=True) if size < shots]
+    if small:
+        yield (
+            f"{dataset.name}: {len(small)} classes have fewer than {shots} train images and give "
+            f"all they have: {some(small, 3)}."
+        )
+    untested = [n for n, size in zip(classes, test, strict=True) if not size]
+    if untested:
+        yield (
+            f"{dataset.name}: {len(untested)} classes have no test images, so no score says how "
+            f"well they are recognised: {some(untested, 3)}."
+        )
+
+
+def _half_without_rows(dataset: Dataset, protocol: Protocol) -> str:
+    """Which of the classes that are learned or tested together have no rows at all.
+
+    A draw of one row a class tells: which classes go together depends on no seed.
+    """
+    shots = 1 if protocol.learns else 0
+    episode = protocol.episode(TrialData(dataset).table, shots, 1, None)
+    way_out = "Give it some, or leave the protocol out."
+    if shots and not len(episode.train):
+        return f"{_of(dataset, episode.classes)} have no train rows to learn from. {way_out}"
+    for evaluation in episode.evaluations:
+        if not len(evaluation.rows):
+            which = _of(dataset, evaluation.classes)
+            return f"{which}, the split {evaluation.split!r}, have no test rows. {way_out}"
+    return ""
+
+
+def _of(dataset: Dataset, classes: tuple[int, ...]) -> str:
+    return f"its classes {some([dataset.classes[label] for label in classes], 3)}"
+
+
+def _sizes(dataset: Dataset, split: str) -> list[int]:
+    """Rows of each class."""
+    labels = dataset.labels[dataset.rows_of(split)]
+    return np.bincount(labels, minlength=len(dataset.classes)).tolist()

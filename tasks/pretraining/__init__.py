@@ -1,0 +1,1 @@
+"""A CLIP from scratch, as Prefect tasks."""

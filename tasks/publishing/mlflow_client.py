@@ -1,0 +1,116 @@
+"""How MLflow is reached: one client for benchmarks (`publish.py`) and pretraining (`track.py`)."""
+
+import logging
+import re
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tasks.environment import MachineError, set_defaults
+from tasks.services.server import reachable
+from tasks.sqlite_files import database_of, fault_of, remedy
+from tasks.storage.store import Store
+
+
+class TrackingError(MachineError):
+    """MLflow cannot be written.
+
+    Args:
+        trouble: What is wrong.
+        database: Its file, if it has one; it may be made anew from the trials.
+    """
+
+    def __init__(self, trouble: str, database: Path | None) -> None:
+        way_out = "Run the same command again when it answers."
+        if database is not None:
+            way_out = remedy(database, "writes a new one from the trials")
+        super().__init__(f"MLflow could not be written: {trouble.rstrip('.')}. {way_out}")
+
+
+def connect(uri: str) -> Any:
+    """A client of the tracking server or database at `uri`.
+
+    Raises:
+        ConnectionError: The server does not answer.
+    """
+    set_defaults()
+    check_answers(uri)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    if (database := database_of(uri)) is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        if fault := fault_of(database):
+            raise TrackingError(fault, database)
+        _write_ahead(database)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def check_answers(uri: str) -> None:
+    """Raises ConnectionError where MLflow is a server that does not answer.
+
+    MLflow itself would ask for minutes, and then show a traceback.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return
+    if trouble := reachable(uri):
+        place = urlsplit(uri)
+        shown = place._replace(netloc=place.netloc.rpartition("@")[2], query="").geturl()
+        raise ConnectionError(
+            f"MLFLOW_TRACKING_URI is {shown}, but no MLflow server answers there ({trouble}). "
+            "Start it (`mlflow server`), or unset MLFLOW_TRACKING_URI to keep runs in the store."
+        )
+
+
+def explained(error: Exception, store: Store) -> Exception:
+    """What MLflow raised, as a sentence with a way out."""
+    if isinstance(error, MachineError | ConnectionError):
+        return error
+    text = str(error).strip()
+    schema = re.search(r"(?i)out-of-date database schema|can't locate revision", text)
+    if schema and store.mlflow_database is not None:
+        text = f"{store.mlflow_database} was written by another version of MLflow"
+    return TrackingError(" ".join(text.partition("\n")[0].split())[:300], store.mlflow_database)
+
+
+def _write_ahead(database: Path) -> None:
+    """Lets SQLite keep a log, as Prefect does: readers need not wait, and a commit is one sync."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+def open_experiment(client: Any, store: Store, name: str) -> tuple[str, bool]:
+    """Returns the id of an experiment, and whether it had to be made."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        # A tracking server keeps artifacts where it decides; a plain database has no opinion.
+        local = database_of(client.tracking_uri) is not None
+        place = store.mlflow_artifacts.joinpath(safe(name)).as_uri() if local else None
+        return client.create_experiment(name, artifact_location=place), True
+    if experiment.lifecycle_stage != "active":
+        client.restore_experiment(experiment.experiment_id)
+    return experiment.experiment_id, False
+
+
+def ensure_model(client: Any, name: str) -> None:
+    """Registers a model unless it is registered."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def safe(name: str, extra: str = "") -> str:
+    """`name` in the letters that MLflow takes."""
+    return re.sub(rf"[^\w\-. {re.escape(extra)}]", "_", name, flags=re.ASCII)
+
+
+def commit_tags(commit: str | None) -> dict[str, str]:
+    """The commit of the code under a name of ours, and under that which MLflow's pages show."""
+    return {"git_commit": commit or "", "mlflow.source.git.commit": commit or ""}

@@ -1,0 +1,145 @@
+"""What is in MLflow already: one receipt for each cell, in `published/` of the store."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from operators.board import read_object, receipt_row
+from operators.files import write_atomic
+from operators.spec import digest
+from tasks.plain_text import without_secrets
+from tasks.sqlite_files import database_of
+from tasks.storage.store import Store
+
+MODELS = "models.json"  # beside the receipts: model name -> its best trial so far
+UNFINISHED = "unfinished"  # beside them while cells are written and models are not moved yet
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The run of a cell in the experiment of one suite.
+
+    Attributes:
+        mlflow_run_id: The run.
+        trial_ids: Trials that it holds.
+        written: When, as the file system says, in nanoseconds.
+    """
+
+    mlflow_run_id: str
+    trial_ids: frozenset[str]
+    written: int
+
+    def holds(self, store: Store, trial_id: str) -> bool:
+        """Whether the run holds a trial as it is: not one that was computed again since."""
+        return trial_id in self.trial_ids and _changed(store, trial_id) <= self.written
+
+
+def read(store: Store, uri: str, suite: str) -> dict[str, Receipt]:
+    """The receipts that count for an MLflow and a suite, by cell."""
+    database = database_of(uri)
+    if database is not None and not database.exists():
+        return {}
+    receipts = {}
+    for path, content in contents(store):
+        if content["tracking_uri"] == uri and suite in content["experiments"]:
+            entry = content["experiments"][suite]
+            receipts[content["cell_id"]] = Receipt(
+                entry["mlflow_run_id"], frozenset(entry["trial_ids"]), path.stat().st_mtime_ns
+            )
+    return receipts
+
+
+def contents(store: Store) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Every receipt and its file; one that cannot be read is as good as none."""
+    if not store.published.is_dir():
+        return
+    with os.scandir(store.published) as entries:
+        names = sorted(e.name for e in entries if e.name.endswith(".json") and e.name[0] != ".")
+    for name in names:
+        if name != MODELS:
+            path = store.published / name
+            if content := _content(path):
+                yield path, content
+
+
+def write(
+    store: Store, uri: str, suite: str, cell_id: str, run_id: str, trial_ids: Iterable[str]
+) -> Receipt:
+    """Notes what is in MLflow: the last suite on top, and every suite under `experiments`."""
+    path = store.published / f"{cell_id}.json"
+    before = _content(path)
+    experiments = before["experiments"] if before.get("tracking_uri") == uri else {}
+    entry = {"mlflow_run_id": run_id, "trial_ids": sorted(trial_ids)}
+    content = {
+        "cell_id": cell_id,
+        **entry,
+        "tracking_uri": uri,
+        "experiment": suite,
+        "experiments": experiments | {suite: entry},
+    }
+    secret = without_secrets(uri) != uri
+    write_atomic(path, json.dumps(content, indent=1).encode(), private=secret)
+    return Receipt(run_id, frozenset(trial_ids), path.stat().st_mtime_ns)
+
+
+def begin(store: Store, suite: str) -> None:
+    """Notes that a suite is being written; `finished` is False until `finish`."""
+    write_atomic(_mark(store, suite), b"")
+
+
+def finished(store: Store, suite: str) -> bool:
+    """Whether the last writing of a suite came to its end."""
+    return not _mark(store, suite).exists()
+
+
+def finish(store: Store, suite: str) -> None:
+    """Notes that a suite is written to the end."""
+    _mark(store, suite).unlink(missing_ok=True)
+
+
+def read_models(store: Store) -> dict[str, Any]:
+    """What `models.json` holds; empty where there is none.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    path = store.published / MODELS
+    if not path.exists():
+        return {}
+    try:
+        known = read_object(path)
+        rivals = known.get("models", {})
+        if not all(isinstance(rival["accuracy"], int | float) for rival in rivals.values()):
+            raise ValueError(f"{MODELS} holds models without an accuracy.")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}). Remove it: it is made anew.") from error
+    return known
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """A receipt as `write` wrote it; empty where it is anything else."""
+    try:
+        content = read_object(path)
+        receipt_row(content)
+        entries = content["experiments"].values()
+        whole = isinstance(content["tracking_uri"], str) and isinstance(content["cell_id"], str)
+        for entry in entries:
+            receipt_row(entry)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return content if whole else {}
+
+
+def _mark(store: Store, suite: str) -> Path:
+    return store.published / f"{UNFINISHED}-{digest(suite)}"
+
+
+def _changed(store: Store, trial_id: str) -> int:
+    """When a trial was computed, as its file system says; 0 for one that is gone."""
+    try:
+        return (store.trial(trial_id) / "trial.json").stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,1 @@
+"""Servers that we start, and their end."""

@@ -1,0 +1,144 @@
+"""The work pool of prefect.yaml, asked of a Prefect server: deployments, worker, flow runs.
+
+Every function asks the server that this process is set to (`server.settings`), and raises
+`NoAnswer` where it cannot.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tasks.services.children import POLL_SECONDS
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+POOL = "shotboard"  # as in prefect.yaml
+RUN_STOP_SECONDS = 30.0  # what a flow run gets to end its Ray
+UNDER_WAY = ("PENDING", "RUNNING", "CANCELLING")
+
+
+class NoAnswer(Exception):
+    """The server cannot be reached, takes too long, or answers with an error."""
+
+
+class Deployment(NamedTuple):
+    """A deployment that can be run.
+
+    Attributes:
+        name: Of its flow and its own: `benchmark/quickstart`.
+        schedule: `0 2 * * * Europe/Berlin`, or empty.
+    """
+
+    name: str
+    schedule: str
+
+
+@contextmanager
+def _client() -> Iterator["SyncPrefectClient"]:
+    """A client of the server.
+
+    Raises:
+        NoAnswer: See there.
+    """
+    import httpx
+    from prefect.client.orchestration import get_client
+
+    try:
+        with get_client(sync_client=True) as client:
+            yield client
+    except (httpx.HTTPError, RuntimeError) as error:
+        # The first question is for the version; Prefect wraps what befalls it.
+        cause = error if isinstance(error, httpx.HTTPError) else error.__cause__
+        if not isinstance(cause, httpx.HTTPError):
+            raise
+        said = " ".join(str(cause).split())
+        raise NoAnswer(said or type(cause).__name__) from error  # a timeout says nothing
+
+
+def make_pool() -> None:
+    """Makes the work pool unless it is there; what was set for it in the UI stays."""
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+    from prefect.workers.process import ProcessWorker
+
+    template = ProcessWorker.get_default_base_job_template()
+    pool = WorkPoolCreate(name=POOL, type="process", base_job_template=template)
+    with _client() as client, suppress(ObjectAlreadyExists):
+        client.create_work_pool(pool)
+
+
+def deployments_of_pool() -> tuple[Deployment, ...]:
+    """Every deployment of our pool, by name."""
+    with _client() as client:
+        flows = {flow.id: flow.name for flow in client.read_flows()}
+        found = [d for d in client.read_deployments() if d.work_pool_name == POOL]
+    return tuple(
+        sorted(Deployment(f"{flows[d.flow_id]}/{d.name}", _schedule(d.schedules)) for d in found)
+    )
+
+
+def _schedule(schedules: list[Any]) -> str:
+    """The active schedules in words."""
+    words = []
+    for each in schedules:
+        if each.active:
+            clock = getattr(each.schedule, "cron", None) or str(each.schedule)
+            words.append(f"{clock} {getattr(each.schedule, 'timezone', None) or ''}".strip())
+    return "; ".join(words)
+
+
+def trouble_with_worker(name: str, since: float) -> str | None:
+    """Returns None once the server has heard from a worker since a time, else what is wrong."""
+    try:
+        with _client() as client:
+            workers = client.read_workers_for_work_pool(POOL)
+    except NoAnswer as error:
+        return str(error)
+    beats = [w.last_heartbeat_time for w in workers if w.name == name and w.last_heartbeat_time]
+    return None if any(beat.timestamp() >= since for beat in beats) else "no heartbeat"
+
+
+def end_flow_runs(reason: str) -> None:
+    """Ends the flow runs of our pool, and tells the server of those that did not do so themselves.
+
+    A run that the server thinks under way would keep its deployment from ever running again, since
+    each runs once at a time. A crash or a power cut leaves such.
+
+    Args:
+        reason: Why it is over, for the UI.
+    """
+    from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
+    from prefect.states import Crashed
+
+    under_way = FlowRunFilter.model_validate({"state": {"type": {"any_": UNDER_WAY}}})
+    pool = WorkPoolFilter.model_validate({"name": {"any_": [POOL]}})
+    with _client() as client:
+        for run in client.read_flow_runs(flow_run_filter=under_way, work_pool_filter=pool):
+            _end_process(run.infrastructure_pid, str(run.id))
+            state = client.read_flow_run(run.id).state
+            if state is None or not state.is_final():
+                client.set_flow_run_state(run.id, Crashed(message=f"{reason}; start it again."))
+
+
+def _end_process(pid: str | None, flow_run_id: str) -> None:
+    """Ends the process of a flow run, if it is there: politely, so that it takes its Ray along."""
+    environment = Path("/proc", pid or "none", "environ")
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + RUN_STOP_SECONDS
+        if _runs(environment, flow_run_id):
+            with suppress(ProcessLookupError):
+                os.killpg(int(pid or 0), number)
+        while _runs(environment, flow_run_id) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+
+
+def _runs(environment: Path, flow_run_id: str) -> bool:
+    """Whether a process was started for a flow run: its number alone may be another's by now."""
+    with suppress(OSError):
+        return f"PREFECT__FLOW_RUN_ID={flow_run_id}".encode() in environment.read_bytes()
+    return False

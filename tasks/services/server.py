@@ -1,0 +1,342 @@
+"""A Prefect API for one command: the user's server, or a private one that lives as long as we do.
+
+Prefect's own temporary server loses task runs at exit and is started again by every process that
+meets no `PREFECT_API_URL`; so one real server process is started here, told to all of this
+process and drained before it stops. It keeps its SQLite database in the store. `shotboard up`
+(`serving.py`) starts its server here too.
+"""
+
+import os
+import re
+import sqlite3
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from filelock import FileLock
+
+from operators.files import write_atomic
+from tasks.environment import QUIET, MachineError, own_code
+from tasks.services.children import POLL_SECONDS, Child, ChildError, free_port
+from tasks.sqlite_files import database_url, fault_of, remedy
+from tasks.storage.store import Store
+
+START_SECONDS = 180.0  # a new database takes some 15 s of migrations on an idle core
+DRAIN_SECONDS = 60.0
+
+# What serves deployments, automations and the feed of events. Runs, task runs, logs and
+# artifacts are recorded without them, and SQLite has a fraction of the writes.
+_UNNEEDED = (
+    "SCHEDULER",
+    "LATE_RUNS",
+    "FOREMAN",
+    "PAUSE_EXPIRATIONS",
+    "CANCELLATION_CLEANUP",
+    "CLEANUP_RECONCILER",
+    "TRIGGERS",
+    "EVENT_PERSISTER",
+)
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+_DAMAGE = re.compile(
+    r"Can't locate revision|malformed|file is not a database|no such (table|column)"
+    r"|table \w+ already exists|duplicate column"
+)
+
+
+class PrefectUrl(str):
+    """The URL of an API, e.g. `http://127.0.0.1:41003/api`.
+
+    Attributes:
+        started_by_us: Whether the server is a private one, which ends with this process.
+    """
+
+    started_by_us: bool = False
+
+    @property
+    def ui(self) -> str:
+        """The page that a person opens."""
+        return self.removesuffix("/api")
+
+
+@contextmanager
+def prefect_api(store: Store) -> Iterator[PrefectUrl]:
+    """Gives the URL of a Prefect API that answers, and makes this process and its threads use it.
+
+    A `PREFECT_API_URL` of the environment or the active profile is used as it is; else a server
+    is started on a free port of 127.0.0.1 and stopped when the block ends, after it has written
+    all that was sent to it. Its log is `prefect/server.log` in the store.
+
+    Yields:
+        The URL, which also tells whether the server was started here.
+
+    Raises:
+        ConnectionError: The server that was asked for does not answer.
+        ValueError: A proxy of the environment cannot be used.
+        ChildError: The private server did not start; the message ends with its log.
+    """
+    _check_proxies()
+    configured = _configured()
+    if configured:
+        _check_reachable(configured)
+        yield PrefectUrl(configured)
+        return
+    store.prefect.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        server, url = start_server(store.prefect, store.prefect / "server.log")
+        stack.callback(server.stop)
+        url.started_by_us = True
+        stack.enter_context(settings(url, store.prefect))
+        stack.callback(_drain, server)
+        yield url
+
+
+def reachable(url: str, *, seconds: float = 5.0) -> str | None:
+    """Returns None where a Prefect API answers at `url`, else what is wrong."""
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=seconds) as answer:
+            return None if answer.status == 200 else f"status {answer.status}"
+    except urllib.error.HTTPError as error:
+        # Behind a login, as Prefect Cloud is, the page of health is not for everybody.
+        return None if error.code in (401, 403) or "prefect.cloud" in url else str(error)
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "reason", error))
+
+
+def _check_proxies() -> None:
+    """Refuses a proxy that Prefect's client cannot use: it sets up each, needed or not.
+
+    Raises:
+        ValueError: See above.
+    """
+    import httpx
+
+    try:
+        httpx.Client().close()
+    except (ImportError, ValueError) as error:
+        named = [name for name in os.environ if name.lower() in _PROXIES and os.environ[name]]
+        raise ValueError(
+            f"a proxy that {' or '.join(named)} names cannot be used ({error}). Correct it, or "
+            "unset it for this command."
+        ) from error
+
+
+def _configured() -> str | None:
+    """The API that the environment or the active profile names, if one does.
+
+    A set variable spares the import of Prefect, which takes over a second.
+    """
+    if "PREFECT_API_URL" in os.environ and "prefect" not in sys.modules:
+        return os.environ["PREFECT_API_URL"]
+    from prefect.settings import PREFECT_API_URL
+
+    return PREFECT_API_URL.value()
+
+
+def _check_reachable(url: str) -> None:
+    trouble = reachable(url)
+    if trouble:
+        raise ConnectionError(
+            f"PREFECT_API_URL is {url}, but no Prefect server answers there ({trouble}). Start "
+            "it (`prefect server start`), or unset PREFECT_API_URL (`prefect "
+            "config unset PREFECT_API_URL`) to run with a private server."
+        )
+
+
+def start_server(
+    home: Path, log: Path, *, port: int | None = None, services: bool = False
+) -> tuple[Child, PrefectUrl]:
+    """Starts a server and returns it when it answers; one at a time may set up a database.
+
+    Args:
+        home: Folder of its database; it is there.
+        log: What it writes.
+        port: Where it listens on 127.0.0.1; without one, wherever there is room.
+        services: Whether it also serves schedules, automations and the feed of events.
+
+    Raises:
+        ChildError: It did not start; the message ends with its log.
+        MachineError: Its database cannot be used.
+    """
+    if fault := fault_of(home / "prefect.db"):
+        raise _unusable(home, fault)
+    if port is None:
+        way_out = "Run `shotboard doctor`, or set PREFECT_API_URL to a server of yours."
+    else:
+        way_out = "Run `shotboard doctor`."
+    with FileLock(home / "start.lock", timeout=START_SECONDS):
+        for attempt in range(3):
+            here = port or free_port()
+            url = PrefectUrl(f"http://127.0.0.1:{here}/api")
+            server = Child(
+                "the Prefect server" if port else "the private Prefect server",
+                *("uvicorn", "--factory", "prefect.server.api.server:create_app"),
+                *("--host", "127.0.0.1", "--port", str(here), "--log-level", "warning"),
+                *("--lifespan", "on", "--timeout-graceful-shutdown", "3"),
+                log=log,
+                folder=home,
+                environment=_environment(home, here, services=services),
+                way_out=way_out,
+            )
+            try:
+                server.wait(partial(reachable, url, seconds=2), START_SECONDS)
+                _remember_schema(home)
+            except BaseException as error:
+                server.stop()
+                if port is None and "address already in use" in str(error) and attempt < 2:
+                    continue
+                if isinstance(error, ChildError) and (fault := _fault_in(log, home / "prefect.db")):
+                    raise _unusable(home, fault) from error
+                raise
+            return server, url
+    raise AssertionError("unreachable")
+
+
+def _fault_in(log: Path, database: Path) -> str:
+    """What a server that ended said of its database; empty where it was something else.
+
+    Damage in the middle of a file, and tables of another version, show only when they are used.
+    """
+    said = [line for line in log.read_text(errors="replace").splitlines() if _DAMAGE.search(line)]
+    return f"{database}: {said[-1].strip()}" if said else ""
+
+
+def _unusable(home: Path, fault: str) -> MachineError:
+    database = home / "prefect.db"
+    return MachineError(
+        f"the Prefect server cannot use its database: {fault.rstrip('.')}. "
+        + remedy(database, "makes a new one, and no number is in it")
+    )
+
+
+def _environment(home: Path, port: int, *, services: bool) -> dict[str, str]:
+    """The environment of the server: what the user set for Prefect is for other servers."""
+    left_out = () if services else _UNNEEDED
+    return (
+        without_prefect(os.environ)
+        | {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in left_out}
+        | {
+            "PREFECT_HOME": str(home),
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url(
+                home / "prefect.db", "aiosqlite"
+            ),
+            "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+            "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": str(not _schema_is_current(home)),
+            "PREFECT_API_BLOCKS_REGISTER_ON_START": str(services),
+            "PREFECT_SERVER_API_HOST": "127.0.0.1",
+            "PREFECT_SERVER_API_PORT": str(port),  # where the pages of the UI call
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT__SERVER_FINAL": "1",
+        }
+    )
+
+
+def without_prefect(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment without what the user set for Prefect, and with the defaults of ours."""
+    kept = {k: v for k, v in environ.items() if not k.startswith("PREFECT_")}
+    return QUIET | kept | own_code(kept)
+
+
+def _schema_is_current(home: Path) -> bool:
+    """Whether this version of Prefect set up the database: asking Alembic takes a second."""
+    note = home / "schema"
+    return note.is_file() and note.read_text() == _schema(home)
+
+
+def _remember_schema(home: Path) -> None:
+    """Notes, for the next start, what the server has just set up."""
+    schema = _schema(home)
+    if schema:
+        write_atomic(home / "schema", schema.encode())
+
+
+def _schema(home: Path) -> str | None:
+    """Version of Prefect and revision of its database, or None where there is none."""
+    database = f"{(home / 'prefect.db').as_uri()}?mode=ro"  # does not create what it asks
+    with suppress(sqlite3.Error), closing(sqlite3.connect(database, uri=True)) as connection:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return f"prefect {version('prefect')}, revision {row[0]}" if row else None
+    return None
+
+
+@contextmanager
+def settings(url: str, home: Path) -> Iterator[None]:
+    """Points Prefect in this process to `url`: this context, other threads and child processes.
+
+    Settings live in a context variable, which a new thread does not inherit, so the global
+    context, which threads fall back on, is refreshed as well.
+    """
+    from prefect.context import refresh_global_settings_context
+    from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    values = {"PREFECT_API_URL": url, "PREFECT_HOME": str(home)}
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    refresh_global_settings_context()
+    try:
+        with temporary_settings(
+            updates={PREFECT_API_URL: url, PREFECT_HOME: home}, restore_defaults={PREFECT_API_KEY}
+        ):
+            yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        refresh_global_settings_context()
+
+
+def _drain(server: Child) -> None:
+    """Returns when the server has recorded every task run, state and log line of this process.
+
+    Task runs travel as events, in one queue, to a recorder that writes behind. So one last task
+    run is sent; once the API knows it, all before it are written, and it is deleted again.
+    """
+    from prefect import task
+    from prefect.cache_policies import NO_CACHE
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+    from prefect.logging import disable_run_logger
+
+    @task(name="drained", cache_policy=NO_CACHE, persist_result=False)
+    def drained() -> None:
+        """Does nothing."""
+
+    if not server.alive:
+        return
+    with suppress(Exception), disable_run_logger():  # never in the way of the block's own error
+        last = drained(return_state=True).state_details.task_run_id
+        deadline = time.monotonic() + DRAIN_SECONDS
+        with get_client(sync_client=True) as client:
+            while last and time.monotonic() < deadline and server.alive:
+                with suppress(ObjectNotFound):
+                    state = client.read_task_run(last).state
+                    if state and state.is_completed():
+                        client.delete_task_run(last)
+                        break
+                time.sleep(POLL_SECONDS)
+    with suppress(Exception):
+        _close_queues()
+
+
+def _close_queues() -> None:
+    """Sends the last log lines and closes the connections to the server before it goes."""
+    import inspect
+
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+    from prefect.utilities.asyncutils import run_coro_as_sync
+
+    async def close() -> None:
+        for answer in (APILogWorker.drain_all(), EventsWorker.drain_all()):
+            if inspect.isawaitable(answer):
+                await answer
+
+    run_coro_as_sync(close())

@@ -1,0 +1,267 @@
+"""What `shotboard up` keeps running: a Prefect server with its clock, a worker, the MLflow UI.
+
+The server has the database that the private server of `shotboard run` uses too (`server.py`).
+Both may run at once: SQLite puts their writes in line, and each records what is sent to it.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+from filelock import FileLock, Timeout
+
+from operators.files import write_atomic
+from tasks.progress import Stage, stage
+from tasks.services.children import Child, check_port
+from tasks.services.pool import (
+    POOL,
+    Deployment,
+    NoAnswer,
+    deployments_of_pool,
+    end_flow_runs,
+    make_pool,
+    trouble_with_worker,
+)
+from tasks.services.server import (
+    START_SECONDS,
+    PrefectUrl,
+    reachable,
+    settings,
+    start_server,
+    without_prefect,
+)
+from tasks.storage.store import Store
+
+WORKER = f"{socket.gethostname()}-up"
+QUERY_SECONDS = "2"  # between two looks of the worker for flow runs; Prefect's 10 are for clusters
+WATCH_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What is up.
+
+    Attributes:
+        api: Where Prefect answers.
+        mlflow: The page of MLflow, or the tracking server that `MLFLOW_TRACKING_URI` names.
+        deployments: What can be run.
+        children: The processes; each has its log.
+    """
+
+    api: PrefectUrl
+    mlflow: str
+    deployments: tuple[Deployment, ...]
+    children: tuple[Child, ...]
+
+    def watch(self) -> NoReturn:
+        """Returns never: only an interrupt or the end of a child ends it.
+
+        Raises:
+            ChildError: A child ended; the message ends with its log.
+        """
+        while True:
+            for child in self.children:
+                child.check()
+            time.sleep(WATCH_SECONDS)
+
+
+def project_folder(default: Path) -> Path:
+    """Returns the folder of prefect.yaml: `SHOTBOARD_PROJECT`, else `default`.
+
+    Raises:
+        FileNotFoundError: It has no prefect.yaml.
+    """
+    named = os.environ.get("SHOTBOARD_PROJECT")
+    folder = Path(named).expanduser().resolve() if named else default
+    if not (folder / "prefect.yaml").is_file():
+        raise FileNotFoundError(
+            f"there is no prefect.yaml in {folder}, so there is nothing to deploy. Set "
+            "SHOTBOARD_PROJECT to a checkout of Shotboard, which has one beside flows/."
+        )
+    return folder
+
+
+@contextmanager
+def serving(store: Store, project: Path, *, port: int, mlflow_port: int) -> Iterator[Serving]:
+    """Starts everything; stops it when the block ends, the worker first, for its runs say so.
+
+    Args:
+        store: Keeps the databases, and the logs under `up/`.
+        project: Folder of prefect.yaml.
+        port: Of the Prefect server, on 127.0.0.1.
+        mlflow_port: Of the MLflow UI, on 127.0.0.1.
+
+    Yields:
+        What is up, when all of it answers.
+
+    Raises:
+        ValueError: A port is taken, or another `shotboard up` serves this store.
+        ChildError: Something did not start; the message ends with its log.
+    """
+    if port == mlflow_port:
+        raise ValueError(f"--port and --mlflow-port are both {port}: give two different ports.")
+    with ExitStack() as stack:
+        stack.enter_context(_alone(store, port))
+        check_port("--port", port, "the Prefect server")
+        if not store.mlflow_is_server:
+            check_port("--mlflow-port", mlflow_port, "the MLflow UI")
+        pages = None if store.mlflow_is_server else _start_mlflow(store, mlflow_port)
+        if pages:
+            stack.callback(pages.stop)
+        with _starting("Prefect server") as starting:
+            log = store.up / "server.log"
+            server, url = start_server(store.prefect, log, port=port, services=True)
+            stack.callback(server.stop)
+            starting.summary = f"answers at {url.ui}"
+        stack.enter_context(settings(url, store.prefect))
+        environment = _environment(store, project, url)
+        with _starting("deployments") as starting:
+            with _asked(server):
+                make_pool()
+                end_flow_runs("it was under way when `shotboard up` ended")
+            _deploy(store, project, environment)
+            with _asked(server):
+                deployments = deployments_of_pool()
+            starting.summary = ", ".join(deployment.name for deployment in deployments)
+        with _starting("worker") as starting:
+            since = time.time()
+            worker = _start_worker(store, project, environment)
+            stack.callback(_end_flow_runs_of, server)
+            stack.callback(worker.stop)
+            stack.callback(_end_flow_runs_of, server)  # first: the worker would kill them at once
+            worker.wait(partial(trouble_with_worker, WORKER, since), START_SECONDS)
+            starting.summary = f"looks for flow runs in the pool {POOL}"
+        mlflow = store.mlflow_uri_to_show
+        if pages:
+            mlflow = f"http://127.0.0.1:{mlflow_port}"
+            with _starting("MLflow UI") as starting:
+                pages.wait(partial(reachable, mlflow, seconds=2), START_SECONDS)
+                starting.summary = f"answers at {mlflow}"
+        children = (server, worker, *([pages] if pages else []))
+        try:
+            yield Serving(url, mlflow, deployments, children)
+        finally:
+            if pages:
+                pages.ask_to_stop()  # while the worker takes its time
+
+
+@contextmanager
+def _starting(name: str) -> Iterator[Stage]:
+    """A stage that says so when it fails."""
+    with stage(name) as this:
+        this.note("starting")
+        this.summary = "did not start"
+        yield this
+
+
+@contextmanager
+def _asked(server: Child) -> Iterator[None]:
+    """Questions to the server.
+
+    Raises:
+        ChildError: It has ended, or does not answer.
+    """
+    try:
+        yield
+    except NoAnswer as error:
+        server.check()
+        raise server.error(f"does not answer ({error})") from error
+
+
+@contextmanager
+def _alone(store: Store, port: int) -> Iterator[None]:
+    """Holds the store against a second `shotboard up`, and notes where this one is.
+
+    Raises:
+        ValueError: There is another.
+    """
+    store.up.mkdir(parents=True, exist_ok=True)
+    store.prefect.mkdir(parents=True, exist_ok=True)
+    note = store.up / "running"
+    lock = FileLock(store.up / "lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        place = note.read_text() if note.is_file() else "starting"
+        raise ValueError(
+            f"`shotboard up` serves the store {store.home} already ({place}). Use that one, stop "
+            "it with Ctrl-C, or name another store with --home."
+        ) from None
+    try:
+        write_atomic(note, f"http://127.0.0.1:{port}, process {os.getpid()}".encode())
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()
+
+
+def _environment(store: Store, project: Path, api: PrefectUrl) -> dict[str, str]:
+    """What `prefect deploy` and the worker get; flow runs inherit it from the worker."""
+    environment = without_prefect(os.environ)
+    if environment.get("MLFLOW_TRACKING_URI"):  # else each flow run asks its own store
+        environment["MLFLOW_TRACKING_URI"] = store.mlflow_uri
+    return environment | {
+        "PREFECT_HOME": str(store.prefect),
+        "PREFECT_API_URL": api,
+        "PREFECT_WORKER_QUERY_SECONDS": QUERY_SECONDS,
+        "SHOTBOARD_PROJECT": str(project),
+        "SHOTBOARD_HOME": str(store.home),
+        "PYTHONPATH": str(project),
+    }
+
+
+def _start_mlflow(store: Store, port: int) -> Child:
+    return Child(
+        "the MLflow UI",
+        *("mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)),
+        *("--artifacts-destination", str(store.mlflow_artifacts)),
+        log=store.up / "mlflow.log",
+        folder=store.up,
+        environment=without_prefect(os.environ)
+        | {
+            # May hold a password, and all users of the machine can list the arguments.
+            "MLFLOW_BACKEND_STORE_URI": store.mlflow_uri,
+            # Jobs are evaluations of language models; they need ten more processes.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        },
+        way_out="Run `shotboard doctor`.",
+    )
+
+
+def _deploy(store: Store, project: Path, environment: dict[str, str]) -> None:
+    """Deploys all of prefect.yaml; what was changed in the UI is then as the file says again."""
+    deploy = Child(
+        "`prefect deploy --all`",
+        *("prefect", "--no-prompt", "deploy", "--all"),
+        log=store.up / "deployments.log",
+        folder=project,
+        environment=environment,
+        way_out=f"Correct {project / 'prefect.yaml'}.",
+    )
+    try:
+        deploy.finish(START_SECONDS)
+    finally:
+        deploy.stop()
+
+
+def _start_worker(store: Store, project: Path, environment: dict[str, str]) -> Child:
+    return Child(
+        "the worker",
+        *("prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", WORKER),
+        log=store.up / "worker.log",
+        folder=project,
+        environment=environment,
+    )
+
+
+def _end_flow_runs_of(server: Child) -> None:
+    """Ends them when we stop, where nothing may be in the way of stopping the rest."""
+    with suppress(Exception):
+        if server.alive:
+            end_flow_runs("`shotboard up` was stopped")

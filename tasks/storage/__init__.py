@@ -1,0 +1,1 @@
+"""The store on disk: where everything lies, and whether it is whole."""
