@@ -21,9 +21,10 @@ import pyarrow.parquet as pq
 from operators.episodes.protocols import PROTOCOLS
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
-from operators.metrics import metrics_of
+from operators.metrics import METRICS, scores_of
+from operators.metrics.predictions import PREDICTIONS
 from operators.spec import TrialSpec
-from operators.trials.results import PREDICTIONS, Cost, Provenance, TrialResult
+from operators.trials.results import Cost, Provenance, TrialResult
 from tasks.storage.store import Store
 
 DATASETS = (
@@ -118,7 +119,7 @@ def _write_trial(
 ) -> None:
     splits = ("base", "new") if spec.protocol == "base_to_new" else ("all",)
     hard = int(_hex(f"{spec.dataset} {spec.method}", 4), 16) / 16**4
-    columns, metrics = [], []
+    columns: list[pa.Table] = []
     for share in np.array_split(np.arange(rows), len(splits)):
         split = splits[len(columns)]
         labels = (share % CLASSES).astype(np.int32)
@@ -126,13 +127,13 @@ def _write_trial(
         other = generator.integers(0, CLASSES, len(share), dtype=np.int32)
         predicted = np.where(right, labels, other).astype(np.int32)
         confidence = generator.random(len(share), dtype=np.float32)
-        metrics += metrics_of(split, labels, predicted, confidence)
         columns.append(
             pa.table(
                 [pa.array([split] * len(share)), share, labels, predicted, confidence],
                 schema=PREDICTIONS,
             )
         )
+    metrics = [s for s in scores_of(pa.concat_tables(columns), METRICS) if s.value is not None]
     began = BEGAN + timedelta(minutes=number)
     episode = _hex(f"{spec.dataset} {spec.protocol} {spec.shots} {spec.seed}", 16)
     result = TrialResult(

@@ -46,9 +46,10 @@ from operators.episodes.features import FeatureStore
 from operators.episodes.kept_pixels import KeptPixels
 from operators.episodes.views import View
 from operators.methods import METHODS, Method, Teacher
+from operators.methods.classifier import logits_of
 from operators.methods.hyperparameters import own_of, resolve, tuning_of
 from operators.trials.trial import plain_flops
-from operators.tuning import Tuning, logits_of
+from operators.tuning import Tuning
 
 FORMS = ("plain", "unkept", "ours")
 TEMPLATES = ("a photo of a {}.",)

@@ -40,8 +40,10 @@ from data_catalog import CATALOG, DatasetCard, Example  # noqa: E402
 from data_catalog.png import stored_png  # noqa: E402
 from flows.suites import load_suite  # noqa: E402
 from operators.methods import METHODS, MethodCard, StaticClassifier  # noqa: E402
+from operators.metrics import Score  # noqa: E402
+from operators.metrics.predictions import PREDICTIONS  # noqa: E402
 from operators.spec import TrialSpec  # noqa: E402
-from operators.trials.results import PREDICTIONS, Cost, Metric, Provenance, TrialResult  # noqa: E402
+from operators.trials.results import Cost, Provenance, TrialResult  # noqa: E402
 from operators.tuning import FitReport  # noqa: E402
 from tasks.computing.worker import TrialWorker  # noqa: E402
 from tasks.ingestion.ingest import ingest_dataset  # noqa: E402
@@ -70,7 +72,12 @@ class Sleeper(StaticClassifier):
         variant: Tells cells apart.
     """
 
-    card = MethodCard(title="Sleeper", tunes="nothing", source="benchmarks/orchestration.py")
+    card = MethodCard(
+        title="Sleeper",
+        family="feature_heads",
+        tunes="nothing",
+        source="benchmarks/orchestration.py",
+    )
 
     def __init__(
         self, backbone, classes, *, generator, seconds: float = 0.005, variant: int = 0
@@ -233,7 +240,7 @@ def write_done(store: Store, specs: tuple[TrialSpec, ...]) -> None:
     for spec in specs:
         result = TrialResult(
             spec=spec,
-            metrics=(Metric("all", "accuracy", 1.0, rows),),
+            metrics=(Score("all", "accuracy", 1.0, rows),),
             cost=cost,
             provenance=origin,
             episode_fingerprint="0" * 16,

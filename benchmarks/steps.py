@@ -33,7 +33,7 @@ from operators.backbones.towers.transformer import ACTIVATIONS
 from operators.blocks.anchor_loss import feature_gap, logit_gap
 from operators.episodes.episode import Batch, Classes
 from operators.methods import METHODS
-from operators.methods.base import Method
+from operators.methods.image_classification.base import ImageClassifier
 from operators.methods.image_classification.deep_prompts.ivlp import IVLP
 from operators.methods.image_classification.deep_prompts.maple import MaPLe
 from operators.methods.image_classification.deep_prompts.promptsrc import PromptSRC
@@ -185,7 +185,7 @@ class PlainClip(nn.Module):
         return unit(self.encode_images(pixels))
 
 
-def plain_loss(plain: PlainClip, method: Method, batch: Batch) -> Tensor:
+def plain_loss(plain: PlainClip, method: ImageClassifier, batch: Batch) -> Tensor:
     """The loss of a published code's step, with the parameters of `method`."""
     scale, pixels, labels = method.backbone.logit_scale, batch.pixels, batch.labels
     if isinstance(method, CoOp):
@@ -256,7 +256,7 @@ class Forms(NamedTuple):
 class Started(NamedTuple):
     """A method as a trial begins with it, and the images of a step."""
 
-    method: Method
+    method: ImageClassifier
     batch: Batch
     images: Drawn
 
@@ -273,7 +273,7 @@ def started(name: str, shape: str, backbone: DualEncoder, classes: int, seed: in
     if name == "promptsrc":
         settings["frozen_templates"] = "card"
     kind: type = METHODS[name]
-    method: Method = kind(backbone, known, generator=generator, **settings)
+    method: ImageClassifier = kind(backbone, known, generator=generator, **settings)
     size, side = BATCH[name], SHAPES[shape]["sizes"]["image_size"]
     labels = torch.arange(size) % classes
     images = Drawn(backbone, size, side)

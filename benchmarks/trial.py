@@ -28,7 +28,9 @@ from operators.backbones.formats.clip_files import EMBEDDED
 from operators.episodes.episode import Batch, batch_of
 from operators.episodes.features import FeatureStore, Images, view_folder
 from operators.spec import TrialSpec
-from operators.trials.trial import build, episode_of, run_trial
+from operators.tracks import track_of
+from operators.tracks.rows import episode_of
+from operators.trials.trial import run_trial
 from tasks.computing.encode import needed_rows
 from tasks.ingestion.ingest import ingest_dataset
 from tasks.planning import resolve
@@ -73,8 +75,8 @@ def plain_seconds(
 ) -> float:
     """CPU seconds of the same trial in plain arithmetic."""
     episode = episode_of(spec, data.table)
-    classes = data.all_classes.subset(episode.classes)
-    method = build(spec, backbone, classes, torch.Generator().manual_seed(spec.seed))
+    generator = torch.Generator().manual_seed(spec.seed)
+    method = track_of(spec.protocol).build(spec, backbone, data, episode, generator)
 
     def batch(rows: Any, learned: tuple[int, ...]) -> Batch:
         return batch_of(source, rows, data.table.labels, learned, backbone.device)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal, Protocol, get_type_hints, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal, Protocol, get_type_hints, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from operators.bounds import Bounds, Decay, Epochs, Images, Rate, read
 from operators.engine.stacking import take_step
 from operators.episodes.episode import Batch, FewShot
-
-EVALUATION_ROWS = 4096
 
 
 class TuningError(RuntimeError):
@@ -86,7 +84,13 @@ class FitReport:
 
 @runtime_checkable
 class Tunable(Protocol):
-    """What the loop needs of a method."""
+    """What the loop needs of a method.
+
+    Attributes:
+        selects_by: Name of what `validation_score` gives.
+    """
+
+    selects_by: ClassVar[str]
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """As `nn.Module.parameters`."""
@@ -108,8 +112,8 @@ class Tunable(Protocol):
         """What a step minimises."""
         ...
 
-    def logits(self, batch: Batch) -> Tensor:
-        """(b, k) scores."""
+    def validation_score(self, batch: Batch) -> float:
+        """What an epoch is chosen by: the greater the better."""
         ...
 
 
@@ -191,42 +195,28 @@ def tune(
         if epoch_end is not None:
             epoch_end(epoch)
         if best is not None:
-            best.offer(accuracy_on(method, shots.val), epoch)
+            best.offer(method.validation_score(shots.val), epoch)
+            method.train()
     method.train(False)
     if best is None:
         return FitReport(tuple(losses), steps)
     best.restore()
     return FitReport(
-        tuple(losses), steps, {"epoch": float(best.epoch), "val_accuracy": best.accuracy}
+        tuple(losses), steps, {"epoch": float(best.epoch), f"val_{method.selects_by}": best.score}
     )
 
 
-@torch.no_grad()
-def logits_of(method: Tunable, batch: Batch, rows: int = EVALUATION_ROWS) -> Tensor:
-    """Logits of a whole batch, computed `rows` images at a time."""
-    method.train(False)
-    index = torch.arange(len(batch), device=batch.device)
-    return torch.cat([method.logits(batch.select(part)).float() for part in index.split(rows)])
-
-
-def accuracy_on(method: Tunable, batch: Batch) -> float:
-    """Share of a batch that `method` classifies right; leaves it in training mode."""
-    right = logits_of(method, batch).argmax(dim=1) == batch.labels
-    method.train()
-    return float(right.float().mean())
-
-
 class _Best:
-    """Remembers parameters and buffers of the first epoch with the best validation accuracy."""
+    """Remembers parameters and buffers of the first epoch with the best validation score."""
 
     def __init__(self, method: Tunable) -> None:
         self.method = method
-        self.accuracy, self.epoch = -1.0, -1
+        self.score, self.epoch = -math.inf, -1
         self.state: dict[str, Tensor] = {}
 
-    def offer(self, accuracy: float, epoch: int) -> None:
-        if accuracy > self.accuracy:
-            self.accuracy, self.epoch = accuracy, epoch
+    def offer(self, score: float, epoch: int) -> None:
+        if score > self.score:
+            self.score, self.epoch = score, epoch
             state = self.method.state_dict()
             self.state = {name: value.detach().clone() for name, value in state.items()}
 

@@ -15,7 +15,7 @@ BLOCK = re.compile(
 )
 BLOCKS = [match.groupdict() for match in BLOCK.finditer((PROJECT / "CONTRIBUTING.md").read_text())]
 TITLED = {block["title"]: block["text"] for block in BLOCKS if block["title"]}
-METHOD_FILE = "operators/methods/prototype.py"
+METHOD_FILE = "operators/methods/image_classification/feature_heads/prototype.py"
 DATASET_FILE = "data_catalog/datasets/shapes.py"
 
 

@@ -78,6 +78,11 @@ class Backbone(ABC):
         """Tokens of one image in its image tower, without prompts; 0 where it has none."""
         return 0
 
+    @property
+    def image_flops(self) -> int:
+        """Operations of one image without prompts through its whole image tower, forward."""
+        return 0
+
     @abstractmethod
     def modules(self) -> Sequence[nn.Module]:
         """The frozen modules, for tests that nothing moves them."""

@@ -20,7 +20,7 @@ from operators.board.wholeness import (
     read_object,
     stamp_of,
 )
-from operators.trials.results import PREDICTIONS
+from operators.metrics.predictions import PREDICTIONS
 
 
 @dataclass

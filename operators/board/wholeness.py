@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from operators.board.auditing import TOLERANCE
 from operators.board.rows import completed_rows
-from operators.trials.results import PREDICTIONS
+from operators.metrics.predictions import PREDICTIONS
 
 TRIAL, PREDICTED, PROMPT = "trial.json", "predictions.parquet", "prompt.safetensors"
 

@@ -36,6 +36,7 @@ class Protocol:
     Attributes:
         title: One line for listings.
         episode: (table, shots, seed, test_rows_per_class) -> episode.
+        track: Key of `TRACKS`.
         learns: Whether methods are given labelled images; shots is 0 otherwise.
         minimum_classes: Fewest classes that make sense.
         new_classes: Whether the tuned method is asked about classes it has not seen.
@@ -48,6 +49,7 @@ class Protocol:
     minimum_classes: int = 2
     new_classes: bool = False
     revision: int = 1
+    track: str = "image-classification"
 
 
 def test_rows(table: Table, classes: tuple[int, ...], cap: int | None) -> np.ndarray:

@@ -1,6 +1,8 @@
 """The zoo. A new method is one file and one line in `METHODS`."""
 
-from operators.methods.base import Method, MethodCard, StaticClassifier, Teacher
+from operators.methods.base import Method, MethodCard
+from operators.methods.classifier import Classifier
+from operators.methods.image_classification.base import StaticClassifier, Teacher
 from operators.methods.image_classification.deep_prompts.coprompt import CoPrompt
 from operators.methods.image_classification.deep_prompts.dpl_dec import DPL
 from operators.methods.image_classification.deep_prompts.ivlp import IVLP
@@ -51,4 +53,4 @@ METHODS: dict[str, type[Method]] = {
     "dpl-dec": DPL,
 }
 
-__all__ = ["METHODS", "Method", "MethodCard", "StaticClassifier", "Teacher"]
+__all__ = ["METHODS", "Classifier", "Method", "MethodCard", "StaticClassifier", "Teacher"]

@@ -1,18 +1,15 @@
-"""What a method is: a module that adapts a frozen backbone to an episode and classifies."""
+"""What a method is: a module that adapts a frozen backbone to an episode."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from operators.backbones import DualEncoder, unit
-from operators.blocks.class_text import class_vectors
-from operators.episodes.episode import Batch, Classes, FewShot, ImageSource
+from operators.backbones import Backbone
+from operators.episodes.episode import Batch, FewShot
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
@@ -26,6 +23,8 @@ class MethodCard:
 
     Attributes:
         title: Name in the paper.
+        family: What it shares with its neighbours: the folder that it lies in, within that of
+            its track.
         tunes: What is learned, in one sentence.
         cost: What a step and a test image take, in one sentence.
         source: Paper, year and address.
@@ -35,6 +34,7 @@ class MethodCard:
         transductive: It sees unlabelled test images or new class names while it learns.
         test_time: It adapts to every test image.
         external_knowledge: It reads texts that are not in the dataset; a teacher's are not its own.
+        features: It reads frozen features of whole examples, which are then encoded beforehand.
         descriptions: Those texts are sentences about each class, which the dataset must come with.
         teacher: It learns from another tuned model; it has a `Teaching` and takes a `Teacher`.
         unlabelled: It learns from all images of the train split, without their labels.
@@ -44,6 +44,7 @@ class MethodCard:
     """
 
     title: str
+    family: str
     tunes: str
     source: str
     cost: str = ""
@@ -53,6 +54,7 @@ class MethodCard:
     transductive: bool = False
     test_time: bool = False
     external_knowledge: bool = False
+    features: bool = True
     descriptions: bool = False
     teacher: bool = False
     unlabelled: bool = False
@@ -76,30 +78,34 @@ class Teaching:
 
 
 class Method(nn.Module, ABC):
-    """Adapts a backbone to the classes of an episode.
+    """Adapts a backbone to an episode.
 
-    A subclass declares its hyperparameters as keyword-only arguments with the published
-    defaults, and makes what it learns a parameter. Most write `logits`, and `loss` where it
-    is not cross-entropy; what learns without gradient steps writes `fit`.
-
-    Dimensions: b images, k classes, d width of a feature.
+    What it is asked for once it is tuned is the contract of its track: a `Classifier` gives
+    logits. A subclass declares its hyperparameters as keyword-only arguments with the published
+    defaults, and makes what it learns a parameter. What learns without gradient steps writes
+    `fit`.
 
     Attributes:
         card: What it is.
+        track: Key of `TRACKS`; its contract says so for all.
+        selects_by: Key of `METRICS`, of what `validation_score` gives.
         revision: Moves when its numbers do.
         tuning: Published settings of the tuning loop; None where it takes no gradient steps.
         teaching: The published teacher; None where it learns from no other tuned model.
         backbone: Frozen; its parameters are not this module's.
-        classes: What the logits choose from.
+        hyperparameters: Those that it was built with.
+        taught: The teacher that it was built with, as an argument; empty for most.
     """
 
     card: ClassVar[MethodCard]
+    track: ClassVar[str]
+    selects_by: ClassVar[str]
     revision: ClassVar[int] = 1
     tuning: ClassVar[Tuning | None] = None
     teaching: ClassVar[Teaching | None] = None
 
     def __new__(cls, *_: Any, **keywords: Any):
-        """Remembers what `with_classes` builds a twin with."""
+        """Remembers what a twin is built with."""
         self = super().__new__(cls)
         given = {name: value for name, value in keywords.items() if name not in EPISODE}
         self.hyperparameters = given
@@ -107,13 +113,13 @@ class Method(nn.Module, ABC):
         return self
 
     hyperparameters: dict[str, Any]
-    taught: dict[str, "Teacher"]
+    taught: dict[str, Any]
 
-    def __init__(self, backbone: DualEncoder, classes: Classes) -> None:
-        """Holds the backbone and the classes.
+    def __init__(self, backbone: Backbone) -> None:
+        """Holds the backbone.
 
         Raises:
-            ValueError: The backbone or the classes lack something that the method needs.
+            ValueError: The backbone lacks something that the method needs.
         """
         super().__init__()
         lacking = self.card.needs - backbone.card.capabilities
@@ -122,18 +128,7 @@ class Method(nn.Module, ABC):
                 f"{self.card.title} needs {', '.join(sorted(lacking))}, which "
                 f"{backbone.card.name} does not have: use a CLIP with a ViT."
             )
-        if self.card.descriptions and not classes.descriptions:
-            raise ValueError(
-                f"{self.card.title} reads sentences about each class, and there are none: give "
-                "`Classes` their descriptions."
-            )
         self.backbone = backbone
-        self.classes = classes
-
-    @cached_property
-    def hand_written(self) -> Float[Tensor, "k d"]:
-        """Unit-norm features of the prompts of the dataset's card, made when first asked for."""
-        return class_vectors(self.backbone, self.classes, self.classes.templates)
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
@@ -205,133 +200,13 @@ class Method(nn.Module, ABC):
         return tune(self, shots, tuning, generator)
 
     @abstractmethod
-    def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
-        """One score a class for each image."""
-
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
-        """What a step minimises: cross-entropy unless the method says otherwise."""
-        return F.cross_entropy(self.logits(batch), batch.labels)
+        """What a step minimises."""
 
-    def with_classes(self, classes: Classes) -> "Method":
-        """The same learned parameters over other class names, ready to classify.
-
-        Raises:
-            ValueError: What was learned belongs to the classes it was learned on.
-        """
-        if not self.card.new_classes:
-            raise ValueError(
-                f"{self.card.title} learns something of its own for each class, so it cannot "
-                "classify others."
-            )
-        build: Any = type(self)
-        given = {**self.taught, **self.hyperparameters}
-        twin = build(self.backbone, classes, generator=torch.Generator(), **given)
-        twin.load_state_dict(self.state_dict())
-        return twin.eval()
+    @abstractmethod
+    def validation_score(self, batch: Batch) -> float:
+        """What `selection="val"` chooses an epoch by: the greater the better."""
 
     def learned(self) -> dict[str, Tensor]:
         """Everything that fitting left behind, and nothing frozen: the prompt file."""
         return {name: value.detach().cpu() for name, value in self.state_dict().items()}
-
-
-class KeepsTexts(Method):
-    """Has features of the classes that no image changes.
-
-    Outside of training they are computed once and kept.
-    """
-
-    def __init__(self, backbone: DualEncoder, classes: Classes) -> None:
-        super().__init__(backbone, classes)
-        self._kept: Tensor | None = None
-
-    @abstractmethod
-    def class_features(self) -> Float[Tensor, "... k d"]:
-        """The features, of any length."""
-
-    def train(self, mode: bool = True) -> "KeepsTexts":
-        """Forgets the kept features, since their parameters may move."""
-        self._kept = None
-        return super().train(mode)
-
-    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Loads learned parameters and forgets features computed from others."""
-        self._kept = None
-        return super().load_state_dict(*args, **kwargs)
-
-    def weights(self) -> Float[Tensor, "... k d"]:
-        """The features with length 1."""
-        if self.training:
-            return unit(self.class_features())
-        if self._kept is None:
-            with torch.no_grad():
-                self._kept = unit(self.class_features())
-        return self._kept
-
-
-class StaticClassifier(KeepsTexts):
-    """Classifies by cosine similarity to one vector a class, the same for every image.
-
-    That is CLIP's own rule; what differs between methods is where the vectors come from, and
-    whether the images are read as the frozen tower reads them.
-    """
-
-    @abstractmethod
-    def class_features(self) -> Float[Tensor, "k d"]:
-        """The class vectors; any length."""
-
-    def weights(self) -> Float[Tensor, "k d"]:
-        """Unit-norm class vectors."""
-        return super().weights()
-
-    def image_features(self, batch: Batch) -> Float[Tensor, "b d"]:
-        """What is compared to the class vectors; any length."""
-        return batch.features
-
-    def compare(self, batch: Batch, weights: Float[Tensor, "k d"]) -> Float[Tensor, "b k"]:
-        """Scaled cosine similarity of each image to some unit-norm vectors."""
-        return self.backbone.logit_scale * unit(self.image_features(batch)) @ weights.T
-
-    def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
-        """Scaled cosine similarity of each image to each class vector."""
-        return self.compare(batch, self.weights())
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """A tuned method that another one learns from.
-
-    Attributes:
-        method: Tuned, on a backbone of its own or that of its student.
-        images: The student's dataset as the teacher's backbone reads it; None where that is the
-            student's own backbone.
-        known: Classes as the teacher reads them, which may be with descriptions where its student
-            reads none.
-    """
-
-    method: StaticClassifier
-    images: ImageSource | None = None
-    known: Classes | None = None
-
-    def over(self, classes: Classes) -> "Teacher":
-        """The same teacher of other classes.
-
-        Raises:
-            ValueError: What it learned belongs to the classes it was learned on.
-        """
-        if self.known is not None:
-            place = {name: position for position, name in enumerate(self.known.names)}
-            if all(name in place for name in classes.names):
-                classes = self.known.subset([place[name] for name in classes.names])
-        if classes == self.method.classes:
-            return self
-        return replace(self, method=self.method.with_classes(classes))
-
-    @property
-    def class_vectors(self) -> Float[Tensor, "k t"]:
-        """Its unit-norm class vectors, t numbers wide."""
-        return self.method.weights()
-
-    @torch.no_grad()
-    def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
-        """Its logits of its student's images."""
-        return self.method.logits(batch if self.images is None else batch.through(self.images))

@@ -1,7 +1,7 @@
 """What a trial leaves behind: the schema of `trials/<trial_id>/`.
 
     trial.json           a TrialResult as JSON; written last
-    predictions.parquet  one row per test image and split, schema PREDICTIONS
+    predictions.parquet  one row per test row and split, in the schema of the trial's track
     prompt.safetensors   what was learned, and nothing frozen
 
 These files are the truth. The board and MLflow are rebuilt from them at any time.
@@ -11,22 +11,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import pyarrow as pa
-
-from operators.metrics import Metric
+from operators.metrics import Score
 from operators.spec import TrialSpec
 
 FORMAT = 1
-
-PREDICTIONS = pa.schema(
-    [
-        ("split", pa.string()),  # all, base, new, or a target dataset or domain
-        ("row_id", pa.int64()),  # row of the ingested dataset
-        ("label", pa.int32()),  # label of the dataset, also where classes were cut to base or new
-        ("predicted", pa.int32()),
-        ("confidence", pa.float32()),  # softmax probability of `predicted`
-    ]
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +90,7 @@ class TrialResult:
     """A completed trial."""
 
     spec: TrialSpec
-    metrics: tuple[Metric, ...]
+    metrics: tuple[Score, ...]
     cost: Cost
     provenance: Provenance
     episode_fingerprint: str
@@ -137,7 +125,7 @@ class TrialResult:
             )
         return cls(
             spec=spec,
-            metrics=tuple(Metric(**metric) for metric in values["metrics"]),
+            metrics=tuple(Score(**score) for score in values["metrics"]),
             cost=Cost(**values["cost"]),
             provenance=Provenance.from_json(values["provenance"]),
             episode_fingerprint=values["episode_fingerprint"],

@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from operators.backbones import DualEncoder
+from operators.backbones import Backbone, DualEncoder
 from operators.episodes.episode import Batch, ImageSource
-from operators.methods import METHODS, Method, StaticClassifier, Teacher
+from operators.methods import METHODS, Classifier, StaticClassifier, Teacher
+from operators.methods.classifier import logits_of
 from operators.spec import TrialSpec
-from operators.trials.trial import Data, build, episode_of
-from operators.tuning import logits_of
+from operators.tracks import Data, track_of
+from operators.tracks.rows import episode_of
 
 
 class Ranked(NamedTuple):
@@ -24,11 +25,11 @@ class Ranked(NamedTuple):
 
 def method_of(
     spec: TrialSpec,
-    backbone: DualEncoder,
+    backbone: Backbone,
     data: Data,
     learned: Mapping[str, Tensor],
     teacher: Teacher | None = None,
-) -> Method:
+) -> Classifier:
     """The method of a trial as it was after tuning, over the classes that it learned.
 
     Args:
@@ -41,8 +42,10 @@ def method_of(
     Raises:
         ValueError: The method has a teacher and none was given, or one was given in vain.
     """
-    classes = data.all_classes.subset(episode_of(spec, data.table).classes)
-    method = build(spec, backbone, classes, torch.Generator(), teacher)
+    episode = episode_of(spec, data.table)
+    track = track_of(spec.protocol)
+    method = track.build(spec, backbone, data, episode, torch.Generator(), teacher)
+    assert isinstance(method, Classifier)
     method.load_state_dict(learned)
     return method.eval()
 
@@ -74,7 +77,7 @@ def teacher_of(
 
 
 def classify(
-    method: Method, images: ImageSource, rows: np.ndarray, top: int
+    method: Classifier, images: ImageSource, rows: np.ndarray, top: int
 ) -> list[tuple[Ranked, ...]]:
     """The most probable classes of some images, best first.
 

@@ -15,7 +15,7 @@ from operators.episodes.episode import Episode
 from operators.episodes.features import FeatureStore, view_folder
 from operators.episodes.views import View
 from operators.spec import TrialSpec
-from operators.trials.trial import episode_of, unlabelled_of, validation_of, views_shown
+from operators.tracks.rows import episode_of, unlabelled_of, validation_of, views_shown
 from tasks.computing.worker import Context, Encoder
 from tasks.computing.worker_pool import WorkerPool
 from tasks.planning.choices import Backbones

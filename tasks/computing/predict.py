@@ -25,9 +25,10 @@ from operators.backbones import (
 from operators.episodes.episode import Classes
 from operators.episodes.features import Images
 from operators.images import TRANSFORM_VERSION
-from operators.methods import Method
+from operators.methods import Classifier
 from operators.methods.hyperparameters import later_defaults, own_defaults
 from operators.spec import TrialSpec
+from operators.tracks import track_of
 from operators.trials.results import TrialResult
 from operators.trials.tuned import Ranked, classify, method_of
 from tasks.computing.device import device_for
@@ -94,7 +95,7 @@ class Predictor:
     """
 
     spec: TrialSpec
-    method: Method
+    method: Classifier
     files: Files
 
     def __call__(self, places: Sequence[str], top: int) -> Iterator[Prediction]:
@@ -104,7 +105,7 @@ class Predictor:
             places: Paths or URLs.
             top: Classes an image, at most.
         """
-        source = Images(self.files.encoded, self.method.backbone)
+        source = track_of(self.spec.protocol).source(self.files.encoded, self.method.backbone, None)
         for start in range(0, len(places), TOGETHER):
             asked = places[start : start + TOGETHER]
             examples = [read_image(place) for place in asked]

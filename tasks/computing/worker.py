@@ -128,7 +128,8 @@ class TrialWorker:
 
     def lanes(self, specs: Sequence["TrialSpec"], context: Context) -> list[int]:
         """How many seeds of the cell of each trial are worth tuning together."""
-        from operators.trials.trial import episode_of, lanes_of
+        from operators.tracks.rows import episode_of
+        from operators.trials.trial import lanes_of
 
         try:
             backbone = self._backbone(context.backbone)

@@ -81,8 +81,8 @@ def _accuracy(backbone: "DualEncoder", dataset: Dataset, split: str) -> Accuracy
     from operators.episodes.episode import batch_of
     from operators.episodes.features import Images
     from operators.episodes.protocols import PROTOCOLS
+    from operators.methods.classifier import logits_of
     from operators.methods.image_classification.hand_written.zero_shot import ZeroShot
-    from operators.tuning import logits_of
     from tasks.planning.data import TrialData
 
     data = TrialData(dataset)

@@ -13,7 +13,7 @@ from pathlib import Path
 from operators.files import write_atomic
 from tasks.storage.store import Store
 
-_PACKAGES = (".", "../operators", "../data_catalog", "../flows")  # seen from this file's folder
+_PACKAGES = ("tasks", "operators", "data_catalog", "flows")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def finish(store: Store, run: Run) -> Run:
 @cache
 def git_commit() -> str | None:
     """The commit that this code was checked out at; None where it was not."""
-    if not _git("ls-files", Path(__file__).name):  # such as an environment in another project
+    if not _git("ls-files", "tasks/storage/runs.py"):  # such as an environment in another project
         return None
     return _git("rev-parse", "--verify", "--quiet", "HEAD") or None
 
@@ -84,13 +84,13 @@ def git_dirty() -> bool | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says in the folder of this file; None where it fails or is not there."""
+    """What git says in the folder of our packages; None where it fails or is not there."""
     # Variables such as GIT_DIR, which a hook of another repository sets, would name that one.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     try:
         answer = subprocess.run(
             ["git", "--no-optional-locks", *arguments],
-            cwd=Path(__file__).parent,
+            cwd=Path(__file__).parents[2],
             env=environment,
             capture_output=True,
             text=True,

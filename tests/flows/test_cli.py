@@ -22,7 +22,11 @@ from tasks.services.children import free_port
 
 class NeedsViT(ZeroShot):
     card = MethodCard(
-        title="Needs a ViT", tunes="nothing", source="", needs=frozenset({"visual-prompts"})
+        title="Needs a ViT",
+        family="feature_heads",
+        tunes="nothing",
+        source="",
+        needs=frozenset({"visual-prompts"}),
     )
 
 

@@ -8,8 +8,9 @@ import duckdb
 import pytest
 
 from operators.board import completed_rows, create
+from operators.metrics import Score
 from operators.spec import TrialSpec
-from operators.trials.results import Cost, Metric, Provenance, TrialResult
+from operators.trials.results import Cost, Provenance, TrialResult
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +74,7 @@ def trial_file(board_spec):
         one = board_spec(**changes)
         result = TrialResult(
             spec=one,
-            metrics=(*(Metric(s, "accuracy", a, n) for s, a in accuracies.items()), *extra),
+            metrics=(*(Score(s, "accuracy", a, n) for s, a in accuracies.items()), *extra),
             cost=Cost(
                 tune_seconds=cost,
                 evaluate_seconds=cost / 2,

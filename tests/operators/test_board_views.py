@@ -14,7 +14,7 @@ from operators.board import (
     fill,
     run_row,
 )
-from operators.trials.results import Metric
+from operators.metrics import Score
 
 SEEDS = (1, 2, 3)
 
@@ -91,7 +91,7 @@ def test_seeds_that_agree_are_no_certainty(connection, rows, cell):
 def test_the_interval_over_test_images_is_wilsons_and_not_of_other_metrics(
     connection, rows, trial, share
 ):
-    results = [trial({"all": share}, n=40, extra=(Metric("all", "ece", 0.1, 40),))]
+    results = [trial({"all": share}, n=40, extra=(Score("all", "ece", 0.1, 40),))]
     fill(connection, results=results)
     found = {row["metric"]: row for row in rows("leaderboard")}
     wilson = stats.binomtest(round(40 * share), 40).proportion_ci(method="wilson")
@@ -169,7 +169,7 @@ def test_equal_means_share_a_rank(connection, rows, cell):
 
 def test_a_low_calibration_error_ranks_first(connection, rows, trial):
     results = [
-        trial({"all": 0.5}, method=m, extra=(Metric("all", "ece", e, 10),))
+        trial({"all": 0.5}, method=m, extra=(Score("all", "ece", e, 10),))
         for m, e in (("sure", 0.3), ("humble", 0.1))
     ]
     fill(connection, results=results)
@@ -185,7 +185,7 @@ def test_a_number_that_is_none_leaves_its_cell_without_a_mean_and_ranks_last(
     connection, rows, trial, cell
 ):
     results = [
-        trial({"all": 0.5}, seed=s, extra=(Metric("all", "ece", v, 10),))
+        trial({"all": 0.5}, seed=s, extra=(Score("all", "ece", v, 10),))
         for s, v in ((1, 0.2), (2, math.nan))
     ]
     fill(connection, results=results + cell([0.4], method="b"))
@@ -386,4 +386,4 @@ def test_an_error_of_any_text_can_be_shown(connection, rows, board_spec):
 
 def test_a_metric_that_is_there_twice_is_refused(trial):
     with pytest.raises(ValueError, match="accuracy of all is there more than once"):
-        trial({"all": 0.5}, extra=(Metric("all", "accuracy", 0.6, 10),))
+        trial({"all": 0.5}, extra=(Score("all", "accuracy", 0.6, 10),))

@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from operators.board import failed_row, fill, last_runs, numbers_of, run_row
-from operators.trials.results import Metric
+from operators.metrics import Score
 
 
 def run(run_id, trials, day, **changes):
@@ -121,7 +121,7 @@ def test_trials_that_moved_against_each_other_have_moved(nights, cell):
 
 def test_one_metric_may_move_and_another_stay(nights, trial):
     first, second = (
-        trial({"all": 0.5}, extra=(Metric("all", "ece", ece, 10),)) for ece in (0.1, 0.2)
+        trial({"all": 0.5}, extra=(Score("all", "ece", ece, 10),)) for ece in (0.1, 0.2)
     )
     found = {row["metric"]: row for row in nights([first], [second])}
     assert (found["accuracy"]["change"], found["ece"]["change"]) == ("same", "moved")
@@ -135,7 +135,7 @@ def test_rounding_moves_nothing(nights, cell):
 
 def test_a_number_that_became_none_has_moved(nights, trial):
     first, second = (
-        trial({"all": 0.5}, extra=(Metric("all", "ece", ece, 10),)) for ece in (0.1, float("nan"))
+        trial({"all": 0.5}, extra=(Score("all", "ece", ece, 10),)) for ece in (0.1, float("nan"))
     )
     (row,) = (row for row in nights([first], [second]) if row["metric"] == "ece")
     assert (row["change"], row["cause"], row["current_mean"]) == ("moved", "by itself", None)

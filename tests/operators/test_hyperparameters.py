@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 import pytest
 
 from operators.methods import METHODS
-from operators.methods.base import StaticClassifier
 from operators.methods.hyperparameters import (
     OTHER_NAMES,
     PUBLISHED_ON,
@@ -17,6 +16,7 @@ from operators.methods.hyperparameters import (
     tuning_of,
     variant,
 )
+from operators.methods.image_classification.base import StaticClassifier
 from operators.tuning import Tuning
 
 COOP = METHODS["coop"]

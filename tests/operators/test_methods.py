@@ -294,7 +294,7 @@ def test_validation_brings_back_all_that_its_epoch_left_behind(
         states[-1] = {name: value.clone() for name, value in states[-1].items()}
         return float(len(states) == 1)
 
-    monkeypatch.setattr("operators.tuning.accuracy_on", judge)
+    monkeypatch.setattr("operators.methods.classifier.accuracy_on", judge)
     try:
         fitted, report = fit(method, backbone, classes, shots, epochs=2, selection="val")
     except ValueError as error:

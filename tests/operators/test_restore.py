@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from operators.backbones import DeepPrompts
 from operators.episodes.episode import Batch, Classes, FewShot, batch_of
-from operators.methods import METHODS
+from operators.methods import METHODS, classifier
 from operators.methods.hyperparameters import resolve
 from operators.tuning import Tuning, tune
 
@@ -116,7 +116,7 @@ def test_the_shares_are_those_of_the_epoch_that_validation_chose(
     clip, classes, shots, monkeypatch, best, grown
 ):
     scores = iter(float(epoch == best) for epoch in range(4))
-    monkeypatch.setattr("operators.tuning.accuracy_on", lambda method, batch: next(scores))
+    monkeypatch.setattr(classifier, "accuracy_on", lambda method, batch: next(scores))
     method = build(clip, classes)
     report = method.fit(shots, tuning=replace(TUNING, selection="val"), generator=seeded())
     assert report.selected is not None

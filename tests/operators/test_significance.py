@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from operators.board import fill
-from operators.trials.results import PREDICTIONS
+from operators.metrics.predictions import PREDICTIONS
 
 
 @pytest.fixture

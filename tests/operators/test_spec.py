@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 
 import pytest
 
+from operators.metrics import Score
 from operators.spec import LATER, TrialSpec, digest
-from operators.trials.results import Cost, Metric, Provenance, TrialResult
+from operators.trials.results import Cost, Provenance, TrialResult
 
 OTHER = {
     "method": "zero-shot",
@@ -52,7 +53,7 @@ def result(spec):
 def result_of(spec):
     return TrialResult(
         spec=spec,
-        metrics=(Metric("base", "accuracy", 0.1 + 0.2, 7), Metric("new", "ece", 0.0, 3)),
+        metrics=(Score("base", "accuracy", 0.1 + 0.2, 7), Score("new", "ece", 0.0, 3)),
         cost=Cost(
             tune_seconds=1.5,
             evaluate_seconds=0.1,

@@ -11,11 +11,13 @@ from operators.episodes.episode import Classes, batch_of
 from operators.episodes.protocols import Table
 from operators.episodes.views import View
 from operators.methods import METHODS
-from operators.methods.base import StaticClassifier
 from operators.methods.hyperparameters import resolve
-from operators.metrics import metrics_of
-from operators.trials.results import PREDICTIONS
-from operators.trials.trial import build, episode_of, run_trial
+from operators.methods.image_classification.base import StaticClassifier
+from operators.metrics import METRICS, scores_of
+from operators.metrics.predictions import CLASSIFICATION
+from operators.tracks import track_of
+from operators.tracks.rows import episode_of
+from operators.trials.trial import run_trial
 from operators.trials.tuned import teacher_of
 from operators.tuning import Tuning, TuningError
 
@@ -64,7 +66,7 @@ def same(one, other):
 
 def test_predictions_have_their_schema_and_every_test_row_once(clip, images, asked):
     outcome = run_trial(asked(), clip, Data(), images)
-    assert outcome.predictions.schema.equals(PREDICTIONS)
+    assert outcome.predictions.schema.equals(CLASSIFICATION)
     assert outcome.predictions["row_id"].to_pylist() == list(range(70, 100))
     assert outcome.predictions["label"].to_numpy().tolist() == LABELS[70:].tolist()
 
@@ -72,11 +74,9 @@ def test_predictions_have_their_schema_and_every_test_row_once(clip, images, ask
 @pytest.mark.parametrize("protocol", ["few_shot", "base_to_new"])
 def test_metrics_follow_from_the_predictions(clip, images, asked, protocol):
     outcome = run_trial(asked(protocol=protocol), clip, Data(), images)
-    wanted = []
-    for split in dict.fromkeys(outcome.predictions["split"].to_pylist()):
-        parts = (column(outcome, name, split) for name in ("label", "predicted", "confidence"))
-        wanted += metrics_of(split, *parts)
+    wanted = scores_of(outcome.predictions, METRICS)
     assert outcome.metrics == tuple(wanted)
+    assert None not in {score.value for score in wanted}
 
 
 def test_base_to_new_keeps_the_labels_of_the_dataset(clip, images, asked):
@@ -255,10 +255,14 @@ def test_seeds_zero_and_one_differ(clip, images, asked):
     assert not torch.equal(one.learned["context"], other.learned["context"])
 
 
+def built(spec, clip, generator):
+    data = Data()
+    return track_of(spec.protocol).build(spec, clip, data, episode_of(spec, data.table), generator)
+
+
 def test_the_generator_decides_the_initialisation(clip, asked):
     starts = [
-        build(asked(), clip, Data.all_classes, torch.Generator().manual_seed(seed)).context
-        for seed in (0, 0, 1)
+        built(asked(), clip, torch.Generator().manual_seed(seed)).context for seed in (0, 0, 1)
     ]
     assert torch.equal(starts[0], starts[1])
     assert not torch.equal(starts[0], starts[2])

@@ -23,9 +23,11 @@ from operators.episodes.kept_pixels import KeptPixels
 from operators.episodes.protocols import Table
 from operators.episodes.views import AREAS, CENTRE, RATIOS, View, ViewPolicy
 from operators.images import Crop, resized_crop
-from operators.methods import METHODS, Method, MethodCard
+from operators.methods import METHODS, MethodCard
 from operators.methods.hyperparameters import resolve
-from operators.trials.trial import run_trial, views_shown
+from operators.methods.image_classification.base import ImageClassifier
+from operators.tracks.rows import views_shown
+from operators.trials.trial import run_trial
 from operators.tuning import Tuning, tune
 
 PROJECT = Path(__file__).parents[2]
@@ -99,10 +101,15 @@ def asked(spec):
     return make
 
 
-class ReadsPixels(Method):
+class ReadsPixels(ImageClassifier):
     """A linear classifier of pixels: it stands for prompts in the image tower."""
 
-    card = MethodCard(title="Reads pixels", tunes="weights of pixels", source="a test, 2024")
+    card = MethodCard(
+        title="Reads pixels",
+        family="feature_heads",
+        tunes="weights of pixels",
+        source="a test, 2024",
+    )
     tuning = Tuning(epochs=3, batch_size=6)
     built: ClassVar[list["ReadsPixels"]] = []
 
@@ -417,7 +424,7 @@ def test_the_published_cache_is_a_mean_over_ten_epochs(clip, images, asked):
         images.decoded.clear()
         return outcome.learned["keys"]
 
-    from operators.trials.trial import episode_of
+    from operators.tracks.rows import episode_of
 
     train = episode_of(asked("tip-adapter"), Data.table).train
     every = [images.features(train, View(number)) for number in range(16)]
@@ -466,6 +473,11 @@ def test_a_batch_of_a_bank_is_read_once_for_the_epoch(drawn_images, few_shot):
 
         def logits(self, batch):
             return batch.features @ self.weight.T
+
+        selects_by = "accuracy"
+
+        def validation_score(self, batch):
+            raise AssertionError("selection is by the last step")
 
         def loss(self, batch):
             return nn.functional.cross_entropy(self.logits(batch), batch.labels)

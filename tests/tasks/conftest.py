@@ -87,7 +87,9 @@ def complete(store):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from operators.trials.results import PREDICTIONS, Cost, Metric, Provenance, TrialResult
+    from operators.metrics import Score
+    from operators.metrics.predictions import PREDICTIONS
+    from operators.trials.results import Cost, Provenance, TrialResult
 
     rows = 4
     columns = [["all"] * rows, range(rows), [0] * rows, [0, 0, 0, 1], [0.5] * rows]
@@ -112,7 +114,7 @@ def complete(store):
     def make(spec, **changes):
         result = TrialResult(
             spec=spec,
-            metrics=(Metric("all", "accuracy", 0.75, rows),),
+            metrics=(Score("all", "accuracy", 0.75, rows),),
             cost=cost,
             provenance=origin,
             episode_fingerprint="0" * 16,

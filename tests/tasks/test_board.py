@@ -8,8 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from operators.board import TABLES, VIEWS, audit
+from operators.metrics import Score
+from operators.metrics.predictions import PREDICTIONS
 from operators.spec import TrialSpec
-from operators.trials.results import PREDICTIONS, Cost, Metric, Provenance, TrialResult
+from operators.trials.results import Cost, Provenance, TrialResult
 from tasks.pages.artifacts import mlflow_place
 from tasks.pages.asking import BoardError, rows
 from tasks.pages.board import rebuild
@@ -51,7 +53,7 @@ def commit(store, correct=5, **changes):
     pq.write_table(pa.table(columns, schema=PREDICTIONS), folder / "predictions.parquet")
     result = TrialResult(
         spec=one,
-        metrics=(Metric("all", "accuracy", correct / ROWS, ROWS),),
+        metrics=(Score("all", "accuracy", correct / ROWS, ROWS),),
         cost=Cost(
             tune_seconds=1.0,
             evaluate_seconds=0.5,

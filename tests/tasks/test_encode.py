@@ -11,7 +11,7 @@ import pytest
 
 from operators.episodes.features import FeatureStore, view_folder
 from operators.episodes.views import View
-from operators.trials.trial import episode_of
+from operators.tracks.rows import episode_of
 from tasks.computing.encode import encode, encoders_of, features_folder, needed_rows
 from tasks.computing.worker import Context, Done, TrialWorker
 from tasks.computing.worker_pool import Outcome

@@ -25,6 +25,7 @@ class Adapts(ZeroShot):
 
     card = MethodCard(
         title="Adapts",
+        family="feature_heads",
         tunes="a bit of all",
         cost="a little",
         source="Nobody, 2026",

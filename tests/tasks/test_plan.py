@@ -57,7 +57,11 @@ class Seeing(Described):
 
 class NeedsViT(ZeroShot):
     card = MethodCard(
-        title="Needs a ViT", tunes="nothing", source="", needs=frozenset({"visual-prompts"})
+        title="Needs a ViT",
+        family="feature_heads",
+        tunes="nothing",
+        source="",
+        needs=frozenset({"visual-prompts"}),
     )
 
 

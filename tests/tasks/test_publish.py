@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from operators.metrics import Score
 from operators.spec import TrialSpec
-from operators.trials.results import Cost, Metric, Provenance, TrialResult
+from operators.trials.results import Cost, Provenance, TrialResult
 from tasks.publishing.publish import Publication, published_along, verify
 from tasks.storage.store import Store
 
@@ -43,7 +44,7 @@ def write_trial(store, *, seed=1, method="coop", accuracy=0.5, **changes):
     )
     result = TrialResult(
         spec=spec,
-        metrics=(Metric("all", "accuracy", accuracy, 100), Metric("all", "ece", 0.1, 100)),
+        metrics=(Score("all", "accuracy", accuracy, 100), Score("all", "ece", 0.1, 100)),
         cost=Cost(
             tune_seconds=1.5,
             evaluate_seconds=0.5,

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """Code in a repository of its own, and git there."""
-    monkeypatch.setattr(runs, "__file__", str(tmp_path / "code/tasks/runs.py"))
+    monkeypatch.setattr(runs, "__file__", str(tmp_path / "code/tasks/storage/runs.py"))
 
     def git(*arguments):
         who = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
@@ -62,7 +62,7 @@ def test_the_repository_that_a_hook_names_is_not_asked(checkout, tmp_path, monke
 
 
 def test_code_installed_within_another_project_has_no_commit(checkout, tmp_path, monkeypatch):
-    place = tmp_path / "code/.venv/lib/tasks"
+    place = tmp_path / "code/.venv/lib/tasks/storage"
     place.mkdir(parents=True)
     (place / "runs.py").write_text("one\n")
     monkeypatch.setattr(runs, "__file__", str(place / "runs.py"))

@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from operators.episodes.features import FeatureStore, view_folder
 from operators.methods import METHODS
 from operators.methods.image_classification.hand_written.zero_shot import ZeroShot
+from operators.metrics.predictions import PREDICTIONS
 from operators.trials.machine import machine
-from operators.trials.results import PREDICTIONS, TrialResult
+from operators.trials.results import TrialResult
 from tasks.computing.encode import contexts_of, features_folder, needed_rows
 from tasks.computing.worker import Context, Done, TrialWorker
 from tasks.planning.choices import check

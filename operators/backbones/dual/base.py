@@ -296,7 +296,7 @@ class DualEncoder(Backbone):
     @property
     @abstractmethod
     def image_flops(self) -> int:
-        """Operations of one image without prompts through the whole image tower, forward."""
+        """See `Backbone.image_flops`."""
 
     def text_features(self, texts: Sequence[str]) -> Float[Tensor, "k d"]:
         """Unit-norm features of whole texts, as zero-shot classification uses them."""

@@ -79,6 +79,7 @@ class CoPrompt(MaPLe):
 
     card = MethodCard(
         title="CoPrompt (Consistency-guided Prompt Learning)",
+        family="deep_prompts",
         tunes="MaPLe's tokens and maps, and an adapter behind each tower, held to frozen features",
         source="Roy and Etemad, ICLR 2024, https://arxiv.org/abs/2306.01195",
         cost="a step takes images and class prompts through both towers and back, and another view "

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from operators.episodes.episode import Batch
 from operators.episodes.kept_pixels import KeptRows
-from operators.methods.base import Teacher
+from operators.methods.image_classification.base import Teacher
 from operators.shapes import Float
 
 LOGITS_KEPT = 256 << 20  # bytes; 60,000 images of 1,000 classes are 240 million

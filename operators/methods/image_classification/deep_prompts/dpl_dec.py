@@ -36,7 +36,8 @@ from operators.blocks.deep_tokens import (
 from operators.blocks.prompt_tokens import prompt_tokens, random_context
 from operators.bounds import Bounds, Deviation, Layers, Tokens
 from operators.episodes.episode import Batch, Classes
-from operators.methods.base import MethodCard, StaticClassifier
+from operators.methods.base import MethodCard
+from operators.methods.image_classification.base import StaticClassifier
 from operators.methods.image_classification.deep_prompts.decoupled_attention import (
     DecoupledAttention,
     SentenceReading,
@@ -76,6 +77,7 @@ class DPL(StaticClassifier):
 
     card = MethodCard(
         title="DPL (Decoupled Prompt Learning)",
+        family="deep_prompts",
         tunes="tokens in several layers of both towers, read with strengths of their own",
         source="Xu et al., 2023, https://arxiv.org/abs/2308.10061",
         cost="a step takes images and class prompts through both towers and back; no layer is cut "

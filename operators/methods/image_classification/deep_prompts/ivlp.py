@@ -28,7 +28,8 @@ from operators.blocks.deep_tokens import (
 from operators.blocks.prompt_tokens import refuse_few_words, started_prompts
 from operators.bounds import Deviation, Layers, Tokens
 from operators.episodes.episode import Batch, Classes
-from operators.methods.base import MethodCard, StaticClassifier
+from operators.methods.base import MethodCard
+from operators.methods.image_classification.base import StaticClassifier
 from operators.shapes import Float
 from operators.tuning import Tuning
 
@@ -54,6 +55,7 @@ class IVLP(StaticClassifier):
 
     card = MethodCard(
         title="IVLP (Independent Vision-Language Prompting)",
+        family="deep_prompts",
         tunes="tokens in several layers of both towers, independent of each other",
         source="Khattak et al., ICCV 2023, https://arxiv.org/abs/2307.06948, section 3.1",
         cost="a step takes images and class prompts through both towers and back",

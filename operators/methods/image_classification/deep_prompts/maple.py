@@ -27,7 +27,8 @@ from operators.blocks.linear_maps import LayerMaps
 from operators.blocks.prompt_tokens import refuse_few_words, started_prompts
 from operators.bounds import Deviation, Layers, Tokens
 from operators.episodes.episode import Batch, Classes
-from operators.methods.base import MethodCard, StaticClassifier
+from operators.methods.base import MethodCard
+from operators.methods.image_classification.base import StaticClassifier
 from operators.shapes import Float
 from operators.tuning import Tuning
 
@@ -51,6 +52,7 @@ class MaPLe(StaticClassifier):
 
     card = MethodCard(
         title="MaPLe (Multi-modal Prompt Learning)",
+        family="deep_prompts",
         tunes="tokens in several layers of the text tower, and a linear map of each to the other",
         source="Khattak et al., CVPR 2023, https://arxiv.org/abs/2210.03117",
         cost="a step takes images and class prompts through both towers and back",

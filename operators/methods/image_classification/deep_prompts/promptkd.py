@@ -32,7 +32,8 @@ from operators.blocks.deep_tokens import (
 from operators.blocks.feature_head import Projector
 from operators.bounds import Bounds, Deviation, Layers, Temperature, Tokens
 from operators.episodes.episode import Batch, Classes, FewShot
-from operators.methods.base import Method, MethodCard, StaticClassifier, Teacher, Teaching
+from operators.methods.base import Method, MethodCard, Teaching
+from operators.methods.image_classification.base import StaticClassifier, Teacher
 from operators.methods.image_classification.deep_prompts.distillation import Lesson
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
@@ -59,6 +60,7 @@ class PromptKD(StaticClassifier):
 
     card = MethodCard(
         title="PromptKD (Unsupervised Prompt Distillation)",
+        family="deep_prompts",
         tunes="tokens in several layers of the image tower and a projector to the teacher's space",
         source="Li et al., CVPR 2024, https://arxiv.org/abs/2403.02781",
         cost="a step takes unlabelled images through the image tower and back; the teacher sees "

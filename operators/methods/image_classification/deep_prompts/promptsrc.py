@@ -67,6 +67,7 @@ class PromptSRC(IVLP):
 
     card = MethodCard(
         title="PromptSRC (Prompting with Self-regulating Constraints)",
+        family="deep_prompts",
         tunes="tokens in several layers of both towers, held to the frozen features and logits",
         source="Khattak et al., ICCV 2023, https://arxiv.org/abs/2307.06948",
         cost="a step takes images and class prompts through both towers and back",

@@ -57,6 +57,7 @@ class Restore(MaPLe):
 
     card = MethodCard(
         title="RESTORE",
+        family="deep_prompts",
         tunes="MaPLe's tokens and maps, which shift both towers alike, and a block behind each",
         source="Yang et al., 2024, https://arxiv.org/abs/2403.06136",
         cost="a step takes images and class prompts through both towers and back",

@@ -27,7 +27,8 @@ from operators.blocks.deep_tokens import (
 )
 from operators.bounds import Deviation, Layers, Tokens
 from operators.episodes.episode import Batch, Classes
-from operators.methods.base import MethodCard, StaticClassifier
+from operators.methods.base import MethodCard
+from operators.methods.image_classification.base import StaticClassifier
 from operators.shapes import Float
 from operators.tuning import Tuning
 
@@ -50,6 +51,7 @@ class VPT(StaticClassifier):
 
     card = MethodCard(
         title="VPT (Visual Prompt Tuning)",
+        family="deep_prompts",
         tunes="tokens in several layers of the image tower",
         source="Jia et al., ECCV 2022, https://arxiv.org/abs/2203.12119",
         cost="a step takes its images through the image tower and back",

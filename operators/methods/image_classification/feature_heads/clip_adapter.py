@@ -18,7 +18,8 @@ from operators.backbones import DualEncoder
 from operators.blocks.feature_head import Bottleneck, mixed
 from operators.bounds import Reduction, Share
 from operators.episodes.episode import Batch, Classes
-from operators.methods.base import MethodCard, StaticClassifier
+from operators.methods.base import MethodCard
+from operators.methods.image_classification.base import StaticClassifier
 from operators.methods.image_classification.text_prompts.coop import published_epochs
 from operators.shapes import Float
 from operators.tuning import Tuning
@@ -41,6 +42,7 @@ class ClipAdapter(StaticClassifier):
 
     card = MethodCard(
         title="CLIP-Adapter",
+        family="feature_heads",
         tunes="a network of two layers on the image features",
         source="Gao et al., IJCV 2024, https://arxiv.org/abs/2110.04544",
         cost="a step takes the network there and back on kept features, and no tower",

@@ -20,7 +20,8 @@ from torch.nn import functional as F
 from operators.backbones import DualEncoder
 from operators.bounds import Bounds
 from operators.episodes.episode import Batch, Classes, FewShot
-from operators.methods.base import Method, MethodCard
+from operators.methods.base import MethodCard
+from operators.methods.image_classification.base import ImageClassifier
 from operators.shapes import Float, Int
 from operators.tuning import FitReport, Tuning
 
@@ -32,7 +33,7 @@ class Linear(NamedTuple):
     bias: Tensor
 
 
-class LinearProbe(Method):
+class LinearProbe(ImageClassifier):
     """Classifies raw image features with weights of its own for each class.
 
     Args:
@@ -45,6 +46,7 @@ class LinearProbe(Method):
 
     card = MethodCard(
         title="Linear probe",
+        family="feature_heads",
         tunes="one weight vector and intercept a class on image features",
         source="Radford et al., ICML 2021, section 3.2; CoOp code, lpclip",
         cost="no step; up to 23 logistic regressions on kept features",

@@ -25,7 +25,8 @@ from operators.blocks.class_text import class_vectors
 from operators.blocks.imagenet_templates import SELECTED_7
 from operators.bounds import LATER, Bounds
 from operators.episodes.episode import Batch, Classes, FewShot
-from operators.methods.base import Method, MethodCard
+from operators.methods.base import MethodCard
+from operators.methods.image_classification.base import ImageClassifier
 from operators.methods.image_classification.feature_heads.cache_head import (
     cache_logits,
     grid,
@@ -76,7 +77,7 @@ DEPARTURES = (
 )
 
 
-class TipAdapter(Method):
+class TipAdapter(ImageClassifier):
     """Training-free: the cache holds the features of the labelled images as they are.
 
     Dimensions: b images, k classes, r cached images, d width of a feature.
@@ -100,6 +101,7 @@ class TipAdapter(Method):
 
     card = MethodCard(
         title="Tip-Adapter",
+        family="feature_heads",
         tunes="nothing by gradient; two scalars are searched on validation images",
         source="Zhang et al., ECCV 2022, https://arxiv.org/abs/2207.09519",
         cost="no step; 4,000 pairs of scalars are tried on validation images",
@@ -227,6 +229,7 @@ class TipAdapterF(TipAdapter):
 
     card = MethodCard(
         title="Tip-Adapter-F",
+        family="feature_heads",
         tunes="the keys of the cache, started from the labelled features",
         source="Zhang et al., ECCV 2022, https://arxiv.org/abs/2207.09519",
         cost="a step takes a product with the keys there and back, and no tower",

@@ -14,7 +14,8 @@ from torch import Tensor
 from operators.backbones import DualEncoder
 from operators.blocks.class_text import sentence_vectors
 from operators.episodes.episode import Classes
-from operators.methods.base import MethodCard, StaticClassifier
+from operators.methods.base import MethodCard
+from operators.methods.image_classification.base import StaticClassifier
 from operators.shapes import Float
 
 
@@ -33,6 +34,7 @@ class CuPL(StaticClassifier):
 
     card = MethodCard(
         title="CuPL (Customized Prompts via Language models)",
+        family="hand_written",
         tunes="nothing",
         source="Pratt et al., ICCV 2023, https://arxiv.org/abs/2209.03320",
         cost="no step; one pass of all sentences, then a comparison an image",

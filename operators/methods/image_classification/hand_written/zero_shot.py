@@ -17,7 +17,8 @@ from operators.blocks.class_text import class_vectors
 from operators.blocks.imagenet_templates import SELECTED_7
 from operators.bounds import LATER
 from operators.episodes.episode import Classes
-from operators.methods.base import MethodCard, StaticClassifier
+from operators.methods.base import MethodCard
+from operators.methods.image_classification.base import StaticClassifier
 from operators.shapes import Float
 
 
@@ -32,6 +33,7 @@ class ZeroShot(StaticClassifier):
 
     card = MethodCard(
         title="Zero-shot CLIP",
+        family="hand_written",
         tunes="nothing",
         source="Radford et al., ICML 2021, https://arxiv.org/abs/2103.00020",
         cost="no step; one pass of the class prompts, then a comparison an image",
@@ -64,6 +66,7 @@ class ZeroShotEnsemble(ZeroShot):
 
     card = MethodCard(
         title="Zero-shot CLIP, template ensemble",
+        family="hand_written",
         tunes="nothing",
         source="Radford et al., ICML 2021, section 3.1.4; CoOp code, ZeroshotCLIP2",
         cost="no step; a pass of the class prompts a template, then a comparison an image",

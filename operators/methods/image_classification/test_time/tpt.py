@@ -20,7 +20,8 @@ from operators.blocks.prompt_tokens import prompt_tokens, worded_context
 from operators.bounds import Bounds, Decay, Rate, Seed
 from operators.episodes.episode import Batch, Classes
 from operators.episodes.views import View
-from operators.methods.base import Method, MethodCard
+from operators.methods.base import MethodCard
+from operators.methods.image_classification.base import ImageClassifier
 from operators.methods.image_classification.test_time.confident_views import (
     entropy_of_mean,
     most_confident,
@@ -30,7 +31,7 @@ from operators.shapes import Float
 PROMPTS = 1024  # class prompts that are tuned at a time, those of one image at least
 
 
-class TPT(Method):
+class TPT(ImageClassifier):
     """Classifies with the prompts `[v_1] ... [v_m] <class name>.`, where v starts anew each time.
 
     Of the views of an image, those with the most certain predictions are kept; a step on v
@@ -54,6 +55,7 @@ class TPT(Method):
 
     card = MethodCard(
         title="TPT (Test-time Prompt Tuning)",
+        family="test_time",
         tunes="4 context vectors at the input of the text tower, for each test image anew",
         source="Shu et al., NeurIPS 2022, https://arxiv.org/abs/2209.07511",
         cost="no training; a test image takes 64 views through the image tower, and all class "

@@ -19,14 +19,15 @@ from operators.blocks.linear_maps import drawn_linear
 from operators.blocks.prompt_tokens import idle_start, refuse_few_words, started_prompts
 from operators.bounds import Deviation, Reduction, Tokens
 from operators.episodes.episode import Batch, Classes
-from operators.methods.base import Method, MethodCard
+from operators.methods.base import MethodCard
+from operators.methods.image_classification.base import ImageClassifier
 from operators.shapes import Float
 from operators.tuning import Tuning
 
 PAIRS = 8192  # class features that are in memory at a time where no gradient is needed
 
 
-class CoCoOp(Method):
+class CoCoOp(ImageClassifier):
     """Classifies an image x with the prompts `[v_1 + h(x)] ... [v_m + h(x)] <class name>.`.
 
     h is a network of two layers that reads the image's unit-norm feature.
@@ -47,6 +48,7 @@ class CoCoOp(Method):
 
     card = MethodCard(
         title="CoCoOp (Conditional Context Optimization)",
+        family="text_prompts",
         tunes="m context vectors, and a network of two layers that shifts them for each image",
         source="Zhou et al., CVPR 2022, https://arxiv.org/abs/2203.05557",
         cost="a step takes all class prompts through the text tower and back for each image, and a "

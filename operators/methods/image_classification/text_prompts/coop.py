@@ -23,7 +23,9 @@ from operators.blocks.prompt_tokens import (
 )
 from operators.bounds import Deviation, Tokens
 from operators.episodes.episode import Classes
-from operators.methods.base import Method, MethodCard, StaticClassifier
+from operators.methods.base import MethodCard
+from operators.methods.classifier import Classifier
+from operators.methods.image_classification.base import StaticClassifier
 from operators.shapes import Float
 from operators.tuning import Tuning
 
@@ -46,6 +48,7 @@ class CoOp(StaticClassifier):
 
     card = MethodCard(
         title="CoOp (Context Optimization)",
+        family="text_prompts",
         tunes="m context vectors at the input of the text tower, shared or one set a class",
         source="Zhou et al., IJCV 2022, https://arxiv.org/abs/2109.01134",
         cost="a step takes all class prompts through the text tower and back",
@@ -102,8 +105,8 @@ class CoOp(StaticClassifier):
                 "one: use per_class=False in base_to_new."
             )
 
-    def with_classes(self, classes: Classes) -> Method:
-        """See `Method.with_classes`; a context of each class's own stays with its classes."""
+    def with_classes(self, classes: Classes) -> Classifier:
+        """See `Classifier.with_classes`; a context of each class's own stays with its classes."""
         if self.hyperparameters.get("per_class") and classes.names != self.classes.names:
             raise ValueError(
                 "CoOp with per_class=True learned a context for each of its own classes, so it "

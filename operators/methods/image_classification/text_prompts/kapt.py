@@ -35,7 +35,8 @@ from operators.blocks.prompt_tokens import (
 )
 from operators.bounds import Bounds, Deviation, Reduction, Tokens
 from operators.episodes.episode import Batch, Classes, FewShot
-from operators.methods.base import MethodCard, StaticClassifier
+from operators.methods.base import MethodCard
+from operators.methods.image_classification.base import StaticClassifier
 from operators.methods.image_classification.text_prompts.keywords import keywords
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning
@@ -63,6 +64,7 @@ class KAPT(StaticClassifier):
 
     card = MethodCard(
         title="KAPT (Knowledge-Aware Prompt Tuning)",
+        family="text_prompts",
         tunes="m context vectors, a network that shifts them by the description of each class, "
         "and an attention head over the patches of an image",
         source="Kan et al., ICCV 2023, https://arxiv.org/abs/2308.11186",

@@ -45,6 +45,7 @@ class KgCoOp(CoOp):
 
     card = MethodCard(
         title="KgCoOp (Knowledge-guided Context Optimization)",
+        family="text_prompts",
         tunes="4 context vectors at the input of the text tower, held to hand-written prompts",
         source="Yao et al., CVPR 2023, https://arxiv.org/abs/2303.13283",
         cost="a step takes all class prompts through the text tower and back",

@@ -26,7 +26,9 @@ from operators.blocks.prompt_tokens import learned_template
 from operators.bounds import Bounds, Weight
 from operators.engine.stacking import take_step
 from operators.episodes.episode import Batch, Classes, FewShot
-from operators.methods.base import KeepsTexts, Method, MethodCard
+from operators.methods.base import MethodCard
+from operators.methods.classifier import Classifier
+from operators.methods.image_classification.base import KeepsTexts
 from operators.methods.image_classification.text_prompts.router import (
     guided_gating_loss,
     mixed_similarity,
@@ -66,6 +68,7 @@ class MoCoOp(KeepsTexts):
 
     card = MethodCard(
         title="MoCoOp (Mixture of Prompt Learning)",
+        family="text_prompts",
         tunes="the words of one template of each group, a linear router over the groups, and one "
         "vector that is added to all class features",
         source="Du et al., 2024, https://arxiv.org/abs/2409.12011",
@@ -116,8 +119,8 @@ class MoCoOp(KeepsTexts):
         """Unit-norm features of the hand-written prompts of each group."""
         return group_vectors(self.backbone, self.classes, self.groups)
 
-    def with_classes(self, classes: Classes) -> Method:
-        """See `Method.with_classes`; the templates stay those that were learned."""
+    def with_classes(self, classes: Classes) -> Classifier:
+        """See `Classifier.with_classes`; the templates stay those that were learned."""
         return super().with_classes(replace(classes, templates=self.classes.templates))
 
     @classmethod

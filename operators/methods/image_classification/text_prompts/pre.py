@@ -49,6 +49,7 @@ class PRE(CoOp):
 
     card = MethodCard(
         title="PRE (Prompt learning with Reparameterization Encoder)",
+        family="text_prompts",
         tunes="4 context vectors, and an LSTM that they pass on their way to the text tower",
         source="Pham et al., 2023, https://arxiv.org/abs/2309.07760",
         cost="a step takes the context through its encoder, and all class prompts through the text "

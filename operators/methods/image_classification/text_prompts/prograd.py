@@ -51,6 +51,7 @@ class ProGrad(CoOp):
 
     card = MethodCard(
         title="ProGrad (Prompt-aligned Gradient)",
+        family="text_prompts",
         tunes="16 context vectors at the input of the text tower, never against hand-written ones",
         source="Zhu et al., ICCV 2023, https://arxiv.org/abs/2205.14865",
         cost="a step takes all class prompts through the text tower and twice back",

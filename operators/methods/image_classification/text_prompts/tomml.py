@@ -49,6 +49,7 @@ class TOMML(CoCoOp):
 
     card = MethodCard(
         title="TOMML (Task-Oriented Multi-Modal Mutual Learning)",
+        family="text_prompts",
         tunes="m context vectors, a network of two layers that shifts them for each image and "
         "class, and two attention heads over the patches of an image",
         source="Long et al., ICCV 2023, https://arxiv.org/abs/2303.17169",

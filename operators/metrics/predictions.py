@@ -1,0 +1,27 @@
+"""What trials say of their test rows: the columns of `predictions.parquet`."""
+
+import pyarrow as pa
+
+TOP = 5  # classes that are kept of each row
+
+# The columns that the board's table has; every trial of classification ever made has them.
+PREDICTIONS = pa.schema(
+    [
+        ("split", pa.string()),  # all, base, new, or a target dataset or domain
+        ("row_id", pa.int64()),  # row of the ingested dataset that was asked about
+        ("label", pa.int32()),  # label of the dataset, also where classes were cut to base or new
+        ("predicted", pa.int32()),
+        ("confidence", pa.float32()),  # softmax probability of `predicted`
+    ]
+)
+
+# What calibration, ranks and likelihoods follow from: about 50 bytes a row, however many classes.
+CLASSIFICATION = pa.schema(
+    [
+        *PREDICTIONS,
+        ("log_probability", pa.float32()),  # of `label`, natural logarithm of its softmax
+        ("squared_probability", pa.float32()),  # sum over all classes
+        ("top", pa.list_(pa.int32())),  # the most probable labels, best first, `TOP` at most
+        ("top_probability", pa.list_(pa.float32())),
+    ]
+)

@@ -1,0 +1,15 @@
+"""The tracks. A new one is a file here, the contract of its methods, and a line in `TRACKS`."""
+
+from operators.episodes.protocols import PROTOCOLS
+from operators.tracks.base import Data, Track
+from operators.tracks.image_classification import ImageClassification
+
+TRACKS: dict[str, Track] = {track.name: track for track in (ImageClassification(),)}
+
+
+def track_of(protocol: str) -> Track:
+    """The track that a protocol belongs to; `protocol` is a key of `PROTOCOLS`."""
+    return TRACKS[PROTOCOLS[protocol].track]
+
+
+__all__ = ["TRACKS", "Data", "Track", "track_of"]

@@ -1,0 +1,71 @@
+"""Which rows of a dataset a trial reads, and under which views."""
+
+import numpy as np
+
+from operators.episodes.episode import Episode
+from operators.episodes.protocols import PROTOCOLS, Domain, Table, domain_of
+from operators.episodes.views import CENTRE, View, ViewPolicy
+from operators.methods import METHODS
+from operators.spec import TrialSpec
+
+
+def episode_of(spec: TrialSpec, table: Table) -> Episode:
+    """The rows that a trial learns from and is tested on.
+
+    Args:
+        spec: Says which protocol and draw.
+        table: Of the dataset that is learned.
+    """
+    protocol = PROTOCOLS[spec.protocol]
+    return protocol.episode(table, spec.shots, spec.seed, spec.test_rows_per_class)
+
+
+def validation_of(spec: TrialSpec, table: Table, episode: Episode) -> np.ndarray:
+    """The rows that a trial chooses on: those of the draw, or the val split of the learned classes.
+
+    The draw stays that of all methods, so that trials of other methods can be paired with it.
+
+    Args:
+        spec: Says which method.
+        table: Of the dataset that is learned.
+        episode: The draw.
+    """
+    if not METHODS[spec.method].whole_validation(spec.hyperparameters):
+        return episode.val
+    rows = table.rows("val")
+    return rows[np.isin(table.labels[rows], episode.classes)]
+
+
+def unlabelled_of(spec: TrialSpec, table: Table, episode: Episode) -> Domain | None:
+    """The examples that a trial learns from without labels; None where its method asks for none.
+
+    Args:
+        spec: Says which method and setting.
+        table: Of the dataset that is learned.
+        episode: The draw.
+    """
+    if not METHODS[spec.method].card.unlabelled:
+        return None
+    return domain_of(table, episode, clean=spec.setting == "clean")
+
+
+def view_policy(spec: TrialSpec) -> ViewPolicy:
+    """How a trial sees its training images.
+
+    Raises:
+        ValueError: `views` is no policy, or one that the method would never look at: that would
+            be another trial with the same number.
+    """
+    policy = ViewPolicy.parse(spec.views)
+    if policy != CENTRE and not METHODS[spec.method].view_epochs(spec.hyperparameters):
+        raise ValueError(
+            f"views={spec.views!r}: {spec.method} reads the centre crop alone, so its trials have "
+            "the views none."
+        )
+    return policy
+
+
+def views_shown(spec: TrialSpec) -> tuple[View | None, ...]:
+    """The different views that a trial has of its training images; None is the centre crop."""
+    epochs = METHODS[spec.method].view_epochs(spec.hyperparameters)
+    return view_policy(spec).shown(epochs, seed=spec.seed)
