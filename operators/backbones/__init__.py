@@ -11,9 +11,10 @@ from operators.backbones.base import (
     Backbone,
     BackboneCard,
     BackboneUnavailable,
+    Tokens,
     unit,
 )
-from operators.backbones.dual.base import DualEncoder, ImageReading, Tokens
+from operators.backbones.dual.base import DualEncoder, ImageReading
 from operators.backbones.dual.clip import Clip
 from operators.backbones.dual.clip_resnet import ClipResNet
 from operators.backbones.dual.effnet_minilm import EffnetMiniLM

@@ -5,11 +5,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from operators.images import TRANSFORM_VERSION
+from operators.shapes import Int
 from operators.spec import ID_LENGTH
 
 # What a method may ask for beyond frozen features and text prompts.
@@ -27,6 +29,18 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 class BackboneUnavailable(ValueError):
     """The weights of a backbone cannot be had here; the message says why and what to do."""
+
+
+class Tokens(NamedTuple):
+    """Token ids of k texts, padded to the longest.
+
+    Attributes:
+        ids: (k, n).
+        end: (k,) position of each text's last token, padding apart.
+    """
+
+    ids: Int[Tensor, "k n"]
+    end: Int[Tensor, "k"]  # noqa: F821
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from operators.backbones.base import Backbone, unit
+from operators.backbones.base import Backbone, Tokens, unit
 from operators.backbones.dual.merged_calls import TextCall
 from operators.backbones.formats.cleaning import clean
 from operators.backbones.towers.flops import full_layers, gradient_since
@@ -27,18 +27,6 @@ from operators.shapes import Float, Int
 
 KeptTokens = Literal["all", "class"]  # of the states after a layer
 TEXT_BATCH = 256  # prompts a forward pass where no gradient is needed
-
-
-class Tokens(NamedTuple):
-    """Token ids of k texts, padded to the longest.
-
-    Attributes:
-        ids: (k, n).
-        end: (k,) position of each text's last token, padding apart.
-    """
-
-    ids: Int[Tensor, "k n"]
-    end: Int[Tensor, "k"]  # noqa: F821
 
 
 class ImageReading(NamedTuple):

@@ -27,8 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from operators.backbones.base import VIT, BackboneCard, BackboneUnavailable, widened
-from operators.backbones.dual.base import Tokens
+from operators.backbones.base import VIT, BackboneCard, BackboneUnavailable, Tokens, widened
 from operators.backbones.dual.vit import ViTBackbone
 from operators.backbones.formats.clip_files import (
     fetch,

@@ -1,17 +1,17 @@
 """What a language model is: frozen, prompted at its input, read in the place of an answer.
 
-Not in the operation counts of operators/accounting.py yet: their plain form is that of towers.
+Not in the operation counts of engine/accounting.py yet: their plain form is that of towers.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from operators.backbones.base import BackboneCard, Tokens
+from operators.backbones.base import Backbone, Tokens
 from operators.backbones.language.inputs import (
     Answers,
     PromptEmbeddings,
@@ -33,7 +33,7 @@ CAPABILITIES = {
 }
 
 
-class LanguageModel(ABC):
+class LanguageModel(Backbone):
     """A frozen language model, or an encoder of sentences.
 
     Dimensions: b texts, n tokens a text, w width of a token embedding, m learned tokens, c answers,
@@ -41,31 +41,21 @@ class LanguageModel(ABC):
     that the model was loaded in; embeddings, states and logits leave it in float32 at least.
     Padding changes no number.
 
-    Not a module, for the reasons of `DualEncoder`.
-
     Attributes:
-        card: What is known of it.
         reader: Its tokenizer, and what it reads of texts and templates.
         token_width: w.
         feature_width: Size of a sentence feature.
-        device: Where its weights are.
         dtype: Of its weights.
         layers: l.
         key_value_width: Numbers of one layer's key, and as many of its value, of one token.
     """
 
-    card: BackboneCard
     reader: TextReader
     token_width: int
     feature_width: int
-    device: torch.device
     dtype: torch.dtype
     layers: int
     key_value_width: int
-
-    @abstractmethod
-    def modules(self) -> Sequence[nn.Module]:
-        """The frozen modules, for tests that nothing moves them."""
 
     @abstractmethod
     def embed(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b n w"]:

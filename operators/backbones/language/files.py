@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from operators.backbones.base import BackboneCard, BackboneUnavailable
-from operators.backbones.clip_files import TOKENIZER, WEIGHTS, fetch, place_of, read_license
-from operators.backbones.model_files import load_whole, read_settings
+from operators.backbones.formats.clip_files import TOKENIZER, WEIGHTS, fetch, place_of, read_license
+from operators.backbones.formats.model_files import load_whole, read_settings
 from operators.spec import ID_LENGTH
 
 # `model_type` of the models that were compared with transformers' own (the tests do it again).
