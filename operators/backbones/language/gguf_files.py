@@ -34,7 +34,7 @@ def read_gguf(path: Path) -> tuple[Any, Any]:
     Raises:
         BackboneUnavailable: It holds a model or a tokenizer of another kind.
     """
-    from gguf import GGUFReader, dequantize
+    from gguf import GGUFReader, dequantize  # pyright: ignore[reportMissingImports]
     from transformers import LlamaConfig, LlamaForCausalLM
 
     reader = GGUFReader(path)
