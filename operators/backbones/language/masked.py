@@ -15,7 +15,12 @@ from torch.nn import functional as F
 
 from operators.backbones.base import BackboneCard, BackboneUnavailable, Tokens, freeze, widened
 from operators.backbones.language.base import LanguageModel
-from operators.backbones.language.files import describe_folder, load_folder
+from operators.backbones.language.files import (
+    UNBOUNDED,
+    describe_folder,
+    load_folder,
+    sentence_length,
+)
 from operators.backbones.language.inputs import Answers, PromptEmbeddings
 from operators.backbones.language.reading import TextReader
 from operators.shapes import Float, Int
@@ -31,7 +36,9 @@ class SentenceEncoder(LanguageModel):
         tokenizer: Any,
         device: torch.device,
         dtype: torch.dtype,
+        most: int = UNBOUNDED,
     ) -> None:
+        """See `load`; of a text at most `most` tokens are read, or as many as there are places."""
         config = tower.config
         self.card = card
         self.tower = tower
@@ -46,7 +53,7 @@ class SentenceEncoder(LanguageModel):
         # RoBERTa counts positions from that behind its padding token.
         places = tower.embeddings.position_embeddings
         self.first_position = 0 if places.padding_idx is None else places.padding_idx + 1
-        longest = config.max_position_embeddings - self.first_position
+        longest = min(config.max_position_embeddings - self.first_position, most)
         self.reader = TextReader(card.name, tokenizer, longest, device, causal=False)
         freeze(self.modules(), device, dtype)
 
@@ -60,7 +67,8 @@ class SentenceEncoder(LanguageModel):
         cls, card: BackboneCard, location: str, device: torch.device, dtype: torch.dtype
     ) -> "SentenceEncoder":
         """Loads the weights that `card` describes."""
-        return cls(card, *load_folder("AutoModel", location), device, dtype)
+        most = sentence_length(location)
+        return cls(card, *load_folder("AutoModel", location), device, dtype, most)
 
     def modules(self) -> Sequence[nn.Module]:
         """See `LanguageModel.modules`."""
