@@ -9,6 +9,8 @@ from data_catalog.card import DatasetCard
 from data_catalog.dataset import Dataset, current
 from data_catalog.datasets import (
     digits,
+    mini_reviews,
+    mini_topics,
     textiles,
     world_domains,
     world_icons,
@@ -39,6 +41,8 @@ from data_catalog.sources import (
 
 CATALOG: dict[str, DatasetCard] = {
     "digits": digits.CARD,
+    "mini-reviews": mini_reviews.CARD,
+    "mini-topics": mini_topics.CARD,
     "textiles": textiles.CARD,
     "world-domains": world_domains.CARD,
     "world-icons": world_icons.CARD,

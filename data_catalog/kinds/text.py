@@ -56,7 +56,7 @@ class Texts:
         ):
             raise ValueError(
                 f"{dataset}: template {template!r} does not hold {{text}} and {{answer}} once "
-                "each, and no other brace. Write for instance '{text} It was {answer}.'"
+                "each, and no other brace. Write for instance 'Review: {text} Feeling: {answer}'"
             )
 
     def report(self, kept: Sequence[Kept]) -> dict[str, Any]:

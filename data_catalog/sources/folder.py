@@ -101,6 +101,12 @@ class ImageFolder:
                 "images in folders below a class folder are counted to it: "
                 f"{some(sorted(deeper), 3)}"
             )
+        if "domain" in levels:
+            domains = sorted({_example(name, levels).domain or "" for name in files})
+            said.append(
+                f"the folders {some(domains)} are taken as domains; if they are the classes, or "
+                "say nothing, give --layout class or group/class"
+            )
         return said + name_notes(
             sorted({_example(name, levels).class_name or "" for name in files})
         )

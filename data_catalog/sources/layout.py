@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from data_catalog.sources.base import SourceError
@@ -213,6 +213,9 @@ def _class_levels(folders: list[Folder], before: str, place: str, above: str) ->
         return "class"
     below = {rest[0] for rests in nested.values() for rest in rests}
     if not before and all(map(known_split, below)) and all(() not in c for c in children.values()):
+        if inner := _same_classes({n: [r[1:] for r in rests] for n, rests in nested.items()}):
+            doubt_names(inner, place, f"{told}domain/split/class")
+            return "domain/split/class"
         doubt_names(names, place, f"{told}class/split")
         return "class/split"
     if _is_alphabet(nested):
@@ -221,6 +224,10 @@ def _class_levels(folders: list[Folder], before: str, place: str, above: str) ->
     if direct or len(below) == 1:  # further folders below a class folder, or one in each
         doubt_names(names, place, f"{told}class")
         return "class"
+    if inner := _same_classes(nested):
+        levels = "group/class" if all(map(_PART.fullmatch, names)) else "domain/class"
+        doubt_names(inner, place, f"{told}{levels}")
+        return levels
     alike = [name for name in below if sum(name in {r[0] for r in n} for n in nested.values()) > 1]
     hint = f"--layout {told}domain/class" if alike else f"--layout {told}group/class"
     inner = some(sorted("/".join(rest) for rest in nested[names[0]]), 3)
@@ -236,6 +243,16 @@ def _class_levels(folders: list[Folder], before: str, place: str, above: str) ->
             else ""
         )
     )
+
+
+def _same_classes(nested: Mapping[str, Iterable[Folder]]) -> list[str]:
+    """The folders that each of several others holds, if all hold the same two or more.
+
+    So are sets for domain generalization published, as PACS with `photo/dog` and `sketch/dog`.
+    """
+    held = [frozenset(rest[0] if rest else "" for rest in rests) for rests in nested.values()]
+    same = len(held) > 1 and len(set(held)) == 1 and len(held[0]) > 1 and "" not in held[0]
+    return sorted(held[0]) if same else []
 
 
 def _is_alphabet(nested: dict[str, set[Folder]]) -> bool:

@@ -52,7 +52,7 @@ def test_an_embedded_dataset_keeps_the_promises_of_its_card(embedded, ingested):
     assert dataset.card["splits"] == embedded.split_sizes
     assert dataset.classes == embedded.classes
     assert dataset.card["quarantined"]["count"] == 0
-    assert dataset.card["duplicates"]["leaked_images"] == 0
+    assert dataset.card["duplicates"][f"leaked_{embedded.kind}s"] == 0
     assert dataset.verify() == []
 
 
@@ -63,6 +63,14 @@ def test_the_content_of_digits_is_pinned(ingested):
 
 def test_the_content_of_textiles_is_pinned(ingested):
     assert ingested(CATALOG["textiles"]).fingerprint == "7f245ff9b75fb8e1"
+
+
+@pytest.mark.parametrize(
+    ("name", "fingerprint"),
+    [("mini-reviews", "1427c1a1a5c63947"), ("mini-topics", "6f962167e32cc942")],
+)
+def test_the_content_of_written_sets_is_pinned(ingested, name, fingerprint):
+    assert ingested(CATALOG[name]).fingerprint == fingerprint
 
 
 @pytest.mark.parametrize("name", ["Pets", "my pets", "", "../pets", "-pets", "pets.v2"])

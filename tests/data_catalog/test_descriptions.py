@@ -17,6 +17,7 @@ from data_catalog.descriptions import (
     kept_file,
 )
 
+PICTURED = [name for name, card in CATALOG.items() if card.kind == "image"]  # say how they look
 TWO = {"cat": ["A cat has fur.", "It meows."], "sea lion": ["It swims."]}
 
 
@@ -24,7 +25,7 @@ def read(values):
     return Descriptions.from_json(json.dumps(values))
 
 
-@pytest.mark.parametrize("name", CATALOG)
+@pytest.mark.parametrize("name", PICTURED)
 def test_an_embedded_dataset_comes_with_sentences_on_every_class_and_their_origin(name, tmp_path):
     found = described(name, tmp_path)
     assert found is not None
@@ -37,7 +38,7 @@ def test_an_embedded_dataset_comes_with_sentences_on_every_class_and_their_origi
     assert max(counts) <= 10
 
 
-@pytest.mark.parametrize("name", CATALOG)
+@pytest.mark.parametrize("name", PICTURED)
 def test_no_two_embedded_classes_are_described_alike(name, tmp_path):
     found = described(name, tmp_path)
     assert found is not None

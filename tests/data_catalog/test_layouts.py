@@ -3,6 +3,7 @@
 import json
 import os
 
+import numpy as np
 import pytest
 
 from data_catalog import DatasetCard, ingest, outline, source_for
@@ -304,8 +305,8 @@ REFUSED = {
         dict.fromkeys(("one.json", "two.json"), json.dumps(SPLIT_FILE)),
         ["several split files: one.json, two.json"],
     ),
-    "domains": (
-        images("photo/{c}/{n}.png") + images("sketch/{c}/{n}.png"),
+    "domains of other classes": (
+        images("photo/{c}/{n}.png") + images("sketch/{c}/{n}.png", ("cat", "dog")),
         {},
         ["two folders deep", "--layout domain/class is likely"],
     ),
@@ -361,7 +362,7 @@ SETTLED = {
     ),
     "two tables": ({"table": "a.csv"}, PETS),
     "two split files": ({"table": "one.json"}, ("Owl", "Dog", "Cat")),
-    "domains": ({"layout": "domain/class"}, PETS),
+    "domains of other classes": ({"layout": "domain/class"}, PETS),
     "kinds of kinds": ({"layout": "group/class"}, ("bus", "cat", "dog", "owl", "van")),
     "splits beside classes": ({"layout": "class"}, (*PETS, "test")),
     "a split of another name": ({"split_names": {"train": "holdout"}}, PETS),
@@ -410,3 +411,44 @@ def test_everything_that_is_passed_over_is_counted_and_named(lay):
         "folders without images, so no classes: empty, notes.",
         "images in folders below a class folder are counted to it: cat/deep.",
     ]
+
+
+DOMAINS = ("photo", "sketch")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "splits"),
+    [
+        (["{d}/{c}/{n}.png"], (15, 6, 9)),
+        (["PACS/kfold/{d}/{c}/{n}.png"], (15, 6, 9)),
+        (["{d}/{c}/deep/{n}.png"], (15, 6, 9)),
+        (["train/{d}/{c}/{n}.png", "test/{d}/{c}/{n}.png"], (24, 6, 30)),
+        (["{d}/train/{c}/{n}.png", "{d}/test/{c}/{n}.png"], (24, 6, 30)),
+    ],
+    ids=["bare", "wrapped", "deep", "below splits", "above splits"],
+)
+def test_folders_that_hold_the_same_classes_are_domains(lay, tmp_path, patterns, splits):
+    paths = [
+        name
+        for pattern in patterns
+        for domain in DOMAINS
+        for name in images(pattern.replace("{d}", domain))
+    ]
+    told = outline(card(lay(paths)))
+    assert (told.classes, tuple(told.splits.values())) == (PETS, splits)
+    assert told.domains == dict.fromkeys(DOMAINS, len(paths) // 2)
+    assert [note for note in told.notes if "photo, sketch are taken as domains" in note]
+    dataset = ingest(card(tmp_path / "raw"), tmp_path / "store")
+    assert dataset.domain_names == DOMAINS
+    assert np.bincount(dataset.domain_codes).tolist() == [len(paths) // 2] * 2
+
+
+def test_parts_that_hold_the_same_classes_are_no_domains(lay):
+    told = outline(card(lay(images("part_1/{c}/{n}.png") + images("part_2/{c}/{n}.png"))))
+    assert (told.classes, told.domains) == (PETS, {})
+
+
+@pytest.mark.parametrize("inner", [("images", "masks"), ("images", "labels", "meta")])
+def test_folders_of_files_below_classes_make_no_domains(lay, inner):
+    with pytest.raises(ValueError, match="are called like folders of files"):
+        outline(card(lay(images("cat/{c}/{n}.png", inner) + images("dog/{c}/{n}.png", inner))))
