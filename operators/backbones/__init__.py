@@ -1,7 +1,7 @@
 """The frozen models. A new family is one file and one line in `FAMILIES`."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -19,15 +19,28 @@ from operators.backbones.dual.clip import Clip
 from operators.backbones.dual.clip_resnet import ClipResNet
 from operators.backbones.dual.effnet_minilm import EffnetMiniLM
 from operators.backbones.dual.siglip import Siglip
-from operators.backbones.formats.clip_files import EMBEDDED, family_of
+from operators.backbones.formats.clip_files import EMBEDDED
+from operators.backbones.formats.clip_files import family_of as dual_family_of
 from operators.backbones.formats.model_files import making_a_model
+from operators.backbones.language.base import CAPABILITIES as LANGUAGE_CAPABILITIES
+from operators.backbones.language.base import LanguageModel
+from operators.backbones.language.causal import CausalLM
+from operators.backbones.language.files import family_at as language_family_at
+from operators.backbones.language.masked import MaskedLM, SentenceEncoder
+from operators.backbones.language.minilm import MiniLM
+from operators.backbones.language.smollm2 import SmolLM2
 from operators.backbones.towers.prompts import DeepPrompts, TextPrompts
 
-FAMILIES = {
+FAMILIES: dict[str, Any] = {
     "effnet-minilm": EffnetMiniLM,
     "clip": Clip,
     "clip-resnet": ClipResNet,
     "siglip": Siglip,
+    "causal-lm": CausalLM,
+    "masked-lm": MaskedLM,
+    "sentence-encoder": SentenceEncoder,
+    "smollm2": SmolLM2,
+    "minilm": MiniLM,
 }
 
 
@@ -55,6 +68,11 @@ BACKBONES: dict[str, Known] = {
     "clip-rn101": Known("clip-resnet", "timm/resnet101_clip.openai", "OpenAI CLIP RN101"),
     "siglip-vit-b16": Known("siglip", "google/siglip-base-patch16-224", "SigLIP ViT-B/16"),
     "siglip2-vit-b16": Known("siglip", "google/siglip2-base-patch16-224", "SigLIP 2 ViT-B/16"),
+    "smollm2-135m-q4": Known("smollm2", "", "SmolLM2-135M-Instruct in 4 bits, causal"),
+    "minilm": Known("minilm", "", "all-MiniLM-L6-v2, sentence features, embedded"),
+    "gpt2": Known("causal-lm", "openai-community/gpt2", "GPT-2 of 124 M numbers, causal"),
+    "bert-base": Known("masked-lm", "google-bert/bert-base-uncased", "BERT base, masked"),
+    "roberta-large": Known("masked-lm", "FacebookAI/roberta-large", "RoBERTa large, masked"),
 }
 
 
@@ -85,8 +103,8 @@ class BackboneReference(NamedTuple):
             family = self.family or family_of(self.location)
             return FAMILIES[family].describe(self.name, self.location)
 
-    def load(self, card: BackboneCard, device: str = "cpu") -> DualEncoder:
-        """The backbone itself, frozen, on `device`.
+    def load(self, card: BackboneCard, device: str = "cpu") -> Any:
+        """The backbone itself, of the kind that its family is of, frozen, on `device`.
 
         Raises:
             LookupError: There is no such precision.
@@ -99,6 +117,25 @@ class BackboneReference(NamedTuple):
         dtype = PRECISIONS[self.precision]
         with making_a_model("the weights or the tokenizer", self.location):
             return FAMILIES[card.family].load(card, self.location, torch.device(device), dtype)
+
+
+def family_of(location: str) -> str:
+    """The family of the model at a folder or hub id; key of `FAMILIES`.
+
+    Raises:
+        BackboneUnavailable: It cannot be had here, or is of no family that is known.
+    """
+    return language_family_at(location) or dual_family_of(location)
+
+
+def is_a(card: BackboneCard, kind: type[Backbone]) -> bool:
+    """Whether a backbone is of a kind.
+
+    Args:
+        card: Its card.
+        kind: `DualEncoder` or `LanguageModel`, as a track asks for it.
+    """
+    return issubclass(FAMILIES[card.family], kind)
 
 
 def is_location(text: str) -> bool:
@@ -131,6 +168,7 @@ __all__ = [
     "BACKBONES",
     "CAPABILITIES",
     "FAMILIES",
+    "LANGUAGE_CAPABILITIES",
     "PRECISIONS",
     "Backbone",
     "BackboneCard",
@@ -139,8 +177,11 @@ __all__ = [
     "DeepPrompts",
     "DualEncoder",
     "ImageReading",
+    "LanguageModel",
     "TextPrompts",
     "Tokens",
+    "family_of",
+    "is_a",
     "is_location",
     "reference",
     "unit",

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -80,10 +80,12 @@ class Backbone(ABC):
     that they are in no optimizer, no checkpoint and no count.
 
     Attributes:
+        title: What it is called in a sentence.
         card: What is known of it.
         device: Where its weights are.
     """
 
+    title: ClassVar[str]
     card: BackboneCard
     device: torch.device
 

@@ -12,6 +12,7 @@ from typing import Any
 from operators.backbones import (
     BACKBONES,
     CAPABILITIES,
+    LANGUAGE_CAPABILITIES,
     BackboneCard,
     BackboneUnavailable,
     reference,
@@ -162,6 +163,6 @@ def embedded_backbone_rows() -> list[dict[str, Any]]:
 PARTS = {
     "methods": method_rows,
     "backbones": embedded_backbone_rows,
-    "capabilities": lambda: CAPABILITIES,
+    "capabilities": lambda: CAPABILITIES | LANGUAGE_CAPABILITIES,
     "protocols": lambda: list(PROTOCOLS),
 }

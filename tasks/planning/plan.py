@@ -7,13 +7,14 @@ from itertools import groupby, islice, product
 from typing import Any
 
 from data_catalog import Dataset
-from operators.backbones import BackboneCard
+from operators.backbones import BackboneCard, is_a
 from operators.episodes.episode import Classes
 from operators.episodes.protocols import Protocol
 from operators.images import TRANSFORM_VERSION
 from operators.methods import METHODS, Method
 from operators.methods.hyperparameters import variant
 from operators.spec import TrialSpec
+from operators.tracks import track_of
 from tasks.planning import resolve
 from tasks.planning.choices import Backbones, Request, Taught, hyperparameters, taught_by, unfit
 from tasks.planning.data import (
@@ -225,6 +226,9 @@ def _add(draft: _Draft, place: _Place, choice: MethodChoice, backbones: Backbone
 
 def _obstacle(place: _Place, name: str, method: type[Method]) -> str:
     """Why a method has no trials on a backbone and a dataset; empty if it has."""
+    kind = track_of(place.protocol_name).backbones
+    if not is_a(place.card, kind):
+        return f"{name} on {place.card.name}: {place.protocol_name} asks for a {kind.title}."
     missing = method.card.needs - place.card.capabilities
     if missing:
         return f"{name} on {place.card.name}: it has no {', '.join(sorted(missing))}."

@@ -139,12 +139,12 @@ def byte_pair_tokenizer():
     from transformers import PreTrainedTokenizerFast
 
     merges = []
-    for word in [*WORDS, *(f"Ġ{word}" for word in WORDS)]:
+    for word in WORDS:
         parts = list(word)
         while len(parts) > 1:
             merges.append((parts[0], parts[1]))
             parts[:2] = ["".join(parts[:2])]
-    merges = list(dict.fromkeys(merges))
+    merges = list(dict.fromkeys([*merges, *(("Ġ", word) for word in WORDS)]))
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = ["<end>", *letters, *dict.fromkeys("".join(pair) for pair in merges)]
     own = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))

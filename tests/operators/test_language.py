@@ -6,10 +6,19 @@ import shutil
 import pytest
 import torch
 
-from operators.backbones import BackboneUnavailable
+from operators.backbones import (
+    BACKBONES,
+    BackboneUnavailable,
+    DualEncoder,
+    LanguageModel,
+    family_of,
+    is_a,
+    reference,
+)
 from operators.backbones.language import (
     CausalLM,
     MaskedLM,
+    MiniLM,
     PromptEmbeddings,
     SentenceEncoder,
     Template,
@@ -406,3 +415,66 @@ def test_a_folder_that_cannot_be_read_is_refused_before_its_weights(
         (twin / file).write_text(json.dumps({**settings, **content}))
     with pytest.raises(BackboneUnavailable, match=message):
         CausalLM.describe("twin", str(twin))
+
+
+def test_words_in_the_midst_of_a_prompt_have_a_probability(tiny_causal):
+    shown = demonstrations(ENDING, ["a film"], ["bad"])
+    tokens = tiny_causal.tokenize_prompts(TEXTS, ENDING, context=shown)
+    prompts = tiny_causal.embed_prompts(tokens)
+    soft = noise(2, tiny_causal.token_width).requires_grad_()
+    [word] = tiny_causal.tokenize_answers(["bad"], ENDING).ids[0].tolist()
+    place = tokens.ids[0].tolist().index(word)
+    found = tiny_causal.next_token_log_probs(
+        prompts.with_soft_prompt(soft),
+        *(torch.tensor(each) for each in ([0, 2], [place + 1] * 2, [word] * 2)),
+    )
+    before = torch.cat([soft, prompts.embeddings[0, :place]])[None]
+    wanted = tiny_causal.model(inputs_embeds=before).logits[0, -1].log_softmax(dim=-1)[word]
+    torch.testing.assert_close(found, wanted.expand(2), **CLOSE)
+    [gradient] = torch.autograd.grad(found[0], soft)
+    assert float(gradient.abs().min()) > 0
+
+
+def test_an_empty_text_leaves_the_template(model, template):
+    """As contextual calibration asks what a model answers to nothing."""
+    tokens = model.tokenize_prompts(["", "a bad film"], template)
+    assert 0 < int(tokens.end[0]) < int(tokens.end[1])
+
+
+def test_rows_of_prompts_are_padded_to_the_longest_of_them(model, template):
+    tokens = model.tokenize_prompts(TEXTS, template)
+    some = tokens.rows(torch.tensor([2, 0]))
+    alone = model.tokenize_prompts([TEXTS[2], TEXTS[0]], template)
+    for found, wanted in zip(some, alone, strict=True):
+        assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "family"),
+    [
+        ("LlamaForCausalLM", "causal-lm"),
+        ("GPT2LMHeadModel", "causal-lm"),
+        ("BertForMaskedLM", "masked-lm"),
+        ("BertModel", "sentence-encoder"),
+        ("CLIPModel", "clip"),
+    ],
+)
+def test_the_configuration_says_which_family_it_is(tmp_path, architecture, family):
+    kind = {"LlamaForCausalLM": "llama", "GPT2LMHeadModel": "gpt2", "CLIPModel": "clip"}
+    settings = {"architectures": [architecture], "model_type": kind.get(architecture, "bert")}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert family_of(str(tmp_path)) == family
+
+
+def test_a_folder_is_loaded_as_what_it_is(causal_folder, tiny_causal):
+    found = reference(str(causal_folder))
+    card = found.describe()
+    assert card == tiny_causal.card
+    assert isinstance(found.load(card), CausalLM)
+    assert is_a(card, LanguageModel)
+    assert not is_a(card, DualEncoder)
+
+
+def test_names_on_the_board_are_those_of_the_packages():
+    assert BACKBONES["smollm2-135m-q4"].family == "smollm2"
+    assert reference("minilm").describe().fingerprint == MiniLM.describe("x", "").fingerprint

@@ -15,7 +15,9 @@ from operators.backbones import (
     FAMILIES,
     BackboneCard,
     BackboneUnavailable,
+    DualEncoder,
     Known,
+    LanguageModel,
 )
 from operators.methods import METHODS, MethodCard
 from operators.methods.image_classification.hand_written.zero_shot import ZeroShot
@@ -29,7 +31,7 @@ from tasks.planning.suite import make_suite
 from tasks.storage import wholeness
 
 
-class Described:
+class Described(DualEncoder):
     """A family of which only cards are made."""
 
     @staticmethod
@@ -55,6 +57,14 @@ class Seeing(Described):
         return replace(Described.describe(name, location), capabilities=frozenset(CAPABILITIES))
 
 
+class Speaking(LanguageModel):
+    """A language model of which only a card is made."""
+
+    @staticmethod
+    def describe(name, location):
+        return replace(Described.describe(name, location), family="speaking")
+
+
 class NeedsViT(ZeroShot):
     card = MethodCard(
         title="Needs a ViT",
@@ -70,8 +80,9 @@ def families(monkeypatch):
     monkeypatch.setitem(FAMILIES, "described", Described)
     monkeypatch.setitem(FAMILIES, "absent", Absent)
     monkeypatch.setitem(FAMILIES, "seeing", Seeing)
+    monkeypatch.setitem(FAMILIES, "speaking", Speaking)
     known = {"one": "described", "two": "described", "gone": "absent"}
-    for name, family in {**known, "vit": "seeing", "large": "seeing"}.items():
+    for name, family in {**known, "vit": "seeing", "large": "seeing", "lm": "speaking"}.items():
         monkeypatch.setitem(BACKBONES, name, Known(family, "", ""))
 
 
@@ -623,6 +634,16 @@ def test_a_teacher_that_was_deleted_is_missing_again(plan, pets, store, complete
     gone = by_method(made)["promptsrc"][0]
     shutil.rmtree(store.trial(gone.trial_id))
     assert plan(pets, **STUDENT).missing == (gone,)
+
+
+def test_a_language_model_has_no_trials_on_images(plan, pets):
+    asked = {"methods": ["zero-shot"], "protocols": ["few_shot"]}
+    made = plan(pets, backbones=["one", "lm"], **asked)
+    assert {spec.backbone for spec in made.specs} == {"one"}
+    reason = "zero-shot on lm: few_shot asks for a dual encoder of images and texts."
+    assert made.skipped == (reason,)
+    with pytest.raises(RequestError, match=f"nothing to run: {reason}"):
+        plan(pets, backbones=["lm"], **asked)
 
 
 def test_a_student_is_skipped_where_its_teacher_can_do_nothing(plan, pets):

@@ -71,6 +71,7 @@ class DualEncoder(Backbone):
             operators/engine/accounting.py counts them.
     """
 
+    title = "dual encoder of images and texts"
     logit_scale: float
     preprocess: Preprocessing
     tokenizer: Any

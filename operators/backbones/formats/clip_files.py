@@ -36,6 +36,7 @@ TOKENIZER = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
+SENTENCES = ("sentence_bert_config.json", "1_Pooling/config.json")  # of encoders of sentences
 SETTINGS = (
     "config.json",
     "preprocessor_config.json",
@@ -54,13 +55,14 @@ def fetch(location: str) -> Path:
         return Path(location)
     if Path(location).is_file():
         raise BackboneUnavailable(
-            f"{location} is a file. Give a folder that holds a CLIP or SigLIP in transformers' or "
-            f"open_clip's format. {OPENAI}"
+            f"{location} is a file. Give a folder that holds a CLIP, SigLIP or language model in "
+            f"transformers' format, or a CLIP in open_clip's. {OPENAI}"
         )
     if location.startswith((".", "/", "~")) or location.count("/") != 1:
         raise BackboneUnavailable(
-            f"no folder at {location!r}. Give a folder that holds a CLIP or SigLIP in "
-            "transformers' or open_clip's format, or a hub id such as openai/clip-vit-base-patch16."
+            f"no folder at {location!r}. Give a folder that holds a CLIP, SigLIP or language model "
+            "in transformers' format, or a CLIP in open_clip's, or a hub id such as "
+            "openai/clip-vit-base-patch16."
         )
     try:
         return download(location)
@@ -77,7 +79,7 @@ def download(location: str) -> Path:
     """The hub's copy of a model: of several files with the same weights only what is read."""
     from huggingface_hub import snapshot_download
 
-    small = [*TOKENIZER, *SETTINGS, open_clip.CONFIG]
+    small = [*TOKENIZER, *SETTINGS, *SENTENCES, open_clip.CONFIG]
     folder = Path(snapshot_download(location, allow_patterns=small))
     if not in_open_clip(folder):
         return Path(snapshot_download(location, allow_patterns=[*small, *WEIGHTS]))
@@ -116,7 +118,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     if (kind := model_type(folder)) in MODEL_TYPES:
         return read_settings(path)
-    why = UNREADABLE.get(kind or "", f"backbones are {' and '.join(map(repr, MODEL_TYPES))}.")
+    why = UNREADABLE.get(
+        kind or "", f"read are {', '.join(map(repr, MODEL_TYPES))} and language models."
+    )
     raise BackboneUnavailable(f"{folder} holds a {kind or 'nameless'!r} model; {why}")
 
 

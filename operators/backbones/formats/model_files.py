@@ -54,7 +54,7 @@ def making_a_model(what: str, location: str) -> Iterator[None]:
             raise
         raise BackboneUnavailable(
             f"{what} of {location or 'the embedded model'} cannot be used ({_reason(error)}). "
-            "Compare its files with those of openai/clip-vit-base-patch32, or fetch it again."
+            "Compare its files with those of the same model on the hub, or fetch it again."
         ) from error
 
 

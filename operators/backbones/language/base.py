@@ -50,6 +50,7 @@ class LanguageModel(Backbone):
         key_value_width: Numbers of one layer's key, and as many of its value, of one token.
     """
 
+    title = "language model"
     reader: TextReader
     token_width: int
     feature_width: int

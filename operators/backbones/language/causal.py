@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from operators.backbones.base import BackboneCard, Tokens, freeze, widened
 from operators.backbones.language.base import LanguageModel
 from operators.backbones.language.files import describe_folder, load_folder
-from operators.backbones.language.inputs import Answers, PromptEmbeddings
+from operators.backbones.language.inputs import Answers, PromptEmbeddings, PromptTokens
 from operators.backbones.language.reading import TextReader
 from operators.shapes import Float, Int
 
@@ -237,23 +237,26 @@ class CausalLM(LanguageModel):
         return first.index_add(1, tails.answer, rest.view(len(states), -1).to(first.dtype))
 
     def next_token_log_probs(
-        self, tokens: Tokens, prompts: PromptEmbeddings | None = None
-    ) -> Float[Tensor, "b n1"]:
-        """Log-probability of each token from the second on, given all before it; 0 for padding.
+        self,
+        prompts: PromptEmbeddings,
+        rows: Int[Tensor, "r"],  # noqa: F821
+        places: Int[Tensor, "r"],  # noqa: F821
+        targets: Int[Tensor, "r"],  # noqa: F821
+        key_values: Float[Tensor, "*b l 2 m h"] | None = None,
+    ) -> Float[Tensor, "r"]:  # noqa: F821
+        """Log-probability that chosen tokens come next, each given all before it.
+
+        Differentiable as `states` is. So a loss on words in the midst of a prompt is computed, such
+        as the labels of its examples.
 
         Args:
-            tokens: Of whole texts, n1 + 1 at most.
-            prompts: The same tokens as a method embeds them, with nothing among them; by default
-                as they are. Differentiable in these.
+            prompts: With everything that is learned in them.
+            rows: Row of each choice.
+            places: Position in the row, learned tokens counted, behind which the token comes.
+            targets: Token ids.
+            key_values: See `states`.
         """
-        ids, end = tokens
-        prompts = prompts or PromptEmbeddings(self.embed(ids), end, end, self.reader.start)
-        counted = self.mask(end, ids.shape[1])[:, 1:]
-        states = self.states(prompts)[:, :-1]
-        found = self.token_log_probs(states[counted], ids[:, 1:][counted])
-        return torch.zeros(counted.shape, dtype=found.dtype, device=found.device).masked_scatter(
-            counted, found
-        )
+        return self.token_log_probs(self.states(prompts, key_values)[rows, places], targets)
 
     @torch.no_grad()
     def log_prob(self, texts: Sequence[str]) -> Float[Tensor, "b"]:  # noqa: F821
@@ -262,8 +265,15 @@ class CausalLM(LanguageModel):
         Of all tokens but the first, which follows nothing; where the tokenizer has a start token,
         that is the first.
         """
-        tokens = self.tokenize(texts)
-        return self.by_length(tokens, lambda some: self.next_token_log_probs(some).sum(dim=1))
+
+        def read(tokens: Tokens) -> Tensor:
+            ids, end = tokens
+            prompts = self.embed_prompts(PromptTokens(ids, end, end))
+            rows, places = self.mask(end, ids.shape[1])[:, 1:].nonzero(as_tuple=True)
+            found = self.next_token_log_probs(prompts, rows, places, ids[rows, places + 1])
+            return torch.zeros_like(end, dtype=found.dtype).index_add(0, rows, found)
+
+        return self.by_length(self.tokenize(texts), read)
 
 
 def tails_of(answers: Answers) -> Tails | None:

@@ -42,6 +42,16 @@ def family_of(config: dict[str, Any]) -> str | None:
     return "sentence-encoder" if kind in MASKED else "causal-lm" if kind in CAUSAL else None
 
 
+def family_at(location: str) -> str | None:
+    """The family of the language model at a folder or hub id; None where there is no such model.
+
+    Raises:
+        BackboneUnavailable: Nothing is there.
+    """
+    path = fetch(location) / "config.json"
+    return family_of(read_settings(path)) if path.is_file() else None
+
+
 def describe_folder(name: str, location: str, family: str) -> BackboneCard:
     """The card of a language model at a local folder or hub id, without loading its weights.
 
