@@ -9,7 +9,7 @@ seed: the trials of a cell are what a mean and a standard deviation are taken ov
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,16 @@ ID_LENGTH = 16  # hex digits
 # identity and of the file: no id moves for what a trial does not use, and an older file reads as
 # that of a trial that does not use it. So that default never changes again.
 LATER = {"later": True}
+# What a trial may lean on beside its backbone and dataset. A role is a key of the identity and of
+# `trial.json`, so it is no name of a field, and stays.
+AIDS = {
+    "teacher": "the trial whose prompt this one learns from, on the same draw",
+    "method_source": "the file of a user's own method",
+    "captioner": "the model that describes images in words",
+    "generator": "the model that makes images or texts to learn from",
+    "corpus": "the texts or images beyond the dataset that are looked up or learned from",
+    "language_model": "the model that writes or proposes words of prompts",
+}
 
 
 def digest(value: Any) -> str:
@@ -72,7 +82,8 @@ class TrialSpec:
         views: Augmented views that training sees: `none`, `bank:K` or `fresh`.
         precision: Arithmetic of the frozen encoders, `fp32`, `bf16` or `fp16`.
         test_rows_per_class: Cap on the test rows of each class; None means all.
-        teacher: The trial whose prompt this one learns from, on the same draw; None for most.
+        aids: What else it leans on, by role, a key of `AIDS`: a trial, or the fingerprint of what
+            is no trial; empty for most.
         text_version: Of what the tokenizer is given: 2 where the cleaning of texts changed one that
             the trial reads; see operators/backbones/formats/cleaning.py.
     """
@@ -95,8 +106,21 @@ class TrialSpec:
     views: str = "none"
     precision: str = "fp32"
     test_rows_per_class: int | None = None
-    teacher: "TrialSpec | None" = field(default=None, metadata=LATER)
     text_version: int = field(default=1, metadata=LATER)
+    aids: "Mapping[str, TrialSpec | str]" = field(default_factory=dict, metadata=LATER)
+
+    def __post_init__(self) -> None:
+        if odd := sorted(set(self.aids) - set(AIDS)):
+            raise ValueError(
+                f"trial specification: {', '.join(odd)} is no role of an aid; roles are "
+                f"{', '.join(AIDS)}."
+            )
+
+    @property
+    def teacher(self) -> "TrialSpec | None":
+        """The trial whose prompt this one learns from; None for most."""
+        aid = self.aids.get("teacher")
+        return aid if isinstance(aid, TrialSpec) else None
 
     @cached_property
     def trial_id(self) -> str:
@@ -106,29 +130,37 @@ class TrialSpec:
     @cached_property
     def cell_id(self) -> str:
         """Sixteen hex digits shared by the trials that differ from this one by seed alone."""
-        shared = {k: v for k, v in self.identity().items() if k != "seed"}
-        return digest(shared | ({"teacher": self.teacher.cell_id} if self.teacher else {}))
+        shared = self._values(lambda trial: trial.cell_id)
+        return digest({name: value for name, value in shared.items() if name != "seed"})
 
     def identity(self) -> dict[str, Any]:
-        """What the ids are taken from: every field that says something, the teacher by its id.
+        """What the ids are taken from: all that says something, trials among the aids by id.
 
         A dataset or backbone that is registered again under another name gives the same
         numbers, but rows of the board are read by name, so the names stay part of it.
         """
-        return self._values(lambda teacher: teacher.trial_id)
+        return self._values(lambda trial: trial.trial_id)
 
     def to_json(self) -> dict[str, Any]:
         """The specification as plain values, as `trial.json` keeps it."""
-        return self._values(lambda teacher: teacher.to_json())
+        return self._values(lambda trial: trial.to_json())
 
-    def _values(self, of_teacher: Callable[["TrialSpec"], Any]) -> dict[str, Any]:
+    def aids_by(self, name: "Callable[[TrialSpec], Any]") -> dict[str, Any]:
+        """The aids by role, trials as `name` writes them and fingerprints as they are."""
+        return {
+            role: name(aid) if isinstance(aid, TrialSpec) else aid
+            for role, aid in self.aids.items()
+        }
+
+    def _values(self, of_trial: "Callable[[TrialSpec], Any]") -> dict[str, Any]:
         values = {
             each.name: getattr(self, each.name)
             for each in fields(self)
-            if not (each.metadata.get("later") and getattr(self, each.name) == each.default)
+            if not (each.metadata.get("later") and getattr(self, each.name) == _neutral(each))
         }
         values["hyperparameters"] = dict(self.hyperparameters)
-        return values | ({"teacher": of_teacher(self.teacher)} if self.teacher else {})
+        values.pop("aids", None)  # each is a key of its own
+        return values | self.aids_by(of_trial)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "TrialSpec":
@@ -137,10 +169,19 @@ class TrialSpec:
         Raises:
             ValueError: A key is missing or unknown.
         """
-        known = {each.name for each in fields(cls)}
+        known = {each.name for each in fields(cls)} - {"aids"} | set(AIDS)
         needed = {each.name for each in fields(cls) if not each.metadata.get("later")}
         odd = sorted((needed - set(values)) | (set(values) - known))
         if odd:
             raise ValueError(f"trial specification: {', '.join(odd)} missing or unknown.")
-        teacher = values.get("teacher")
-        return cls(**{**values, "teacher": cls.from_json(teacher) if teacher else None})
+        aids = {
+            role: cls.from_json(aid) if isinstance(aid, Mapping) else str(aid)
+            for role, aid in values.items()
+            if role in AIDS
+        }
+        return cls(**{name: v for name, v in values.items() if name not in AIDS}, aids=aids)
+
+
+def _neutral(of: Field) -> Any:
+    """The value at which a field says nothing."""
+    return of.default if of.default_factory is MISSING else of.default_factory()

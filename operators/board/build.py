@@ -19,6 +19,7 @@ _SHIPPED = (  # tables that come as CSV
 )
 _SHAPING = (
     "rows.py",
+    "identity.py",
     "published.py",
     "comparing.py",
     "changes.py",

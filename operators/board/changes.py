@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from operators.board.connection import Connection, insert, named
-from operators.spec import TrialSpec
+from operators.board.identity import COLUMNS, MAPPINGS
 
 NUMBERS = pa.schema(
     [
@@ -33,7 +33,7 @@ _ROUNDING = 1e-9  # a number that moved by less did not
 _COMPARED = ("method", "backbone", "dataset", "protocol", "shots")
 
 _NOTHING = (None, 0, "")  # mean, seeds and their names of a cell that is not there
-_IDENTITY = frozenset(TrialSpec.__dataclass_fields__)
+_IDENTITY = frozenset(COLUMNS)
 
 Cell = Mapping[str, Any]
 
@@ -156,22 +156,42 @@ def _change(n: int, n_now: int, mean: float | None, mean_now: float | None, tria
 
 
 def _cells(connection: Connection, run_id: str) -> list[dict[str, Any]]:
-    """The cells of a run, each with all that is part of its identity but the seed."""
-    fields = _IDENTITY - {"seed", "teacher"}
-    identity = ", ".join(sorted(fields))
-    cursor = connection.execute(
-        f"WITH teachers AS (SELECT trial_id, cell_id, teacher_trial_id, {identity} FROM trials "
-        "WHERE trial_id IN (SELECT teacher_trial_id FROM trials)) "
-        f"SELECT {', '.join(f'any_value(trials.{name}) AS {name}' for name in sorted(fields))}, "
-        "any_value(trials.variant) AS variant, trials.cell_id, "
-        "arg_min(trials.teacher_trial_id, trials.seed) AS teacher_trial_id, "
-        "any_value(CASE WHEN teachers.trial_id IS NOT NULL THEN teachers END) AS teacher "
+    """The cells of a run, each with all that is part of its identity but the seed.
+
+    Aids are those of the lowest seed, by role: a trial that is on the board as its own cell, else
+    its id or fingerprint.
+    """
+    shared = sorted(_IDENTITY - {"seed", "aids"})
+    cells = _read(
+        connection,
+        f"SELECT {', '.join(f'any_value({name}) AS {name}' for name in shared)}, "
+        "any_value(variant) AS variant, cell_id, arg_min(aids, seed) AS aids "
         "FROM (SELECT DISTINCT trial_id FROM run_metrics WHERE run_id = ?) "
-        "JOIN trials USING (trial_id) "
-        "LEFT JOIN teachers ON teachers.trial_id = trials.teacher_trial_id "
-        "GROUP BY trials.cell_id ORDER BY trials.cell_id",
+        "JOIN trials USING (trial_id) GROUP BY cell_id ORDER BY cell_id",
         [run_id],
     )
+    _read_aids(cells)
+    wanted = sorted({aid for cell in cells for aid in cell["aids"].values()})
+    known = _read(
+        connection,
+        f"SELECT trial_id, cell_id, aids, {', '.join(shared)} FROM trials "
+        "WHERE trial_id IN (SELECT unnest(?::VARCHAR[]))",
+        [wanted],
+    )
+    _read_aids(known)
+    trials = {row["trial_id"]: row for row in known}
+    for cell in cells:
+        cell["aids"] = {role: trials.get(aid, aid) for role, aid in cell["aids"].items()}
+    return cells
+
+
+def _read_aids(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        row["aids"] = json.loads(row["aids"])
+
+
+def _read(connection: Connection, query: str, values: list[Any]) -> list[dict[str, Any]]:
+    cursor = connection.execute(query, values)
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
@@ -242,7 +262,7 @@ def _distance(old: Cell, new: Cell) -> int:
     if old["cell_id"] == new["cell_id"]:
         return 0
     settings, settings_now = (json.loads(cell["hyperparameters"]) for cell in (old, new))
-    fields = _moves(old, new, _IDENTITY - {"seed", "hyperparameters", "teacher"})
+    fields = _moves(old, new, _IDENTITY - {"seed", *MAPPINGS})
     return 1 + len(fields) + len(_moves(settings, settings_now, {*settings, *settings_now}))
 
 
@@ -251,25 +271,33 @@ def _differences(old: Cell, new: Cell) -> list[str]:
     if old["cell_id"] == new["cell_id"]:
         return []
     told = []
-    for name in TrialSpec.__dataclass_fields__:
+    for name in COLUMNS:
         if name == "hyperparameters":
             settings, settings_now = (json.loads(cell[name]) for cell in (old, new))
             moved = _moves(settings, settings_now, sorted({*settings, *settings_now}))
             told += [f"hyperparameters {' and '.join(moved)}"] if moved else []
-        elif name == "teacher":
-            told += _teachers(old, new)
+        elif name == "aids":
+            told += _aids(old[name], new[name])
         elif name != "seed":
             told += _moves(old, new, [name])
     return told
 
 
-def _teachers(old: Cell, new: Cell) -> list[str]:
-    """How two teachers differ; by their trials' ids where they have left the board."""
-    before, after = old.get("teacher"), new.get("teacher")
-    if before and after:
-        moved = _differences(before, after)
-        return [f"teacher ({'; '.join(moved)})"] if moved else []
-    return [f"teacher {move.partition(' ')[2]}" for move in _moves(old, new, ["teacher_trial_id"])]
+def _aids(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """How aids differ; trials by their ids where one of the two has left the board."""
+    told = []
+    for role in sorted({*old, *new}):
+        name, before, after = role.replace("_", " "), old.get(role), new.get(role)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            moved = _differences(before, after)
+            told += [f"{name} ({'; '.join(moved)})"] if moved else []
+        elif _id_of(before) != _id_of(after):
+            told.append(f"{name} {_told(_id_of(before))} to {_told(_id_of(after))}")
+    return told
+
+
+def _id_of(aid: Mapping[str, Any] | str | None) -> str | None:
+    return aid["trial_id"] if isinstance(aid, Mapping) else aid
 
 
 def _moves(old: Mapping[str, Any], new: Mapping[str, Any], names: Iterable[str]) -> list[str]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from operators.board.changes import replace_changes
 from operators.board.comparing import compare, grounds_of
 from operators.board.connection import Connection, insert, named, transaction
+from operators.board.identity import COLUMNS, spec_of
 from operators.board.rows import METRICS, RUNS, TRIALS, TrialRows
 from operators.spec import TrialSpec
 
@@ -121,16 +122,13 @@ def _name_variants(
     connection: Connection, variant: Mapping[str, str] | Callable[[TrialSpec], str] | None
 ) -> bool:
     """Names the variant of every cell again, for the naming may have changed; says if it has."""
-    names = [name for name in TrialSpec.__dataclass_fields__ if name != "teacher"]
     cells = connection.execute(
-        f"SELECT DISTINCT ON (cell_id) cell_id, {', '.join(names)} FROM trials"
+        f"SELECT DISTINCT ON (cell_id) cell_id, {', '.join(COLUMNS)} FROM trials"
     ).fetchall()
     variants = []
     for cell_id, *values in cells:
         if callable(variant):
-            spec = dict(zip(names, values, strict=True))
-            spec["hyperparameters"] = json.loads(spec["hyperparameters"])
-            variants.append(variant(TrialSpec(**spec)))
+            variants.append(variant(spec_of(dict(zip(COLUMNS, values, strict=True)))))
         else:
             variants.append((variant or {}).get(cell_id, ""))
     rows = pa.table(

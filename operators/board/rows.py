@@ -4,7 +4,6 @@ A file that was edited, cut short or written by another version is refused here 
 ValueError, so that the bulk insert behind it never fails for the sake of one trial.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from operators.board.identity import identity_row
 from operators.spec import TrialSpec
 from operators.trials.results import TrialResult
 
@@ -67,6 +67,7 @@ TRIALS = pa.schema(
         ("python_version", pa.string()),
         ("templates", pa.list_(pa.string())),
         pa.field("text_version", pa.int32(), nullable=False),
+        pa.field("aids", pa.string(), nullable=False),
     ]
 )
 METRICS = pa.schema(
@@ -124,7 +125,7 @@ def completed_rows(
             raise ValueError(f"the folder holds trial {values['trial_id']}: it was renamed.")
         cost, origin = result.cost, result.provenance
         trial = {
-            **_identity(result.spec, trial_id),
+            **identity_row(result.spec),
             "status": "completed",
             "suite": origin.suite,
             "started_at": utc(origin.started_at),
@@ -184,7 +185,7 @@ def failed_row(values: Mapping[str, Any], *, trial_id: str) -> dict[str, Any]:
         if spec.trial_id != trial_id:
             raise ValueError(f"the file holds the specification of trial {spec.trial_id}.")
         row = {
-            **_identity(spec, trial_id),
+            **identity_row(spec),
             "status": "failed",
             "error": str(values["error"]).encode(errors="replace").decode(),
             "failed_at": utc(values.get("failed_at")),
@@ -243,19 +244,6 @@ def utc(text: str | None) -> datetime | None:
         return None
     moment = datetime.fromisoformat(text)
     return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-
-
-def _identity(spec: TrialSpec, trial_id: str) -> dict[str, Any]:
-    """The columns that both completed and failed trials have."""
-    fields = {name: getattr(spec, name) for name in spec.__dataclass_fields__ if name != "teacher"}
-    return {
-        **fields,
-        "hyperparameters": json.dumps(spec.hyperparameters, sort_keys=True),
-        "trial_id": trial_id,
-        "cell_id": spec.cell_id,
-        "teacher_trial_id": spec.teacher.trial_id if spec.teacher else None,
-        "variant": "",
-    }
 
 
 def _check(rows: list[dict[str, Any]], schema: pa.Schema) -> None:

@@ -82,7 +82,8 @@ CREATE TABLE trials (
     numpy_version VARCHAR,
     python_version VARCHAR,
     templates VARCHAR[],
-    text_version INTEGER NOT NULL
+    text_version INTEGER NOT NULL,
+    aids JSON NOT NULL
 );
 
 CREATE TABLE metrics (

@@ -220,7 +220,8 @@ def _add(draft: _Draft, place: _Place, choice: MethodChoice, backbones: Backbone
         if teacher is not None and not teachers:
             return
         for seed in suite.seeds if learns else (0,):
-            spec = TrialSpec(seed=seed, teacher=teachers.get(seed), **cell)
+            aids = {"teacher": teachers[seed]} if teachers else {}
+            spec = TrialSpec(seed=seed, aids=aids, **cell)
             draft.specs[spec.trial_id] = spec
 
 

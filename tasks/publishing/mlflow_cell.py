@@ -1,6 +1,6 @@
 """What MLflow holds of a cell: one run, with the numbers of each seed as steps.
 
-    parameters   fields of the specification; hyperparameters as `hp.<name>`
+    parameters   fields of the specification; hyperparameters as `hp.<name>`, aids as `aid.<role>`
     metrics      `<split>/<metric>` with the seed as step, `<split>/<metric>_mean` with the number
                  of seeds as step, `cost/<name>` for each of `COSTS`
     input        the dataset; its digest is the fingerprint
@@ -17,6 +17,7 @@ from datetime import datetime
 from statistics import fmean
 from typing import Any
 
+from operators.spec import AIDS, TrialSpec
 from tasks.publishing.mlflow_client import commit_tags, safe
 from tasks.storage.store import Store
 
@@ -157,10 +158,12 @@ def _means(trials: Sequence[Trial]) -> dict[str, float]:
 def _parameters(spec: Mapping[str, Any]) -> dict[str, str]:
     """The specification of a cell, flat: a value is text of at most 500 characters.
 
-    A teacher has a trial for each seed; its method and settings are among the hyperparameters.
+    An aid that is a trial, as a teacher is, has one for each seed, so it is named by its cell.
     """
-    flat = {k: v for k, v in spec.items() if k not in ("seed", "hyperparameters", "teacher")}
+    flat = {k: v for k, v in spec.items() if k not in ("seed", "hyperparameters", *AIDS)}
     flat |= {f"hp.{name}": value for name, value in spec["hyperparameters"].items()}
+    aids = TrialSpec.from_json(spec).aids_by(lambda trial: trial.cell_id)
+    flat |= {f"aid.{role}": aid for role, aid in aids.items()}
     return {
         safe(name, "."): (value if isinstance(value, str) else json.dumps(value))[:VALUE_LENGTH]
         for name, value in flat.items()

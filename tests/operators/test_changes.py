@@ -179,10 +179,10 @@ def test_every_field_of_a_specification_can_be_a_cause(board_spec):
 
     old = {name: 1 for name in board_spec().__dataclass_fields__} | {
         "cell_id": "a",
-        "teacher": None,
+        "aids": {},
     }
     old["hyperparameters"] = "{}"
-    for name in old.keys() - {*_COMPARED, "seed", "hyperparameters", "teacher", "cell_id"}:
+    for name in old.keys() - {*_COMPARED, "seed", "hyperparameters", "aids", "cell_id"}:
         (told,) = _differences(old, old | {name: 2, "cell_id": "b"})
         assert told == f"{name.replace('_', ' ')} 1 to 2"
 
@@ -197,7 +197,7 @@ def test_a_teacher_of_another_setting_is_the_cause(nights, board_spec, trial):
         teacher = board_spec(method="promptsrc", **changes)
         return [
             trial({"all": 0.7}, method="promptsrc", **changes),
-            trial({"all": 0.6 - 0.1 * bool(changes)}, method="promptkd", teacher=teacher),
+            trial({"all": 0.6 - 0.1 * bool(changes)}, method="promptkd", aids={"teacher": teacher}),
         ]
 
     found = {r["method"]: r for r in nights(taught(), taught(method_revision=2))}
@@ -208,7 +208,7 @@ def test_a_teacher_of_another_setting_is_the_cause(nights, board_spec, trial):
 
 def test_a_teacher_that_is_not_on_the_board_is_told_by_its_trial(nights, board_spec, trial):
     teachers = [board_spec(method="promptsrc", method_revision=revision) for revision in (1, 2)]
-    first, second = (trial({"all": 0.6}, method="promptkd", teacher=t) for t in teachers)
+    first, second = (trial({"all": 0.6}, method="promptkd", aids={"teacher": t}) for t in teachers)
     (row,) = nights([first], [second])
     assert row["cause"] == f"teacher {teachers[0].trial_id} to {teachers[1].trial_id}"
 

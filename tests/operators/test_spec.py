@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 import pytest
 
 from operators.metrics import Score
-from operators.spec import LATER, TrialSpec, digest
+from operators.spec import AIDS, LATER, TrialSpec, digest
 from operators.trials.results import Cost, Provenance, TrialResult
 
 OTHER = {
@@ -30,19 +30,20 @@ OTHER = {
     "precision": "bf16",
     "test_rows_per_class": 3,
     "text_version": 2,
-    "teacher": TrialSpec(
-        method="promptsrc",
-        method_revision=1,
-        hyperparameters={"lr": 0.0025},
-        backbone="clip-vit-l14",
-        backbone_fingerprint="d" * 16,
-        dataset="pets",
-        dataset_fingerprint="1" * 16,
-        protocol="few_shot",
-        shots=4,
-        seed=1,
-    ),
 }
+TEACHER = TrialSpec(
+    method="promptsrc",
+    method_revision=1,
+    hyperparameters={"lr": 0.0025},
+    backbone="clip-vit-l14",
+    backbone_fingerprint="d" * 16,
+    dataset="pets",
+    dataset_fingerprint="1" * 16,
+    protocol="few_shot",
+    shots=4,
+    seed=1,
+)
+OTHER["aids"] = {"teacher": TEACHER, "captioner": "e" * 16}
 
 
 @pytest.fixture
@@ -93,42 +94,66 @@ def test_a_specification_without_a_teacher_says_nothing_of_one(spec):
 class Grown(TrialSpec):
     """A specification of a later day, with a field that no stored trial knows."""
 
-    language_model: str = field(default="", metadata=LATER)
+    decoding: str = field(default="", metadata=LATER)
 
 
 def test_a_field_that_is_added_moves_no_id(spec):
     values = spec().to_json()
     grown = Grown.from_json(values)
-    assert grown.language_model == ""
+    assert grown.decoding == ""
     assert (grown.trial_id, grown.cell_id) == (spec().trial_id, spec().cell_id)
     assert grown.trial_id == "9a8bc22eed68401e"
     assert grown.to_json() == values
 
 
 def test_a_field_that_is_added_moves_the_ids_of_those_that_use_it(spec):
-    values = {**spec().to_json(), "language_model": "smollm2"}
+    values = {**spec().to_json(), "decoding": "beam"}
     grown = Grown.from_json(json.loads(json.dumps(values)))
     assert grown.to_json() == values
     assert grown.trial_id != spec().trial_id
     assert grown.cell_id != spec().cell_id
-    with pytest.raises(ValueError, match="language_model missing or unknown"):
+    with pytest.raises(ValueError, match="decoding missing or unknown"):
         TrialSpec.from_json(values)  # an older program does not take it for another trial
 
 
 def test_another_teacher_is_another_student(spec):
-    teacher = OTHER["teacher"]
-    ids = {spec(teacher=t).trial_id for t in (teacher, replace(teacher, shots=8))}
+    ids = {taught(spec, t).trial_id for t in (TEACHER, replace(TEACHER, shots=8))}
     assert len(ids | {spec().trial_id}) == 3
-    assert spec(teacher=teacher).identity()["teacher"] == teacher.trial_id
+    assert taught(spec, TEACHER).identity()["teacher"] == TEACHER.trial_id
+
+
+def taught(spec, teacher, **fields):
+    return spec(aids={"teacher": teacher}, **fields)
+
+
+def test_the_trial_id_of_a_student_is_pinned(spec):
+    """Aids came later than teachers, and moved none."""
+    student = taught(spec, TEACHER)
+    assert (student.trial_id, student.cell_id) == ("13a70110249be3b8", "595128fbef943c96")
+    assert student.teacher == TEACHER
+    assert student.to_json() == {**spec().to_json(), "teacher": TEACHER.to_json()}
+
+
+def test_an_aid_that_is_no_trial_is_part_of_the_identity_by_its_fingerprint(spec):
+    described = spec(aids={"captioner": "e" * 16})
+    assert described.identity() == {**spec().identity(), "captioner": "e" * 16}
+    assert len({a.trial_id for a in (spec(), described, spec(aids={"corpus": "e" * 16}))}) == 3
+    assert described.teacher is None
+    assert TrialSpec.from_json(json.loads(json.dumps(described.to_json()))) == described
+
+
+def test_roles_of_aids_are_declared_and_no_fields(spec):
+    assert not set(AIDS) & {each.name for each in fields(TrialSpec)}
+    with pytest.raises(ValueError, match="colour is no role of an aid; roles are teacher, "):
+        spec(aids={"colour": "e" * 16})
 
 
 def test_a_cell_holds_the_cell_of_the_teacher(spec):
     """A teacher has the seed of its student, and what is averaged differs by it alone."""
-    teacher = OTHER["teacher"]
-    seeds = [spec(seed=seed, teacher=replace(teacher, seed=seed)) for seed in (1, 2)]
+    seeds = [taught(spec, replace(TEACHER, seed=seed), seed=seed) for seed in (1, 2)]
     assert len({each.trial_id for each in seeds}) == 2
     assert len({each.cell_id for each in seeds}) == 1
-    assert spec(teacher=replace(teacher, shots=8)).cell_id != seeds[0].cell_id
+    assert taught(spec, replace(TEACHER, shots=8)).cell_id != seeds[0].cell_id
 
 
 def test_the_order_of_hyperparameters_does_not_matter(spec):
@@ -192,7 +217,7 @@ def test_a_result_from_before_the_machine_was_noted_is_read(result):
 
 
 def test_a_result_of_a_student_survives_json(spec):
-    written = result_of(spec(teacher=OTHER["teacher"]))
+    written = result_of(taught(spec, TEACHER))
     assert TrialResult.from_json(json.loads(json.dumps(written.to_json()))) == written
 
 

@@ -231,7 +231,9 @@ def test_a_student_learns_from_what_a_trial_left_behind(clip, drawn_pictures, as
         torch.equal(value, outcome.learned[name])
         for name, value in teacher.method.state_dict().items()
     )
-    spec = asked("promptkd", protocol, given={"epochs": 1, "kd_weight": 1.0}, teacher=teaching)
+    spec = asked(
+        "promptkd", protocol, given={"epochs": 1, "kd_weight": 1.0}, aids={"teacher": teaching}
+    )
     found = run_trial(spec, clip, Data(), pictures, teacher)
     assert found.cost.steps == 50 // 8
     assert {metric.split for metric in found.metrics} == {m.split for m in outcome.metrics}

@@ -117,7 +117,7 @@ def test_students_name_their_teachers_and_their_seeds_are_one_row(store):
     for seed in (1, 2):
         teacher = spec(method="promptsrc", seed=seed)
         commit(store, method="promptsrc", seed=seed)
-        commit(store, method="promptkd", seed=seed, teacher=teacher)
+        commit(store, method="promptkd", seed=seed, aids={"teacher": teacher})
     commit(store, seed=3)
     rebuild(store)
     taught = rows(

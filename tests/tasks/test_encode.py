@@ -176,5 +176,5 @@ def test_a_student_needs_the_train_split_and_so_does_the_backbone_of_its_teacher
     assert train <= set(needed[None].tolist())
     assert set(needed[View(0)].tolist()) == train
     assert encoders_of(student) == {("tiny-clip", "pets")}
-    elsewhere = replace(student, teacher=replace(teacher, backbone="large"))
+    elsewhere = replace(student, aids={"teacher": replace(teacher, backbone="large")})
     assert encoders_of(elsewhere) == {("tiny-clip", "pets"), ("large", "pets")}

@@ -1,0 +1,35 @@
+"""The specification of a trial as columns of the board, and back."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from operators.spec import TrialSpec
+
+COLUMNS = tuple(each.name for each in fields(TrialSpec))
+MAPPINGS = ("hyperparameters", "aids")  # columns of JSON
+
+
+def identity_row(spec: TrialSpec) -> dict[str, Any]:
+    """The columns that both completed and failed trials have; trials among the aids by id."""
+    values = {name: getattr(spec, name) for name in COLUMNS}
+    values["aids"] = spec.aids_by(lambda trial: trial.trial_id)
+    return {
+        **values,
+        **{name: json.dumps(values[name], sort_keys=True) for name in MAPPINGS},
+        "trial_id": spec.trial_id,
+        "cell_id": spec.cell_id,
+        "teacher_trial_id": values["aids"].get("teacher"),
+        "variant": "",
+    }
+
+
+def spec_of(row: Mapping[str, Any]) -> TrialSpec:
+    """The specification of a row with `COLUMNS`.
+
+    What a trial among the aids was is not in its row: here it is its id, which gives the same
+    `trial_id` but another `cell_id`.
+    """
+    values = {name: row[name] for name in COLUMNS}
+    return TrialSpec(**values | {name: json.loads(values[name]) for name in MAPPINGS})
