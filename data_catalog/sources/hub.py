@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from data_catalog.sources import columns as cols
 from data_catalog.sources.base import Example, digest_of
@@ -50,8 +51,7 @@ class HuggingFace:
 
     def holds(self) -> str:
         """The kind of data, which is looked for in the repository where nobody has said it."""
-        texts = not self.kind and holds_texts(self._place(), self.columns)
-        return self.kind or ("text" if texts else "image")
+        return self.kind or _kind_at(self._place(), tuple((self.columns or {}).items()))
 
     def examples(self) -> Iterator[Example]:
         """Yields every row, file by file in order of name; see `Source.examples`."""
@@ -85,3 +85,8 @@ class HuggingFace:
     def _tables(self) -> ParquetImages | TextTables:
         reader = TextTables if self.holds() == "text" else ParquetImages
         return reader(self._place(), self.columns)
+
+
+@lru_cache(maxsize=64)  # a commit does not change, and looking asks the hub for many files
+def _kind_at(place: str, columns: tuple[tuple[str, str], ...]) -> str:
+    return "text" if holds_texts(place, dict(columns)) else "image"

@@ -7,9 +7,8 @@ import numpy as np
 from data_catalog import Dataset
 from data_catalog.wording import some
 from operators.episodes.protocols import Protocol
+from operators.tracks import TRACKS
 from tasks.planning.data import Preview, TrialData
-
-_READ = "image"  # the kind of data that every protocol so far is about
 
 
 def unsuited(dataset: "Dataset | Preview", protocol: Protocol) -> str:
@@ -19,8 +18,9 @@ def unsuited(dataset: "Dataset | Preview", protocol: Protocol) -> str:
         dataset: Ingested, or what its card says.
         protocol: What is asked of it.
     """
-    if dataset.kind != _READ:
-        return f"it holds {dataset.kind}s, and the protocol asks about {_READ}s."
+    asked = TRACKS[protocol.track].kind
+    if dataset.kind != asked:
+        return f"it holds {dataset.kind}s, and the protocol asks about {asked}s."
     if len(dataset.classes) < protocol.minimum_classes:
         return f"it has {len(dataset.classes)} classes, and {protocol.minimum_classes} are needed."
     if isinstance(dataset, Dataset):

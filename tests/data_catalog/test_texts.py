@@ -9,6 +9,7 @@ import pytest
 from data_catalog import (
     DatasetCard,
     Example,
+    HuggingFace,
     IngestionError,
     SourceError,
     TextTables,
@@ -350,6 +351,16 @@ def test_shards_of_a_hub_dataset_are_read_with_the_names_of_their_metadata(tmp_p
     assert told.classes == NAMES
     assert told.splits == {"train": 16, "val": 4, "test": 10}
     assert told.what.startswith("texts in column 'sentence', classes in 'label', of 3 tables at")
+
+
+@pytest.mark.parametrize("kind", ["", "text"])
+def test_a_hub_dataset_of_texts_is_read_in_any_format(write, tmp_path, kind):
+    commit = "0123456789" * 4
+    write({f"owner/says@{commit}/{split}.jsonl": as_lines(ROWS) for split in ("train", "test")})
+    source = HuggingFace("owner/says", commit, root=str(tmp_path / "raw"), kind=kind)
+    card = DatasetCard(name="says", source=source, kind=holds(source), classes=NAMES)
+    assert (card.kind, outline(card).examples) == ("text", 20)
+    assert source_for(f"hf://datasets/owner/says@{commit}", kind="text").kind == "text"
 
 
 def test_a_test_split_without_labels_is_left_out_and_told(write):

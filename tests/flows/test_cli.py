@@ -235,6 +235,40 @@ def test_what_was_understood_is_told_before_anything_is_read(shotboard, pictures
     assert "(no official split: " in said
 
 
+def test_texts_are_added_shown_and_verified_as_images_are(shotboard, tmp_path):
+    home = ["--home", tmp_path / "store"]
+    rows = [
+        f"it was {word} {n},{label}" for n in range(10) for label, word in enumerate(("bad", "ok"))
+    ]
+    (tmp_path / "says.csv").write_text("\n".join(["review,stars", *rows, ",1", ""]))
+    said = shotboard(
+        *("datasets", "add", "says", "--path", tmp_path / "says.csv", "--classes", "bad,good"),
+        *("--verbalizer", "terrible,great", "--template", "{text} It was {answer}", *home),
+    ).out
+    assert "registered says: texts in column 'review', classes in 'stars', of 1 table at" in said
+    assert "texts: 21: train 1" in said
+    answer = shotboard("datasets", "ingest", "says", *home)
+    assert answer.out == (
+        "quarantined in says: says.csv#20: empty: no character is in it\n"
+        "says: 1 text set aside: 1 empty.\n"
+    )
+    listed = shotboard("datasets", "list", "--json", *home).json
+    kinds = {row["name"]: row["card"]["kind"] for row in listed}
+    assert (kinds["says"], kinds["mini-topics"], kinds["digits"]) == ("text", "text", "image")
+    shown = shotboard("datasets", "show", "says", *home).out
+    assert all(each in shown for each in ("kind", "text", "terrible, great", "longest: 12"))
+    assert shotboard("datasets", "verify", "says", *home).out == "says: 20 texts, 0 faults.\n"
+
+
+def test_domains_are_told_before_anything_is_read(shotboard, pictures, tmp_path):
+    for domain in ("photo", "sketch"):
+        shutil.copytree(pictures, tmp_path / "pets" / domain)
+    home = ["--home", tmp_path / "store"]
+    said = shotboard("datasets", "add", "pets", "--path", tmp_path / "pets", *home).out
+    assert "images in folders <domain>/<class> at" in said
+    assert "domains: 2: photo 41, sketch 41" in said
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_catalog import Dataset
+from data_catalog import CATALOG, Dataset
 from data_catalog.descriptions import Descriptions
 from operators.backbones import (
     BACKBONES,
@@ -24,7 +24,7 @@ from operators.methods.image_classification.hand_written.zero_shot import ZeroSh
 from operators.methods.image_classification.text_prompts.coop import CoOp
 from tasks.ingestion.describe import keep
 from tasks.planning.choices import check
-from tasks.planning.data import preview
+from tasks.planning.data import preview, template_set
 from tasks.planning.plan import BUNDLE, expected_cost, make_plan, variant_of
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import make_suite
@@ -202,6 +202,21 @@ def test_a_dataset_without_train_rows_is_refused_where_only_learning_was_asked_f
 ):
     with pytest.raises(RequestError, match="nothing to run: few_shot on benchmark: it has no tra"):
         plan(dataset_of("benchmark", test=4))
+
+
+def test_a_dataset_of_another_kind_than_the_protocol_asks_about_is_refused(plan):
+    texts = preview(CATALOG["mini-topics"])
+    with pytest.raises(RequestError, match="few_shot on mini-topics: it holds texts, and the pro"):
+        plan(texts, protocols=["few_shot"])
+
+
+def test_a_verbalizer_of_other_words_than_the_class_names_moves_the_template_set():
+    card = CATALOG["mini-reviews"]
+    by_name = template_set(preview(replace(card, verbalizer=())))
+    assert template_set(preview(replace(card, verbalizer=card.classes))) == by_name
+    ours = template_set(preview(card))
+    assert ours.startswith(f"{by_name}+answers:")
+    assert template_set(preview(replace(card, verbalizer=("bad", "good")))) != ours
 
 
 def test_a_dataset_without_test_rows_is_refused_with_the_reason(plan, dataset_of):
