@@ -134,9 +134,14 @@ def freeze(modules: Iterable[nn.Module], device: torch.device, dtype: torch.dtyp
             weight.data = torch.empty(weight.shape, dtype=kind, device=device).copy_(weight)
 
 
-def digest_files(files: Sequence[Path]) -> str:
-    """Digest of files by name and content, and of the version of the preprocessing."""
-    total = hashlib.sha256(f"transform {TRANSFORM_VERSION}".encode())
+def digest_files(files: Sequence[Path], reading: str = f"transform {TRANSFORM_VERSION}") -> str:
+    """Digest of files by name and content, and of how they are read.
+
+    Args:
+        files: Weights and settings.
+        reading: Version of what no file says of their reading; by default of the preprocessing.
+    """
+    total = hashlib.sha256(reading.encode())
     for path in files:
         with path.open("rb") as file:
             total.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())

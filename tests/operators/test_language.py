@@ -1,5 +1,6 @@
 """Language models: what they answer equals what transformers gives in the plain form."""
 
+import copy
 import json
 import shutil
 
@@ -478,3 +479,43 @@ def test_a_folder_is_loaded_as_what_it_is(causal_folder, tiny_causal):
 def test_names_on_the_board_are_those_of_the_packages():
     assert BACKBONES["smollm2-135m-q4"].family == "smollm2"
     assert reference("minilm").describe().fingerprint == MiniLM.describe("x", "").fingerprint
+
+
+def test_braces_that_stand_for_themselves_are_text():
+    template = Template("{{answer}} {text}: {{{answer}")
+    filled = template.fill("a film", "good")
+    assert filled.text == "{answer} a film: {good"
+    assert filled.text[filled.slot :] == "good"
+    assert (template.space, template.answer_last) == ("", True)
+
+
+@torch.no_grad()
+def test_learned_tokens_stand_behind_the_start_token_and_no_end_token_comes_before_an_answer(
+    language_folder, byte_pair_tokenizer
+):
+    from tokenizers import processors
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    both = copy.deepcopy(byte_pair_tokenizer)
+    both.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<end> $A <end>", special_tokens=[("<end>", 0)]
+    )
+    config = GPT2Config(
+        vocab_size=len(both), n_embd=32, n_layer=2, n_head=4, n_positions=64, bos_token_id=0
+    )
+    folder = language_folder(GPT2LMHeadModel, config, both)
+    model = reference(str(folder)).load(reference(str(folder)).describe())
+    tokens = model.tokenize_prompts(TEXTS, ENDING)
+    assert (tokens.ids[:, 0] == 0).all()
+    assert not (tokens.ids[torch.arange(3), tokens.slots] == 0).any()
+    prompts = model.embed_prompts(tokens)
+    soft = noise(2, 32)
+    inputs = prompts.with_soft_prompt(soft)
+    assert inputs.shared >= 3
+    torch.testing.assert_close(inputs.embeddings[:, :1], prompts.embeddings[:, :1])
+    torch.testing.assert_close(inputs.embeddings[:, 1:3], soft.expand(3, -1, -1))
+    whole = model.model(inputs_embeds=inputs.embeddings[1:2, : int(inputs.end[1]) + 1])
+    torch.testing.assert_close(model.slot_logits(inputs)[1], whole.logits[0, -1], **CLOSE)
+    each = prompts.with_soft_prompt(soft.expand(3, -1, -1))
+    assert each.shared == 1
+    torch.testing.assert_close(model.slot_logits(each), model.slot_logits(inputs), **CLOSE)

@@ -1,13 +1,11 @@
 """The folder of a language model: which family it is of, and what its files say."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
-from operators.backbones.base import BackboneCard, BackboneUnavailable
+from operators.backbones.base import BackboneCard, BackboneUnavailable, digest_files
 from operators.backbones.formats.clip_files import TOKENIZER, WEIGHTS, fetch, place_of, read_license
 from operators.backbones.formats.model_files import load_whole, read_settings
-from operators.spec import ID_LENGTH
 
 # `model_type` of the models that were compared with transformers' own (the tests do it again).
 # Others have positions, masks or heads of another kind, in which an answer would be read wrongly.
@@ -29,7 +27,7 @@ MASKED = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra"
 KEY_VALUES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")  # of the masked ones
 ARCHITECTURES = {"ForCausalLM": "causal-lm", "LMHeadModel": "causal-lm", "ForMaskedLM": "masked-lm"}
 UNBOUNDED = 10**9  # tokens
-READING_VERSION = 1  # moves when our reading of the same files gives other numbers
+READING = "language 1"  # moves when the same files are read to other numbers
 
 
 def family_of(config: dict[str, Any]) -> str | None:
@@ -148,13 +146,4 @@ def fingerprint(folder: Path) -> str:
     if not files:
         raise BackboneUnavailable(f"{folder} holds no weights (*.safetensors or *.bin).")
     files |= {folder / name for name in (*TOKENIZER, "config.json") if (folder / name).is_file()}
-    return digest(sorted(files))
-
-
-def digest(files: list[Path]) -> str:
-    """Digest of files by name and content, and of `READING_VERSION`."""
-    total = hashlib.sha256(f"language {READING_VERSION}".encode())
-    for path in files:
-        with path.open("rb") as file:
-            total.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()[:ID_LENGTH]
+    return digest_files(sorted(files), READING)

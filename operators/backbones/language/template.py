@@ -66,7 +66,7 @@ class Template:
         for literal, name, spec, conversion in found:
             if spec or conversion:
                 raise ValueError(f"template {self.pattern!r}: write {{{name}}} without a format.")
-            parts.append((literal.rstrip(" ") if name == ANSWER else literal, name))
+            parts.append((literal, name))
         return tuple(parts)
 
     @cached_property
@@ -77,19 +77,25 @@ class Template:
     @property
     def answer_last(self) -> bool:
         """Whether nothing but white space follows the answer, as a causal model needs it."""
-        after = self.pattern.partition(f"{{{ANSWER}}}")[2]
-        return not after.strip()
+        names = [name for _, name in self.parts]
+        return not any(
+            name is not None or literal.strip()
+            for literal, name in self.parts[names.index(ANSWER) + 1 :]
+        )
 
     @property
     def before_answer(self) -> str:
         """The literal text right before the answer, without the spaces that belong to it."""
+        return self._before_answer.rstrip(" ")
+
+    @cached_property
+    def _before_answer(self) -> str:
         return next(literal for literal, name in self.parts if name == ANSWER)
 
     @property
     def space(self) -> str:
         """What an answer begins with: a space where the template has one before it."""
-        before = self.pattern.partition(f"{{{ANSWER}}}")[0]
-        return " " if before.endswith(" ") else ""
+        return " " if self._before_answer.endswith(" ") else ""
 
     def fill(self, row: Row, answer: str = "", *, context: str = "") -> FilledTemplate:
         """The template with a row's texts.
@@ -110,7 +116,7 @@ class Template:
             )
         filled, spans, slot = context, [], 0
         for literal, name in self.parts:
-            filled += literal
+            filled += self.before_answer if name == ANSWER else literal
             if name == ANSWER:
                 slot = len(filled)
                 if not answer:
