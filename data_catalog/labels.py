@@ -74,7 +74,12 @@ def resolve_labels(
 
 
 def has_label(label: int | None, name: str | None) -> bool:
-    """Whether a row says what it shows; a label below 0 is how hidden ones are written."""
+    """Whether a row says what it shows; a label below 0 is how hidden ones are written.
+
+    Args:
+        label: As the source numbers it, or None.
+        name: As the source calls it, or None.
+    """
     return bool((name or "").strip()) if label is None else label >= 0
 
 

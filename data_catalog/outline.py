@@ -101,7 +101,13 @@ def notes_of(card: DatasetCard) -> list[str]:
 def wanted(
     card: DatasetCard, examples: Iterable[Example], left_out: Counter[str]
 ) -> Iterator[Example]:
-    """The examples of the splits that the card wants, under its names; counts the others."""
+    """The examples of the splits that the card wants, under its names; counts the others.
+
+    Args:
+        card: Says which splits, and how the source calls them.
+        examples: Of the source.
+        left_out: Takes the counts of the others, by split.
+    """
     for example in examples:
         split = chosen_split(example.split, card.split_names)
         if split is None and card.split_names is not None:
@@ -111,7 +117,12 @@ def wanted(
 
 
 def labelling_of(card: DatasetCard, rows: Sequence[Example | Kept]) -> Labelling:
-    """Class names and labels of some rows; see `resolve_labels`."""
+    """Class names and labels of some rows; see `resolve_labels`.
+
+    Args:
+        card: Gives names, where it does.
+        rows: Of one source.
+    """
     return resolve_labels(
         card,
         [row.label for row in rows],
@@ -146,6 +157,11 @@ def left_out_notes(card: DatasetCard, left_out: Counter[str], hidden: dict[str, 
 
 def class_notes(card: DatasetCard, labelling: Labelling, assignment: Assignment) -> list[str]:
     """Names the classes without test rows, and those called by a code.
+
+    Args:
+        card: Of the dataset.
+        labelling: Class of each row, and their names.
+        assignment: Split of each row.
 
     Raises:
         ValueError: A class has no train row, while others do.
@@ -192,6 +208,11 @@ def _check_shown(card: DatasetCard, labelling: Labelling) -> None:
 def refuse_rivals(card: DatasetCard, rows: Sequence[Example], labelling: Labelling) -> None:
     """Refuses a table in which another column may be the class, and tells the rows apart otherwise.
 
+    Args:
+        card: Says which columns the user named.
+        rows: Of the source, one or more.
+        labelling: Class of each of them.
+
     Raises:
         ValueError: As said; the message has the values of both.
     """
@@ -215,7 +236,12 @@ def refuse_rivals(card: DatasetCard, rows: Sequence[Example], labelling: Labelli
 
 
 def unread_splits(card: DatasetCard, rows: Sequence[Example]) -> Iterator[str]:
-    """A sentence for each column that may say the splits, where none is read as such."""
+    """A sentence for each column that may say the splits, where none is read as such.
+
+    Args:
+        card: Says whether splits were named.
+        rows: Of the source, one or more.
+    """
     if card.split_names is not None or any(row.split for row in rows):
         return
     for column in rows[0].extras:

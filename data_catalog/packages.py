@@ -10,6 +10,10 @@ from data_catalog.sources.base import SourceUnavailable
 def find_package(module: str, distribution: str) -> Path:
     """Returns the folder of an installed package, without importing it.
 
+    Args:
+        module: What is imported.
+        distribution: What pip installs.
+
     Raises:
         SourceUnavailable: It is not installed.
     """

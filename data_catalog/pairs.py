@@ -42,6 +42,10 @@ class PairSource(Protocol):
         A pure function of the source and the arguments, so that training resumes at any step
         without a state of its data.
 
+        Args:
+            step: Of training, from 0.
+            size: Pairs in it.
+
         Raises:
             SourceError: The source is missing or malformed.
         """
@@ -111,6 +115,10 @@ class ParquetPairs:
 
     def batch(self, step: int, size: int) -> list[Pair]:
         """See `PairSource.batch`.
+
+        Args:
+            step: Of training, from 0.
+            size: Pairs in it.
 
         Raises:
             SourceError: Files or columns are missing, or a whole window cannot be decoded.

@@ -59,6 +59,12 @@ def write_card(
 
     Where its URL holds a secret, only the owner of the file may read it.
 
+    Args:
+        card: Of a user.
+        folder: Where cards are kept.
+        embedded: Cards whose names are taken.
+        replace: Whether it may take the place of another card of its name.
+
     Raises:
         ValueError: The name is taken, two class names make one prompt, or the card cannot be
             written to a file.

@@ -5,7 +5,12 @@ from difflib import get_close_matches
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Returns `Did you mean a, b or c?`, or the whole list when nothing is near."""
+    """Returns `Did you mean a, b or c?`, or the whole list when nothing is near.
+
+    Args:
+        name: What was asked for.
+        known: What there is.
+    """
     choices = sorted(known)
     *others, last = get_close_matches(name, choices) or [""]
     if last:
@@ -14,7 +19,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def some(items: Iterable[object], limit: int = 5) -> str:
-    """Returns the first `limit` items, comma-separated, and how many more there are."""
+    """Returns the first `limit` items, comma-separated, and how many more there are.
+
+    Args:
+        items: What to list.
+        limit: Of those that are shown.
+    """
     listed = [str(item) for item in items]
     more = len(listed) - limit
     shown = ", ".join(listed[:limit])
@@ -22,5 +32,10 @@ def some(items: Iterable[object], limit: int = 5) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Returns `1 image`, `2 images`; `noun` takes a plain s."""
+    """Returns `1 image`, `2 images`; `noun` takes a plain s.
+
+    Args:
+        count: How many.
+        noun: What one of them is called.
+    """
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

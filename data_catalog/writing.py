@@ -146,7 +146,12 @@ def write_data(
 
 
 def write_quarantine(draft: Path, quarantine: Sequence[Mapping[str, Any]]) -> None:
-    """Writes `quarantine.parquet`, also when nothing is in it."""
+    """Writes `quarantine.parquet`, also when nothing is in it.
+
+    Args:
+        draft: Folder that is written into.
+        quarantine: What was set aside, a mapping each.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -162,6 +167,10 @@ def commit(draft: Path, target: Path) -> None:
 
     Where `target` is there already it holds the same rows: its files are replaced one by one,
     which heals a damaged one and brings the card up to date. Who reads the old ones goes on.
+
+    Args:
+        draft: Folder with all files of the dataset.
+        target: Where it is read.
     """
     for file in draft.iterdir():
         with file.open("rb") as handle:
@@ -176,7 +185,12 @@ def commit(draft: Path, target: Path) -> None:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes `values` so that a reader sees the old file or the new one, never a part."""
+    """Writes `values` so that a reader sees the old file or the new one, never a part.
+
+    Args:
+        path: Of the file; its folder is made if missing.
+        values: Of which JSON is made.
+    """
     write_text(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -184,6 +198,11 @@ def write_text(path: Path, text: str, *, private: bool = False) -> None:
     """Writes `text` so that a reader sees the old file or the new one, never a part.
 
     A private file is one that only its owner may read, from its first byte on.
+
+    Args:
+        path: Of the file; its folder is made if missing.
+        text: Of the file.
+        private: Whether only its owner may read it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")

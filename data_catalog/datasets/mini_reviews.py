@@ -42,7 +42,13 @@ WAYS = ("rather", "really", "quite", "simply", "truly")
 
 
 def write(rng: random.Random, name: str, split: str) -> str:
-    """One sentence on a part or two of a thing; after `but` stands what counts."""
+    """One sentence on a part or two of a thing; after `but` stands what counts.
+
+    Args:
+        rng: Random stream of the sentence.
+        name: Class.
+        split: `test` has adjectives of its own.
+    """
     words = HELD_OUT if split == "test" else SEEN
     other = next(each for each in CLASSES if each != name)
     thing = rng.choice(list(PARTS))

@@ -32,7 +32,13 @@ TIMES = ("yesterday", "last week", "this morning", "on Sunday", "a year ago", "a
 
 
 def write(rng: random.Random, name: str, split: str) -> str:
-    """One sentence that speaks of one or two things of a topic."""
+    """One sentence that speaks of one or two things of a topic.
+
+    Args:
+        rng: Random stream of the sentence.
+        name: Class.
+        split: `test` has topic words of its own.
+    """
     words = (HELD_OUT if split == "test" else SEEN)[name]
     first, second = rng.sample(words, 2)
     who, when = rng.choice(PEOPLE), rng.choice(TIMES)

@@ -19,7 +19,13 @@ CLASSES = (
 
 
 def draw(rng: random.Random, name: str, domain: str) -> Drawn:
-    """A thing in a style that pretraining knows, in one of the domains."""
+    """A thing in a style that pretraining knows, in one of the domains.
+
+    Args:
+        rng: Random stream of the picture.
+        name: Class.
+        domain: One of `DOMAINS`.
+    """
     kind = kinds()[name]
     return Drawn(alone(rng, kind, kind.seen, domain))
 

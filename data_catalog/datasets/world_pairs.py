@@ -15,7 +15,13 @@ CLASSES = tuple(f"{colour} {kind}" for kind in PAIR_KINDS for colour in PAIR_COL
 
 
 def draw(rng: random.Random, name: str, domain: str) -> Drawn:
-    """A thing of the pair's kind, in its colour."""
+    """A thing of the pair's kind, in its colour.
+
+    Args:
+        rng: Random stream of the picture.
+        name: Class.
+        domain: Of the picture.
+    """
     colour, _, kind = name.partition(" ")
     known = kinds()[kind]
     return Drawn(

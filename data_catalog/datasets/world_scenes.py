@@ -18,7 +18,13 @@ CORNERS = ((0.18, 0.18), (0.82, 0.18), (0.18, 0.82), (0.82, 0.82))
 
 
 def draw(rng: random.Random, name: str, domain: str) -> Drawn:
-    """A shape in the middle and icons in the corners, none of its colour."""
+    """A shape in the middle and icons in the corners, none of its colour.
+
+    Args:
+        rng: Random stream of the picture.
+        name: Class.
+        domain: Of the picture.
+    """
     colours = rng.sample(list(COLOURS), 3)
     shape = kinds()[name]
     middle = Place(rng.uniform(0.42, 0.58), rng.uniform(0.42, 0.58), rng.uniform(0.5, 0.65))

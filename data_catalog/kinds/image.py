@@ -36,7 +36,12 @@ class Images:
         return value
 
     def check_template(self, dataset: str, template: str) -> None:
-        """Refuses a template without exactly one `{}`, the place of the class; see `Kind`."""
+        """Refuses a template without exactly one `{}`, the place of the class; see `Kind`.
+
+        Args:
+            dataset: What to call the dataset in errors.
+            template: Of the card.
+        """
         rest = template.replace("{}", "", 1) if isinstance(template, str) else "{"
         if rest == template or "{" in rest or "}" in rest:
             raise ValueError(

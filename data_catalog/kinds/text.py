@@ -45,7 +45,12 @@ class Texts:
         return value.encode()
 
     def check_template(self, dataset: str, template: str) -> None:
-        """Refuses a template without exactly one `{text}` and one `{answer}`; see `Kind`."""
+        """Refuses a template without exactly one `{text}` and one `{answer}`; see `Kind`.
+
+        Args:
+            dataset: What to call the dataset in errors.
+            template: Of the card.
+        """
         rest = template if isinstance(template, str) else "{"
         for place in _PLACES:
             rest = rest.replace(place, "", 1)

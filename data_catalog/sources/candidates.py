@@ -9,8 +9,9 @@ from data_catalog.sources import columns as cols
 from data_catalog.sources.base import SourceError, without_query
 from data_catalog.sources.delimited import DELIMITERS
 from data_catalog.sources.listing import Listing
-from data_catalog.sources.manifest import LINES_SUFFIX, Manifest
+from data_catalog.sources.manifest import Manifest
 from data_catalog.sources.parquet import ParquetImages, open_parquet
+from data_catalog.sources.records import LINES_SUFFIX
 from data_catalog.splits import known_split
 
 ARCHIVES_SHOWN = ".zip, .tar, .tar.gz"
@@ -41,6 +42,12 @@ def table_source(
 ) -> Manifest | ParquetImages:
     """The source for one table, by its suffix and schema.
 
+    Args:
+        fs: File system of the path.
+        path: Path as `fs` uses it.
+        place: What to call the table in errors, and in the source.
+        columns: Column by part, where the usual names do not fit.
+
     Raises:
         SourceError: It is no table of labelled images.
     """
@@ -63,7 +70,14 @@ def table_source(
 def candidates(
     place: str, listing: Listing, columns: Mapping[str, str] | None, *, deep: bool = False
 ) -> list[Candidate]:
-    """The tables at the top and in split folders there; with `deep`, in other folders too."""
+    """The tables at the top and in split folders there; with `deep`, in other folders too.
+
+    Args:
+        place: Folder that was listed.
+        listing: Its files.
+        columns: Column by part, as the user named them.
+        deep: Whether tables in other folders count.
+    """
     found: list[Candidate] = []
     for name, info in listing.files.items():
         above, _, last = name.rpartition("/")

@@ -130,6 +130,10 @@ class ImageFolder:
 def usual_levels(images: Iterable[str], place: str) -> list[str]:
     """What the levels are where no layout is given: split and class, or class alone.
 
+    Args:
+        images: Paths relative to the place.
+        place: What to call the tree in errors.
+
     Raises:
         SourceError: Folders of splits lie beside others.
     """

@@ -133,6 +133,11 @@ def guess_layout(images: Iterable[str], place: str, above: str = "") -> Layout:
 def doubt_names(names: Sequence[str], place: str, levels: str) -> None:
     """Refuses folders that are called like parts of a set and not like classes.
 
+    Args:
+        names: Of the folders.
+        place: What to call the tree in errors.
+        levels: The layout that takes them as classes all the same.
+
     Raises:
         Doubt: All are parts, hashes, or what folders of files are usually called.
     """

@@ -268,6 +268,10 @@ def copied_links(place: str, files: Mapping[str, Mapping[str, Any]]) -> dict[str
 
     Git writes a link so where links are switched off, and so do some archives.
 
+    Args:
+        place: Folder that was listed.
+        files: Its files, as `Listing` has them.
+
     Returns:
         What each of them names, by its path relative to the local folder `place`.
     """

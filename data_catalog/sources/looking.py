@@ -49,6 +49,10 @@ class Told(NamedTuple):
     def refuse_unused(self, why: str, allowed: Collection[str] = ()) -> None:
         """Refuses what would go unused.
 
+        Args:
+            why: What makes it useless.
+            allowed: Names of what is used.
+
         Raises:
             ValueError: Something was said that is not in `allowed`.
         """

@@ -26,9 +26,9 @@ from data_catalog.sources.delimited import DELIMITERS, read_table, refuse_line_b
 from data_catalog.sources.listing import list_files
 from data_catalog.sources.locating import Neighbours, beside
 from data_catalog.sources.parquet import open_parquet
+from data_catalog.sources.records import LINES_SUFFIX, kinds_of_table, read_objects
 from data_catalog.wording import plural, some
 
-LINES_SUFFIX = ".jsonl"
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d*)?([eE][-+]?\d+)?")  # also with a decimal comma
 
 
@@ -156,8 +156,9 @@ class Manifest:
         fs, root = open_place(self.path)
         suffix = Path(without_query(root)).suffix.lower()
         if suffix == LINES_SUFFIX:
-            table = self._lines(fs, root)
-            rows, kinds = table.to_pylist(), cols.kinds_of(table.schema)
+            with reaching(self.path):
+                content = bytes(fs.cat_file(root))
+            kinds, rows = read_objects(content, self.path)
             found = cols.find_columns(kinds, place=self.path, chosen=self.columns)
         elif suffix not in DELIMITERS:
             with open_parquet(fs, root, self.path) as file:
@@ -174,25 +175,11 @@ class Manifest:
             )
         return rows, found, found.file
 
-    def _lines(self, fs: Any, root: str) -> Any:
-        """The objects of a JSON Lines file as a `pyarrow.Table`."""
-        import pyarrow as pa
-        from pyarrow import json
-
-        try:
-            with reaching(self.path):
-                return json.read_json(pa.BufferReader(fs.cat_file(root)))
-        except pa.ArrowInvalid as error:
-            raise SourceError(
-                f"{self.path} is no JSON Lines of one object an image ({error}). Correct it, or "
-                "give a CSV."
-            ) from error
-
     def _parsed(self, content: bytes, suffix: str) -> tuple[list[dict[str, Any]], cols.Columns]:
         """Rows of a CSV or TSV, and the part of each column."""
         known = cols.known_names(self.columns)
         table = read_table(content, suffix, self.path, known=known)
-        kinds = {name: _kind_of_texts([row[name] for row in table.rows]) for name in table.header}
+        kinds = kinds_of_table(table)
         try:
             found = cols.find_columns(kinds, place=self.path, chosen=self.columns)
         except SourceError as error:
@@ -258,14 +245,6 @@ def _in_words(name: str, error: str) -> str:
     if error.startswith(MISSING) and "\\" in name:
         return f"{error}; its path has backslashes, and with / there is none either"
     return error
-
-
-def _kind_of_texts(values: list[str | None]) -> str:
-    """Whole numbers if all that is there is one, else text."""
-    present = [value for value in values if value]
-    if present and all(value.strip().lstrip("-").isdecimal() for value in present):
-        return cols.INTEGER
-    return cols.TEXT
 
 
 def _are_numbers(values: list[str | None]) -> bool:

@@ -210,6 +210,11 @@ def list_parquet(place: str) -> tuple[Any, dict[str, dict[str, Any]]]:
 def open_parquet(fs: Any, path: str, place: str) -> Iterator[Any]:
     """Opens a `pyarrow.parquet.ParquetFile`, memory-mapped where it is local.
 
+    Args:
+        fs: File system of the path.
+        path: Path as `fs` uses it.
+        place: What to call the source if it cannot be reached.
+
     Raises:
         SourceError: The file is missing, not Parquet, or damaged where it is read.
     """

@@ -63,21 +63,24 @@ def open_records(
     if suffix in DELIMITERS:
         known = cols.known_names(chosen, texts=True)
         table = read_table(content, suffix, place, known=known, prose=True)
-        kinds = {name: _kind_of_texts([row[name] for row in table.rows]) for name in table.header}
+        kinds = kinds_of_table(table)
         yield Records(kinds, iter(table.rows), None, table)
     elif suffix in (LINES_SUFFIX, ".json"):
-        objects = read_objects(content, place)
-        yield Records(_kinds_of_objects(objects), iter(objects))
+        kinds, rows = read_objects(content, place)
+        yield Records(kinds, iter(rows))
     else:
         raise SourceError(f"{place} is no table. Give one that ends in {', '.join(SUFFIXES)}.")
 
 
-def read_objects(content: bytes, place: str) -> list[dict[str, Any]]:
-    """The objects of a JSON Lines file, or of a file that is one JSON list of objects.
+def read_objects(content: bytes, place: str) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Reads a JSON Lines file, or a file that is one JSON list of objects.
 
     Args:
         content: Of the file, in UTF-8.
         place: What to call the file in errors.
+
+    Returns:
+        Type of each key, and the objects, in which what one of them lacks is None.
 
     Raises:
         SourceError: It is neither; the message has the line.
@@ -98,7 +101,9 @@ def read_objects(content: bytes, place: str) -> list[dict[str, Any]]:
             )
     if not found:
         raise SourceError(f"{place} has no rows. Give one object an example.")
-    return [each for _, each in found]
+    objects = [each for _, each in found]
+    kinds = _kinds_of_objects(objects)
+    return kinds, [{name: each.get(name) for name in kinds} for each in objects]
 
 
 def _parsed(line: bytes, number: int, place: str) -> Any:
@@ -128,6 +133,11 @@ def _kind_of_types(types: set[type]) -> str:
     if types == {bool}:
         return cols.SCALAR
     return cols.TEXT if types <= {str, int, float, bool} else cols.OTHER
+
+
+def kinds_of_table(table: Table) -> dict[str, str]:
+    """Type of each column of a CSV or TSV."""
+    return {name: _kind_of_texts([row[name] for row in table.rows]) for name in table.header}
 
 
 def _kind_of_texts(values: Sequence[str | None]) -> str:

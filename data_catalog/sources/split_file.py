@@ -134,7 +134,12 @@ class SplitFile:
 
 
 def read_splits(fs: Any, info: Mapping[str, Any]) -> dict[str, list[Any]] | None:
-    """The lists of a split file by split, train, val, test; None where the JSON is another."""
+    """The lists of a split file by split, train, val, test; None where the JSON is another.
+
+    Args:
+        fs: File system of the file.
+        info: Its information on the file.
+    """
     if info["size"] is None or info["size"] > _FILE_BYTES:
         return None
     try:

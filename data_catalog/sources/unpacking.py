@@ -66,6 +66,10 @@ def unpacked_before(target: Path, url: str) -> bool:
     """Whether `target` holds the archive as `unpack` would leave it.
 
     Zips with backslashes were once unpacked into files that have them in their names.
+
+    Args:
+        target: Folder of the cache.
+        url: Place of the archive, for errors.
     """
     if not target.is_dir():
         return False
@@ -78,6 +82,10 @@ def refuse_cut(tar: tarfile.TarFile, place: str) -> None:
     """Refuses a tar that was read to its last member and has no end after it.
 
     `tarfile` takes a file that is cut within the header of a member for one that ends there.
+
+    Args:
+        tar: Read to its last member.
+        place: What to call it in errors.
 
     Raises:
         SourceError: The block of zeros that ends a tar is missing.

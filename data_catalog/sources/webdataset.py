@@ -169,7 +169,13 @@ def split_key(name: str) -> tuple[str, str]:
 
 
 def is_shard(fs: Any, path: str, place: str) -> bool:
-    """Whether the first members of a tar are samples of an image and a label."""
+    """Whether the first members of a tar are samples of an image and a label.
+
+    Args:
+        fs: File system of the path.
+        path: Path as `fs` uses it.
+        place: What to call it in errors.
+    """
     parts: set[str] = set()
     with open_shard(fs, path, place) as shard:
         for _, member in zip(range(_PEEKED), shard, strict=False):
@@ -180,6 +186,11 @@ def is_shard(fs: Any, path: str, place: str) -> bool:
 @contextmanager
 def open_shard(fs: Any, path: str, place: str) -> Iterator[tarfile.TarFile]:
     """Opens a tar for reading in order.
+
+    Args:
+        fs: File system of the path.
+        path: Path as `fs` uses it.
+        place: What to call it in errors.
 
     Raises:
         SourceError: It is missing, damaged or no tar.

@@ -74,7 +74,14 @@ def caption(scene: Scene, rng: random.Random, detail: float = 1.0) -> str:
 
 
 def noun(thing: Thing, rng: random.Random, coloured: bool, detail: float) -> str:
-    """The thing with its article: "a small red star", "the letter q", "a pair of scissors"."""
+    """The thing with its article: "a small red star", "the letter q", "a pair of scissors".
+
+    Args:
+        thing: What is named.
+        rng: Random stream of the words.
+        coloured: Whether its colour is said.
+        detail: How often its size, texture and colour are said, 0..1.
+    """
     described = _described(thing, rng, coloured, detail)
     if thing.kind.name in _PAIRS:
         return " ".join(

@@ -129,7 +129,14 @@ def plain_scene(rng: random.Random) -> Scene:
 
 
 def seen_thing(rng: random.Random, kind: Kind, background: str, place: Place) -> Thing:
-    """A thing in a style and colour that pretraining may see, in another than `background`."""
+    """A thing in a style and colour that pretraining may see, in another than `background`.
+
+    Args:
+        rng: Random stream of the look.
+        kind: What it is.
+        background: Colour of the ground.
+        place: Where it is.
+    """
     colour = rng.choice(list(COLOURS))
     while colour == background or held_out_pair(colour, kind.name):
         colour = rng.choice(list(COLOURS))
@@ -147,7 +154,15 @@ def _seen_style(rng: random.Random, kind: Kind) -> Style:
 
 
 def thing(rng: random.Random, kind: Kind, style: Style, colour: str, place: Place) -> Thing:
-    """A thing of a given look; texture, angle and weight are drawn."""
+    """A thing of a given look; texture, angle and weight are drawn.
+
+    Args:
+        rng: Random stream of the look.
+        kind: What it is.
+        style: Icon set, font or form.
+        colour: Its name.
+        place: Where it is.
+    """
     # A texture on small or thin forms would hide what they are.
     plain = kind.group not in ("icon", "shape") or place.size < 0.5 or rng.random() < 0.7
     return Thing(
@@ -168,12 +183,22 @@ def single_place(rng: random.Random) -> Place:
 
 
 def filling_place(rng: random.Random, *, least: float = 0.7) -> Place:
-    """A place for one thing that fills most of the picture, as the subject of a photo does."""
+    """A place for one thing that fills most of the picture, as the subject of a photo does.
+
+    Args:
+        rng: Random stream of the place.
+        least: Smallest share of the side of the picture, 0..1.
+    """
     return _inside(rng, rng.uniform(least, 0.98))
 
 
 def weighted(rng: random.Random, weights: Mapping[K, float]) -> K:
-    """A key, drawn with its weight."""
+    """A key, drawn with its weight.
+
+    Args:
+        rng: Random stream of the draw.
+        weights: Weight of each key, 0 or more.
+    """
     return rng.choices(list(weights), list(weights.values()))[0]
 
 

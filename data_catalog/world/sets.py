@@ -118,20 +118,41 @@ def alone(
     colour: str | None = None,
     place: Place | None = None,
 ) -> Scene:
-    """A scene of one thing in one of `styles`, on a ground of another colour."""
+    """A scene of one thing in one of `styles`, on a ground of another colour.
+
+    Args:
+        rng: Random stream of the scene.
+        kind: What is shown.
+        styles: Of which one is drawn.
+        domain: Of the picture.
+        colour: Of the thing; None draws one.
+        place: Of the thing; None draws one.
+    """
     colour = colour or rng.choice(list(COLOURS))
     shown = thing(rng, kind, rng.choice(styles), colour, place or single_place(rng))
     return scene_of((shown,), rng, domain)
 
 
 def held_out_look(rng: random.Random, name: str, domain: str) -> Drawn:
-    """A kind by itself, filling the picture, in a style that pretraining never saw."""
+    """A kind by itself, filling the picture, in a style that pretraining never saw.
+
+    Args:
+        rng: Random stream of the scene.
+        name: Of the kind.
+        domain: Of the picture.
+    """
     kind = kinds()[name]
     return Drawn(alone(rng, kind, kind.held_out, domain, place=filling_place(rng)))
 
 
 def scene_of(things: tuple[Thing, ...], rng: random.Random, domain: str) -> Scene:
-    """A scene of `things` on a ground of a colour that none of them has."""
+    """A scene of `things` on a ground of a colour that none of them has.
+
+    Args:
+        things: What is shown.
+        rng: Random stream of the ground.
+        domain: Of the picture.
+    """
     taken = {shown.colour for shown in things}
     background = rng.choice([name for name in COLOURS if name not in taken])
     return Scene(things, background, domain, "", rng.getrandbits(48))

@@ -41,7 +41,12 @@ class World:
         return Pair(np.array(paint(scene).image), text)
 
     def batch(self, step: int, size: int) -> Sequence[Pair]:
-        """See `PairSource.batch`."""
+        """See `PairSource.batch`.
+
+        Args:
+            step: Of training, from 0.
+            size: Pairs in it.
+        """
         return [self.pair(number) for number in range(step * size, (step + 1) * size)]
 
     def texts(self, count: int) -> Iterator[str]:

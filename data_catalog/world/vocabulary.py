@@ -174,7 +174,12 @@ def novel() -> list[Kind]:
 
 
 def held_out_pair(colour: str, kind: str) -> bool:
-    """Whether pretraining never paints a `kind` in `colour`: one pair in four of the tables."""
+    """Whether pretraining never paints a `kind` in `colour`: one pair in four of the tables.
+
+    Args:
+        colour: Its name.
+        kind: Its name.
+    """
     if colour not in PAIR_COLOURS or kind not in PAIR_KINDS:
         return False
     return (PAIR_COLOURS.index(colour) + 3 * PAIR_KINDS.index(kind)) % 4 == 0
