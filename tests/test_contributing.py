@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 PROJECT = Path(__file__).parents[1]
+VECTORS = np.random.default_rng(0).random((20, 4), np.float32)
+VECTORS[-1, 0] = np.nan
 BLOCK = re.compile(
     r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```', re.M | re.S
 )
@@ -17,6 +20,7 @@ BLOCKS = [match.groupdict() for match in BLOCK.finditer((PROJECT / "CONTRIBUTING
 TITLED = {block["title"]: block["text"] for block in BLOCKS if block["title"]}
 METHOD_FILE = "operators/methods/image_classification/feature_heads/prototype.py"
 DATASET_FILE = "data_catalog/datasets/shapes.py"
+KIND_FILE = "data_catalog/kinds/feature.py"
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +129,68 @@ def test_the_card_of_the_dataset_is_filled(shapes):
         assert getattr(card, field), field
 
 
+class Vectors:
+    """A source of ten vectors a class; the last of them is not finite."""
+
+    def holds(self):
+        return "feature"
+
+    def examples(self):
+        from data_catalog import Example
+
+        for number, vector in enumerate(VECTORS):
+            yield Example(vector.tobytes(), str(number), number % 2, ("low", "high")[number % 2])
+
+    def total(self):
+        return len(VECTORS)
+
+    def signature(self):
+        return "vectors of a test"
+
+    def describe(self):
+        return "vectors of a test"
+
+
+@pytest.fixture
+def vectors(example, monkeypatch, tmp_path):
+    """A dataset of the kind of the recipe, ingested."""
+    from data_catalog import KINDS, DatasetCard, ingest
+
+    for name, kind in registered("KINDS", vars(example(KIND_FILE))).items():
+        monkeypatch.setitem(KINDS, name, kind)
+    return ingest(DatasetCard(name="vectors", kind="feature", source=Vectors()), tmp_path)
+
+
+def test_a_dataset_of_the_kind_is_read_by_row_and_verified(vectors):
+    assert (vectors.kind, vectors.rows) == ("feature", len(VECTORS) - 1)
+    assert np.frombuffer(vectors.examples([3])[0], np.float32).tolist() == VECTORS[3].tolist()
+    assert vectors.column("width").tolist() == [4] * vectors.rows
+    assert vectors.verify() == []
+
+
+def test_what_is_no_example_of_the_kind_is_set_aside_and_told(vectors):
+    assert [row["path"] for row in vectors.quarantined()] == [str(len(VECTORS) - 1)]
+    assert vectors.card["doubts"] == ["1 feature set aside: 1 damaged."]
+
+
+def test_the_commands_that_add_texts_work(tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from flows.cli import app, datasets
+
+    del datasets  # its import registers the commands
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SHOTBOARD_HOME", str(tmp_path / "store"))
+    lines = [
+        f"it was {word} {n},{label}" for n in range(5) for label, word in enumerate(("a", "b"))
+    ]
+    (tmp_path / "opinions.csv").write_text("\n".join(["verbatim,stars", *lines]))
+    script = next(block["text"] for block in BLOCKS if "opinions.csv" in block["text"])
+    answer = CliRunner().invoke(app, shlex.split(script.replace("\\\n", ""))[1:])
+    assert answer.exit_code == 0, answer.output
+    assert "texts: 10: train 4, val 2, test 4" in answer.output
+
+
 def test_the_commands_that_add_a_folder_work(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
@@ -134,7 +200,7 @@ def test_the_commands_that_add_a_folder_work(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SHOTBOARD_HOME", str(tmp_path / "store"))
     _write_flowers(tmp_path / "flowers")
-    script = next(block["text"] for block in BLOCKS if "datasets add" in block["text"])
+    script = next(block["text"] for block in BLOCKS if "add flowers" in block["text"])
     commands = [shlex.split(line)[1:] for line in script.splitlines() if "run" not in line]
     answers = [CliRunner().invoke(app, command) for command in commands]
     assert [answer.exit_code for answer in answers] == [0, 0, 0], [a.output for a in answers]
@@ -154,7 +220,7 @@ def test_the_descriptions_in_json_are_some():
     assert len(Descriptions.from_json(text).of(["daisy", "rose", "tulip"])[0]) == 2
 
 
-@pytest.mark.parametrize("path", [METHOD_FILE, DATASET_FILE])
+@pytest.mark.parametrize("path", [METHOD_FILE, DATASET_FILE, KIND_FILE])
 @pytest.mark.parametrize("check", [["check"], ["format", "--check"]], ids=" ".join)
 def test_an_example_passes_the_linter(path, check):
     command = [sys.executable, "-m", "ruff", *check, "--stdin-filename", path, "-"]
@@ -166,8 +232,6 @@ def test_an_example_passes_the_linter(path, check):
 
 def _write_flowers(root):
     """Six pictures each of three kinds, in place of somebody's photos."""
-    import numpy as np
-
     from data_catalog.png import stored_png
 
     generator = np.random.default_rng(0)
