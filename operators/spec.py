@@ -9,7 +9,7 @@ seed: the trials of a cell are what a mean and a standard deviation are taken ov
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -52,6 +52,19 @@ def template_set(template: str, templates: Sequence[str] = ()) -> str:
         templates: The ensemble; empty for `template` alone.
     """
     return f"card-{digest([template, *templates])[:8]}"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A dataset that a trial is tested on and does not learn from.
+
+    Attributes:
+        fingerprint: Digest of its images, labels, splits and class names.
+        template_set: Name of its own prompt templates and a digest of their texts.
+    """
+
+    fingerprint: str
+    template_set: str = "card"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +121,8 @@ class TrialSpec:
     test_rows_per_class: int | None = None
     text_version: int = field(default=1, metadata=LATER)
     aids: "Mapping[str, TrialSpec | str]" = field(default_factory=dict, metadata=LATER)
+    targets: Mapping[str, Target] = field(default_factory=dict, metadata=LATER)
+    held_out: str = field(default="", metadata=LATER)
 
     def __post_init__(self) -> None:
         if odd := sorted(set(self.aids) - set(AIDS)):
@@ -159,6 +174,8 @@ class TrialSpec:
             if not (each.metadata.get("later") and getattr(self, each.name) == _neutral(each))
         }
         values["hyperparameters"] = dict(self.hyperparameters)
+        if self.targets:
+            values["targets"] = {name: asdict(target) for name, target in self.targets.items()}
         values.pop("aids", None)  # each is a key of its own
         return values | self.aids_by(of_trial)
 
@@ -179,7 +196,9 @@ class TrialSpec:
             for role, aid in values.items()
             if role in AIDS
         }
-        return cls(**{name: v for name, v in values.items() if name not in AIDS}, aids=aids)
+        own = {name: value for name, value in values.items() if name not in AIDS}
+        targets = {name: Target(**target) for name, target in values.get("targets", {}).items()}
+        return cls(**{**own, "aids": aids, "targets": targets})
 
 
 def _neutral(of: Field) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from operators.board.connection import Connection, insert, named
-from operators.board.identity import COLUMNS, MAPPINGS
+from operators.board.identity import COLUMNS
 
 NUMBERS = pa.schema(
     [
@@ -262,7 +262,7 @@ def _distance(old: Cell, new: Cell) -> int:
     if old["cell_id"] == new["cell_id"]:
         return 0
     settings, settings_now = (json.loads(cell["hyperparameters"]) for cell in (old, new))
-    fields = _moves(old, new, _IDENTITY - {"seed", *MAPPINGS})
+    fields = _moves(old, new, _IDENTITY - {"seed", "hyperparameters", "aids"})
     return 1 + len(fields) + len(_moves(settings, settings_now, {*settings, *settings_now}))
 
 
@@ -276,6 +276,9 @@ def _differences(old: Cell, new: Cell) -> list[str]:
             settings, settings_now = (json.loads(cell[name]) for cell in (old, new))
             moved = _moves(settings, settings_now, sorted({*settings, *settings_now}))
             told += [f"hyperparameters {' and '.join(moved)}"] if moved else []
+        elif name == "targets":
+            before, after = (_targets(cell) for cell in (old, new))
+            told += [f"target {move}" for move in _moves(before, after, sorted({*before, *after}))]
         elif name == "aids":
             told += _aids(old[name], new[name])
         elif name != "seed":
@@ -294,6 +297,11 @@ def _aids(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         elif _id_of(before) != _id_of(after):
             told.append(f"{name} {_told(_id_of(before))} to {_told(_id_of(after))}")
     return told
+
+
+def _targets(cell: Cell) -> dict[str, str]:
+    """Fingerprint and templates of each dataset that is tested."""
+    return {name: " ".join(one.values()) for name, one in json.loads(cell["targets"]).items()}
 
 
 def _id_of(aid: Mapping[str, Any] | str | None) -> str | None:

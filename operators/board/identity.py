@@ -2,19 +2,20 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
-from operators.spec import TrialSpec
+from operators.spec import Target, TrialSpec
 
 COLUMNS = tuple(each.name for each in fields(TrialSpec))
-MAPPINGS = ("hyperparameters", "aids")  # columns of JSON
+MAPPINGS = ("hyperparameters", "aids", "targets")  # columns of JSON
 
 
 def identity_row(spec: TrialSpec) -> dict[str, Any]:
     """The columns that both completed and failed trials have; trials among the aids by id."""
     values = {name: getattr(spec, name) for name in COLUMNS}
     values["aids"] = spec.aids_by(lambda trial: trial.trial_id)
+    values["targets"] = {name: asdict(target) for name, target in spec.targets.items()}
     return {
         **values,
         **{name: json.dumps(values[name], sort_keys=True) for name in MAPPINGS},
@@ -32,4 +33,6 @@ def spec_of(row: Mapping[str, Any]) -> TrialSpec:
     `trial_id` but another `cell_id`.
     """
     values = {name: row[name] for name in COLUMNS}
-    return TrialSpec(**values | {name: json.loads(values[name]) for name in MAPPINGS})
+    values |= {name: json.loads(values[name]) for name in MAPPINGS}
+    values["targets"] = {name: Target(**target) for name, target in values["targets"].items()}
+    return TrialSpec(**values)

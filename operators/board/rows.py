@@ -68,6 +68,8 @@ TRIALS = pa.schema(
         ("templates", pa.list_(pa.string())),
         pa.field("text_version", pa.int32(), nullable=False),
         pa.field("aids", pa.string(), nullable=False),
+        pa.field("targets", pa.string(), nullable=False),
+        pa.field("held_out", pa.string(), nullable=False),
     ]
 )
 METRICS = pa.schema(

@@ -83,7 +83,9 @@ CREATE TABLE trials (
     python_version VARCHAR,
     templates VARCHAR[],
     text_version INTEGER NOT NULL,
-    aids JSON NOT NULL
+    aids JSON NOT NULL,
+    targets JSON NOT NULL,
+    held_out VARCHAR NOT NULL
 );
 
 CREATE TABLE metrics (

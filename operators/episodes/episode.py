@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,12 +22,22 @@ class Evaluation:
     Attributes:
         split: `all`, `base`, `new`, or the name of a target dataset or domain.
         classes: Labels to choose from, in the order of the logits.
-        rows: Row ids of the dataset.
+        rows: Row ids.
+        dataset: That labels and rows are of; empty for the one that is learned.
+        domain: That all rows are of; empty where they may be of any.
     """
 
     split: str
     classes: tuple[int, ...]
     rows: np.ndarray
+    dataset: str = ""
+    domain: str = ""
+
+    def identity(self) -> list[Any]:
+        """What its episode's fingerprint is taken from."""
+        place = {name: getattr(self, name) for name in ("dataset", "domain")}
+        own = {name: value for name, value in place.items() if value}
+        return [self.split, self.classes, self.rows.tolist(), *([own] if own else [])]
 
 
 @dataclass(frozen=True)
@@ -54,16 +64,19 @@ class Episode:
                 "classes": self.classes,
                 "train": self.train.tolist(),
                 "val": self.val.tolist(),
-                "test": [[e.split, e.classes, e.rows.tolist()] for e in self.evaluations],
+                "test": [evaluation.identity() for evaluation in self.evaluations],
             }
         )
 
     @property
     def rows(self) -> np.ndarray:
-        """All row ids of the episode, sorted."""
-        return np.unique(
-            np.concatenate([self.train, self.val, *(e.rows for e in self.evaluations)])
-        )
+        """All row ids of the dataset that is learned, sorted."""
+        return np.unique(np.concatenate([self.train, self.val, self.tested()]))
+
+    def tested(self, dataset: str = "") -> np.ndarray:
+        """Row ids of a dataset that are tested, sorted; the empty name is the learned one."""
+        rows = [each.rows for each in self.evaluations if each.dataset == dataset]
+        return np.unique(np.concatenate(rows)) if rows else np.empty(0, dtype=np.int64)
 
 
 @runtime_checkable

@@ -1,4 +1,7 @@
-"""The protocols: which rows are learned from and what is tested. One function each."""
+"""The protocols: which rows are learned from and what is tested. One function each.
+
+A new one is a function from a `Setup` to an `Episode` and a line in `PROTOCOLS`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,26 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from operators.episodes.episode import Episode, Evaluation
-from operators.episodes.sampling import base_and_new, draw
-
-
-@dataclass(frozen=True)
-class Table:
-    """What a protocol needs to know of a dataset.
-
-    Attributes:
-        labels: (n,) label of each row.
-        splits: (n,) `train`, `val` or `test`.
-        classes: Number of classes.
-    """
-
-    labels: np.ndarray
-    splits: np.ndarray
-    classes: int
-
-    def rows(self, split: str) -> np.ndarray:
-        """Row ids of one split, in the dataset's order."""
-        return np.flatnonzero(self.splits == split)
+from operators.episodes.sampling import base_and_new
+from operators.episodes.table import Setup, Table, drawn_rows, test_rows
+from operators.episodes.transfer import cross_dataset, domain_generalization
 
 
 @dataclass(frozen=True)
@@ -35,60 +21,53 @@ class Protocol:
 
     Attributes:
         title: One line for listings.
-        episode: (table, shots, seed, test_rows_per_class) -> episode.
+        episode: Which rows are learned from, and what is tested.
         track: Key of `TRACKS`.
         learns: Whether methods are given labelled images; shots is 0 otherwise.
         minimum_classes: Fewest classes that make sense.
         new_classes: Whether the tuned method is asked about classes it has not seen.
+        targets: Whether other datasets are tested than the one that is learned.
+        held_out: Whether, where there are none, each domain of that one is left out in turn.
         revision: Moves when the rows that it draws or tests, or the metrics, do.
     """
 
     title: str
-    episode: Callable[[Table, int, int, int | None], Episode]
+    episode: Callable[[Setup], Episode]
     learns: bool
     minimum_classes: int = 2
     new_classes: bool = False
+    targets: bool = False
+    held_out: bool = False
     revision: int = 1
     track: str = "image-classification"
 
 
-def test_rows(table: Table, classes: tuple[int, ...], cap: int | None) -> np.ndarray:
-    """Test rows of `classes`, at most `cap` of each, evenly spaced in the dataset's order."""
-    rows = table.rows("test")
-    kept = []
-    for label in classes:
-        members = rows[table.labels[rows] == label]
-        if cap is not None and len(members) > cap:
-            members = members[np.arange(cap) * len(members) // cap]
-        kept.append(members)
-    return np.sort(np.concatenate(kept))
-
-
-def zero_shot(table: Table, shots: int, seed: int, cap: int | None) -> Episode:
+def zero_shot(setup: Setup) -> Episode:
     """All test rows among all classes; nothing to learn from."""
-    every = tuple(range(table.classes))
+    every = tuple(range(setup.table.classes))
     nothing = np.empty(0, dtype=np.int64)
-    return Episode(
-        every, nothing, nothing, (Evaluation("all", every, test_rows(table, every, cap)),)
-    )
+    tested = Evaluation("all", every, test_rows(setup.table, every, setup.cap))
+    return Episode(every, nothing, nothing, (tested,))
 
 
-def few_shot(table: Table, shots: int, seed: int, cap: int | None) -> Episode:
+def few_shot(setup: Setup) -> Episode:
     """The draw over all classes, tested among all classes (CoOp, section 4.1)."""
-    every = tuple(range(table.classes))
-    train, val = drawn_rows(table, shots, seed)
-    return Episode(every, train, val, (Evaluation("all", every, test_rows(table, every, cap)),))
+    every = tuple(range(setup.table.classes))
+    train, val = drawn_rows(setup.table, setup.shots, setup.seed)
+    tested = Evaluation("all", every, test_rows(setup.table, every, setup.cap))
+    return Episode(every, train, val, (tested,))
 
 
-def base_to_new(table: Table, shots: int, seed: int, cap: int | None) -> Episode:
+def base_to_new(setup: Setup) -> Episode:
     """Learns the first half of the classes; each half is tested among itself (CoCoOp, 4.1).
 
     The draw is over all classes and cut to the base afterwards, as published.
     """
+    table = setup.table
     base, new = base_and_new(range(table.classes))
-    train, val = drawn_rows(table, shots, seed)
+    train, val = drawn_rows(table, setup.shots, setup.seed)
     evaluations = tuple(
-        Evaluation(split, classes, test_rows(table, classes, cap))
+        Evaluation(split, classes, test_rows(table, classes, setup.cap))
         for split, classes in (("base", base), ("new", new))
     )
     return Episode(
@@ -99,7 +78,7 @@ def base_to_new(table: Table, shots: int, seed: int, cap: int | None) -> Episode
     )
 
 
-class Domain(NamedTuple):
+class Pool(NamedTuple):
     """Images that may be learned from without labels.
 
     Attributes:
@@ -111,7 +90,7 @@ class Domain(NamedTuple):
     rows: np.ndarray
 
 
-def domain_of(table: Table, episode: Episode, *, clean: bool) -> Domain:
+def pool_of(table: Table, episode: Episode, *, clean: bool) -> Pool:
     """The train split of an episode's dataset.
 
     As published for base-to-new (PromptKD) it is whole, and the names of all its classes are
@@ -125,17 +104,8 @@ def domain_of(table: Table, episode: Episode, *, clean: bool) -> Domain:
     """
     rows = table.rows("train")
     if clean:
-        return Domain(episode.classes, rows[np.isin(table.labels[rows], episode.classes)])
-    return Domain(tuple(range(table.classes)), rows)
-
-
-def drawn_rows(table: Table, shots: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row ids of the draw; none for 0 shots, which only training-free methods ask for."""
-    if shots == 0:
-        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    train, val = table.rows("train"), table.rows("val")
-    drawn = draw(table.labels[train].tolist(), table.labels[val].tolist(), shots=shots, seed=seed)
-    return train[np.array(drawn.train, dtype=np.int64)], val[np.array(drawn.val, dtype=np.int64)]
+        return Pool(episode.classes, rows[np.isin(table.labels[rows], episode.classes)])
+    return Pool(tuple(range(table.classes)), rows)
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -147,5 +117,19 @@ PROTOCOLS: dict[str, Protocol] = {
         learns=True,
         minimum_classes=4,
         new_classes=True,
+    ),
+    "cross_dataset": Protocol(
+        "learn all classes of one dataset; test on others among the classes of each",
+        cross_dataset,
+        learns=True,
+        new_classes=True,
+        targets=True,
+    ),
+    "domain_generalization": Protocol(
+        "learn one dataset, test on variants of it; or leave each of its domains out and test that",
+        domain_generalization,
+        learns=True,
+        targets=True,
+        held_out=True,
     ),
 }

@@ -1,7 +1,7 @@
 """The tracks. A new one is a file here, the contract of its methods, and a line in `TRACKS`."""
 
 from operators.episodes.protocols import PROTOCOLS
-from operators.tracks.base import Data, Track
+from operators.tracks.base import Data, TargetData, Track
 from operators.tracks.image_classification import ImageClassification
 
 TRACKS: dict[str, Track] = {track.name: track for track in (ImageClassification(),)}
@@ -12,4 +12,4 @@ def track_of(protocol: str) -> Track:
     return TRACKS[PROTOCOLS[protocol].track]
 
 
-__all__ = ["TRACKS", "Data", "Track", "track_of"]
+__all__ = ["TRACKS", "Data", "TargetData", "Track", "track_of"]

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,7 @@ import torch
 
 from operators.backbones import Backbone
 from operators.episodes.episode import Classes, Episode, Evaluation, FewShot
-from operators.episodes.protocols import Table
+from operators.episodes.table import Table
 from operators.methods import Method
 from operators.spec import TrialSpec
 
@@ -28,6 +28,18 @@ class Data(Protocol):
     def all_classes(self) -> Classes:
         """All classes in label order, with the card's templates."""
         ...
+
+
+class TargetData(NamedTuple):
+    """A dataset that a trial is tested on and does not learn from.
+
+    Attributes:
+        data: Of it.
+        source: Reads its examples, as `Track.source` gives it.
+    """
+
+    data: Data
+    source: Any
 
 
 class Track(ABC):

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from operators.divergence import refuse_nonsense
-from operators.episodes.episode import Batch, Episode, Evaluation, FewShot, Unlabelled, batch_of
+from operators.episodes.episode import (
+    Batch,
+    Classes,
+    Episode,
+    Evaluation,
+    FewShot,
+    Unlabelled,
+    batch_of,
+)
 from operators.methods import METHODS, Classifier
 from operators.methods.classifier import logits_of
 from operators.methods.hyperparameters import own_of
@@ -68,9 +76,13 @@ class ClassificationTrack(Track):
         self, method: Any, data: Data, source: Any, episode: Episode, evaluation: Evaluation
     ) -> pa.Table:
         """See `Track.evaluate`."""
-        asked = method
-        if evaluation.classes != episode.classes:
-            asked = method.with_classes(data.all_classes.subset(evaluation.classes))
+        asked, classes = method, data.all_classes.subset(evaluation.classes)
+        if evaluation.dataset:  # of the same classes it may have other templates
+            same = not method.card.new_classes and _alike(classes, method.classes)
+        else:
+            same = evaluation.classes == episode.classes
+        if not same:
+            asked = method.with_classes(classes)
         labels = data.table.labels
         device = method.backbone.device
         batch = batch_of(source, evaluation.rows, labels, evaluation.classes, device)
@@ -83,6 +95,11 @@ class ClassificationTrack(Track):
             "label": labels[evaluation.rows],
         }
         return pa.table({name: answers[name] for name in PREDICTIONS.names}).cast(PREDICTIONS)
+
+
+def _alike(one: Classes, other: Classes) -> bool:
+    """Whether two lists of classes have the same names in the same order."""
+    return [*map(str.casefold, one.names)] == [*map(str.casefold, other.names)]
 
 
 def answers_of(

@@ -1,23 +1,37 @@
 """Which rows of a dataset a trial reads, and under which views."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from operators.episodes.episode import Episode
-from operators.episodes.protocols import PROTOCOLS, Domain, Table, domain_of
+from operators.episodes.protocols import PROTOCOLS, Pool, pool_of
+from operators.episodes.table import Setup, Table
 from operators.episodes.views import CENTRE, View, ViewPolicy
 from operators.methods import METHODS
 from operators.spec import TrialSpec
 
 
-def episode_of(spec: TrialSpec, table: Table) -> Episode:
+def episode_of(
+    spec: TrialSpec, table: Table, targets: Mapping[str, Table] | None = None
+) -> Episode:
     """The rows that a trial learns from and is tested on.
 
     Args:
         spec: Says which protocol and draw.
         table: Of the dataset that is learned.
+        targets: Of the datasets that `spec` names as targets; without them the episode says what
+            is learned, and tests the learned dataset alone.
     """
-    protocol = PROTOCOLS[spec.protocol]
-    return protocol.episode(table, spec.shots, spec.seed, spec.test_rows_per_class)
+    setup = Setup(
+        table=table,
+        shots=spec.shots,
+        seed=spec.seed,
+        cap=spec.test_rows_per_class,
+        targets={name: targets[name] for name in spec.targets} if targets is not None else {},
+        held_out=spec.held_out,
+    )
+    return PROTOCOLS[spec.protocol].episode(setup)
 
 
 def validation_of(spec: TrialSpec, table: Table, episode: Episode) -> np.ndarray:
@@ -32,11 +46,11 @@ def validation_of(spec: TrialSpec, table: Table, episode: Episode) -> np.ndarray
     """
     if not METHODS[spec.method].whole_validation(spec.hyperparameters):
         return episode.val
-    rows = table.rows("val")
+    rows = table.without(spec.held_out).rows("val")
     return rows[np.isin(table.labels[rows], episode.classes)]
 
 
-def unlabelled_of(spec: TrialSpec, table: Table, episode: Episode) -> Domain | None:
+def unlabelled_of(spec: TrialSpec, table: Table, episode: Episode) -> Pool | None:
     """The examples that a trial learns from without labels; None where its method asks for none.
 
     Args:
@@ -46,7 +60,7 @@ def unlabelled_of(spec: TrialSpec, table: Table, episode: Episode) -> Domain | N
     """
     if not METHODS[spec.method].card.unlabelled:
         return None
-    return domain_of(table, episode, clean=spec.setting == "clean")
+    return pool_of(table.without(spec.held_out), episode, clean=spec.setting == "clean")
 
 
 def view_policy(spec: TrialSpec) -> ViewPolicy:

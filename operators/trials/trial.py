@@ -1,5 +1,6 @@
 """One trial from specification to numbers: build, fit, evaluate."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from operators.methods import METHODS
 from operators.methods.hyperparameters import tuning_of
 from operators.metrics import Score, scores_of
 from operators.spec import TrialSpec
-from operators.tracks import Data, track_of
+from operators.tracks import Data, TargetData, track_of
 from operators.tracks.rows import episode_of, view_policy
 from operators.trials.results import Cost
 from operators.tuning import FitReport
@@ -66,6 +67,7 @@ def run_trial(
     data: Data,
     source: Any,
     teacher: Any = None,
+    targets: Mapping[str, TargetData] | None = None,
 ) -> Outcome:
     """Computes a trial.
 
@@ -75,6 +77,7 @@ def run_trial(
         data: The dataset that `spec` names.
         source: Reads its examples, as `Track.source` gives it.
         teacher: The outcome of `spec.teacher`, where there is one.
+        targets: The datasets that `spec` names as targets, by name.
 
     Raises:
         TuningError: The loss is no number any more.
@@ -84,7 +87,9 @@ def run_trial(
     view_policy(spec)  # refused before anything is computed
     reset_peak_memory(backbone.device)
     started = clock()
-    track, episode = track_of(spec.protocol), episode_of(spec, data.table)
+    track, tested = track_of(spec.protocol), {"": TargetData(data, source), **(targets or {})}
+    tables = {name: tested[name].data.table for name in spec.targets}
+    episode = episode_of(spec, data.table, tables)
     for evaluation in episode.evaluations:
         if not len(evaluation.rows):  # before hours of tuning that no number would come of
             raise ValueError(f"split {evaluation.split!r} has no test rows.")
@@ -102,7 +107,7 @@ def run_trial(
     refuse_diverged(method)
     tuned = clock()
     predictions = pa.concat_tables(
-        track.evaluate(method, data, source, episode, evaluation)
+        track.evaluate(method, *tested[evaluation.dataset], episode, evaluation)
         for evaluation in episode.evaluations
     )
     ended = clock()

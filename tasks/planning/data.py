@@ -10,7 +10,7 @@ from data_catalog.descriptions import Descriptions
 from operators.backbones import BackboneCard
 from operators.backbones.formats.cleaning import text_version
 from operators.episodes.episode import Classes
-from operators.episodes.protocols import Table
+from operators.episodes.table import Table
 from operators.methods import Method
 from operators.spec import digest
 from operators.spec import template_set as of_card
@@ -32,7 +32,14 @@ class TrialData:
     """
 
     def __init__(self, dataset: Dataset, descriptions: Descriptions | None = None) -> None:
-        self.table = Table(dataset.labels, dataset.splits, len(dataset.classes))
+        self.table = Table(
+            dataset.labels,
+            dataset.splits,
+            len(dataset.classes),
+            DatasetCard.prompt_names(dataset.classes),
+            dataset.domain_codes,
+            dataset.domain_names,
+        )
         self.all_classes = classes_of(dataset, descriptions)
 
 

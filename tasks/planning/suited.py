@@ -7,6 +7,7 @@ import numpy as np
 from data_catalog import Dataset
 from data_catalog.wording import some
 from operators.episodes.protocols import Protocol
+from operators.episodes.table import Setup
 from operators.tracks import TRACKS
 from tasks.planning.data import Preview, TrialData
 
@@ -21,6 +22,8 @@ def unsuited(dataset: "Dataset | Preview", protocol: Protocol) -> str:
     asked = TRACKS[protocol.track].kind
     if dataset.kind != asked:
         return f"it holds {dataset.kind}s, and the protocol asks about {asked}s."
+    if protocol.targets:
+        return "there is no other dataset to test on."
     if len(dataset.classes) < protocol.minimum_classes:
         return f"it has {len(dataset.classes)} classes, and {protocol.minimum_classes} are needed."
     if isinstance(dataset, Dataset):
@@ -61,7 +64,7 @@ def _half_without_rows(dataset: Dataset, protocol: Protocol) -> str:
     A draw of one row a class tells: which classes go together depends on no seed.
     """
     shots = 1 if protocol.learns else 0
-    episode = protocol.episode(TrialData(dataset).table, shots, 1, None)
+    episode = protocol.episode(Setup(table=TrialData(dataset).table, shots=shots, seed=1))
     way_out = "Give it some, or leave the protocol out."
     if shots and not len(episode.train):
         return f"{_of(dataset, episode.classes)} have no train rows to learn from. {way_out}"

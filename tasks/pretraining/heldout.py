@@ -81,6 +81,7 @@ def _accuracy(backbone: "DualEncoder", dataset: Dataset, split: str) -> Accuracy
     from operators.episodes.episode import batch_of
     from operators.episodes.features import Images
     from operators.episodes.protocols import PROTOCOLS
+    from operators.episodes.table import Setup
     from operators.methods.classifier import logits_of
     from operators.methods.image_classification.hand_written.zero_shot import ZeroShot
     from tasks.planning.data import TrialData
@@ -88,7 +89,8 @@ def _accuracy(backbone: "DualEncoder", dataset: Dataset, split: str) -> Accuracy
     data = TrialData(dataset)
     every = tuple(range(len(dataset.classes)))
     if split == "test":  # the very rows of the protocol on the board
-        (evaluation,) = PROTOCOLS["zero_shot"].episode(data.table, 0, 0, None).evaluations
+        setup = Setup(table=data.table, shots=0, seed=0)
+        (evaluation,) = PROTOCOLS["zero_shot"].episode(setup).evaluations
         rows = evaluation.rows
     else:
         rows = data.table.rows(split)

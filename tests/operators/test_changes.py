@@ -180,11 +180,28 @@ def test_every_field_of_a_specification_can_be_a_cause(board_spec):
     old = {name: 1 for name in board_spec().__dataclass_fields__} | {
         "cell_id": "a",
         "aids": {},
+        "targets": "{}",
     }
     old["hyperparameters"] = "{}"
-    for name in old.keys() - {*_COMPARED, "seed", "hyperparameters", "aids", "cell_id"}:
+    for name in old.keys() - {*_COMPARED, "seed", "hyperparameters", "aids", "targets", "cell_id"}:
         (told,) = _differences(old, old | {name: 2, "cell_id": "b"})
         assert told == f"{name.replace('_', ' ')} 1 to 2"
+
+
+def test_a_target_that_comes_or_changes_is_told(board_spec):
+    from operators.board.changes import _differences
+    from operators.board.identity import identity_row
+    from operators.spec import Target
+
+    one, other = Target("f1", "card-1"), Target("f2", "card-1")
+    cells = [
+        identity_row(board_spec(targets=targets)) | {"aids": {}}
+        for targets in ({"digits": one}, {"digits": other, "pets": one})
+    ]
+    assert _differences(*cells) == [
+        "target digits f1 card-1 to f2 card-1",
+        "target pets none to f1 card-1",
+    ]
 
 
 def test_a_setting_that_moved_no_number_is_named_all_the_same(nights, cell):

@@ -6,7 +6,7 @@ import torch
 
 from operators.episodes.episode import Classes
 from operators.episodes.kept_pixels import KeptPixels
-from operators.episodes.protocols import Table
+from operators.episodes.table import Table
 from operators.episodes.views import View
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 import pytest
 
 from operators.metrics import Score
-from operators.spec import AIDS, LATER, TrialSpec, digest
+from operators.spec import AIDS, LATER, Target, TrialSpec, digest
 from operators.trials.results import Cost, Provenance, TrialResult
 
 OTHER = {
@@ -43,6 +43,8 @@ TEACHER = TrialSpec(
     shots=4,
     seed=1,
 )
+OTHER["targets"] = {"digits": Target("f" * 16, "card-1234")}
+OTHER["held_out"] = "sketch"
 OTHER["aids"] = {"teacher": TEACHER, "captioner": "e" * 16}
 
 

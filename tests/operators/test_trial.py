@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from operators.backbones import unit
 from operators.episodes.episode import Classes, batch_of
-from operators.episodes.protocols import Table
+from operators.episodes.table import Table
 from operators.episodes.views import View
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve

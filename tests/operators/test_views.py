@@ -20,7 +20,7 @@ from operators.engine.accounting import counting
 from operators.episodes.episode import Classes
 from operators.episodes.features import FeatureStore, Images, view_folder
 from operators.episodes.kept_pixels import KeptPixels
-from operators.episodes.protocols import Table
+from operators.episodes.table import Table
 from operators.episodes.views import AREAS, CENTRE, RATIOS, View, ViewPolicy
 from operators.images import Crop, resized_crop
 from operators.methods import METHODS, MethodCard

@@ -99,10 +99,10 @@ class CoOp(StaticClassifier):
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
         refuse_other_length(hyperparameters["n_context"], hyperparameters["context_init"])
-        if hyperparameters["per_class"] and protocol == "base_to_new":
+        if hyperparameters["per_class"] and protocol not in ("few_shot", "zero_shot"):
             raise ValueError(
-                "per_class=True learns a context for each base class and has none for a new "
-                "one: use per_class=False in base_to_new."
+                "per_class=True learns a context for each class and has none for another one: use "
+                f"per_class=False in {protocol}."
             )
 
     def with_classes(self, classes: Classes) -> Classifier:

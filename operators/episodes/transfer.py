@@ -1,0 +1,94 @@
+"""Protocols that test on other data than was learned from: other datasets, or another domain."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from operators.episodes.episode import Episode, Evaluation
+from operators.episodes.table import Setup, Table, capped, drawn_rows, test_rows
+
+
+def cross_dataset(setup: Setup) -> Episode:
+    """The draw over all classes of one dataset, tested on others among the classes of each.
+
+    The learned dataset's own test rows are the split `all`.
+
+    Source: CoOp, `scripts/cocoop/xd_train.sh` and `xd_test.sh`; CoCoOp, section 4.2.
+    """
+    every = tuple(range(setup.table.classes))
+    train, val = drawn_rows(setup.table, setup.shots, setup.seed)
+    own = Evaluation("all", every, test_rows(setup.table, every, setup.cap))
+    others = (
+        _target(name, table, range(table.classes), setup.cap)
+        for name, table in setup.targets.items()
+    )
+    return Episode(every, train, val, (own, *others))
+
+
+def domain_generalization(setup: Setup) -> Episode:
+    """Learned from one dataset and tested on variants of it, or on a domain that was left out.
+
+    A variant is asked among its own classes, as CoOp does: those of ImageNet-A and ImageNet-R are
+    200 of the source's 1,000. They stand in the order of the source's, by name, so that a
+    variant with all of them has the source's own logits.
+
+    Where a domain is left out, the draw is over the train and val rows of the others together,
+    and all rows of that domain are tested, whatever their split. Dassl learns from all train
+    rows of the other domains; k of each class of that list are what its few-shot draw gives.
+
+    Source: CoOp, `scripts/cocoop/xd_test.sh`, `datasets/imagenet_a.py`; Dassl,
+    `data/datasets/dg/pacs.py`, `DatasetBase.generate_fewshot_dataset`.
+
+    Raises:
+        ValueError: A target has a class that was not learned.
+    """
+    every = tuple(range(setup.table.classes))
+    train, val = drawn_rows(setup.table.without(setup.held_out), setup.shots, setup.seed)
+    if setup.held_out:
+        rows = capped(setup.table, setup.table.rows_in(setup.held_out), every, setup.cap)
+        tested = (Evaluation(setup.held_out, every, rows, domain=setup.held_out),)
+        return Episode(every, train, val, tested)
+    own = Evaluation("all", every, test_rows(setup.table, every, setup.cap))
+    others = []
+    for name, table in setup.targets.items():
+        if unknown := strange_classes(setup.table.names, table.names):
+            raise ValueError(f"{name} has classes that are not learned: {', '.join(unknown)}.")
+        others.append(_target(name, table, in_order(setup.table.names, table.names), setup.cap))
+    return Episode(every, train, val, (own, *others))
+
+
+def strange_classes(learned: Sequence[str], tested: Sequence[str]) -> list[str]:
+    """Names of classes that are tested and not learned.
+
+    Args:
+        learned: Names of the classes that are learned.
+        tested: Of those that are tested.
+    """
+    known = set(_keys(learned))
+    return [name for key, name in zip(_keys(tested), tested, strict=True) if key not in known]
+
+
+def in_order(learned: Sequence[str], tested: Sequence[str]) -> tuple[int, ...]:
+    """Labels of the tested classes in the order that the learned ones of the same names have.
+
+    Args:
+        learned: Names of the classes that are learned.
+        tested: Of those that are tested; each is among them.
+    """
+    place = {key: index for index, key in enumerate(_keys(learned))}
+    keys = _keys(tested)
+    return tuple(sorted(range(len(keys)), key=lambda label: place[keys[label]]))
+
+
+def _keys(names: Sequence[str]) -> list[tuple[str, int]]:
+    """A name and how often it stood before: two classes of ImageNet are called missile."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for name in names:
+        key = name.casefold()
+        keys.append((key, seen[key]))
+        seen[key] += 1
+    return keys
+
+
+def _target(name: str, table: Table, classes: Sequence[int], cap: int | None) -> Evaluation:
+    return Evaluation(name, tuple(classes), test_rows(table, classes, cap), dataset=name)
