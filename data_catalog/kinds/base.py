@@ -80,6 +80,14 @@ class Kind(Protocol):
         """
         ...
 
+    def named(self, text: str) -> bytes:
+        """The content of one example as a person names it: a file or URL, or the thing itself.
+
+        Raises:
+            SourceError: It cannot be read.
+        """
+        ...
+
     def stored(self, content: bytes) -> Any:
         """The value of the Parquet column, of a content that was checked."""
         ...

@@ -7,7 +7,7 @@ from typing import Any
 from data_catalog.deep_pixels import KEPT
 from data_catalog.kinds.base import Checked, Kept
 from data_catalog.kinds.decoding import CONSTANT, RESCALED, check_images
-from data_catalog.sources.base import Example
+from data_catalog.sources.base import Example, read_file
 from data_catalog.wording import plural, some
 
 _LISTED = 20  # images named in card.json
@@ -26,6 +26,10 @@ class Images:
     def check(self, examples: Iterable[Example]) -> Iterator[Checked]:
         """Decodes every image fully; see `check_images`."""
         yield from check_images(examples)
+
+    def named(self, text: str) -> bytes:
+        """The bytes of the file at a path or URL; see `Kind`."""
+        return read_file(text)
 
     def stored(self, content: bytes) -> bytes:
         """The encoded bytes as they are."""

@@ -36,6 +36,10 @@ class Texts:
         """Takes off the blanks around each text, and sets aside what is none."""
         return map(check_text, examples)
 
+    def named(self, text: str) -> bytes:
+        """The text itself; see `Kind`."""
+        return text.encode()
+
     def stored(self, content: bytes) -> str:
         """The characters."""
         return content.decode()

@@ -75,7 +75,7 @@ def predict(
             print_json(
                 [
                     {
-                        "image": each.image,
+                        ready.held.kind.noun: each.example,
                         "classes": [ranked._asdict() for ranked in each.ranked],
                         "error": each.error or None,
                     }
@@ -84,12 +84,14 @@ def predict(
             )
         else:
             rows = [
-                [each.image if place == 0 else "", name, f"{probability:6.1%}"]
+                [each.example if place == 0 else "", name, f"{probability:6.1%}"]
                 for each in found
                 for place, (name, probability) in enumerate(each.ranked)
             ]
             if rows:
-                print_table(["image", "class", "probability"], rows, title=_title(ready))
+                print_table(
+                    [ready.held.kind.noun, "class", "probability"], rows, title=_title(ready)
+                )
     failed = [each.error for each in found if each.error]
     for error in failed:
         err.print(f"error: {error}")

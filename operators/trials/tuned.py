@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from operators.backbones import Backbone, DualEncoder
+from operators.backbones import Backbone
 from operators.episodes.episode import Batch, ImageSource
 from operators.methods import METHODS, Classifier, StaticClassifier, Teacher
 from operators.methods.classifier import logits_of
@@ -52,7 +52,7 @@ def method_of(
 
 def teacher_of(
     spec: TrialSpec,
-    backbone: DualEncoder,
+    backbone: Backbone,
     data: Data,
     learned: Mapping[str, Tensor],
     images: ImageSource | None,

@@ -9,12 +9,14 @@ from filelock import FileLock
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from data_catalog import Dataset
+from data_catalog import KINDS, Dataset
 from operators.backbones import BackboneCard
 from operators.episodes.episode import Episode
 from operators.episodes.features import FeatureStore, view_folder
 from operators.episodes.views import View
+from operators.methods import METHODS
 from operators.spec import TrialSpec
+from operators.tracks import track_of
 from operators.tracks.rows import episode_of, unlabelled_of, validation_of, views_shown
 from tasks.computing.worker import Context, Encoder
 from tasks.computing.worker_pool import WorkerPool
@@ -75,12 +77,12 @@ def encode(
     context: Context,
     pool: WorkerPool,
 ) -> int:
-    """Encodes the images of some trials that have no features yet; returns how many.
+    """Encodes the examples of some trials that have no features yet; returns how many.
 
     Args:
         title: For people.
         specs: Trials over this dataset and backbone.
-        dataset: Where the images are.
+        dataset: Where the examples are.
         card: Of the backbone.
         context: Says which backbone, dataset and features folder.
         pool: Workers that encode.
@@ -88,6 +90,10 @@ def encode(
     Raises:
         OSError: The disk has no room for the features; nothing is encoded then.
     """
+    specs = [spec for spec in specs if METHODS[spec.method].card.features]
+    if not specs:
+        return 0
+    track = track_of(specs[0].protocol).name
     context.features.mkdir(parents=True, exist_ok=True)
     with FileLock(context.features / ".lock"):
         missing: dict[View | None, tuple[FeatureStore, np.ndarray]] = {}
@@ -105,9 +111,9 @@ def encode(
             return 0
         with stage(f"encode {title}", total) as progress:
             for view, (store, rows) in missing.items():
-                encode_view(store, rows, view, context, pool, progress)
+                encode_view(store, rows, view, context, track, pool, progress)
             views = f" in {len(missing)} views" if len(missing) > 1 else ""
-            progress.summary = f"{total} images{views}"
+            progress.summary = f"{total} {KINDS[dataset.kind].noun}s{views}"
         return total
 
 
@@ -116,6 +122,7 @@ def encode_view(
     rows: np.ndarray,
     view: View | None,
     context: Context,
+    track: str,
     pool: WorkerPool,
     progress: Stage,
 ) -> None:
@@ -126,12 +133,13 @@ def encode_view(
         rows: Row ids.
         view: None is the centre crop.
         context: Says which backbone and dataset.
+        track: Says how examples are read.
         pool: Workers that encode.
-        progress: Counts the images.
+        progress: Counts the examples.
     """
     chunks = np.split(rows, range(CHUNK, len(rows), CHUNK))
     for outcome in pool.map_unordered(
-        "encode", chunks, context, view, seconds=lambda _: CHUNK_SECONDS
+        "encode", chunks, context, track, view, seconds=lambda _: CHUNK_SECONDS
     ):
         if outcome.error:
             raise outcome.error

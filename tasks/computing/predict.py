@@ -1,29 +1,27 @@
-"""A tuned prompt on images of the user's own: finds what its trial needs, and asks it."""
+"""A tuned prompt on examples of the user's own: finds what its trial needs, and asks it."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_catalog import Dataset, DatasetCard, Example
+from data_catalog import KINDS, Dataset, DatasetCard, Example
 from data_catalog.descriptions import Descriptions
-from data_catalog.kinds.decoding import check_image
 from data_catalog.naming import prompt_key
 from data_catalog.reasons import remedies
-from data_catalog.sources import SourceError, read_file
+from data_catalog.sources import SourceError
 from data_catalog.wording import some
 from operators.backbones import (
     BACKBONES,
+    Backbone,
     BackboneCard,
     BackboneReference,
-    DualEncoder,
     is_location,
     reference,
 )
 from operators.episodes.episode import Classes
-from operators.episodes.features import Images
 from operators.images import TRANSFORM_VERSION
 from operators.methods import Classifier
 from operators.methods.hyperparameters import later_defaults, own_defaults
@@ -38,29 +36,29 @@ from tasks.planning.data import TrialData, data_of, text_version_of
 from tasks.planning.resolve import RequestError
 from tasks.storage.store import Store
 
-TOGETHER = 64  # images that are read and classified at a time
+TOGETHER = 64  # examples that are read and classified at a time
 
 
 class Prediction(NamedTuple):
-    """What a trial says of an image.
+    """What a trial says of an example.
 
     Attributes:
-        image: Path or URL, as it was asked for.
+        example: As it was asked for: a path or URL, or a text.
         ranked: The most probable classes, best first; empty where there is an error.
-        error: Why the image could not be read; empty when it was.
+        error: Why the example could not be read; empty when it was.
     """
 
-    image: str
+    example: str
     ranked: tuple[Ranked, ...] = ()
     error: str = ""
 
 
-class Files:
-    """Images of any origin as rows of a dataset, so that methods read them as they read its own.
+class Held:
+    """Examples of any origin as rows of a dataset, so that methods read them as they read its own.
 
     A row decides the random views of its image. One that the dataset has too has its row there,
-    any other a number that follows from its content: so what is said of an image does not depend
-    on the images beside it, and of a test image it is what the trial said.
+    any other a number that follows from its content: so what is said of an example does not depend
+    on those beside it, and of a test row it is what the trial said.
 
     Args:
         dataset: Of the trial.
@@ -69,19 +67,35 @@ class Files:
     def __init__(self, dataset: Dataset) -> None:
         digests = dataset.column("sha256").tolist()
         last = np.argsort(dataset.splits == "test", kind="stable")  # so a test row is what stays
+        self.kind = KINDS[dataset.kind]
         self.rows = {digests[row]: row for row in last.tolist()}
-        self.held: dict[int, bytes] = {}
+        self.contents: dict[int, bytes] = {}
 
-    def hold(self, images: Sequence[bytes]) -> np.ndarray:
-        """Takes the place of the images held before, and gives their rows."""
-        digests = [hashlib.sha256(image).hexdigest() for image in images]
+    def hold(self, contents: Sequence[bytes]) -> np.ndarray:
+        """Takes the place of the examples held before, and gives their rows."""
+        digests = [hashlib.sha256(content).hexdigest() for content in contents]
         rows = [self.rows.get(digest, int(digest[:15], 16)) for digest in digests]
-        self.held = dict(zip(rows, images, strict=True))
+        self.contents = dict(zip(rows, contents, strict=True))
         return np.array(rows, dtype=np.int64)
 
-    def encoded(self, rows: np.ndarray) -> list[bytes]:
-        """The files of some rows."""
-        return [self.held[row] for row in rows.tolist()]
+    def examples(self, rows: np.ndarray) -> list[Any]:
+        """What some rows hold, as `Dataset.examples` gives it."""
+        return [self.kind.stored(self.contents[row]) for row in rows.tolist()]
+
+    def read(self, named: str) -> Example:
+        """An example as a person names it; `error` is a sentence where it cannot be used."""
+        try:
+            content = self.kind.named(named)
+        except SourceError as error:
+            return Example(b"", named, error=str(error))
+        (checked,) = self.kind.check([Example(content, named)])
+        if checked.error:
+            sentence = (
+                f"{named} is no {self.kind.noun} that can be used ({checked.error}). "
+                f"{remedies([checked.error])}"
+            )
+            return Example(b"", named, error=sentence)
+        return checked.example
 
 
 @dataclass(frozen=True)
@@ -91,46 +105,32 @@ class Predictor:
     Attributes:
         spec: Of the trial.
         method: What it learned, over the classes that it chooses from.
-        files: Holds the images that are classified.
+        held: Holds the examples that are classified.
     """
 
     spec: TrialSpec
     method: Classifier
-    files: Files
+    held: Held
 
-    def __call__(self, places: Sequence[str], top: int) -> Iterator[Prediction]:
-        """Classifies images, in the order asked for; one that cannot be read costs itself alone.
+    def __call__(self, named: Sequence[str], top: int) -> Iterator[Prediction]:
+        """Classifies examples, in the order asked for; one that cannot be read costs itself alone.
 
         Args:
-            places: Paths or URLs.
-            top: Classes an image, at most.
+            named: Paths or URLs of images, or texts.
+            top: Classes an example, at most.
         """
-        source = track_of(self.spec.protocol).source(self.files.encoded, self.method.backbone, None)
-        for start in range(0, len(places), TOGETHER):
-            asked = places[start : start + TOGETHER]
-            examples = [read_image(place) for place in asked]
+        track = track_of(self.spec.protocol)
+        source = track.source(self.held.examples, self.method.backbone, None)
+        for start in range(0, len(named), TOGETHER):
+            asked = named[start : start + TOGETHER]
+            examples = [self.held.read(name) for name in asked]
             whole = [example.content for example in examples if not example.error]
             answers: Iterator[tuple[Ranked, ...]] = iter(())
             if whole:
-                answers = iter(classify(self.method, source, self.files.hold(whole), top))
-            for place, example in zip(asked, examples, strict=True):
+                answers = iter(classify(self.method, source, self.held.hold(whole), top))
+            for name, example in zip(asked, examples, strict=True):
                 ranked = () if example.error else next(answers)
-                yield Prediction(place, ranked, example.error)
-
-
-def read_image(place: str) -> Example:
-    """The bytes of an image that can be decoded; else `error` is a sentence that names it."""
-    try:
-        content = read_file(place)
-    except SourceError as error:
-        return Example(b"", place, error=str(error))
-    checked = check_image(Example(content, place))
-    if checked.error:
-        sentence = (
-            f"{place} is no image that can be used ({checked.error}). {remedies([checked.error])}"
-        )
-        return Example(b"", place, error=sentence)
-    return checked.example
+                yield Prediction(name, ranked, example.error)
 
 
 def predictor(
@@ -167,25 +167,26 @@ def predictor(
     for each in specs:
         card = found[each.backbone_fingerprint].card
         _refuse_other_texts(each, card, data[each.template_set].all_classes)
-    files = Files(dataset)
+    held = Held(dataset)
 
     backbone, teacher = _load(spec, found), None
     if spec.teacher is not None:
         own, images = backbone, None
         if spec.teacher.backbone_fingerprint != spec.backbone_fingerprint:
             own = _load(spec.teacher, found)
-            images = Images(files.encoded, own)
+            track = track_of(spec.teacher.protocol)
+            images = track.source(held.examples, own, None)
         told = data[spec.teacher.template_set]
         teacher = teacher_from(store, spec.teacher, own, told, images)
     learned = learned_by(store, spec, str(backbone.device))
     method = method_of(spec, backbone, data[spec.template_set], learned, teacher)
     if asked is None:
         whole = known != method.classes and method.card.new_classes
-        return Predictor(spec, method.with_classes(known) if whole else method, files)
+        return Predictor(spec, method.with_classes(known) if whole else method, held)
     if asked == method.classes:
-        return Predictor(spec, method, files)
+        return Predictor(spec, method, held)
     try:
-        return Predictor(spec, method.with_classes(asked), files)
+        return Predictor(spec, method.with_classes(asked), held)
     except ValueError as error:
         raise RequestError(
             f"{error} Without --classes, trial {trial_id} answers with those of {spec.dataset}."
@@ -334,6 +335,6 @@ def _others(spec: TrialSpec, card: BackboneCard) -> str:
     )
 
 
-def _load(spec: TrialSpec, found: Mapping[str, _Found]) -> DualEncoder:
+def _load(spec: TrialSpec, found: Mapping[str, _Found]) -> Backbone:
     which, card = found[spec.backbone_fingerprint]
     return which._replace(precision=spec.precision).load(card, device_for("auto"))

@@ -1,14 +1,13 @@
 """Trials of the store as tuned methods: read here for the worker and for `shotboard predict`."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from operators.backbones import DualEncoder
-    from operators.episodes.features import Images
+    from operators.backbones import Backbone
     from operators.methods import Teacher
     from operators.spec import TrialSpec
     from tasks.planning.data import TrialData
@@ -36,9 +35,9 @@ def learned_by(store: Store, spec: "TrialSpec", device: str) -> "dict[str, Tenso
 def teacher_from(
     store: Store,
     spec: "TrialSpec",
-    backbone: "DualEncoder",
+    backbone: "Backbone",
     data: "TrialData",
-    images: "Images | None",
+    images: Any,
 ) -> "Teacher":
     """What a trial of the store has learned, ready to teach.
 

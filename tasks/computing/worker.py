@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from data_catalog import Dataset
-    from operators.backbones import BackboneReference, DualEncoder
+    from operators.backbones import Backbone, BackboneReference
     from operators.episodes.episode import Episode
-    from operators.episodes.features import FeatureStore, Images
+    from operators.episodes.features import FeatureStore
     from operators.episodes.views import View
     from operators.methods import Teacher
     from operators.spec import TrialSpec
@@ -94,12 +94,21 @@ class TrialWorker:
         # One draw of each kind, to count lanes by: drawing takes a while on a large dataset.
         self._episodes: dict[tuple[Path, str, int], Episode] = {}
 
-    def encode(self, rows: np.ndarray, context: Context, view: "View | None" = None) -> np.ndarray:
-        """Frozen features of some rows under a view, (b, d) float32; None is the centre crop."""
-        from operators.episodes.features import Images
+    def encode(
+        self, rows: np.ndarray, context: Context, track: str, view: "View | None" = None
+    ) -> np.ndarray:
+        """Frozen features of some rows, (b, d) float32.
 
-        images = Images(self._dataset(context.dataset).images, self._backbone(context.backbone))
-        return images.features(rows, view).cpu().numpy()
+        Args:
+            rows: Row ids, (b,).
+            context: Says which dataset and backbone.
+            track: Says how they are read.
+            view: That images are seen under; None is the centre crop.
+        """
+        from operators.tracks import TRACKS
+
+        read, backbone = self._dataset(context.dataset).examples, self._backbone(context.backbone)
+        return TRACKS[track].source(read, backbone, None).features(rows, view).cpu().numpy()
 
     def compute(self, specs: Sequence["TrialSpec"], context: Context) -> list[Done]:
         """Computes and commits some trials; a trial that fails costs itself alone.
@@ -202,7 +211,7 @@ class TrialWorker:
             spec,
             backbone,
             self._data(context.dataset, spec.template_set),
-            self._images(dataset, backbone, context.features, context.backbone.precision),
+            self._source(spec, dataset, backbone, context.features, context.backbone.precision),
             None if spec.teacher is None else self._teacher(spec.teacher, context),
         )
         return self._files(spec, outcome, started, context)
@@ -277,22 +286,28 @@ class TrialWorker:
         if own is None:
             return teacher_from(self.store, spec, self._backbone(context.backbone), data, None)
         backbone, dataset = self._backbone(own.backbone), self._dataset(context.dataset)
-        images = self._images(dataset, backbone, own.features, own.backbone.precision)
-        return teacher_from(self.store, spec, backbone, data, images)
+        source = self._source(spec, dataset, backbone, own.features, own.backbone.precision)
+        return teacher_from(self.store, spec, backbone, data, source)
 
-    def _images(
-        self, dataset: "Dataset", backbone: "DualEncoder", features: Path, precision: str
-    ) -> "Images":
+    def _source(
+        self,
+        spec: "TrialSpec",
+        dataset: "Dataset",
+        backbone: "Backbone",
+        features: Path,
+        precision: str,
+    ) -> Any:
         """Reads features from the stores, and encodes what is in none."""
-        from operators.episodes.features import Images, view_folder
+        from operators.episodes.features import view_folder
+        from operators.tracks import track_of
 
-        return Images(
-            dataset.images,
+        return track_of(spec.protocol).source(
+            dataset.examples,
             backbone,
             lambda view: self._features(view_folder(features, view, precision)),
         )
 
-    def _load_backbone(self, which: "BackboneReference") -> "DualEncoder":
+    def _load_backbone(self, which: "BackboneReference") -> "Backbone":
         return which.load(which.describe(), self.device)
 
 

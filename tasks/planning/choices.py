@@ -5,11 +5,17 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple
 
-from operators.backbones import BackboneCard, BackboneReference, BackboneUnavailable
+from operators.backbones import (
+    BackboneCard,
+    BackboneReference,
+    BackboneUnavailable,
+    is_a,
+)
 from operators.episodes.protocols import Protocol
 from operators.methods import Method
 from operators.methods.hyperparameters import resolve as resolve_hyperparameters
 from operators.methods.hyperparameters import teaching_of
+from operators.tracks import TRACKS
 from tasks.planning import resolve
 from tasks.planning.data import undescribed
 from tasks.planning.resolve import RequestError
@@ -149,6 +155,13 @@ def _refuse_incapable(
     name: str, method: type[Method], backbones: Backbones, where: tuple[str, ...]
 ) -> None:
     """Raises where none of some backbones can do what a method asks for."""
+    wanted = TRACKS[method.track].backbones
+    where = tuple(b for b in where if is_a(backbones.cards[b], wanted))
+    if not where:
+        raise RequestError(
+            f"{name} needs a {wanted.title}, and none of the backbones is one. Choose another with "
+            "--backbones; `shotboard backbones` lists them."
+        )
     lacks = {b: method.card.needs - backbones.cards[b].capabilities for b in where}
     if all(lacks.values()):
         b, missing = next(iter(lacks.items()))
@@ -166,7 +179,19 @@ def _refuse_undescribed(store: Store, suite: Suite, name: str) -> None:
 
 
 def unfit(name: str, method: type[Method], protocol_name: str, protocol: Protocol) -> str:
-    """Why a method has no place in a protocol; empty if it has."""
+    """Why a method has no place in a protocol; empty if it has.
+
+    Args:
+        name: Of the method, as the user wrote it.
+        method: Its class.
+        protocol_name: Key of `PROTOCOLS`.
+        protocol: What stands there.
+    """
+    if method.track != protocol.track:
+        return (
+            f"{name} in {protocol_name}: it is a method of {method.track}, and the protocol is of "
+            f"{protocol.track}."
+        )
     if method.card.learns and not protocol.learns:
         return f"{name} in {protocol_name}: it learns from labelled images, and there are none."
     if protocol.new_classes and not method.card.new_classes:

@@ -16,7 +16,7 @@ from tasks.planning.resolve import RequestError
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
-    from operators.backbones import BackboneReference, DualEncoder
+    from operators.backbones import Backbone, BackboneReference
 
 RESULTS = "results.json"
 FORMAT = 1
@@ -69,15 +69,16 @@ def evaluate(
 
 
 def evaluate_backbone(
-    backbone: "DualEncoder", datasets: Sequence[Dataset], split: str
+    backbone: "Backbone", datasets: Sequence[Dataset], split: str
 ) -> list[Accuracy]:
     """As `evaluate`, for a backbone that is loaded."""
     return [_accuracy(backbone, dataset, split) for dataset in datasets]
 
 
-def _accuracy(backbone: "DualEncoder", dataset: Dataset, split: str) -> Accuracy:
+def _accuracy(backbone: "Backbone", dataset: Dataset, split: str) -> Accuracy:
     import torch
 
+    from operators.backbones import DualEncoder
     from operators.episodes.episode import batch_of
     from operators.episodes.features import Images
     from operators.episodes.protocols import PROTOCOLS
@@ -86,6 +87,10 @@ def _accuracy(backbone: "DualEncoder", dataset: Dataset, split: str) -> Accuracy
     from operators.methods.image_classification.hand_written.zero_shot import ZeroShot
     from tasks.planning.data import TrialData
 
+    if not isinstance(backbone, DualEncoder):
+        raise RequestError(f"{backbone.card.name} is a {backbone.title}, no dual encoder.")
+            f"{backbone.card.name} is a {backbone.title}, and a dual encoder is asked for."
+        )
     data = TrialData(dataset)
     every = tuple(range(len(dataset.classes)))
     if split == "test":  # the very rows of the protocol on the board

@@ -20,6 +20,8 @@ from tasks.planning.plan import make_plan
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import make_suite
 
+IMAGES = "image-classification"
+
 SAID = {
     "cat": ("a cat has fur.", "it has a tail."),
     "dog": ("a dog barks.",),
@@ -150,7 +152,7 @@ def job(store, pets, request_of):
         worker = TrialWorker(store.home, "cpu")
         for view, rows in needed_rows(specs, pets).items():
             features = FeatureStore.create(view_folder(folder, view), pets.rows, card.feature_width)
-            features.write(rows, worker.encode(rows, context, view))
+            features.write(rows, worker.encode(rows, context, IMAGES, view))
         between()
         done = worker.compute(specs, context)
         return {(s.method, s.protocol): d.error for s, d in zip(specs, done, strict=True)}

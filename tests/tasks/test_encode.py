@@ -20,6 +20,8 @@ from tasks.planning.data import TrialData
 from tasks.planning.plan import make_plan
 from tasks.planning.suite import make_suite
 
+IMAGES = "image-classification"
+
 COOP = {"coop": {"epochs": 5, "n_context": 2}}
 
 
@@ -30,10 +32,10 @@ class Inline:
         self.worker = worker
         self.encoded: Counter[tuple[View | None, int]] = Counter()
 
-    def map_unordered(self, method, batches, context, view, *, seconds):
+    def map_unordered(self, method, batches, context, track, view, *, seconds):
         for rows in batches:
             self.encoded.update((view, int(row)) for row in rows)
-            yield Outcome(rows, getattr(self.worker, method)(rows, context, view), None)
+            yield Outcome(rows, getattr(self.worker, method)(rows, context, track, view), None)
 
 
 class Place:
@@ -146,7 +148,7 @@ def test_kept_features_are_those_of_the_view(place):
         for view in (None, View(0), View(1))
     ]
     for view, features in zip((None, View(0), View(1)), read, strict=True):
-        anew = place.worker.encode(rows, place.context, view)
+        anew = place.worker.encode(rows, place.context, IMAGES, view)
         np.testing.assert_allclose(features, anew, rtol=1e-4, atol=1e-5)
     assert not np.allclose(read[1], read[2], rtol=1e-2)
     assert not np.allclose(read[0], read[1], rtol=1e-2)

@@ -41,7 +41,7 @@ class Described(DualEncoder):
         )
 
 
-class Absent:
+class Absent(DualEncoder):
     """A family whose weights cannot be had."""
 
     @staticmethod

@@ -19,7 +19,7 @@ from operators.episodes.features import FeatureStore, view_folder
 from operators.methods import METHODS
 from operators.methods.hyperparameters import defaults
 from tasks.computing.encode import contexts_of, needed_rows
-from tasks.computing.predict import Files, predictor
+from tasks.computing.predict import Held, predictor
 from tasks.computing.worker import TrialWorker
 from tasks.ingestion.describe import keep
 from tasks.ingestion.ingest import ingest_dataset
@@ -27,6 +27,8 @@ from tasks.planning.choices import check
 from tasks.planning.plan import make_plan
 from tasks.planning.suite import make_suite
 from tasks.storage.store import Store
+
+IMAGES = "image-classification"
 
 CLASSES = ("big_boat", "cat", "dog", "tree")
 NAMES = ("big boat", "cat", "dog", "tree")  # as they stand in a prompt
@@ -83,7 +85,7 @@ class Done:
                 features = FeatureStore.create(folder, self.dataset.rows, width)
                 rows = features.missing(rows)
                 if len(rows):
-                    features.write(rows, worker.encode(rows, context, view))
+                    features.write(rows, worker.encode(rows, context, IMAGES, view))
         for spec in specs:  # teachers come first
             (done,) = worker.compute([spec], contexts[spec.backbone, "pets"])
             assert not done.error, done
@@ -106,7 +108,7 @@ class Done:
         said = dict(reversed(self.said(spec, split).items()))  # in no order that rows have
         files = [str(self.pictures / self.paths[row]) for row in said]
         found = list(self.ready(spec, **asked)(files, top=1))
-        assert [each.image for each in found] == files
+        assert [each.example for each in found] == files
         assert [each.ranked[0].name for each in found] == [name for name, _ in said.values()]
         np.testing.assert_allclose(
             [each.ranked[0].probability for each in found],
@@ -285,7 +287,7 @@ def test_many_images_are_classified_part_by_part(done, trials, pictures, image, 
     files = sorted(str(path) for path in (pictures / "test").rglob("*.png"))
     files.insert(1, "absent.png")
     ready = done.ready(trials["zero-shot"])
-    together = {each.image: each for each in ready(files, top=1)}
+    together = {each.example: each for each in ready(files, top=1)}
     (alone,) = ready([image], top=1)
     assert list(together) == files
     assert together[image].ranked[0].name == alone.ranked[0].name
@@ -313,18 +315,19 @@ def test_random_views_of_a_strange_image_follow_from_its_content(done, trials, i
 
 def test_an_image_of_the_dataset_has_its_row_and_rather_that_of_the_test_split(done):
     rows = list(reversed(range(done.dataset.rows)))
-    files = Files(done.dataset)
+    files = Held(done.dataset)
     assert files.hold(done.dataset.images(rows)).tolist() == rows
-    assert files.encoded(np.array([3])) == done.dataset.images([3])
+    assert files.examples(np.array([3])) == done.dataset.images([3])
 
     class Doubled:
+        kind = "image"
         splits = np.array(["test", "train", "val"])
 
         def column(self, name):
             return np.array(["same"] * 3, dtype=object)
 
     doubled = cast("Any", Doubled())
-    assert Files(doubled).rows == {"same": 0}
+    assert Held(doubled).rows == {"same": 0}
 
 
 def test_the_folder_of_a_backbone_is_asked_for(done, trials, tmp_path, monkeypatch):

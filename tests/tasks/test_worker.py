@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from operators.episodes.features import FeatureStore, view_folder
 from operators.methods import METHODS
 from operators.methods.image_classification.hand_written.zero_shot import ZeroShot
-from operators.metrics.predictions import PREDICTIONS
+from operators.metrics.predictions import CLASSIFICATION
 from operators.trials.machine import machine
 from operators.trials.results import TrialResult
 from tasks.computing.encode import contexts_of, features_folder, needed_rows
@@ -20,6 +20,8 @@ from tasks.computing.worker import Context, Done, TrialWorker
 from tasks.planning.choices import check
 from tasks.planning.plan import make_plan, variant_of
 from tasks.planning.suite import make_suite
+
+IMAGES = "image-classification"
 
 PROVENANCE = {"suite": "mini", "flow_run_id": "f1", "git_commit": "c1", "git_dirty": True}
 
@@ -86,7 +88,7 @@ class Job:
             folder = view_folder(self.context.features, view, precision)
             features = FeatureStore.create(folder, self.dataset.rows, self.width)
             rows = features.missing(needed)
-            features.write(rows, self.worker.encode(rows, self.context, view))
+            features.write(rows, self.worker.encode(rows, self.context, IMAGES, view))
 
     def compute(self):
         return self.worker.compute(self.specs, self.context)
@@ -113,11 +115,11 @@ def broken(monkeypatch):
 
 def test_features_have_one_row_an_image(store, dataset_of, tiny):
     job = Job(store, dataset_of(), tiny, ["zero-shot"])
-    features = job.worker.encode(np.array([4, 0, 7]), job.context)
+    features = job.worker.encode(np.array([4, 0, 7]), job.context, IMAGES)
     assert features.shape == (3, job.width)
     assert features.dtype == np.float32
     assert np.isfinite(features).all()
-    alone = job.worker.encode(np.array([0]), job.context)
+    alone = job.worker.encode(np.array([0]), job.context, IMAGES)
     np.testing.assert_allclose(alone[0], features[1], rtol=1e-4, atol=1e-5)
 
 
@@ -179,7 +181,7 @@ def test_the_metrics_of_a_trial_follow_from_its_predictions(job):
     made.compute()
     folder = made.store.trial(made.specs[0].trial_id)
     table = pq.read_table(folder / "predictions.parquet")
-    assert table.schema.equals(PREDICTIONS)
+    assert table.schema.equals(CLASSIFICATION)
     assert set(table["row_id"].to_pylist()) == set(made.dataset.rows_of("test").tolist())
     right = table["label"].to_numpy() == table["predicted"].to_numpy()
     (accuracy,) = [
