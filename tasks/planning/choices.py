@@ -157,13 +157,8 @@ def _refuse_incapable(
     """Raises where none of some backbones can do what a method asks for."""
     wanted = TRACKS[method.track].backbones
     where = tuple(b for b in where if is_a(backbones.cards[b], wanted))
-    if not where:
-        raise RequestError(
-            f"{name} needs a {wanted.title}, and none of the backbones is one. Choose another with "
-            "--backbones; `shotboard backbones` lists them."
-        )
     lacks = {b: method.card.needs - backbones.cards[b].capabilities for b in where}
-    if all(lacks.values()):
+    if lacks and all(lacks.values()):
         b, missing = next(iter(lacks.items()))
         raise RequestError(
             f"{name} needs {', '.join(sorted(missing))}, which {b} does not have. Choose "

@@ -89,8 +89,6 @@ def _accuracy(backbone: "Backbone", dataset: Dataset, split: str) -> Accuracy:
 
     if not isinstance(backbone, DualEncoder):
         raise RequestError(f"{backbone.card.name} is a {backbone.title}, no dual encoder.")
-            f"{backbone.card.name} is a {backbone.title}, and a dual encoder is asked for."
-        )
     data = TrialData(dataset)
     every = tuple(range(len(dataset.classes)))
     if split == "test":  # the very rows of the protocol on the board
