@@ -115,7 +115,13 @@ def widened(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def freeze(modules: Iterable[nn.Module], device: torch.device, dtype: torch.dtype) -> None:
+def freeze(
+    modules: Iterable[nn.Module],
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    buffers: torch.dtype | None = None,
+) -> None:
     """Turns gradients and training behaviour off for good, and gives weights memory of their own.
 
     Weights that are mapped from a file begin wherever they stand in it, and sums over memory that
@@ -126,12 +132,15 @@ def freeze(modules: Iterable[nn.Module], device: torch.device, dtype: torch.dtyp
         modules: Of a backbone.
         device: Where the weights go.
         dtype: Of floating-point weights.
+        buffers: Of floating-point buffers, where that is another: angles of rotary positions are
+            multiplied by positions, and rounding them to bf16 turns far tokens by radians.
     """
     for module in modules:
         module.eval().requires_grad_(False)
-        for weight in (*module.parameters(), *module.buffers()):
-            kind = dtype if weight.is_floating_point() else weight.dtype
-            weight.data = torch.empty(weight.shape, dtype=kind, device=device).copy_(weight)
+        for held, wanted in ((module.parameters(), dtype), (module.buffers(), buffers or dtype)):
+            for weight in held:
+                kind = wanted if weight.is_floating_point() else weight.dtype
+                weight.data = torch.empty(weight.shape, dtype=kind, device=device).copy_(weight)
 
 
 def digest_files(files: Sequence[Path], reading: str = f"transform {TRANSFORM_VERSION}") -> str:

@@ -351,6 +351,8 @@ def test_in_half_precision_numbers_leave_in_single(kind, request, template, prec
     )
     whole = request.getfixturevalue(f"tiny_{kind}")
     assert next(half.modules()[0].parameters()).dtype == precision
+    for found, wanted in zip(half.model.buffers(), whole.model.buffers(), strict=True):
+        assert torch.equal(found, wanted)  # angles of rotary positions among them
     words = whole.tokenize_answers(ANSWERS[kind], template)
     tokens = whole.tokenize_prompts(TEXTS, template)
     found, wanted = (m.answer_logits(m.embed_prompts(tokens), words) for m in (half, whole))

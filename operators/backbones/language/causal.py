@@ -74,7 +74,7 @@ class CausalLM(LanguageModel):
         window = getattr(config, "sliding_window", None) or config.max_position_embeddings
         longest = min(config.max_position_embeddings, window)
         self.reader = TextReader(card.name, tokenizer, longest, device, causal=True)
-        freeze(self.modules(), device, dtype)
+        freeze(self.modules(), device, dtype, buffers=torch.float32)
 
     @staticmethod
     def describe(name: str, location: str) -> BackboneCard:

@@ -55,7 +55,7 @@ class SentenceEncoder(LanguageModel):
         self.first_position = 0 if places.padding_idx is None else places.padding_idx + 1
         longest = min(config.max_position_embeddings - self.first_position, most)
         self.reader = TextReader(card.name, tokenizer, longest, device, causal=False)
-        freeze(self.modules(), device, dtype)
+        freeze(self.modules(), device, dtype, buffers=torch.float32)
 
     @staticmethod
     def describe(name: str, location: str) -> BackboneCard:
