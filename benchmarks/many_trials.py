@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from operators.episodes.protocols import PROTOCOLS
-from operators.methods import METHODS
+from operators.methods import METHODS, methods_of
 from operators.methods.hyperparameters import resolve
 from operators.metrics import METRICS, scores_of
 from operators.metrics.predictions import PREDICTIONS
@@ -77,7 +77,8 @@ def make_store(home: Path, trials: int = 10_000, rows: int = 100) -> Store:
 
 def _specs() -> Iterator[TrialSpec]:
     """Every combination of what is above, in a fixed order."""
-    learning = [name for name, method in METHODS.items() if not method.card.teacher]
+    methods = methods_of("image-classification")
+    learning = [name for name, method in methods.items() if not method.card.teacher]
     grids = [
         *(("zero_shot", 0, d) for d in DATASETS),
         *(("base_to_new", 16, d) for d in DATASETS),

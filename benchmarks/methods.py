@@ -45,7 +45,7 @@ from operators.episodes.episode import Batch, Classes, FewShot, ImageSource, Unl
 from operators.episodes.features import FeatureStore
 from operators.episodes.kept_pixels import KeptPixels
 from operators.episodes.views import View
-from operators.methods import METHODS, Method, Teacher
+from operators.methods import METHODS, Method, Teacher, methods_of
 from operators.methods.classifier import logits_of
 from operators.methods.hyperparameters import own_of, resolve, tuning_of
 from operators.trials.trial import plain_flops
@@ -389,7 +389,8 @@ def markdown(report: dict[str, Any]) -> str:
 def main() -> None:
     """Measures, prints the table, and writes JSON where asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    images = methods_of("image-classification")
+    parser.add_argument("--methods", nargs="+", choices=images, default=list(images))
     parser.add_argument("--backbone", default="mini-clip", help="a name, a folder or a hub id")
     parser.add_argument("--classes", type=int, default=16)
     parser.add_argument("--shots", type=int, default=4)

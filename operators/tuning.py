@@ -23,7 +23,7 @@ class Tuning:
     """How the prompts are optimised. The defaults are Dassl's, as CoOp uses them.
 
     Attributes:
-        optimizer: `sgd` or `adamw`.
+        optimizer: `sgd`, `adamw`, or `adafactor` (without its own scaling by the parameters).
         lr: Learning rate after the warm-up.
         epochs: Passes over the training images.
         batch_size: Images a step. An incomplete batch is dropped unless it is the only one.
@@ -32,12 +32,13 @@ class Tuning:
         eps: Of AdamW.
         warmup_epochs: Epochs at the constant `warmup_lr`.
         warmup_lr: Learning rate of the warm-up.
-        schedule: `epoch` moves the cosine once an epoch, `step` once a step.
+        schedule: `epoch` moves a cosine once an epoch, `step` once a step; `linear` falls to 0
+            step by step, `constant` stays.
         drop_last: Whether an incomplete batch is dropped.
         selection: `last` keeps the last step, `val` the epoch that is best on validation.
     """
 
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw", "adafactor"] = "sgd"
     lr: Rate = 0.002
     epochs: Epochs = 200
     batch_size: Images = 32
@@ -46,7 +47,7 @@ class Tuning:
     eps: Annotated[float, Bounds(0, 1, above=True)] = 1e-8
     warmup_epochs: Annotated[int, Bounds(0, 10_000)] = 1
     warmup_lr: Annotated[float, Bounds(0, 100)] = 1e-5
-    schedule: Literal["epoch", "step"] = "epoch"
+    schedule: Literal["epoch", "step", "linear", "constant"] = "epoch"
     drop_last: bool = True
     selection: Literal["last", "val"] = "last"
 
@@ -58,9 +59,9 @@ class Tuning:
     def idle(values: Mapping[str, Any]) -> dict[str, str]:
         """Settings that change nothing beside others, by name, and how to make them count."""
         found = {}
-        if values["optimizer"] == "sgd":
-            found["eps"] = "sgd reads none. Ask for optimizer=adamw as well."
-        else:
+        if values["optimizer"] != "adamw":
+            found["eps"] = f"{values['optimizer']} reads none. Ask for optimizer=adamw as well."
+        if values["optimizer"] != "sgd":
             found["momentum"] = f"{values['optimizer']} reads none. Ask for optimizer=sgd as well."
         if not values["warmup_epochs"]:
             found["warmup_lr"] = "there is no warm-up. Ask for warmup_epochs=1 as well."
@@ -96,6 +97,10 @@ class Tunable(Protocol):
         """As `nn.Module.parameters`."""
         ...
 
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """As `nn.Module.named_parameters`."""
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """As `nn.Module.state_dict`."""
         ...
@@ -127,12 +132,17 @@ def learning_rate(tuning: Tuning, epoch: int, step: int = 0, steps_an_epoch: int
     Args:
         tuning: The schedule.
         epoch: From 0.
-        step: Step within the epoch, from 0; used by the step schedule alone.
+        step: Step within the epoch, from 0; the epoch schedule does not read it.
         steps_an_epoch: Steps in an epoch.
     """
     if epoch < tuning.warmup_epochs:
         return tuning.warmup_lr
+    if tuning.schedule == "constant":
+        return tuning.lr
     done = epoch - tuning.warmup_epochs
+    if tuning.schedule == "linear":
+        steps = (tuning.epochs - tuning.warmup_epochs) * steps_an_epoch
+        return tuning.lr * (1 - (done * steps_an_epoch + step) / steps)
     if tuning.schedule == "step":
         progress = (done * steps_an_epoch + step) / (tuning.epochs * steps_an_epoch)
     else:
@@ -148,6 +158,7 @@ def tune(
     *,
     backward: Callable[[Batch], Tensor] | None = None,
     epoch_end: Callable[[int], None] | None = None,
+    rates: Mapping[str, float] | None = None,
 ) -> FitReport:
     """Minimises `method.loss` over the training images.
 
@@ -159,6 +170,7 @@ def tune(
         backward: Puts the gradients of a step into the parameters and returns the loss to
             report; those of `method.loss` where it is not given.
         epoch_end: Called with the number of each epoch, from 0, after its last step.
+        rates: What the learning rate is multiplied by, by name of a parameter; 1 for the others.
 
     Raises:
         TuningError: A loss, or something that is learned, is infinite or no number.
@@ -170,7 +182,7 @@ def tune(
             "use selection='last'."
         )
     parameters = [p for p in method.parameters() if p.requires_grad]
-    optimizer = _optimizer(parameters, tuning)
+    optimizer = _optimizer(_groups(method, rates or {}), tuning)
     method.train()
     losses: list[float] = []
     steps = 0
@@ -181,7 +193,7 @@ def tune(
         total = torch.zeros((), device=shots.train.device)
         for step, index in enumerate(batches):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(tuning, epoch, step, len(batches))
+                group["lr"] = group["rate"] * learning_rate(tuning, epoch, step, len(batches))
             optimizer.zero_grad(set_to_none=True)
             batch = images.select(index.to(images.device))
             if backward is None:
@@ -247,7 +259,23 @@ def _refuse_diverged(
         )
 
 
-def _optimizer(parameters: list[nn.Parameter], tuning: Tuning) -> torch.optim.Optimizer:
+def _groups(method: Tunable, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """What is learned, in groups of one learning rate each."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(rates.get(name, 1.0), []).append(parameter)
+    return [{"params": parameters, "rate": rate} for rate, parameters in groups.items()]
+
+
+def _adafactor(groups: list[dict[str, Any]], tuning: Tuning) -> torch.optim.Optimizer:
+    from transformers.optimization import Adafactor  # seconds to import
+
+    fixed = {"scale_parameter": False, "relative_step": False, "warmup_init": False}
+    return Adafactor(groups, lr=tuning.lr, weight_decay=tuning.weight_decay, **fixed)
+
+
+def _optimizer(parameters: list[dict[str, Any]], tuning: Tuning) -> torch.optim.Optimizer:
     build: dict[str, Callable[[], torch.optim.Optimizer]] = {
         "sgd": lambda: torch.optim.SGD(
             parameters,
@@ -258,6 +286,7 @@ def _optimizer(parameters: list[nn.Parameter], tuning: Tuning) -> torch.optim.Op
         "adamw": lambda: torch.optim.AdamW(
             parameters, lr=tuning.lr, eps=tuning.eps, weight_decay=tuning.weight_decay
         ),
+        "adafactor": lambda: _adafactor(parameters, tuning),
     }
     return build[tuning.optimizer]()
 

@@ -90,6 +90,11 @@ class Backbone(ABC):
     device: torch.device
 
     @property
+    def merges_calls(self) -> bool:
+        """Whether trials that are tuned together share its passes; see engine/stacking.py."""
+        return False
+
+    @property
     def image_tokens(self) -> int:
         """Tokens of one image in its image tower, without prompts; 0 where it has none."""
         return 0

@@ -95,8 +95,21 @@ class ImageSource(Protocol):
         ...
 
 
+@runtime_checkable
+class TextSource(Protocol):
+    """Where the texts of a dataset come from, as they are or as sentence features."""
+
+    def features(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b d"]:
+        """Frozen sentence features, not normalised; texts have no views."""
+        ...
+
+    def texts(self, rows: np.ndarray) -> list[str]:
+        """The texts."""
+        ...
+
+
 class Batch:
-    """Some images and their labels, read when they are asked for.
+    """Some images or texts and their labels, read when they are asked for.
 
     A method that only uses `features` never decodes an image. Features are small: the first
     part of a batch that asks for them has them read for the whole, once. Those that nobody keeps
@@ -110,7 +123,7 @@ class Batch:
 
     def __init__(
         self,
-        source: ImageSource,
+        source: ImageSource | TextSource,
         rows: np.ndarray,
         labels: Int[Tensor, "b"] | None,  # noqa: F821
         view: View | None = None,
@@ -118,7 +131,7 @@ class Batch:
         device: torch.device | None = None,
         part_of: "tuple[Batch, Tensor] | None" = None,
     ) -> None:
-        self._source = source
+        self._source: Any = source
         self._part_of = part_of
         self._read_in_parts = False
         self._read_by_steps = False
@@ -166,6 +179,14 @@ class Batch:
         """Preprocessed images."""
         return self._source.pixels(self.rows, self.view).to(self.device)
 
+    @cached_property
+    def texts(self) -> list[str]:
+        """The texts as the dataset has them, read once for a whole and its parts."""
+        if self._part_of is not None:
+            whole, index = self._part_of
+            return [whole.texts[position] for position in index.tolist()]
+        return self._source.texts(self.rows)
+
     def select(self, index: Int[Tensor, "m"]) -> "Batch":  # noqa: F821
         """The images at some positions."""
         rows = self.rows[index.cpu().numpy()]
@@ -179,11 +200,11 @@ class Batch:
             return self
         return self._like(self._source, view)
 
-    def through(self, source: ImageSource) -> "Batch":
+    def through(self, source: ImageSource | TextSource) -> "Batch":
         """The same images under the same view, as another source reads them."""
         return self._like(source, self.view)
 
-    def _like(self, source: ImageSource, view: View | None) -> "Batch":
+    def _like(self, source: ImageSource | TextSource, view: View | None) -> "Batch":
         other = Batch(source, self.rows, self._labels, view, device=self.device)
         other._read_in_parts = not other.kept
         other._read_by_steps = other.kept and self._part_of is not None
@@ -196,19 +217,27 @@ class Classes:
 
     Attributes:
         names: As a person would write them, in the order of the logits.
-        templates: Hand-written prompts of the dataset's card, each with one `{}`.
+        templates: Hand-written prompts of the dataset's card: of images each with one `{}`, of
+            texts with `{text}` and `{answer}`.
         ensemble: Templates to average over where a method does; may be empty.
         descriptions: Sentences about each class, in the order of the names, from outside of the
             dataset; empty where there are none, else at least one a class.
+        verbalizer: A word for each class, with which a language model answers; empty for the names.
     """
 
     names: tuple[str, ...]
     templates: tuple[str, ...]
     ensemble: tuple[str, ...] = ()
     descriptions: tuple[tuple[str, ...], ...] = ()
+    verbalizer: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What a language model answers with, a word or a few for each class."""
+        return self.verbalizer or self.names
 
     def prompts(self, template: str) -> list[str]:
         """One prompt a class."""
@@ -218,7 +247,8 @@ class Classes:
         """Some of the classes, in the order given."""
         names = tuple(self.names[i] for i in positions)
         described = tuple(self.descriptions[i] for i in positions) if self.descriptions else ()
-        return Classes(names, self.templates, self.ensemble, described)
+        words = tuple(self.verbalizer[i] for i in positions) if self.verbalizer else ()
+        return Classes(names, self.templates, self.ensemble, described, words)
 
 
 @dataclass(frozen=True)
@@ -278,7 +308,7 @@ class FewShot:
 
 
 def batch_of(
-    source: ImageSource,
+    source: ImageSource | TextSource,
     rows: np.ndarray,
     labels: np.ndarray,
     classes: Sequence[int],
@@ -287,7 +317,7 @@ def batch_of(
     """A batch of `rows` whose labels are positions in `classes`.
 
     Args:
-        source: Where images are read.
+        source: Where images or texts are read.
         rows: Row ids.
         labels: Label of every row of the dataset, indexed by row id.
         classes: Labels to choose from.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from operators.episodes.episode import Episode, Evaluation
-from operators.episodes.sampling import base_and_new
+from operators.episodes.sampling import base_and_new, draw_twice
 from operators.episodes.table import Setup, Table, drawn_rows, test_rows
 from operators.episodes.transfer import cross_dataset, domain_generalization
 
@@ -78,6 +78,22 @@ def base_to_new(setup: Setup) -> Episode:
     )
 
 
+def text_few_shot(setup: Setup) -> Episode:
+    """Learns k texts a class and chooses on k others of the train split (LM-BFF, section 3).
+
+    The val split is left alone: a setting that was chosen on thousands of texts is not few-shot.
+    """
+    table = setup.table
+    every = tuple(range(table.classes))
+    train = val = np.empty(0, dtype=np.int64)
+    if setup.shots:
+        rows = table.rows("train")
+        drawn = draw_twice(table.labels[rows].tolist(), shots=setup.shots, seed=setup.seed)
+        train, val = (rows[np.array(part, dtype=np.int64)] for part in drawn)
+    tested = Evaluation("all", every, test_rows(table, every, setup.cap))
+    return Episode(every, train, val, (tested,))
+
+
 class Pool(NamedTuple):
     """Images that may be learned from without labels.
 
@@ -131,5 +147,14 @@ PROTOCOLS: dict[str, Protocol] = {
         learns=True,
         targets=True,
         held_out=True,
+    ),
+    "text_zero_shot": Protocol(
+        "no labelled text; all classes", zero_shot, learns=False, track="text-classification"
+    ),
+    "text_few_shot": Protocol(
+        "k labelled texts a class to learn, k to choose on; all classes",
+        text_few_shot,
+        learns=True,
+        track="text-classification",
     ),
 }

@@ -5,11 +5,13 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 VAL_SHOTS = 4  # validation images a class, at most
 
 
 class Draw(NamedTuple):
-    """Positions of the drawn rows within the train and the validation labels."""
+    """Positions of the drawn rows within the labels of the splits they are drawn from."""
 
     train: list[int]
     val: list[int]
@@ -65,6 +67,35 @@ def draw(train: Sequence[int], val: Sequence[int], *, shots: int, seed: int) -> 
     drawn = sample_few_shot(train, shots=shots, generator=generator)
     held_out = sample_few_shot(val, shots=min(shots, VAL_SHOTS), generator=generator)
     return Draw(drawn, held_out)
+
+
+def draw_twice(train: Sequence[int], *, shots: int, seed: int) -> Draw:
+    """Draws the rows to learn from and as many to choose on, both from the train split.
+
+    All rows are shuffled; of each class the first `shots` are learned from and the next `shots`
+    are chosen on, so a class with fewer than twice as many has fewer to choose on. numpy's older
+    generator is used, whose numbers never change: over the authors' files, in their order, it
+    gives the authors' rows.
+
+    Args:
+        train: Labels of the train split, in the dataset's order.
+        shots: Labelled rows a class, at least 1, for each of the two.
+        seed: The published seeds are 13, 21, 42, 87 and 100.
+
+    Raises:
+        ValueError: `shots` is below 1.
+
+    Source: Gao et al., "Making Pre-trained Language Models Better Few-shot Learners", ACL 2021,
+    https://arxiv.org/abs/2012.15723; LM-BFF, `tools/generate_k_shot_data.py`.
+    """
+    if shots < 1:
+        raise ValueError(f"shots={shots}: a few-shot episode needs at least 1 row a class.")
+    members: dict[int, list[int]] = {}
+    for row in np.random.RandomState(seed).permutation(len(train)).tolist():
+        members.setdefault(train[row], []).append(row)
+    first = [row for rows in members.values() for row in rows[:shots]]
+    second = [row for rows in members.values() for row in rows[shots : 2 * shots]]
+    return Draw(first, second)
 
 
 def base_and_new(classes: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:

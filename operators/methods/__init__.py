@@ -25,6 +25,15 @@ from operators.methods.image_classification.text_prompts.mocoop import MoCoOp
 from operators.methods.image_classification.text_prompts.pre import PRE
 from operators.methods.image_classification.text_prompts.prograd import ProGrad
 from operators.methods.image_classification.text_prompts.tomml import TOMML
+from operators.methods.text_classification.feature_heads.text_linear_probe import TextLinearProbe
+from operators.methods.text_classification.hand_written.verbalizer import (
+    CalibratedVerbalizer,
+    Verbalizer,
+)
+from operators.methods.text_classification.in_context.in_context import InContext
+from operators.methods.text_classification.soft_prompts.cpt import CPT
+from operators.methods.text_classification.soft_prompts.dept import DePT
+from operators.methods.text_classification.soft_prompts.soft_prompt import SoftPrompt
 
 METHODS: dict[str, type[Method]] = {
     "zero-shot": ZeroShot,
@@ -51,6 +60,27 @@ METHODS: dict[str, type[Method]] = {
     "coprompt": CoPrompt,
     "restore": Restore,
     "dpl-dec": DPL,
+    "verbalizer": Verbalizer,
+    "verbalizer-calibrated": CalibratedVerbalizer,
+    "in-context": InContext,
+    "soft-prompt": SoftPrompt,
+    "dept": DePT,
+    "cpt": CPT,
+    "text-linear-probe": TextLinearProbe,
 }
 
-__all__ = ["METHODS", "Classifier", "Method", "MethodCard", "StaticClassifier", "Teacher"]
+
+def methods_of(track: str) -> dict[str, type[Method]]:
+    """The methods of a track, a key of `TRACKS`."""
+    return {name: method for name, method in METHODS.items() if method.track == track}
+
+
+__all__ = [
+    "METHODS",
+    "Classifier",
+    "Method",
+    "MethodCard",
+    "StaticClassifier",
+    "Teacher",
+    "methods_of",
+]

@@ -89,6 +89,7 @@ class Method(nn.Module, ABC):
         card: What it is.
         track: Key of `TRACKS`; its contract says so for all.
         selects_by: Key of `METRICS`, of what `validation_score` gives.
+        other_backbone: What to use where one lacks something, in words.
         revision: Moves when its numbers do.
         tuning: Published settings of the tuning loop; None where it takes no gradient steps.
         teaching: The published teacher; None where it learns from no other tuned model.
@@ -100,6 +101,7 @@ class Method(nn.Module, ABC):
     card: ClassVar[MethodCard]
     track: ClassVar[str]
     selects_by: ClassVar[str]
+    other_backbone: ClassVar[str] = "another"
     revision: ClassVar[int] = 1
     tuning: ClassVar[Tuning | None] = None
     teaching: ClassVar[Teaching | None] = None
@@ -126,7 +128,7 @@ class Method(nn.Module, ABC):
         if lacking:
             raise ValueError(
                 f"{self.card.title} needs {', '.join(sorted(lacking))}, which "
-                f"{backbone.card.name} does not have: use a CLIP with a ViT."
+                f"{backbone.card.name} does not have: use {self.other_backbone}."
             )
         self.backbone = backbone
 

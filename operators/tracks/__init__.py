@@ -3,8 +3,11 @@
 from operators.episodes.protocols import PROTOCOLS
 from operators.tracks.base import Data, TargetData, Track
 from operators.tracks.image_classification import ImageClassification
+from operators.tracks.text_classification import TextClassification
 
-TRACKS: dict[str, Track] = {track.name: track for track in (ImageClassification(),)}
+TRACKS: dict[str, Track] = {
+    track.name: track for track in (ImageClassification(), TextClassification())
+}
 
 
 def track_of(protocol: str) -> Track:

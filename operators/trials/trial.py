@@ -54,7 +54,7 @@ def lanes_of(spec: TrialSpec, backbone: Backbone, episode: Episode) -> int:
         episode: Of it, or of any with the same protocol and shots.
     """
     method = METHODS[spec.method]
-    if method.tuning is None or not spec.shots:
+    if method.tuning is None or not spec.shots or not backbone.merges_calls:
         return 1
     through_tower = bool(method.card.needs)
     images = min(spec.hyperparameters["batch_size"], len(episode.train)) if through_tower else 0

@@ -23,7 +23,6 @@ from operators.methods import METHODS, Method
 from operators.methods.hyperparameters import PUBLISHED_ON, annotations, defaults, published
 
 SHOTS = (1, 2, 4, 8, 16)  # those of the published tables
-LEARNT = [name for name, protocol in PROTOCOLS.items() if protocol.learns]
 
 
 def method_rows() -> list[dict[str, Any]]:
@@ -65,7 +64,12 @@ def recipes(method: type[Method]) -> list[dict[str, Any]]:
         protocol, a number of shots or a dataset that is not named makes no difference.
     """
     learns = method.card.learns
-    places = list(product(LEARNT if learns else PROTOCOLS, SHOTS if learns else (0,)))
+    asked = [
+        name
+        for name, protocol in PROTOCOLS.items()
+        if protocol.track == method.track and (protocol.learns or not learns)
+    ]
+    places = list(product(asked, SHOTS if learns else (0,)))
 
     def settings(dataset: str) -> list[dict[str, Any]]:
         return [published(method, protocol=p, shots=s, dataset=dataset) for p, s in places]

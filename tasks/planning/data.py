@@ -92,7 +92,8 @@ def classes_of(dataset: "Dataset | Preview", said: Descriptions | None = None) -
     ensemble = tuple(t for t in dataset.templates if dataset.templates != (dataset.template,))
     names = DatasetCard.prompt_names(dataset.classes)
     described = () if said is None else said.of(dataset.classes)
-    return Classes(names, (dataset.template,), ensemble, described)
+    words = dataset.verbalizer if dataset.verbalizer != dataset.classes else ()
+    return Classes(names, (dataset.template,), ensemble, described, words)
 
 
 def text_version_of(

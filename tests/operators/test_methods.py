@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from operators.backbones.base import CAPABILITIES
 from operators.episodes.episode import Batch, Classes, FewShot, Unlabelled, batch_of
 from operators.episodes.views import View, ViewPolicy
-from operators.methods import METHODS, Teacher
+from operators.methods import METHODS, Teacher, methods_of
 from operators.methods.hyperparameters import (
     defaults,
     later_defaults,
@@ -39,7 +39,7 @@ TOWERS = {  # and what they can do
     "siglip": frozenset(CAPABILITIES) - {"class-token"},
     "effnet": frozenset(),
 }
-EVERY = [(name, tower) for name in METHODS for tower in TOWERS]
+EVERY = [(name, tower) for name in methods_of("image-classification") for tower in TOWERS]
 CAN = [(name, tower) for name, tower in EVERY if METHODS[name].card.needs <= TOWERS[tower]]
 CANNOT = [entry for entry in EVERY if entry not in CAN]
 

@@ -35,7 +35,8 @@ def test_test_rows_are_neither_trained_on_nor_selected_on(protocol):
         assert set(SPLITS[evaluation.rows]) == {"test"}
         assert not np.isin(evaluation.rows, [*episode.train, *episode.val]).any()
     assert set(SPLITS[episode.train]) <= {"train"}
-    assert set(SPLITS[episode.val]) <= {"val"}
+    assert set(SPLITS[episode.val]) <= {"train", "val"}
+    assert not set(episode.train) & set(episode.val)
 
 
 def test_every_row_belongs_to_the_classes_it_is_classified_among(protocol):

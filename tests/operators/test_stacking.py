@@ -21,7 +21,7 @@ from operators.engine.stacking import (
     take_step,
 )
 from operators.episodes.episode import Classes, FewShot, batch_of
-from operators.methods import METHODS
+from operators.methods import METHODS, methods_of
 from operators.methods.hyperparameters import defaults, own_of, resolve, tuning_of
 from operators.tuning import TuningError
 
@@ -65,7 +65,9 @@ def fitted(name, backbone, classes, shots_of, seed, *, taught=None, **changes):
 STEPS = {"epochs": 3, "batch_size": 6}
 
 
-@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.tuning])
+@pytest.mark.parametrize(
+    "name", [name for name, method in methods_of("image-classification").items() if method.tuning]
+)
 def test_a_lane_learns_what_its_trial_learns_alone(name, exact, classes, few_shot_of, taught):
     slow = {"lr": 1e-4}  # far from where rounding grows
     has = defaults(METHODS[name])

@@ -10,7 +10,7 @@ from operators.backbones import unit
 from operators.episodes.episode import Classes, batch_of
 from operators.episodes.table import Table
 from operators.episodes.views import View
-from operators.methods import METHODS
+from operators.methods import METHODS, methods_of
 from operators.methods.hyperparameters import resolve
 from operators.methods.image_classification.base import StaticClassifier
 from operators.metrics import METRICS, scores_of
@@ -125,7 +125,7 @@ class Watched:
         return self.source.pixels(rows, view)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", methods_of("image-classification"))
 def test_no_test_row_is_read_before_fitting_ends(
     clip, drawn_pictures, asked, method, monkeypatch, taught
 ):

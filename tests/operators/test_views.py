@@ -23,7 +23,7 @@ from operators.episodes.kept_pixels import KeptPixels
 from operators.episodes.table import Table
 from operators.episodes.views import AREAS, CENTRE, RATIOS, View, ViewPolicy
 from operators.images import Crop, resized_crop
-from operators.methods import METHODS, MethodCard
+from operators.methods import METHODS, MethodCard, methods_of
 from operators.methods.hyperparameters import resolve
 from operators.methods.image_classification.base import ImageClassifier
 from operators.tracks.rows import views_shown
@@ -404,7 +404,7 @@ def test_policies_have_ids_of_their_own_and_cells(asked):
     assert len({trial.cell_id for trial in trials}) == 4
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", methods_of("image-classification"))
 def test_a_method_reads_the_views_that_it_says_or_refuses_them(clip, images, asked, method):
     quick = {"search_steps_beta": 3} if "tip" in method else {}
     trial = asked(method, given=quick)

@@ -6,13 +6,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from operators.blocks.imagenet_templates import SELECTED_7
+from operators.blocks.logistic_regression import _Search, logistic_regression
 from operators.episodes.episode import Classes
 from operators.methods import METHODS
 from operators.methods.hyperparameters import own_of, resolve
-from operators.methods.image_classification.feature_heads.linear_probe import (
-    _Search,
-    logistic_regression,
-)
 
 
 def weights(name, backbone, classes):

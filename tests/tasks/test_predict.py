@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from data_catalog import DatasetCard, ImageFolder, register
 from data_catalog.descriptions import Descriptions
 from operators.episodes.features import FeatureStore, view_folder
-from operators.methods import METHODS
+from operators.methods import METHODS, methods_of
 from operators.methods.hyperparameters import defaults
 from tasks.computing.encode import contexts_of, needed_rows
 from tasks.computing.predict import Held, predictor
@@ -140,7 +140,7 @@ def done(tmp_path_factory, pictures, clip_folder):
 @pytest.fixture(scope="module")
 def trials(done):
     """A trial of every method."""
-    return done.compute(*(quick(name) for name in METHODS))
+    return done.compute(*(quick(name) for name in methods_of("image-classification")))
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def refusal(*asked, **how):
     return str(refused.value)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", methods_of("image-classification"))
 def test_a_file_is_told_what_its_test_row_was_told(done, trials, method):
     done.agree(trials[method], "all")
 

@@ -86,6 +86,11 @@ class DualEncoder(Backbone):
     padded_length: int | None = None
     text_output_flops: int = 0
 
+    @property
+    def merges_calls(self) -> bool:
+        """See `Backbone.merges_calls`."""
+        return True
+
     def tokenize(self, texts: Sequence[str], *, cut: bool = False) -> Tokens:
         """Token ids of `texts`, with the family's start and end tokens.
 

@@ -25,6 +25,7 @@ class ImageClassifier(Classifier):
     """
 
     track: ClassVar[str] = "image-classification"
+    other_backbone: ClassVar[str] = "a CLIP with a ViT"
     backbone: DualEncoder
 
     def __init__(self, backbone: DualEncoder, classes: Classes) -> None:

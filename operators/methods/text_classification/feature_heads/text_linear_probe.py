@@ -1,0 +1,79 @@
+"""Linear probe: logistic regression on frozen sentence features.
+
+Source: Reimers and Gurevych, "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks",
+EMNLP 2019, https://arxiv.org/abs/1908.10084, section 5 (SentEval: a logistic regression on sentence
+features), with the search for the regularisation of CoOp's linear probe of images, in
+`blocks/logistic_regression.py`.
+"""
+
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from operators.backbones.language import LanguageModel
+from operators.blocks.logistic_regression import searched_regression
+from operators.bounds import Bounds
+from operators.episodes.episode import Batch, Classes, FewShot
+from operators.methods.base import MethodCard
+from operators.methods.text_classification.base import TextClassifier
+from operators.shapes import Float
+from operators.tuning import FitReport, Tuning
+
+
+class TextLinearProbe(TextClassifier):
+    """Classifies sentence features with weights of its own for each class.
+
+    Args:
+        backbone: Any language model or encoder of sentences; only its features are used.
+        classes: The k classes; neither names nor template are read.
+        generator: Not used.
+        max_iterations: Of L-BFGS, for each C.
+        search_steps: Bisections of C after the coarse search.
+    """
+
+    card = MethodCard(
+        title="Linear probe of sentence features",
+        family="feature_heads",
+        tunes="one weight vector and intercept a class on sentence features",
+        source="Reimers and Gurevych, EMNLP 2019, section 5; CoOp code, lpclip",
+        cost="no step; up to 23 logistic regressions on kept features",
+        new_classes=False,
+        departures=("C is searched as CoOp does, on the validation rows of the draw",),
+    )
+
+    def __init__(
+        self,
+        backbone: LanguageModel,
+        classes: Classes,
+        *,
+        generator: torch.Generator,
+        max_iterations: Annotated[int, Bounds(1, 1_000_000)] = 1000,
+        search_steps: Annotated[int, Bounds(0, 100)] = 8,
+    ) -> None:
+        super().__init__(backbone, classes)
+        self.max_iterations = max_iterations
+        self.search_steps = search_steps
+        shape = (len(classes), backbone.feature_width)
+        self.weight = nn.Parameter(torch.zeros(shape, device=backbone.device))
+        self.bias = nn.Parameter(torch.zeros(len(classes), device=backbone.device))
+
+    def fit(
+        self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
+    ) -> FitReport:
+        """Solves for each C that is tried and keeps the one validation prefers."""
+        found = searched_regression(
+            shots,
+            len(self.classes),
+            max_iterations=self.max_iterations,
+            search_steps=self.search_steps,
+        )
+        with torch.no_grad():
+            self.weight.copy_(found.linear.weight)
+            self.bias.copy_(found.linear.bias)
+        return FitReport(steps=found.iterations, selected={"C": found.c})
+
+    def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
+        """Linear scores."""
+        return F.linear(batch.features, self.weight, self.bias)

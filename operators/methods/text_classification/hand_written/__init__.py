@@ -1,0 +1,1 @@
+"""Prompts that a person wrote; nothing is learned."""

@@ -1,0 +1,1 @@
+"""Labelled examples in front of the question."""

@@ -1,0 +1,1 @@
+"""Learned tokens at the input of a frozen language model."""
