@@ -262,6 +262,11 @@ def _chosen(
             f"{place}: column {name!r}, chosen as image, holds {kinds[name]} and no bytes. "
             "Choose a column of encoded images, or read the table as a Manifest."
         )
+    if name is not None and role == "text" and kinds[name] not in (TEXT, IMAGE):
+        raise SourceError(
+            f"{place}: column {name!r}, chosen as text, holds {kinds[name]} and no texts. Choose "
+            "a column of texts, or of their bytes in UTF-8."
+        )
     return name
 
 

@@ -18,6 +18,7 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _EXCEL = re.compile(r"sep=(.)\r?\n?")  # a first line that names the separator, as Excel writes it
+HEADER_FIRST = "The first line of a table is its header, and names its columns."
 _ABSENT = frozenset({"nan", "<na>"})  # how pandas writes a gap as text
 
 

@@ -22,7 +22,7 @@ from data_catalog.sources.base import (
     without_query,
 )
 from data_catalog.sources.cells import as_text, whole
-from data_catalog.sources.delimited import DELIMITERS, read_table, refuse_line_breaks
+from data_catalog.sources.delimited import DELIMITERS, HEADER_FIRST, read_table, refuse_line_breaks
 from data_catalog.sources.listing import list_files
 from data_catalog.sources.locating import Neighbours, beside
 from data_catalog.sources.parquet import open_parquet
@@ -183,9 +183,7 @@ class Manifest:
         try:
             found = cols.find_columns(kinds, place=self.path, chosen=self.columns)
         except SourceError as error:
-            raise type(error)(
-                f"{error} The first line of a table is its header, and names its columns."
-            ) from error
+            raise type(error)(f"{error} {HEADER_FIRST}") from error
         refuse_line_breaks(table, found.parts(), self.path)
         named = [row[found.class_name] for row in table.rows] if found.class_name else []
         if found.label is None and _are_numbers(named):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from data_catalog.sources import columns as cols
 from data_catalog.sources.base import IMAGE_SUFFIXES, Example, SourceError
 from data_catalog.sources.cells import as_text, whole
-from data_catalog.sources.delimited import refuse_line_breaks, refuse_swallowed_rows
+from data_catalog.sources.delimited import HEADER_FIRST, refuse_line_breaks, refuse_swallowed_rows
 from data_catalog.sources.layout import Doubt
 from data_catalog.sources.listing import (
     digest_files,
@@ -119,9 +119,14 @@ class TextTables:
         return self.path if self.path.endswith(f"/{name}") else f"{self.path}/{name}"
 
     def _columns(self, records: Records, place: str, *, unlabelled: bool) -> cols.Columns:
-        return cols.find_columns(
-            records.kinds, place=place, chosen=self.columns, unlabelled=unlabelled, texts=True
-        )
+        try:
+            return cols.find_columns(
+                records.kinds, place=place, chosen=self.columns, unlabelled=unlabelled, texts=True
+            )
+        except cols.UnknownColumns as error:
+            if records.table is None:
+                raise
+            raise cols.UnknownColumns(f"{error} {HEADER_FIRST}") from error
 
     def _tables(self) -> _Tables:
         """The tables of texts; others beside them, such as one of classes, are passed over.
@@ -177,7 +182,7 @@ class TextTables:
             if class_name is None and names and label is not None and label >= 0:
                 class_name = named_label(names, label, place)
             yield Example(
-                content=_encoded(as_text(row.get(text))),
+                content=_encoded(row.get(text)),
                 path=f"{name}#{number}",
                 label=label,
                 class_name=class_name,
@@ -247,6 +252,10 @@ def _refuse_twice(names: Sequence[str], place: str) -> None:
         )
 
 
-def _encoded(text: str | None) -> bytes:
-    """UTF-8 of a text; half of a surrogate pair, as JSON may hold, is no character."""
-    return (text or "").encode("utf-8", "surrogatepass")
+def _encoded(value: Any) -> bytes:
+    """A cell as UTF-8; bytes are taken as they are, for the check of texts to judge.
+
+    Half of a surrogate pair, as JSON may hold, is no character, and makes what is no UTF-8.
+    """
+    text = value if isinstance(value, bytes) else (as_text(value) or "")
+    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")

@@ -50,6 +50,7 @@ class Preview:
         name: Of the dataset.
         kind: What an example is.
         verbalizer: A word for each class.
+        domain_names: In sorted order, where the card says them.
         classes: Names in label order.
         fingerprint: A word in its place; so no trial of it is ever found to be done.
     """
@@ -61,6 +62,7 @@ class Preview:
         self.kind = card.kind
         self.classes = card.classes or ()
         self.verbalizer = card.verbalizer or self.classes
+        self.domain_names = tuple(sorted(card.domains))
         self.template = card.template
         self.templates = card.templates or (card.template,)
 

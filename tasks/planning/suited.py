@@ -43,17 +43,17 @@ def small_classes(dataset: Dataset, shots: int) -> Iterator[str]:
         shots: The most that are drawn of a class; 0 where nothing is learned.
     """
     train, test = (_sizes(dataset, split) for split in ("train", "test"))
-    classes = dataset.classes
+    classes, nouns = dataset.classes, f"{dataset.kind}s"
     small = [f"{n} ({size})" for n, size in zip(classes, train, strict=True) if size < shots]
     if small:
         yield (
-            f"{dataset.name}: {len(small)} classes have fewer than {shots} train images and give "
+            f"{dataset.name}: {len(small)} classes have fewer than {shots} train {nouns} and give "
             f"all they have: {some(small, 3)}."
         )
     untested = [n for n, size in zip(classes, test, strict=True) if not size]
     if untested:
         yield (
-            f"{dataset.name}: {len(untested)} classes have no test images, so no score says how "
+            f"{dataset.name}: {len(untested)} classes have no test {nouns}, so no score says how "
             f"well they are recognised: {some(untested, 3)}."
         )
 

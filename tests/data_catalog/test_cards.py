@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from data_catalog import (
@@ -63,6 +64,13 @@ def test_the_content_of_digits_is_pinned(ingested):
 
 def test_the_content_of_textiles_is_pinned(ingested):
     assert ingested(CATALOG["textiles"]).fingerprint == "7f245ff9b75fb8e1"
+
+
+def test_the_content_and_the_domains_of_world_domains_are_pinned(ingested):
+    dataset = ingested(CATALOG["world-domains"])
+    assert dataset.fingerprint == "d5d0205e2a606f5a"
+    assert dataset.domain_names == ("blurred", "clean", "inverted", "photo", "sketch")
+    assert np.bincount(dataset.domain_codes).tolist() == [320] * 5
 
 
 @pytest.mark.parametrize(

@@ -117,3 +117,23 @@ def test_importing_the_catalog_loads_no_heavy_library():
         "sys.exit(', '.join(heavy & sys.modules.keys()) or 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_rows_without_a_domain_have_the_code_minus_one(card_of, tmp_path, three_ways):
+    three_ways[2] = three_ways[2]._replace(domain=None)
+    dataset = ingest(card_of(*three_ways), tmp_path)
+    assert dataset.domain_names == ("photo",)
+    assert dataset.domain_codes.tolist() == [0, 0, -1, 0, 0, 0]
+
+
+def test_a_dataset_without_domains_has_none(card, tmp_path):
+    dataset = ingest(card, tmp_path / "data")
+    assert (dataset.domain_names, set(dataset.domain_codes.tolist())) == ((), {-1})
+
+
+def test_data_of_a_kind_that_is_not_known_here_is_one_sentence(card, tmp_path):
+    folder = ingest(card, tmp_path / "data").folder
+    values = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({**values, "kind": "smell"}))
+    with pytest.raises(ValueError, match="holds data of kind 'smell', unknown here"):
+        Dataset.open(folder).examples([0])

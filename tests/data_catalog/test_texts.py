@@ -394,6 +394,43 @@ def test_the_table_that_is_named_is_read_alone(write):
         source_for(root, table="c.csv")
 
 
+def test_names_of_labels_beside_them_are_the_classes(write):
+    rows = [{"text": text, "label": label, "label_text": NAMES[label]} for text, label in ROWS]
+    told = outline(card_at(write({"all.jsonl": "\n".join(map(json.dumps, rows))}), classes=None))
+    assert told.classes == NAMES
+
+
+def test_a_test_split_of_labels_below_zero_is_left_out_and_told(tmp_path):
+    parquet_of(tmp_path, ROWS, "raw/train-00000-of-00001.parquet")
+    parquet_of(tmp_path, [(text, -1) for text, _ in ROWS], "raw/test-00000-of-00001.parquet")
+    told = outline(card_at(tmp_path / "raw"))
+    assert "split test left out, it has no labels: 10 texts." in told.notes
+    assert told.splits == {"train": 4, "val": 2, "test": 4}
+
+
+def test_bytes_are_read_as_utf8_and_others_set_aside(tmp_path):
+    path = parquet_of(
+        tmp_path, [(text.encode(), label) for text, label in ROWS] + [(b"\xe9t\xe9", 0)]
+    )
+    dataset = ingest(card_at(path, columns={"text": "text"}), tmp_path / "data")
+    assert dataset.texts([2]) == [ROWS[2][0]]
+    assert [row["error"] for row in dataset.quarantined()] == ["not UTF-8: it holds b'\\xe9'"]
+
+
+def test_a_column_that_holds_no_texts_is_refused(tmp_path):
+    path = parquet_of(tmp_path, ROWS, tags=[["a"]] * 10)
+    with pytest.raises(
+        SourceError, match="column 'tags', chosen as text, holds other and no texts"
+    ):
+        source_for(path, columns={"text": "tags"})
+
+
+def test_a_table_without_a_header_is_refused_with_the_way_out(write):
+    root = write({"all.csv": "3,Bears are back,Sellers see green\n1,Oil,It stops\n"})
+    with pytest.raises(SourceError, match="The first line of a table is its header"):
+        source_for(root / "all.csv", kind="text")
+
+
 def test_a_pattern_of_tables_is_read(write):
     root = write({f"{split}.csv": as_csv(ROWS) for split in ("train", "test", "unsupervised")})
     assert outline(card_at(f"{root}/t*.csv")).examples == 20
