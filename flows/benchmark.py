@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -14,11 +14,8 @@ from prefect.utilities.annotations import quote
 from pydantic import Field
 
 from data_catalog import Dataset
+from flows.knobs import with_fields
 from flows.suites import load_suite
-from operators.bounds import SEEDS
-from operators.episodes.protocols import PROTOCOLS
-from operators.episodes.views import PATTERN as VIEWS
-from operators.methods import METHODS
 from tasks.computing.attempts import time_limit as limit_of
 from tasks.computing.compute import compute
 from tasks.computing.encode import contexts_of, encode, encoders_of
@@ -35,7 +32,7 @@ from tasks.pages.zoo import backbone_rows
 from tasks.planning.choices import Request, check
 from tasks.planning.plan import Bundle, Plan, make_plan
 from tasks.planning.resolve import RequestError
-from tasks.planning.suite import SHOTS, Overrides, Suite, override
+from tasks.planning.suite import Suite, moves_trials, override
 from tasks.progress import LogReporter, chosen, reporter, reporting_to, stage
 from tasks.publishing import publish
 from tasks.publishing.mlflow_client import check_answers, explained
@@ -43,12 +40,6 @@ from tasks.storage import runs
 from tasks.storage.drafts import sweep
 from tasks.storage.store import Store
 
-if TYPE_CHECKING:
-    MethodName = str
-    ProtocolName = str
-else:  # the choices of the form in Prefect's UI
-    MethodName = Literal[tuple(METHODS)]
-    ProtocolName = Literal[tuple(PROTOCOLS)]
 V = TypeVar("V")
 
 BUNDLES_AT_ONCE = 2  # so that the tail of one bundle does not leave workers idle
@@ -105,22 +96,16 @@ class TrialsFailed(RuntimeError):
     validate_parameters=True,
     persist_result=False,
 )
+@with_fields()
 def benchmark(
     suite: str = "quickstart",
-    methods: list[MethodName] | None = None,
-    datasets: list[str] | None = None,
-    backbones: list[str] | None = None,
-    protocols: list[ProtocolName] | None = None,
-    shots: list[Annotated[int, Field(ge=SHOTS.low, le=SHOTS.high)]] | None = None,
-    seeds: list[Annotated[int, Field(ge=SEEDS.low, le=SEEDS.high)]] | None = None,
-    views: Annotated[str | None, Field(pattern=f"^({VIEWS})$")] = None,
-    hyperparameters: dict[str, dict[str, Any]] | None = None,
-    time_limit: Annotated[float | None, Field(gt=0)] = None,
+    *,
     ray_address: str | None = None,
     gpus_per_worker: Annotated[float, Field(ge=0, le=1024)] = 0.0,
     workers: Annotated[int | None, Field(ge=1, le=100_000)] = None,
     home: str | None = None,
     fresh: bool = False,
+    **changes: Any,
 ) -> Summary:
     """Does every trial of a suite that is not done yet, then brings board and MLflow up to date.
 
@@ -129,15 +114,7 @@ def benchmark(
 
     Args:
         suite: A shipped suite or the path of a YAML file.
-        methods: Only these methods; default: the suite's.
-        datasets: Only these datasets; default: the suite's.
-        backbones: Names, folders or hub ids; default: the suite's.
-        protocols: Only these; default: the suite's.
-        shots: Labelled images a class; default: the suite's.
-        seeds: Seeds of draw and start; default: the suite's.
-        views: How training images are seen: none, bank:K or fresh; default: the suite's.
-        hyperparameters: By method, such as {coop: {epochs: 20}}.
-        time_limit: Most seconds that a trial may take; default: the suite's, or its method's.
+        changes: What differs from the suite, see `override`.
         ray_address: Address of a Ray cluster; default: start one here.
         gpus_per_worker: GPUs, or a part of one, that each worker holds.
         workers: Workers; default: one a core or as GPUs allow.
@@ -148,24 +125,13 @@ def benchmark(
         RequestError: The request is wrong; nothing has been started.
         TrialsFailed: Some trials failed; the board holds the others.
     """
-    changes = Overrides(
-        methods=_tuple(methods),
-        datasets=_tuple(datasets),
-        backbones=_tuple(backbones),
-        protocols=_tuple(protocols),
-        shots=_tuple(shots),
-        seeds=_tuple(seeds),
-        views=views,
-        hyperparameters=hyperparameters or {},
-        time_limit=time_limit,
-    )
     store = Store.to_write(home)
     with reporting_to(reporter() if chosen() else LogReporter(_flow_logger())):
         request = check(store, override(load_suite(suite), changes))
         return run_request(
             store,
             request,
-            partial=changes != Overrides(time_limit=time_limit),
+            partial=moves_trials(changes),
             fresh=fresh,
             ray_address=ray_address,
             gpus_per_worker=gpus_per_worker,
@@ -334,10 +300,6 @@ def not_encoded(
                 if key in encoders_of(spec):
                     failed[spec.trial_id] = note_failure(store, spec, provenance, reason)
     return failed
-
-
-def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:
-    return None if values is None else tuple(values)
 
 
 def _flow_logger() -> Any:

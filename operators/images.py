@@ -19,10 +19,10 @@ more than twice as tall as wide.
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import simplejpeg
@@ -31,6 +31,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from operators.crops import Crop, CropRule
 from operators.shapes import Float, UInt8
 
 # Moves when the pixels that come out for the same bytes do, of the centre crop or of a view: it is
@@ -39,18 +40,6 @@ TRANSFORM_VERSION = 2
 
 JPEG = b"\xff\xd8\xff"  # what such a file starts with
 
-
-class Crop(NamedTuple):
-    """A part of an image, in pixels, and whether it is then mirrored left to right."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-    mirrored: bool
-
-
-CropRule = Callable[[int, int], Crop]  # from the height and width of a decoded image
 Filter = Literal["bicubic", "bilinear"]  # Pillow's, antialiased
 
 

@@ -194,9 +194,8 @@ def test_the_commands_that_add_texts_work(tmp_path, monkeypatch):
 def test_the_commands_that_add_a_folder_work(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
-    from flows.cli import app, datasets
+    from flows.cli.app import app
 
-    del datasets  # its import registers the commands
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SHOTBOARD_HOME", str(tmp_path / "store"))
     _write_flowers(tmp_path / "flowers")

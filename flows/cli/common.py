@@ -25,6 +25,11 @@ Home = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
+def commands(help: str | None = None) -> typer.Typer:
+    """A group of commands, whose help is text as it stands."""
+    return typer.Typer(help=help, rich_markup_mode=None)
+
+
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """Turns the errors of a wrong request into a paragraph and exit code 2.

@@ -6,17 +6,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data_catalog.wording import some
-from flows.cli import app
-from flows.cli.common import AsJson, Home, class_names, one_each, one_sentence, pairs
+from flows.cli.common import (
+    AsJson,
+    Home,
+    class_names,
+    commands,
+    one_each,
+    one_sentence,
+    pairs,
+)
+from flows.cli.describing import describe_dataset
 from flows.cli.terminal import out, print_card, print_json, print_table
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
     from data_catalog import Outline
 
-datasets_app = typer.Typer(help="What there is to learn from.", rich_markup_mode=None)
+app = commands()
+datasets_app = commands("What there is to learn from.")
+datasets_app.command("describe")(describe_dataset)
 app.add_typer(datasets_app, name="datasets")
-
 
 _LISTED = ("classes", "fingerprint", "license", "title")
 

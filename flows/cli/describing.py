@@ -5,12 +5,10 @@ from typing import Annotated
 import typer
 
 from flows.cli.common import AsJson, Home, one_sentence
-from flows.cli.datasets import datasets_app
 from flows.cli.terminal import out, print_json, print_table
 from tasks.storage.store import Store
 
 
-@datasets_app.command("describe")
 def describe_dataset(
     name: str,
     file: Annotated[

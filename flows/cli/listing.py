@@ -2,12 +2,14 @@
 
 import typer
 
-from flows.cli import app
-from flows.cli.common import AsJson, one_sentence
+from flows.cli.common import AsJson, commands, one_sentence
+from flows.cli.pretraining import verify_backbone
 from flows.cli.terminal import print_card, print_json, print_table, write_out
 
-methods_app = typer.Typer(help="What is compared.", rich_markup_mode=None)
-backbones_app = typer.Typer(help="The frozen encoders.", rich_markup_mode=None)
+app = commands()
+methods_app = commands("What is compared.")
+backbones_app = commands("The frozen encoders.")
+backbones_app.command("verify")(verify_backbone)
 app.add_typer(methods_app, name="methods")
 app.add_typer(backbones_app, name="backbones")
 

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli import app
 from flows.cli.common import (
     TRIALS_FAILED,
     AsJson,
     Home,
     class_names,
+    commands,
     complete_trial,
     one_sentence,
     quiet_libraries,
@@ -19,6 +19,8 @@ from tasks.storage.store import Store
 
 if TYPE_CHECKING:
     from tasks.computing.predict import Predictor
+
+app = commands()
 
 
 @app.command()

@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli import app
-from flows.cli.common import TRIALS_FAILED, AsJson, Home, near, one_sentence, quiet_libraries
-from flows.cli.listing import backbones_app
+from flows.cli.common import (
+    TRIALS_FAILED,
+    AsJson,
+    Home,
+    commands,
+    near,
+    one_sentence,
+    quiet_libraries,
+)
 from flows.cli.terminal import err, out, print_json, print_table
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
     from flows.pretraining import PretrainSummary
     from tasks.pretraining.pretrain_run import Run
+
+app = commands()
 
 
 @app.command()
@@ -84,7 +92,6 @@ def pretrain(
         _show(summary, output, as_json)
 
 
-@backbones_app.command("verify")
 def verify_backbone(
     name: Annotated[str, typer.Argument(help="A name, a folder or a hub id.")],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",

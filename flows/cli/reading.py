@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli import app
 from flows.cli.answers import (
     Format,
     as_csv,
@@ -16,10 +15,12 @@ from flows.cli.answers import (
     write_answer,
     write_file,
 )
-from flows.cli.common import TRIALS_FAILED, AsJson, Home, complete_trial, one_sentence
+from flows.cli.common import TRIALS_FAILED, AsJson, Home, commands, complete_trial, one_sentence
 from flows.cli.terminal import out, print_json, print_table
 from operators.spec import TrialSpec
 from tasks.storage.store import Store
+
+app = commands()
 
 
 @app.command()

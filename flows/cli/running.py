@@ -4,52 +4,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli import app
 from flows.cli.common import (
     TRIALS_FAILED,
     AsJson,
     Home,
-    names,
+    commands,
     near,
-    numbers,
     one_sentence,
     quiet_libraries,
 )
+from flows.cli.knobs import overrides, with_options
 from flows.cli.terminal import err, out, print_json, print_table
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
     from tasks.planning.choices import Request
     from tasks.planning.plan import Plan
-    from tasks.planning.suite import Overrides
 
+app = commands()
 SuiteName = Annotated[str, typer.Argument(help="A shipped suite or a YAML file.")]
-Methods = Annotated[str | None, typer.Option(help="Only these, comma-separated.")]
-Datasets = Annotated[str | None, typer.Option(help="Only these, comma-separated.")]
-Backbones = Annotated[str | None, typer.Option(help="Names, folders or hub ids.")]
-Shots = Annotated[str | None, typer.Option(help="Labelled images a class, such as 1,4,16.")]
-Seeds = Annotated[str | None, typer.Option(help="Such as 1,2,3.")]
-Protocols = Annotated[str | None, typer.Option(help="Only these, comma-separated.")]
-Views = Annotated[str | None, typer.Option(help="Training views: none, bank:K or fresh.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="A hyperparameter: METHOD.NAME=VALUE.")
-]
 
 
 @app.command()
+@with_options()
 def run(
     suite: SuiteName = "quickstart",
-    methods: Methods = None,
-    datasets: Datasets = None,
-    backbones: Backbones = None,
-    shots: Shots = None,
-    seeds: Seeds = None,
-    protocols: Protocols = None,
-    views: Views = None,
-    settings: Settings = None,
-    time_limit: Annotated[
-        float | None, typer.Option(help="Seconds for a trial.  [default: by method and images]")
-    ] = None,
+    *,
     ray_address: Annotated[
         str | None, typer.Option(help="Ray cluster to join.  [default: start one here]")
     ] = None,
@@ -59,6 +39,7 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", help="Show Prefect's log too.")] = False,
     home: Home = None,
     as_json: AsJson = False,
+    **asked: Any,
 ) -> None:
     """Run a suite: do what is missing, then print the board."""
     quiet_libraries(verbose)
@@ -66,9 +47,7 @@ def run(
         from tasks.computing.ray_cluster import check_request
         from tasks.publishing.mlflow_client import check_answers
 
-        changes = _overrides(
-            methods, datasets, backbones, shots, seeds, protocols, views, settings, time_limit
-        )
+        changes = overrides(asked)
         store = Store.to_write(home)
         request = _request(store, suite, changes)
         check_answers(store.mlflow_uri)
@@ -84,22 +63,18 @@ def run(
         from tasks.progress import reporting_to
         from tasks.services.server import prefect_api
 
-        arguments: dict[str, Any] = {
-            **{
-                name: list(value) if isinstance(value, tuple) else value
-                for name, value in changes.model_dump(exclude={"hyperparameters"}).items()
-            },
-            "hyperparameters": changes.hyperparameters or None,
-            "ray_address": ray_address,
-            "gpus_per_worker": gpus_per_worker,
-            "workers": workers,
-            "fresh": fresh,
-            "home": str(store.home),
-        }
         failed = False
         with TerminalReporter() as reporter, reporting_to(reporter), prefect_api(store):
             try:
-                summary = benchmark(suite, **arguments)
+                summary = benchmark(
+                    suite,
+                    ray_address=ray_address,
+                    gpus_per_worker=gpus_per_worker,
+                    workers=workers,
+                    fresh=fresh,
+                    home=str(store.home),
+                    **changes,
+                )
             except TrialsFailed as error:
                 summary, failed = error.summary, True
         rows = board_rows(store, summary.plan.specs)
@@ -115,24 +90,14 @@ def run(
 
 
 @app.command()
+@with_options()
 def plan(
-    suite: SuiteName = "quickstart",
-    methods: Methods = None,
-    datasets: Datasets = None,
-    backbones: Backbones = None,
-    shots: Shots = None,
-    seeds: Seeds = None,
-    protocols: Protocols = None,
-    views: Views = None,
-    settings: Settings = None,
-    home: Home = None,
-    as_json: AsJson = False,
+    suite: SuiteName = "quickstart", *, home: Home = None, as_json: AsJson = False, **asked: Any
 ) -> None:
     """Show the trials of a suite, what each needs and what is done; runs nothing."""
     with one_sentence():
-        changes = _overrides(methods, datasets, backbones, shots, seeds, protocols, views, settings)
         store = Store.at(home)
-        request = _request(store, suite, changes)
+        request = _request(store, suite, overrides(asked))
         planned, waiting = _preview(store, request)
         if as_json:
             print_json(
@@ -166,54 +131,7 @@ def plan(
             out.print(f"not ingested yet: {', '.join(waiting)}; `shotboard run` does that first.")
 
 
-def _overrides(
-    methods: str | None,
-    datasets: str | None,
-    backbones: str | None,
-    shots: str | None,
-    seeds: str | None,
-    protocols: str | None,
-    views: str | None,
-    settings: list[str] | None,
-    time_limit: float | None = None,
-) -> "Overrides":
-    from tasks.planning.suite import Overrides
-
-    return Overrides(
-        methods=names(methods),
-        datasets=names(datasets),
-        backbones=names(backbones),
-        shots=numbers("--shots", shots),
-        seeds=numbers("--seeds", seeds),
-        protocols=names(protocols),
-        views=views,
-        time_limit=time_limit,
-        hyperparameters=_hyperparameters(settings or []),
-    )
-
-
-def _hyperparameters(settings: list[str]) -> dict[str, dict[str, Any]]:
-    """`coop.epochs=20` as {coop: {epochs: 20}}.
-
-    Raises:
-        ValueError: A setting has another form.
-    """
-    from data_catalog.yaml_text import YAMLError, load_yaml
-
-    found: dict[str, dict[str, Any]] = {}
-    for setting in settings:
-        place, equals, value = setting.partition("=")
-        method, dot, name = place.partition(".")
-        if not (equals and dot and method and name):
-            raise ValueError(f"--set {setting}: write METHOD.NAME=VALUE, such as coop.epochs=20.")
-        try:
-            found.setdefault(method, {})[name] = load_yaml(value)
-        except YAMLError as error:
-            raise ValueError(f"--set {setting}: {value!r} is no YAML value.") from error
-    return found
-
-
-def _request(store: Store, suite: str, changes: "Overrides") -> "Request":
+def _request(store: Store, suite: str, changes: dict[str, Any]) -> "Request":
     from flows.suites import load_suite
     from tasks.planning.choices import check
     from tasks.planning.suite import override

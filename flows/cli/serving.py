@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli import app
-from flows.cli.common import Home, one_sentence
+from flows.cli.common import Home, commands, one_sentence
 from flows.cli.terminal import err, out
 from tasks.storage.store import Store
 
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from tasks.services.serving import Serving
 
 PROJECT = Path(__file__).resolve().parents[2]  # where prefect.yaml lies beside flows/
+
+app = commands()
 
 
 @app.command()

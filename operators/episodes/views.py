@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from operators.images import Crop, CropRule
+from operators.crops import Crop, CropRule
 
 PATTERN = "none|fresh|bank:[1-9][0-9]*"
 LARGEST_BANK = 1024  # each view is encoded and kept

@@ -101,15 +101,27 @@ def descriptions(store: Store, name: str) -> tuple[Descriptions, Path] | None:
         raise RequestError(str(error)) from error
 
 
+def methods() -> "Mapping[str, type[Method]]":
+    """All methods by name."""
+    from operators.methods import METHODS
+
+    return METHODS
+
+
 def method(name: str) -> "type[Method]":
     """The class of a method.
 
     Raises:
         RequestError: There is no such method.
     """
-    from operators.methods import METHODS
+    return resolve("method", name, methods())
 
-    return resolve("method", name, METHODS)
+
+def protocols() -> "Mapping[str, Protocol]":
+    """All protocols by name."""
+    from operators.episodes.protocols import PROTOCOLS
+
+    return PROTOCOLS
 
 
 def protocol(name: str) -> "Protocol":
@@ -118,9 +130,7 @@ def protocol(name: str) -> "Protocol":
     Raises:
         RequestError: There is no such protocol.
     """
-    from operators.episodes.protocols import PROTOCOLS
-
-    return resolve("protocol", name, PROTOCOLS)
+    return resolve("protocol", name, protocols())
 
 
 def backbone(name: str) -> "BackboneReference":

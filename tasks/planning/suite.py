@@ -1,24 +1,28 @@
 """What a user asks for: a suite, and what the command line changes of it."""
 
-from collections.abc import Iterable, Mapping
-from math import inf
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
 )
 
 from operators.bounds import SEEDS, Bounds, read
+from operators.episodes.views import PATTERN as VIEWS
 from operators.episodes.views import ViewPolicy
+from tasks.planning import resolve
 from tasks.planning.faults import read_mapping, sentences
-from tasks.planning.resolve import RequestError, method
+from tasks.planning.knobs import Asked, knobs, null_words
+from tasks.planning.resolve import RequestError
 
 
 def _method_entry(value: Any) -> Any:
@@ -55,34 +59,77 @@ def _whole(name: str, bounds: Bounds, default: int, hint: str = "") -> BeforeVal
     return BeforeValidator(taken)
 
 
-SHOTS = Bounds(1, 100_000)
+def _shown(bounds: Bounds) -> WithJsonSchema:
+    """What a form refuses of whole numbers."""
+    return WithJsonSchema({"type": "integer", "minimum": bounds.low, "maximum": bounds.high})
+
+
+def _seconds(value: Any) -> float:
+    seconds = read("time_limit", value, float, 60)
+    if seconds <= 0:
+        raise ValueError(f"time_limit={value}: give seconds above 0, or auto for the default")
+    return seconds
+
+
+def _is_a_policy(views: str) -> str:
+    ViewPolicy.parse(views)
+    return views
+
+
+SHOTS, ROWS = Bounds(1, 100_000), Bounds(1, 10_000_000)
 _NO_SHOTS = "For no labelled image at all use the protocol zero_shot."
-Shots = Annotated[int, _whole("shots", SHOTS, 16, _NO_SHOTS)]
-Seed = Annotated[int, _whole("seed", SEEDS, 1)]
+Shots = Annotated[int, _whole("shots", SHOTS, 16, _NO_SHOTS), _shown(SHOTS)]
+Seed = Annotated[int, _whole("seed", SEEDS, 1), _shown(SEEDS)]
 TestRows = Annotated[
-    int, _whole("test_rows_per_class", Bounds(1, 10_000_000), 50, "null keeps all rows.")
+    int, _whole("test_rows_per_class", ROWS, 50, "`all` keeps all rows."), _shown(ROWS)
 ]
+Seconds = Annotated[
+    float, BeforeValidator(_seconds), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
+]
+Views = Annotated[
+    str,
+    AfterValidator(_is_a_policy),
+    WithJsonSchema({"type": "string", "pattern": f"^({VIEWS})$"}),
+]
+_TITLE = Asked(shown=False)
 
 
 class Suite(BaseModel):
-    """The grid of trials: every combination that makes sense is planned."""
+    """The grid of trials: every combination that makes sense is planned.
+
+    Every field but the first two is a knob: the form of the flow, the options of `shotboard run`
+    and `plan`, and what overrides a suite are made of what is said here (tasks/planning/knobs.py).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(description="Name of the suite and of its MLflow experiment")
-    description: str = Field(default="", description="What it shows and what it costs")
+    name: Annotated[str, _TITLE] = Field(
+        description="Name of the suite and of its MLflow experiment"
+    )
+    description: Annotated[str, _TITLE] = Field(
+        default="", description="What it shows and what it costs"
+    )
     datasets: tuple[str, ...] = Field(min_length=1, description="Names, see `shotboard datasets`")
     backbones: tuple[str, ...] = Field(
         default=("effnet-minilm",), min_length=1, description="Names, folders or hub ids"
     )
-    methods: tuple[MethodEntry, ...] = Field(min_length=1, description="What is compared")
-    protocols: tuple[str, ...] = Field(default=("few_shot",), min_length=1)
-    shots: tuple[Shots, ...] = Field(default=(1, 2, 4, 8, 16), min_length=1)
-    seeds: tuple[Seed, ...] = Field(default=(1, 2, 3), min_length=1)
-    test_rows_per_class: TestRows | None = Field(
-        default=None, description="Cap on the test rows of each class; the board shows it"
+    methods: Annotated[tuple[MethodEntry, ...], Asked(kind=str, choices=resolve.methods)] = Field(
+        min_length=1, description="What is compared, see `shotboard methods`"
     )
-    views: str = Field(
+    protocols: Annotated[tuple[str, ...], Asked(choices=resolve.protocols)] = Field(
+        default=("few_shot",), min_length=1, description="What is learned from and asked about"
+    )
+    shots: tuple[Shots, ...] = Field(
+        default=(1, 2, 4, 8, 16), min_length=1, description="Labelled images a class"
+    )
+    seeds: tuple[Seed, ...] = Field(
+        default=(1, 2, 3), min_length=1, description="Of what is drawn and of where tuning starts"
+    )
+    test_rows_per_class: Annotated[TestRows | None, Asked(null="all")] = Field(
+        default=None,
+        description="Cap on the test rows of each class, which the board shows, or all",
+    )
+    views: Views = Field(
         default="none",
         description="How training images are seen: none (centre crop), bank:K (K random views in "
         "turn, encoded once) or fresh (a new random view every epoch)",
@@ -96,59 +143,37 @@ class Suite(BaseModel):
         default="fp32",
         description="Of the frozen encoders; what is learned, logits and losses are in fp32",
     )
-    time_limit: float | None = Field(
+    time_limit: Annotated[Seconds | None, Asked(null="auto", moves=False)] = Field(
         default=None,
-        description="Most seconds that a trial may take; unless given, it follows from the method, "
-        "its epochs and the images",
+        description="Most seconds that a trial may take, or auto: by method, epochs and images",
     )
 
-    @field_validator("shots", "seeds", "datasets", "backbones", "protocols")
+    @field_validator("*", mode="before")
     @classmethod
-    def _each_once(cls, values: tuple[Any, ...], field: ValidationInfo) -> tuple[Any, ...]:
-        return _without_repeats(str(field.field_name), values)
+    def _null_has_a_word(cls, value: Any, field: ValidationInfo) -> Any:
+        word = null_words(cls).get(str(field.field_name))
+        return None if word and value == word else value
 
-    @field_validator("methods")
+    @field_validator("*")
     @classmethod
-    def _methods_differ(cls, methods: tuple[MethodChoice, ...]) -> tuple[MethodChoice, ...]:
-        keys = [(m.id, repr(sorted(m.hyperparameters.items()))) for m in methods]
-        _without_repeats("methods", tuple(keys))
-        return methods
-
-    @field_validator("time_limit")
-    @classmethod
-    def _time_passes(cls, limit: float | None) -> float | None:
-        if limit is not None and not 0 < limit < inf:
-            raise ValueError(f"time_limit={limit:g}: give seconds above 0, or null for the default")
-        return limit
-
-    @field_validator("views")
-    @classmethod
-    def _views_are_a_policy(cls, views: str) -> str:
-        ViewPolicy.parse(views)
-        return views
+    def _each_once(cls, values: Any, field: ValidationInfo) -> Any:
+        if isinstance(values, tuple):
+            _refuse_repeats(str(field.field_name), values)
+        return values
 
 
-def _without_repeats(what: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    repeated = sorted({str(value) for value in values if values.count(value) > 1})
+def _refuse_repeats(what: str, values: tuple[Any, ...]) -> None:
+    """Raises where a value of a knob comes twice; a method may, with other hyperparameters."""
+    told = [
+        (v.id, repr(sorted(v.hyperparameters.items()))) if isinstance(v, MethodChoice) else v
+        for v in values
+    ]
+    repeated = sorted({str(value) for value in told if told.count(value) > 1})
     if repeated:
         raise ValueError(f"{what} names {', '.join(repeated)} twice; each once is enough")
-    return values
 
 
-class Overrides(BaseModel):
-    """What the command line or a deployment changes of a suite; None leaves it as it is."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    methods: tuple[str, ...] | None = None
-    datasets: tuple[str, ...] | None = None
-    backbones: tuple[str, ...] | None = None
-    protocols: tuple[str, ...] | None = None
-    shots: tuple[Any, ...] | None = None  # the suite reads them
-    seeds: tuple[Any, ...] | None = None
-    views: str | None = None
-    time_limit: float | None = None
-    hyperparameters: dict[str, dict[str, Any]] = {}
+S = TypeVar("S", bound=Suite)
 
 
 def read_suite(path: Path) -> Suite:
@@ -167,50 +192,63 @@ def make_suite(values: Mapping[str, Any], *, where: str) -> Suite:
     Raises:
         RequestError: As `read_suite`; every fault is named.
     """
-    try:
-        return Suite.model_validate(dict(values))
-    except ValidationError as error:
-        raise RequestError(f"{where}: {sentences(error, _owner_of, _RULES)}") from error
+    return _made(Suite, values, where)
 
 
-def override(suite: Suite, changes: Overrides) -> Suite:
+def override(suite: S, changes: Mapping[str, Any]) -> S:
     """The suite with what `changes` says.
 
     A method that the suite has keeps the suite's hyperparameters; another has the published
-    ones. `hyperparameters` change single values of a method.
+    ones.
+
+    Args:
+        suite: As its file has it.
+        changes: Values by name of a knob, None where it stays; and `hyperparameters`, which
+            change single values of a method, by its id.
 
     Raises:
         RequestError: A value cannot work.
     """
     values = suite.model_dump()
-    for field in ("datasets", "backbones", "protocols", "shots", "seeds", "views", "time_limit"):
-        if getattr(changes, field) is not None:
-            values[field] = getattr(changes, field)
-    if changes.methods is not None:
-        values["methods"] = [
+    asked = {name: value for name, value in changes.items() if value is not None}
+    settings = asked.pop("hyperparameters", {})
+    if "methods" in asked:
+        asked["methods"] = [
             entry
-            for name in changes.methods
+            for name in asked["methods"]
             for entry in ([m for m in values["methods"] if m["id"] == name] or [{"id": name}])
         ]
-    for name, settings in changes.hyperparameters.items():
+    values |= asked
+    for name, changed in settings.items():
         chosen = [m for m in values["methods"] if m["id"] == name]
         if not chosen:
-            method(name)  # an unknown name is refused with the nearest
+            resolve.method(name)  # an unknown name is refused with the nearest
             raise RequestError(
                 f"a hyperparameter of {name} was set, but the methods of this run are "
                 f"{', '.join(sorted({m['id'] for m in values['methods']}))}. Add {name} to them."
             )
         for entry in chosen:
-            entry["hyperparameters"] = {**entry.get("hyperparameters", {}), **settings}
-    return make_suite(values, where=suite.name)
+            entry["hyperparameters"] = {**entry.get("hyperparameters", {}), **changed}
+    return _made(type(suite), values, suite.name)
 
 
-def _owner_of(place: tuple[int | str, ...]) -> tuple[str, Iterable[str]]:
-    if len(place) == 1:
-        return "suite", Suite.model_fields
-    return "method entry", MethodChoice.model_fields
+def moves_trials(changes: Mapping[str, Any]) -> bool:
+    """Whether other trials than those of the suite may be meant; for `changes` see `override`."""
+    still = {name for name, knob in knobs(Suite).items() if not knob.asked.moves}
+    return any(value not in (None, {}) for name, value in changes.items() if name not in still)
 
 
+def _made(kind: type[S], values: Mapping[str, Any], where: str) -> S:
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        owners = {True: ("suite", kind.model_fields), False: _ENTRY}
+        raise RequestError(
+            f"{where}: {sentences(error, lambda place: owners[len(place) == 1], _RULES)}"
+        ) from error
+
+
+_ENTRY = ("method entry", MethodChoice.model_fields)
 _RULES = {
     "model_type": "write NAME or {NAME: {hyperparameter: value}}",
     "dict_type": "write {hyperparameter: value}",

@@ -40,9 +40,9 @@ def shotboard():
     """Calls the command line, as `shotboard(*arguments)`."""
     from typer.testing import CliRunner
 
-    from flows.cli import with_commands
+    from flows.cli.app import app
 
-    app, runner = with_commands(), CliRunner()
+    runner = CliRunner()
 
     def call(*arguments) -> Answer:
         return Answer(runner.invoke(app, [str(argument) for argument in arguments]))

@@ -11,8 +11,7 @@ HEAVY = ("torch", "prefect", "ray", "mlflow", "transformers", "pandas", "sklearn
 # All in one process: what one of them imports, all of them are charged for.
 PROGRAM = """
 import json, sys
-from flows.cli import app, datasets, describing, listing, predicting, pretraining, reading, running
-from flows.cli import serving
+from flows.cli.app import app
 from typer.testing import CliRunner
 found = {}
 for command in json.loads(sys.argv[1]):

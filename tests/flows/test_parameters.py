@@ -1,13 +1,24 @@
 """The forms of the flows in the UI of Prefect: every field is described and refuses nonsense."""
 
+from typing import Annotated, Any, Literal
+
 import pytest
+import typer
+from prefect import flow
+from pydantic import Field
+from typer.testing import CliRunner
 
 from flows.benchmark import benchmark
+from flows.cli.knobs import overrides, with_options
 from flows.ingestion import ingest
+from flows.knobs import with_fields
 from flows.leaderboard import rebuild_leaderboard
 from flows.pretraining import pretrain
+from flows.suites import load_suite
 from operators.episodes.protocols import PROTOCOLS
 from operators.methods import METHODS
+from tasks.planning.knobs import Asked, knobs
+from tasks.planning.suite import Suite, moves_trials, override
 
 
 def fields(flow):
@@ -56,3 +67,93 @@ def test_a_pretraining_reads_the_url_that_prefect_does_not_see(monkeypatch, tmp_
     with pytest.raises(LookupError, match="far enough"):
         pretraining.pretrain.fn(data=hidden(url), home=str(tmp_path))
     assert asked == [url]
+
+
+class Copy(Suite):
+    """A suite with knobs that ours has not: a list, numbers that may be null, a choice."""
+
+    targets: tuple[str, ...] = Field(default=(), description="Datasets that are asked about too")
+    patience: Annotated[int | None, Asked(null="endless")] = Field(
+        default=None, description="Epochs without gain"
+    )
+    order: Literal["drawn", "sorted"] = Field(default="drawn", description="Of rows")
+
+
+ASKED = {
+    "targets": ("pets,toys", ["pets", "toys"], ("pets", "toys")),
+    "patience": ("3", 3, 3),
+    "order": ("sorted", "sorted", "sorted"),
+}
+
+
+def test_a_new_field_of_a_suite_is_an_option_a_field_of_the_form_and_an_override():
+    base = Copy.model_validate({"name": "a", "datasets": ["pets"], "methods": ["coop"]})
+    app, written = typer.Typer(), []
+
+    @app.command()
+    @with_options(Copy)
+    def command(**asked: Any) -> None:
+        written.append(overrides(asked, Copy))
+
+    @flow
+    @with_fields(Copy)
+    def form(suite: str = "a", **changes: Any) -> Copy:
+        """A form.
+
+        Args:
+            suite: Its name.
+            changes: Its knobs.
+        """
+        return override(base, changes)
+
+    options = [part for knob, (text, _, _) in ASKED.items() for part in (f"--{knob}", text)]
+    assert CliRunner().invoke(app, options).exit_code == 0
+    helped = CliRunner().invoke(app, ["--help"]).output
+    for knob, (_, given, value) in ASKED.items():
+        assert f"--{knob}" in helped
+        assert fields(form)[knob]["description"].endswith("; default: the suite's.")
+        assert getattr(override(base, {knob: given}), knob) == value
+    assert fields(form)["order"]["anyOf"][0]["enum"] == ["drawn", "sorted"]
+    changed = form.fn(**form.validate_parameters({"suite": "a", **written[0]}))
+    assert {name: getattr(changed, name) for name in ASKED} == {k: v[2] for k, v in ASKED.items()}
+    assert override(changed, {"patience": "endless"}).patience is None
+
+
+# One value of each knob that no shipped suite has, as a command line spells it.
+CHANGES = {
+    "datasets": "textiles",
+    "backbones": "effnet-minilm",
+    "methods": "kgcoop",
+    "protocols": "zero_shot",
+    "shots": "3",
+    "seeds": "7",
+    "test_rows_per_class": "9",
+    "views": "bank:3",
+    "setting": "clean",
+    "precision": "bf16",
+    "time_limit": "77",
+}
+
+
+def test_every_knob_of_a_suite_is_overridden_from_the_command_line_and_by_the_form():
+    assert list(knobs(Suite)) == list(CHANGES)
+    nothing = dict.fromkeys([*CHANGES, "hyperparameters"])
+    base = load_suite("quickstart")
+    for name, text in CHANGES.items():
+        asked = overrides({**nothing, name: text})
+        assert [key for key, value in asked.items() if value is not None] == [name]
+        form = benchmark.validate_parameters({"suite": "quickstart", name: asked[name]})
+        changed = override(base, {name: form[name]})
+        assert [f for f in Suite.model_fields if getattr(changed, f) != getattr(base, f)] == [name]
+        assert moves_trials(asked) == (name != "time_limit")
+
+
+def test_what_is_null_in_a_suite_has_a_word_on_the_command_line_and_in_the_form():
+    base = load_suite("quickstart")
+    assert base.test_rows_per_class == 50
+    nothing = dict.fromkeys([*CHANGES, "hyperparameters"])
+    asked = overrides({**nothing, "test_rows_per_class": "all", "time_limit": "auto"})
+    form = benchmark.validate_parameters({"suite": "quickstart", **asked})
+    for changes in (asked, {name: form[name] for name in asked}):
+        changed = override(base, changes)
+        assert (changed.test_rows_per_class, changed.time_limit) == (None, None)

@@ -16,13 +16,14 @@ import torch
 from PIL import Image
 from torch import nn
 
+from operators.crops import Crop
 from operators.engine.accounting import counting
 from operators.episodes.episode import Classes
 from operators.episodes.features import FeatureStore, Images, view_folder
 from operators.episodes.kept_pixels import KeptPixels
 from operators.episodes.table import Table
 from operators.episodes.views import AREAS, CENTRE, RATIOS, View, ViewPolicy
-from operators.images import Crop, resized_crop
+from operators.images import resized_crop
 from operators.methods import METHODS, MethodCard, methods_of
 from operators.methods.hyperparameters import resolve
 from operators.methods.image_classification.base import ImageClassifier

@@ -7,7 +7,7 @@ from flows.suites import FOLDER, load_suite
 from operators.methods import METHODS, methods_of
 from tasks.planning.choices import check, hyperparameters, taught_by
 from tasks.planning.resolve import RequestError
-from tasks.planning.suite import Overrides, make_suite, override, read_suite
+from tasks.planning.suite import make_suite, override, read_suite
 
 BASE = {"name": "mini", "datasets": ["digits"], "methods": ["zero-shot", "coop"]}
 
@@ -185,18 +185,18 @@ def test_a_key_that_is_no_text_is_refused():
 
 
 def test_nothing_changed_is_the_same_suite():
-    assert override(suite(), Overrides()) == suite()
+    assert override(suite(), {}) == suite()
 
 
 def test_an_override_replaces_what_it_names_and_nothing_else():
-    changed = override(suite(), Overrides(shots=(2,), seeds=(5,), datasets=("textiles",)))
+    changed = override(suite(), {"shots": (2,), "seeds": (5,), "datasets": ("textiles",)})
     assert (changed.shots, changed.seeds, changed.datasets) == ((2,), (5,), ("textiles",))
     assert changed.methods == suite().methods
 
 
 def test_a_method_of_the_suite_keeps_its_hyperparameters_and_another_has_the_published():
     base = suite(methods=["zero-shot", {"coop": {"epochs": 3}}])
-    changed = override(base, Overrides(methods=("coop", "tip-adapter")))
+    changed = override(base, {"methods": ("coop", "tip-adapter")})
     assert [(m.id, m.hyperparameters) for m in changed.methods] == [
         ("coop", {"epochs": 3}),
         ("tip-adapter", {}),
@@ -205,33 +205,33 @@ def test_a_method_of_the_suite_keeps_its_hyperparameters_and_another_has_the_pub
 
 def test_set_changes_single_hyperparameters():
     base = suite(methods=[{"coop": {"epochs": 3, "lr": 0.1}}])
-    changed = override(base, Overrides(hyperparameters={"coop": {"epochs": 9}}))
+    changed = override(base, {"hyperparameters": {"coop": {"epochs": 9}}})
     assert changed.methods[0].hyperparameters == {"epochs": 9, "lr": 0.1}
 
 
 def test_set_on_a_method_that_is_not_there_is_refused():
     with pytest.raises(RequestError, match=r"of kgcoop was set.*coop, zero-shot. Add kgcoop"):
-        override(suite(), Overrides(hyperparameters={"kgcoop": {"epochs": 9}}))
+        override(suite(), {"hyperparameters": {"kgcoop": {"epochs": 9}}})
 
 
 def test_set_on_a_method_that_is_none_offers_the_nearest():
     with pytest.raises(RequestError, match=r"no method is called 'cop'. Did you mean coop"):
-        override(suite(), Overrides(hyperparameters={"cop": {"epochs": 9}}))
+        override(suite(), {"hyperparameters": {"cop": {"epochs": 9}}})
 
 
 def test_an_override_is_checked_like_a_suite():
     with pytest.raises(RequestError, match="shots=0"):
-        override(suite(), Overrides(shots=(0,)))
+        override(suite(), {"shots": (0,)})
     with pytest.raises(RequestError, match="views='bank'"):
-        override(suite(), Overrides(views="bank"))
+        override(suite(), {"views": "bank"})
 
 
 def test_training_images_are_centre_crops_unless_views_are_asked_for(file):
     assert suite().views == "none"
     text = "datasets: [digits]\nmethods: [coop]\nviews: bank:8\n"
     assert read_suite(file(text)).views == "bank:8"
-    assert override(suite(), Overrides(views="fresh")).views == "fresh"
-    assert override(suite(views="bank:2"), Overrides()).views == "bank:2"
+    assert override(suite(), {"views": "fresh"}).views == "fresh"
+    assert override(suite(views="bank:2"), {}).views == "bank:2"
 
 
 @pytest.mark.parametrize("name", shipped(FOLDER))
