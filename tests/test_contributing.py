@@ -176,9 +176,8 @@ def test_what_is_no_example_of_the_kind_is_set_aside_and_told(vectors):
 def test_the_commands_that_add_texts_work(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
-    from flows.cli import app, datasets
+    from flows.cli.app import app
 
-    del datasets  # its import registers the commands
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SHOTBOARD_HOME", str(tmp_path / "store"))
     lines = [
