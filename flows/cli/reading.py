@@ -50,10 +50,10 @@ def board(
                 rebuild_board(store, full=True)
         rows = board_rows(store)
         if protocol is not None:
-            from tasks.pages.known import protocols
+            from tasks.pages.known import protocol_rows
             from tasks.planning.resolve import resolve
 
-            resolve("protocol", protocol, dict.fromkeys(protocols()))
+            resolve("protocol", protocol, {row["protocol"]: row for row in protocol_rows()})
             rows = [row for row in rows if row["protocol"] == protocol]
         if html is not None:
             write_file(html, board_page(rows))

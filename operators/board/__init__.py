@@ -13,6 +13,7 @@ from operators.board.auditing import audit, unbacked
 from operators.board.build import TABLES, VIEWS, create, current_version, stored_version
 from operators.board.changes import last_runs, numbers_of
 from operators.board.filling import fill
+from operators.board.projecting import metrics_by_protocol
 from operators.board.reading import Found, look, numbers_file
 from operators.board.rows import TrialRows, completed_rows, failed_row, receipt_row, run_row
 from operators.board.wholeness import explain, glance, inspect, read_object, stamp_of
@@ -33,6 +34,7 @@ __all__ = [
     "inspect",
     "last_runs",
     "look",
+    "metrics_by_protocol",
     "numbers_file",
     "numbers_of",
     "read_object",

@@ -2,13 +2,18 @@
 
 import csv
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from operators.board.connection import Connection, insert, transaction
 from operators.board.published import checked, template_sets
+from operators.metrics import METRICS
+
+Rows = Sequence[Mapping[str, Any]]
 
 _HERE = Path(__file__).parent
 _SHIPPED = (  # tables that come as CSV
@@ -20,6 +25,7 @@ _SHIPPED = (  # tables that come as CSV
 _SHAPING = (
     "rows.py",
     "identity.py",
+    "projecting.py",
     "published.py",
     "comparing.py",
     "changes.py",
@@ -29,6 +35,9 @@ TABLES = (
     "trials",
     "metrics",
     "predictions",
+    "metric_definitions",
+    "tracks",
+    "protocols",
     "datasets",
     "methods",
     "backbones",
@@ -56,12 +65,20 @@ VIEWS = (  # each may read those before it
 )
 
 
-def current_version() -> str:
-    """Digest of every file that shapes the board: a board of another version is made anew."""
+def current_version(tracks: Rows, protocols: Rows) -> str:
+    """Digest of all that shapes the board: a board of another version is made anew.
+
+    Args:
+        tracks: Rows of that table; like its protocols and metrics they are part of the version,
+            for which numbers of a trial are on the board follows from them.
+        protocols: Rows of that table.
+    """
     files = sorted(path for path in _HERE.rglob("*") if path.suffix in {".sql", ".csv"})
     files += [_HERE / name for name in _SHAPING]
+    files += sorted((_HERE.parent / "metrics").glob("*.py"))
     content = b"".join(path.name.encode() + path.read_bytes() for path in files)
-    return hashlib.sha256(content).hexdigest()[:16]
+    said = json.dumps([_definitions(), list(tracks), list(protocols)], sort_keys=True)
+    return hashlib.sha256(content + said.encode()).hexdigest()[:16]
 
 
 def stored_version(connection: Connection) -> str | None:
@@ -75,11 +92,13 @@ def stored_version(connection: Connection) -> str | None:
     return rows[0][0] if rows else None
 
 
-def create(connection: Connection) -> None:
+def create(connection: Connection, *, tracks: Rows = (), protocols: Rows = ()) -> None:
     """Makes all tables and views, and fills the tables that are shipped with the code.
 
     Args:
         connection: An open DuckDB connection to an empty database.
+        tracks: Rows of that table: what the code says of them, which takes torch to read.
+        protocols: See `tracks`.
     """
     with transaction(connection):
         connection.execute((_HERE / "schema.sql").read_text())
@@ -92,9 +111,32 @@ def create(connection: Connection) -> None:
         methods = dict.fromkeys(row["method"] for row in published)
         prompts = template_sets(_read_csv("reference_templates"), methods)
         insert(connection, "reference_templates", pa.Table.from_pylist(prompts))
+        said = {"metric_definitions": _definitions(), "tracks": tracks, "protocols": protocols}
+        for name, rows in said.items():
+            if rows:
+                insert(connection, name, pa.Table.from_pylist([dict(row) for row in rows]))
         for comment in _comments(connection):
             connection.execute(comment)
-        connection.execute("INSERT INTO schema_version VALUES (?)", [current_version()])
+        version = current_version(tracks, protocols)
+        connection.execute("INSERT INTO schema_version VALUES (?)", [version])
+
+
+def _definitions() -> list[dict[str, Any]]:
+    """What the code says of every metric."""
+    return [
+        {
+            "metric": name,
+            "title": metric.title,
+            "better": metric.better,
+            "low": metric.low,
+            "high": metric.high,
+            "unit": metric.unit,
+            "source": metric.source or None,
+            "proportion": metric.proportion,
+            "columns": sorted(metric.columns),
+        }
+        for name, metric in METRICS.items()
+    ]
 
 
 def _read_csv(name: str) -> list[dict[str, str | None]]:

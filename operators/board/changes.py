@@ -11,7 +11,7 @@ compared with the one of the other run that differs in least, and `cause` says i
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +115,10 @@ def _changes(connection: Connection, previous: str, current: str) -> Iterator[di
         old_id, new_id = (cell["cell_id"] if cell else "" for cell in (old, new))
         names = new or old or {}
         causes = _differences(old, new) if old and new else []
-        keys = {*before_scores.get(old_id, ()), *after_scores.get(new_id, ())}
-        for split, metric in sorted(keys):
-            mean, n, seeds = before_scores.get(old_id, {}).get((split, metric), _NOTHING)
-            mean_now, n_now, seeds_now = after_scores.get(new_id, {}).get((split, metric), _NOTHING)
+        asked, asked_now = before_scores.get(old_id, {}), after_scores.get(new_id, {})
+        for split, metric in _compared_keys(asked, asked_now):
+            mean, n, seeds = asked.get((split, metric), _NOTHING)
+            mean_now, n_now, seeds_now = asked_now.get((split, metric), _NOTHING)
             trials = moved.get((new_id, split, metric), 0) if old_id == new_id else 0
             told = list(causes)
             if seeds and seeds_now and seeds != seeds_now:
@@ -142,6 +142,21 @@ def _changes(connection: Connection, previous: str, current: str) -> Iterator[di
                 "previous_variant": old["variant"] if old else None,
                 "moved_trials": trials,
             }
+
+
+def _compared_keys(
+    asked: Collection[tuple[str, str]], asked_now: Collection[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    """Splits and metrics of two cells, of which one may be empty.
+
+    A metric that only one of two runs knew came to the board or left it, which is no change of a
+    cell.
+    """
+    keys = {*asked, *asked_now}
+    if asked and asked_now:
+        shared = {metric for _, metric in asked} & {metric for _, metric in asked_now}
+        keys = {key for key in keys if key[1] in shared}
+    return sorted(keys)
 
 
 def _change(n: int, n_now: int, mean: float | None, mean_now: float | None, trials: int) -> str:

@@ -1,10 +1,11 @@
 """Compares every two cells that were tested on the same ground; fills the table `comparisons`.
 
-A difference of two methods has two sources of error: the draw of training images, which seeds
-repeat, and the draw of test images. Both are told, each by a paired test: Student's t over the
-seeds that both have, and over the test images the exact sign test, which is McNemar's where there
-is one seed. An image is the unit of the second however many seeds asked about it, for their
-answers on one image are alike.
+Compared is the primary metric of the track. A difference of two methods has two sources of error:
+the draw of training images, which seeds repeat, and the draw of test images. Both are told, each by
+a paired test: Student's t over the seeds that both have, and over the test images the exact sign
+test, which is McNemar's where there is one seed. An image is the unit of the second however many
+seeds asked about it, for their answers on one image are alike; it is made where the metric is the
+share of right labels.
 
 Source: McNemar, "Note on the sampling error of the difference between correlated proportions or
 percentages", Psychometrika 12, 1947; Dietterich, "Approximate statistical tests for comparing
@@ -24,6 +25,7 @@ GROUND = (  # trials that differ in one of these were tested on something else
     *("protocol", "dataset", "dataset_fingerprint", "backbone", "backbone_fingerprint"),
     "test_rows_per_class",
 )
+_PLACE = (*GROUND, "split", "metric")
 _PREDICTIONS_AT_ONCE = 5_000_000  # bounds memory
 _EQUAL = 1e-12  # differences below it are rounding
 
@@ -36,7 +38,7 @@ class _Asked(NamedTuple):
 
 
 class _Cell(NamedTuple):
-    """A cell on one split: accuracy and answers by episode; a cell without draws has one, None."""
+    """A cell on one split: score and answers by episode; a cell without draws has one, None."""
 
     cell_id: str
     values: Mapping[Any, float]
@@ -70,25 +72,36 @@ def compare(connection: Connection, grounds: Iterable[tuple]) -> None:
         connection.execute(f"DELETE FROM comparisons USING incoming WHERE {_same('comparisons')}")
         ground = ", ".join(f"trials.{name}" for name in GROUND)
         found = connection.execute(
-            f"SELECT {ground}, split, shots, cell_id, seed, "
+            f"SELECT {ground}, split, metric, shots, cell_id, seed, "
             "episode_fingerprint, trial_id, value, n "
             f"FROM trials JOIN metrics USING (trial_id) JOIN incoming ON {_same('trials')} "
-            "WHERE status = 'completed' AND metric = 'accuracy' AND value IS NOT NULL "
+            "JOIN protocols ON protocols.protocol = trials.protocol "
+            "WHERE status = 'completed' AND metric = primary_metric AND value IS NOT NULL "
             "ORDER BY ALL"
         ).fetchall()
     places: dict[tuple, list[tuple]] = defaultdict(list)
     for row in found:
-        places[row[: len(GROUND) + 1]].append(row[len(GROUND) + 1 :])
+        places[row[: len(_PLACE)]].append(row[len(_PLACE) :])
+    hits = _hits(connection)
     for batch in _batches(places):
-        trial_ids = {trial[4] for place in batch for trial in places[place]}
+        trial_ids = {trial[4] for place in batch if place[-1] in hits for trial in places[place]}
         asked = _asked(connection, sorted(trial_ids))
         lines = [
-            {**dict(zip((*GROUND, "split"), place, strict=True)), **line}
+            {**dict(zip(_PLACE, place, strict=True)), **line}
             for place in batch
-            for line in _compared(place[-1], places[place], asked)
+            for line in _compared(place[-2], places[place], asked)
         ]
         if lines:
             insert(connection, "comparisons", pa.Table.from_pylist(lines))
+
+
+def _hits(connection: Connection) -> set[str]:
+    """Metrics that are the share of rows whose label was predicted, so of paired answers."""
+    rows = connection.execute(
+        "SELECT metric FROM metric_definitions "
+        "WHERE proportion AND columns = ['label', 'predicted']"
+    ).fetchall()
+    return {metric for (metric,) in rows}
 
 
 def _same(table: str) -> str:
@@ -101,7 +114,7 @@ def _type(name: str) -> pa.DataType:
 
 
 def _batches(places: Mapping[tuple, list[tuple]]) -> Iterator[list[tuple]]:
-    """Grounds and splits in bunches whose predictions fit into memory."""
+    """Grounds, splits and metrics in bunches whose predictions fit into memory."""
     batch: list[tuple] = []
     size = 0
     for place, trials in places.items():
@@ -224,8 +237,8 @@ def _over_seeds(a: np.ndarray, b: np.ndarray, both: np.ndarray) -> dict[str, np.
     """Paired t tests of one cell with others over the episodes that both have.
 
     Args:
-        a: (episodes,) accuracies.
-        b: (others, episodes) accuracies.
+        a: (episodes,) scores.
+        b: (others, episodes) scores.
         both: (others, episodes) whether both are there; at least once each.
 
     Returns:

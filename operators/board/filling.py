@@ -13,6 +13,7 @@ from operators.board.comparing import compare, grounds_of
 from operators.board.connection import Connection, insert, named, transaction
 from operators.board.identity import COLUMNS, spec_of
 from operators.board.rows import METRICS, RUNS, TRIALS, TrialRows
+from operators.metrics.predictions import PREDICTIONS
 from operators.spec import TrialSpec
 
 _CARDS = ("datasets", "methods", "backbones")
@@ -61,7 +62,9 @@ def fill(
     """
     with transaction(connection):
         grounds = _replace_trials(connection, results, present)
-        _insert_predictions(connection, [str(path) for path in predictions])
+        apart = _without_labels(connection, results)
+        labelled = (path for path in predictions if path.parent.name not in apart)
+        _insert_predictions(connection, [str(path) for path in labelled])
         compare(connection, grounds)
         _replace_failures(connection, failures)
         renamed = _name_variants(connection, variant)
@@ -96,6 +99,18 @@ def _replace_trials(
             "REPLACE (CASE WHEN isfinite(value) THEN value END AS value) FROM incoming"
         )
     return grounds | grounds_of(connection, (result.trial_id for result in results))
+
+
+def _without_labels(connection: Connection, results: Iterable[TrialRows]) -> set[str]:
+    """Trials of tracks that predict something else: the table has no columns for it."""
+    others = {
+        protocol
+        for protocol, columns in connection.execute(
+            "SELECT protocol, columns FROM protocols JOIN tracks USING (track)"
+        ).fetchall()
+        if not set(PREDICTIONS.names) <= set(columns)
+    }
+    return {row.trial_id for row in results if row.trial["protocol"] in others}
 
 
 def _insert_predictions(connection: Connection, paths: list[str]) -> None:

@@ -4,7 +4,7 @@ Nothing that is half written, edited or damaged stops a rebuild: it is left out 
 """
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from operators.board.changes import NUMBERS, last_runs
+from operators.board.projecting import projected
 from operators.board.rows import TrialRows, completed_rows, failed_row, receipt_row, run_row
 from operators.board.wholeness import (
     check_neighbours,
@@ -70,7 +71,13 @@ class Found:
 
 
 def look(
-    known: Mapping[str, str], *, trials: Path, failures: Path, runs: Path, published: Path
+    known: Mapping[str, str],
+    *,
+    trials: Path,
+    failures: Path,
+    runs: Path,
+    published: Path,
+    metrics: Mapping[str, Sequence[str]] | None = None,
 ) -> Found:
     """Lists the folders of a store and reads what is new.
 
@@ -80,11 +87,13 @@ def look(
         failures: Folder of the last error of each trial that did not complete.
         runs: Folder of the manifests of runs.
         published: Folder of the receipts of MLflow.
+        metrics: By protocol, those that follow from predictions where a trial does not say them;
+            default: what trials say is all.
     """
     found = Found(trials)
     for name in _names(trials):
         try:
-            result = _read_trial(trials / name, known.get(name))
+            result = _read_trial(trials / name, known.get(name), metrics or {})
         except (OSError, ValueError) as error:
             found.skipped[f"trials/{name}"] = explain(error)
         else:
@@ -132,7 +141,9 @@ def _names(folder: Path, end: str = "") -> list[str]:
     return sorted(name for name in names if name[0] != "." and name.endswith(end))
 
 
-def _read_trial(folder: Path, known_stamp: str | None) -> TrialRows | None:
+def _read_trial(
+    folder: Path, known_stamp: str | None, metrics: Mapping[str, Sequence[str]]
+) -> TrialRows | None:
     """Reads a trial; None where the board knows it as it is.
 
     Raises:
@@ -143,7 +154,8 @@ def _read_trial(folder: Path, known_stamp: str | None) -> TrialRows | None:
     stamp = stamp_of(folder)
     if stamp == known_stamp:
         return None
-    if not (folder / "predictions.parquet").is_file():
+    predictions = folder / "predictions.parquet"
+    if not predictions.is_file():
         raise ValueError("predictions.parquet is missing: nothing backs the trial's numbers.")
     values = read_object(folder / "trial.json")
     rows = completed_rows(values, trial_id=folder.name, file_stamp=stamp)
@@ -151,7 +163,10 @@ def _read_trial(folder: Path, known_stamp: str | None) -> TrialRows | None:
         check_neighbours(folder, values)
     elif fault := glance(folder):
         raise ValueError(fault)
-    return rows
+    try:
+        return projected(rows, metrics, predictions)
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are among these
+        raise ValueError(f"{predictions.name}: {explain(error)}") from error
 
 
 def _collect(

@@ -77,7 +77,7 @@ METRICS = pa.schema(
         pa.field("trial_id", pa.string(), nullable=False),
         pa.field("split", pa.string(), nullable=False),
         pa.field("metric", pa.string(), nullable=False),
-        pa.field("value", pa.float64(), nullable=False),
+        ("value", pa.float64()),
         pa.field("n", pa.int64(), nullable=False),
     ]
 )

@@ -10,11 +10,18 @@ CREATE MACRO harmonic(base, new) AS
 -- tell nothing of how far the next would be off: that is no certainty, and the answer is NULL.
 CREATE MACRO seeds_half(std, n, t) AS CASE WHEN std > 1e-12 THEN t * std / sqrt(n) END;
 
--- Ends of that interval about a score, which is in 0..1.
-CREATE MACRO seeds_low(mean, std, n, t) AS
-    CASE WHEN std > 1e-12 THEN greatest(0, mean - t * std / sqrt(n)) END;
-CREATE MACRO seeds_high(mean, std, n, t) AS
-    CASE WHEN std > 1e-12 THEN least(1, mean + t * std / sqrt(n)) END;
+-- Ends of that interval about a score, within what its metric can be; a bound may be NULL.
+CREATE MACRO seeds_low(mean, std, n, t, low) AS
+    CASE WHEN std > 1e-12 THEN greatest(low, mean - t * std / sqrt(n)) END;
+CREATE MACRO seeds_high(mean, std, n, t, high) AS
+    CASE WHEN std > 1e-12 THEN least(high, mean + t * std / sqrt(n)) END;
+
+-- A score by which better ones come later, whichever its direction.
+CREATE MACRO goodness(score, better) AS CASE better WHEN 'lower' THEN -score ELSE score END;
+
+-- Mean and spread of scores; NULL where one of them is not known or no number.
+CREATE MACRO whole_mean(score) AS CASE WHEN count(score) = count(*) THEN avg(score) END;
+CREATE MACRO whole_std(score) AS CASE WHEN count(score) = count(*) THEN stddev_samp(score) END;
 
 -- Wilson's 95 % interval of a share of n test images.
 CREATE MACRO wilson_low(share, n) AS greatest(0,
@@ -105,6 +112,39 @@ CREATE TABLE predictions (
     confidence FLOAT
 );
 
+-- What the code says of its metrics, tracks and protocols.
+CREATE TABLE metric_definitions (
+    metric VARCHAR NOT NULL,
+    title VARCHAR NOT NULL,
+    better VARCHAR NOT NULL,
+    low DOUBLE,
+    high DOUBLE,
+    unit VARCHAR NOT NULL,
+    source VARCHAR,
+    proportion BOOLEAN NOT NULL,
+    columns VARCHAR[] NOT NULL
+);
+
+CREATE TABLE tracks (
+    track VARCHAR NOT NULL,
+    title VARCHAR NOT NULL,
+    kind VARCHAR NOT NULL,
+    primary_metric VARCHAR NOT NULL,
+    metrics VARCHAR[] NOT NULL,
+    columns VARCHAR[] NOT NULL
+);
+
+CREATE TABLE protocols (
+    protocol VARCHAR NOT NULL,
+    track VARCHAR NOT NULL,
+    title VARCHAR NOT NULL,
+    primary_metric VARCHAR NOT NULL,
+    tests VARCHAR NOT NULL,
+    learns BOOLEAN NOT NULL,
+    new_classes BOOLEAN NOT NULL,
+    revision INTEGER NOT NULL
+);
+
 CREATE TABLE datasets (
     name VARCHAR,
     title VARCHAR,
@@ -131,7 +171,8 @@ CREATE TABLE methods (
     descriptions BOOLEAN,
     teacher BOOLEAN,
     card JSON,
-    unlabelled BOOLEAN
+    unlabelled BOOLEAN,
+    track VARCHAR
 );
 
 CREATE TABLE backbones (
@@ -142,7 +183,8 @@ CREATE TABLE backbones (
     source VARCHAR,
     license VARCHAR,
     capabilities JSON,
-    card JSON
+    card JSON,
+    kind VARCHAR
 );
 
 CREATE TABLE runs (
@@ -214,7 +256,8 @@ CREATE TABLE comparisons (
     only_a INTEGER,
     only_b INTEGER,
     images_std_error DOUBLE,
-    p_images DOUBLE
+    p_images DOUBLE,
+    metric VARCHAR NOT NULL
 );
 
 CREATE TABLE reference_results (

@@ -22,6 +22,9 @@ class Metric:
         low: Least value.
         high: Greatest value; None where there is none.
         unit: `share` of one, or `nats`.
+        proportion: Whether it is the share of test rows of which something is true, so that one
+            more row or less moves it by one over their number. Wilson's interval is then that of
+            the draw of test rows.
         source: Paper and equation, where the name alone does not say it.
     """
 
@@ -32,6 +35,7 @@ class Metric:
     low: float = 0.0
     high: float | None = 1.0
     unit: str = "share"
+    proportion: bool = False
     source: str = ""
 
 

@@ -68,7 +68,9 @@ def brier_score(answers: Answers) -> float:
 _HIT = frozenset({"label", "predicted"})
 
 CLASSIFICATION: dict[str, Metric] = {
-    "accuracy": Metric(title="share of rows whose class is right", of=accuracy, columns=_HIT),
+    "accuracy": Metric(
+        title="share of rows whose class is right", of=accuracy, columns=_HIT, proportion=True
+    ),
     "macro_f1": Metric(title="mean F1 over classes", of=macro_f1, columns=_HIT),
     "per_class_mean": Metric(title="mean accuracy over classes", of=per_class_mean, columns=_HIT),
     "ece": Metric(
@@ -82,6 +84,7 @@ CLASSIFICATION: dict[str, Metric] = {
         title="share of rows whose class is among the five most probable",
         of=top5_accuracy,
         columns=frozenset({"label", "top"}),
+        proportion=True,
     ),
     "nll": Metric(
         title="negative log-likelihood of the right class",

@@ -26,6 +26,7 @@ from operators.board import (
     fill,
     last_runs,
     look,
+    metrics_by_protocol,
     numbers_file,
     numbers_of,
     stored_version,
@@ -35,6 +36,7 @@ from operators.board import audit as recompute
 from operators.files import write_atomic
 from operators.spec import TrialSpec
 from tasks.pages.asking import BoardError, one_paragraph, reading
+from tasks.pages.known import protocol_rows, track_rows
 from tasks.storage import wholeness
 from tasks.storage.store import Store
 
@@ -146,6 +148,7 @@ def _update(store: Store, arguments: Mapping[str, Any], *, full: bool) -> Found:
                 failures=store.failures,
                 runs=store.runs,
                 published=store.published,
+                metrics=metrics_by_protocol(connection),
             )
             try:
                 _fill(connection, found, arguments)
@@ -172,10 +175,11 @@ def _open(store: Store) -> "DuckDBPyConnection":
     """Opens the private file, or a new one where it is absent, damaged, locked or of old form."""
     import duckdb
 
+    code = {"tracks": track_rows(), "protocols": protocol_rows()}
     try:
         connection = duckdb.connect(_private(store), config=_WRITABLE)
         try:
-            if stored_version(connection) == current_version():
+            if stored_version(connection) == current_version(**code):
                 return connection
         except duckdb.Error:
             connection.close()
@@ -185,7 +189,7 @@ def _open(store: Store) -> "DuckDBPyConnection":
         pass  # whatever is wrong with it, the trials can fill another one
     _discard(store)
     connection = duckdb.connect(_private(store), config=_WRITABLE)
-    create(connection)
+    create(connection, **code)
     return connection
 
 

@@ -36,8 +36,13 @@ def capabilities() -> dict[str, str]:
     return _known("capabilities")
 
 
-def protocols() -> list[str]:
-    """Names of the protocols."""
+def track_rows() -> list[dict[str, Any]]:
+    """See `tasks.pages.zoo.track_rows`."""
+    return _known("tracks")
+
+
+def protocol_rows() -> list[dict[str, Any]]:
+    """See `tasks.pages.zoo.protocol_rows`."""
     return _known("protocols")
 
 

@@ -1,4 +1,4 @@
-"""What the code says of methods and backbones, as rows of the board and of listings.
+"""What the code says of tracks, protocols, methods and backbones: rows of board and listings.
 
 Reading it takes torch; `tasks/pages/known.py` keeps what it says for commands that only list.
 """
@@ -12,17 +12,56 @@ from typing import Any
 from operators.backbones import (
     BACKBONES,
     CAPABILITIES,
+    FAMILIES,
     LANGUAGE_CAPABILITIES,
     BackboneCard,
     BackboneUnavailable,
     reference,
 )
 from operators.bounds import described
-from operators.episodes.protocols import PROTOCOLS
+from operators.episodes.protocols import PROTOCOLS, Protocol
 from operators.methods import METHODS, Method
 from operators.methods.hyperparameters import PUBLISHED_ON, annotations, defaults, published
+from operators.tracks import TRACKS
 
 SHOTS = (1, 2, 4, 8, 16)  # those of the published tables
+
+
+def track_rows() -> list[dict[str, Any]]:
+    """One row a track."""
+    return [
+        {
+            "track": name,
+            "title": track.title,
+            "kind": track.kind,
+            "primary_metric": track.primary,
+            "metrics": list(track.metrics),
+            "columns": track.predictions.names,
+        }
+        for name, track in TRACKS.items()
+    ]
+
+
+def protocol_rows() -> list[dict[str, Any]]:
+    """One row a protocol."""
+    return [
+        {
+            "protocol": name,
+            "track": protocol.track,
+            "title": protocol.title,
+            "primary_metric": TRACKS[protocol.track].primary,
+            "tests": _tested(protocol),
+            "learns": protocol.learns,
+            "new_classes": protocol.new_classes,
+            "revision": protocol.revision,
+        }
+        for name, protocol in PROTOCOLS.items()
+    ]
+
+
+def _tested(protocol: Protocol) -> str:
+    """Which test rows: all, those of base and new classes apart, or of targets."""
+    return "targets" if protocol.targets else "base and new" if protocol.new_classes else "all"
 
 
 def method_rows() -> list[dict[str, Any]]:
@@ -41,6 +80,7 @@ def method_rows() -> list[dict[str, Any]]:
             "descriptions": method.card.descriptions,
             "teacher": method.card.teacher,
             "unlabelled": method.card.unlabelled,
+            "track": method.track,
             "card": {
                 "tunes": method.card.tunes,
                 "cost": method.card.cost,
@@ -126,6 +166,7 @@ def backbone_rows(used: list[BackboneCard] | None = None) -> list[dict[str, Any]
             "family": known.family,
             "source": known.location or known.title,
             "card": {"title": known.title},
+            "kind": FAMILIES[known.family].title,
         }
         for name, known in BACKBONES.items()
         if name not in cards
@@ -144,6 +185,7 @@ def backbone_row(card: BackboneCard) -> dict[str, Any]:
         "license": card.license,
         "capabilities": sorted(card.capabilities),
         "card": {"note": card.note},
+        "kind": FAMILIES[card.family].title,
     }
 
 
@@ -168,5 +210,6 @@ PARTS = {
     "methods": method_rows,
     "backbones": embedded_backbone_rows,
     "capabilities": lambda: CAPABILITIES | LANGUAGE_CAPABILITIES,
-    "protocols": lambda: list(PROTOCOLS),
+    "tracks": track_rows,
+    "protocols": protocol_rows,
 }

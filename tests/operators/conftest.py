@@ -12,12 +12,45 @@ from operators.metrics import Score
 from operators.spec import TrialSpec
 from operators.trials.results import Cost, Provenance, TrialResult
 
+PREDICTED = ["split", "row_id", "label", "predicted", "confidence"]
+
+
+def a_track(track, primary_metric, metrics, columns=PREDICTED):
+    return {
+        **{"track": track, "title": f"{track} of drawn rows", "kind": "image"},
+        **{"primary_metric": primary_metric, "metrics": metrics, "columns": columns},
+    }
+
+
+def a_protocol(protocol, tests, track="image-classification", primary_metric="accuracy"):
+    return {
+        **{"protocol": protocol, "track": track, "title": protocol, "tests": tests},
+        **{"primary_metric": primary_metric, "learns": protocol != "zero_shot"},
+        **{"new_classes": tests != "all", "revision": 1},
+    }
+
+
+# Beside the track of the code one of which less is better, and whose predictions are no labels.
+TRACKS = [
+    a_track("image-classification", "accuracy", ["accuracy"]),
+    a_track("language-modelling", "nll", ["nll"], ["split", "row_id", "log_probability"]),
+]
+PROTOCOLS = [
+    a_protocol("zero_shot", "all"),
+    a_protocol("few_shot", "all"),
+    a_protocol("base_to_new", "base and new"),
+    a_protocol("cross_dataset", "targets"),
+    a_protocol("domain_generalization", "targets"),
+    a_protocol("next_word", "all", "language-modelling", "nll"),
+    a_protocol("next_word_elsewhere", "targets", "language-modelling", "nll"),
+]
+
 
 @pytest.fixture(scope="session")
 def empty_board(tmp_path_factory):
     path = tmp_path_factory.mktemp("board") / "empty.duckdb"
     with duckdb.connect(path) as opened:
-        create(opened)
+        create(opened, tracks=TRACKS, protocols=PROTOCOLS)
     return path
 
 

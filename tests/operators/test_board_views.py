@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -14,7 +15,7 @@ from operators.board import (
     fill,
     run_row,
 )
-from operators.metrics import Score
+from operators.metrics import METRICS, Score
 
 SEEDS = (1, 2, 3)
 
@@ -259,6 +260,83 @@ def test_a_method_that_reads_no_images_starts_the_curve_at_shots_zero(connection
     ]
 
 
+def nll(*values, split="all", extra=(), **changes):
+    """Arguments of `trial` for a track of which less is better and that predicts no label."""
+    scores = (*(Score(split, "nll", value, 10) for value in values), *extra)
+    return {"accuracies": {}, "extra": scores, "protocol": "next_word", **changes}
+
+
+def test_where_less_is_better_the_least_ranks_first_in_every_view(connection, rows, trial):
+    fill(
+        connection,
+        results=[
+            trial(**nll(value, method=method, seed=seed))
+            for method, values in (("good", (1.5, 1.7)), ("bad", (2.5, 2.9)))
+            for seed, value in enumerate(values)
+        ],
+    )
+    ranked = [(row["method"], row["rank"], row["better"]) for row in rows("leaderboard")]
+    assert ranked == [("good", 1, "lower"), ("bad", 2, "lower")]
+    costs = [(row["method"], row["metric"], row["mean"], row["accuracy"]) for row in rows("cost")]
+    assert costs == [("good", "nll", pytest.approx(1.6), None), ("bad", "nll", 2.7, None)]
+    curve = {row["method"]: (row["metric"], row["mean"]) for row in rows("few_shot_curves")}
+    assert curve == {"good": ("nll", pytest.approx(1.6)), "bad": ("nll", pytest.approx(2.7))}
+    (pair,) = rows("significance", "method_a = 'good'")
+    p = stats.ttest_rel((1.5, 1.7), (2.5, 2.9)).pvalue
+    assert (pair["metric"], pair["difference"]) == ("nll", pytest.approx(-1.1))
+    assert pair["p"] == pytest.approx(p)
+    assert pair["p_images"] is None  # no row is right or wrong
+    assert rows("base_to_new") == rows("reproduction") == []
+
+
+def test_an_interval_keeps_the_bounds_of_its_metric(connection, rows, trial):
+    """Of likelihoods above 1 there is no upper bound, and none is below 0."""
+    fill(connection, results=[trial(**nll(v, seed=s)) for s, v in enumerate((0.2, 4.0, 5.0))])
+    (row,) = rows("leaderboard")
+    mean, half = np.mean([0.2, 4, 5]), 4.302653 * np.std([0.2, 4, 5], ddof=1) / np.sqrt(3)
+    assert half > mean
+    assert (row["ci95_low"], row["ci95_high"]) == (0, pytest.approx(mean + half, rel=1e-6))
+
+
+def test_transfer_of_less_is_better_is_averaged_too(connection, rows, trial):
+    extra = tuple(Score(target, "nll", value, 10) for target, value in (("a", 1.0), ("b", 3.0)))
+    fill(connection, results=[trial(**nll(2.0, extra=extra, protocol="next_word_elsewhere"))])
+    found = {row["target"]: (row["mean"], row["metric"]) for row in rows("transfer")}
+    assert found["AVERAGE"] == (2.0, "nll")
+
+
+def test_a_metric_that_is_not_known_disturbs_no_view(connection, rows, trial):
+    """Its cell has no mean; averages over datasets or targets name none that lacks a part."""
+    known = [trial({"all": 0.5}, dataset="pets"), trial({"all": 0.7}, dataset="dtd", seed=2)]
+    unknown = trial({"all": None}, dataset="dtd", seed=1)
+    fill(connection, results=[*known, unknown])
+    means = {row["dataset"]: row["mean"] for row in rows("few_shot_curves")}
+    assert means == {"pets": 0.5, "dtd": None, "AVERAGE": None}
+    board = {row["dataset"]: (row["mean"], row["n"]) for row in rows("leaderboard")}
+    assert board == {"pets": (0.5, 1), "dtd": (None, 2)}
+    targets = {"a": 0.5, "b": None}
+    fill(connection, results=[trial(targets, protocol="cross_dataset")], present=[])
+    means = {row["target"]: row["mean"] for row in rows("cross_dataset")}
+    assert means == {"a": 0.5, "b": None, "AVERAGE": None}
+
+
+def test_predictions_of_a_track_without_labels_are_not_in_the_table(connection, rows, trial):
+    one = trial(**nll(1.0))
+    fill(connection, results=[one], predictions=[Path("absent", one.trial_id, "p.parquet")])
+    assert (rows("predictions"), len(rows("metrics"))) == ([], 1)
+
+
+def test_the_board_says_what_a_metric_is(connection, rows):
+    known = {row["metric"]: row for row in rows("metric_definitions")}
+    assert list(known) == list(METRICS)
+    assert (known["nll"]["better"], known["nll"]["high"], known["nll"]["unit"]) == (
+        *("lower", None, "nats"),
+    )
+    assert [name for name, row in known.items() if row["proportion"]] == [
+        *("accuracy", "top5_accuracy"),
+    ]
+
+
 @pytest.mark.parametrize("protocol", ["cross_dataset", "domain_generalization"])
 def test_transfer_is_averaged_over_targets_without_the_source(connection, rows, protocol, trial):
     fill(
@@ -275,6 +353,11 @@ def test_transfer_is_averaged_over_targets_without_the_source(connection, rows, 
     average = found["AVERAGE"]
     assert (average["mean"], average["targets"], average["n"]) == (pytest.approx(0.65), 2, 2)
     assert average["std"] == pytest.approx(np.std([0.6, 0.7], ddof=1))
+    assert (average["ci95_low"], average["ci95_high"]) == (  # t(1) is 12.706: 0.65 +- 0.635
+        pytest.approx(0.014690, abs=1e-6),
+        1,
+    )
+    assert found["imagenet"]["ci95_low"] is None  # seeds that do not vary
 
 
 def test_cost_is_averaged_over_seeds(connection, rows, trial):

@@ -128,6 +128,23 @@ def test_one_metric_may_move_and_another_stay(nights, trial):
     assert (found["accuracy"]["cause"], found["ece"]["cause"]) == (None, "by itself")
 
 
+def test_a_metric_that_is_new_on_the_board_is_no_change_of_a_cell(nights, trial):
+    extra = (Score("all", "ece", 0.1, 10),)
+    before = [trial({"all": 0.5})]
+    (row,) = nights(before, [trial({"all": 0.5}, extra=extra)])
+    assert (row["metric"], row["change"]) == ("accuracy", "same")
+    found = nights(before, [trial({"all": 0.5}, extra=extra), trial({"all": 0.6}, method="new")])
+    assert {(row["method"], row["metric"], row["change"]) for row in found} == {
+        *(("coop", "accuracy", "same"), ("new", "accuracy", "new")),
+    }
+
+
+def test_a_metric_that_stays_unknown_has_not_moved(nights, trial):
+    extra = (Score("all", "nll", None, 10),)
+    found = nights([trial({"all": 0.5}, extra=extra)], [trial({"all": 0.6}, extra=extra)])
+    assert {row["metric"]: row["change"] for row in found} == {"accuracy": "moved", "nll": "same"}
+
+
 def test_rounding_moves_nothing(nights, cell):
     (row,) = nights(cell([0.5]), cell([0.5 + 1e-13]))
     assert (row["change"], row["cause"]) == ("same", None)

@@ -7,11 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from operators.board import TABLES, VIEWS, audit
-from operators.metrics import Score
+from operators.board import TABLES, VIEWS, audit, projecting
+from operators.metrics import METRICS, Metric, Score
 from operators.metrics.predictions import PREDICTIONS
 from operators.spec import TrialSpec
 from operators.trials.results import Cost, Provenance, TrialResult
+from tasks.pages import board
 from tasks.pages.artifacts import mlflow_place
 from tasks.pages.asking import BoardError, rows
 from tasks.pages.board import rebuild
@@ -144,7 +145,86 @@ def test_a_trial_that_is_gone_leaves_the_board_and_one_computed_again_replaces_i
     assert len(rows(store, "SELECT * FROM predictions")) == ROWS
     commit(store, correct=9)
     rebuild(store)
-    assert rows(store, "SELECT max(value) AS v FROM metrics") == [{"v": 0.9}]
+    assert rows(store, "SELECT max(value) AS v FROM metrics WHERE metric = 'accuracy'") == [
+        {"v": 0.9}
+    ]
+
+
+def values_of(store, trial_id):
+    found = rows(store, f"SELECT * FROM metrics WHERE trial_id = '{trial_id}'")
+    return {row["metric"]: (row["value"], row["n"]) for row in found}
+
+
+def test_what_a_trial_does_not_say_follows_from_its_predictions(store):
+    """Of a trial that said its accuracy alone; its predictions hold no likelihoods."""
+    folder = commit(store, correct=7)
+    rebuild(store)
+    assert values_of(store, folder.name) == {
+        "accuracy": (0.7, ROWS),
+        "macro_f1": (pytest.approx(14 / 17), ROWS),
+        "per_class_mean": (0.7, ROWS),
+        "ece": (pytest.approx(0.2), ROWS),
+        **dict.fromkeys(("top5_accuracy", "nll", "brier"), (None, ROWS)),
+    }
+
+
+def test_a_number_that_a_trial_says_is_not_computed_anew(store):
+    folder = commit(store, correct=7)
+    values = json.loads((folder / "trial.json").read_text())
+    values["metrics"].append({"split": "all", "metric": "macro_f1", "value": 0.25, "n": ROWS})
+    (folder / "trial.json").write_text(json.dumps(values))
+    rebuild(store)
+    assert values_of(store, folder.name)["macro_f1"] == (0.25, ROWS)
+
+
+def test_predictions_are_opened_only_for_what_they_may_say(store, monkeypatch):
+    whole = commit(store)
+    values = json.loads((whole / "trial.json").read_text())
+    said = {one["metric"] for one in values["metrics"]}
+    values["metrics"] += [
+        {"split": "all", "metric": name, "value": 0.5, "n": ROWS} for name in METRICS.keys() - said
+    ]
+    (whole / "trial.json").write_text(json.dumps(values))
+    values["metrics"] = [one for one in values["metrics"] if one["metric"] != "nll"]
+    opened = []
+    for name in ("read_schema", "read_table"):
+        read = getattr(pq, name)
+        monkeypatch.setattr(
+            projecting.pq, name, lambda *a, n=name, r=read, **k: opened.append(n) or r(*a, **k)
+        )
+    rebuild(store)
+    assert opened == []
+    (whole / "trial.json").write_text(json.dumps(values))
+    rebuild(store)
+    assert opened == ["read_schema"]
+
+
+def test_a_new_metric_comes_to_the_trials_that_are_there_and_moves_no_number(store, monkeypatch):
+    folders = [commit(store, correct=correct, seed=correct) for correct in (4, 8)]
+    rebuild(store)
+    before = content(store)
+    files = {file: file.read_bytes() for folder in folders for file in folder.iterdir()}
+    wrong = Metric(
+        title="share of rows whose class is wrong",
+        of=lambda answers: float((answers["label"] != answers["predicted"]).mean()),
+        columns=frozenset({"label", "predicted"}),
+        better="lower",
+    )
+    monkeypatch.setitem(METRICS, "miss_rate", wrong)
+    tracks = [row | {"metrics": [*row["metrics"], "miss_rate"]} for row in board.track_rows()]
+    monkeypatch.setattr(board, "track_rows", lambda: tracks)
+    done = rebuild(store)
+    assert (done.trials, done.skipped) == (2, {})
+    ranked = rows(store, "SELECT mean, rank FROM leaderboard WHERE metric = 'miss_rate'")
+    assert ranked == [{"mean": pytest.approx(0.4), "rank": 1}]
+    found = [values_of(store, folder.name)["miss_rate"] for folder in folders]
+    assert found == [(0.6, ROWS), (pytest.approx(0.2), ROWS)]
+    after = content(store)
+    for table, old in before.items():
+        new = [row for row in after[table] if "miss_rate" not in row]
+        assert new == (old if table != "tracks" else []), table
+    assert files == {file: file.read_bytes() for folder in folders for file in folder.iterdir()}
+    assert rebuild(store).added == 0
 
 
 def test_times_are_kept_as_utc(store):

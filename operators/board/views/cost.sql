@@ -1,4 +1,4 @@
--- What an accuracy costs: means over the seeds of a cell. Times are those of the device that
+-- What a score in the primary metric costs: means over the seeds of a cell. Times are those of the device that
 -- computed each trial; compare them where `devices` is the same. Operations are the same on all.
 CREATE VIEW cost AS
 WITH cells AS (
@@ -13,11 +13,13 @@ WITH cells AS (
     GROUP BY cell_id
 )
 SELECT
-    method, dataset, backbone, protocol, shots, split, mean AS accuracy, tune_seconds,
+    method, dataset, backbone, protocol, shots, split,
+    CASE metric WHEN 'accuracy' THEN mean END AS accuracy, tune_seconds,
     evaluate_seconds, peak_memory_bytes, trainable_parameters, steps, n, devices, variant,
     cell_id, test_rows_per_class, setting, selection, views, tune_flops, plain_tune_flops,
-    plain_tune_flops / nullif(tune_flops, 0) AS times_fewer_flops
+    plain_tune_flops / nullif(tune_flops, 0) AS times_fewer_flops, metric, mean
 FROM leaderboard
 JOIN cells USING (cell_id)
-WHERE metric = 'accuracy'
-ORDER BY protocol, dataset, shots, backbone, split, accuracy DESC, method, variant, cell_id;
+WHERE is_primary
+ORDER BY
+    protocol, dataset, shots, backbone, split, goodness(mean, better) DESC, method, variant, cell_id;

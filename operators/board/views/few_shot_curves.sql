@@ -1,4 +1,4 @@
--- Accuracy over shots, one row per cell, and the average over datasets as dataset 'AVERAGE'.
+-- The primary metric over shots, one row per cell, and the average over datasets as dataset 'AVERAGE'.
 -- An average takes one cell of each dataset, the latest where the variant does not tell them
 -- apart (an older revision of a method), and its spread is that of the seeds all of them have.
 CREATE VIEW few_shot_curves AS
@@ -8,13 +8,14 @@ WITH seeds AS (
         row(protocol, method, backbone, shots, variant, setting, selection, views,
             test_rows_per_class) AS family
     FROM scores
-    WHERE protocol IN ('few_shot', 'zero_shot') AND split = 'all' AND metric = 'accuracy'
+    WHERE is_primary AND split = 'all'
+        AND protocol IN (SELECT protocol FROM protocols WHERE tests = 'all')
 ),
 cells AS (
     SELECT
         protocol, method, dataset, backbone, shots, variant, setting, selection, views,
-        test_rows_per_class, cell_id, family,
-        avg(value) AS mean, stddev_samp(value) AS std, count(*) AS n,
+        test_rows_per_class, cell_id, family, metric,
+        whole_mean(value) AS mean, whole_std(value) AS std, count(*) AS n,
         max(started_at) AS latest_at
     FROM seeds
     GROUP BY ALL
@@ -26,13 +27,13 @@ latest AS (
 ),
 averages AS (
     SELECT
-        family, avg(mean) AS mean, count(*) AS datasets,
+        family, whole_mean(mean) AS mean, count(*) AS datasets,
         string_agg(dataset, ', ' ORDER BY dataset) AS covers
     FROM latest
     GROUP BY family
 ),
 shared_seeds AS (
-    SELECT family, seed, avg(value) AS value
+    SELECT family, seed, whole_mean(value) AS value
     FROM seeds
     JOIN averages USING (family)
     WHERE cell_id IN (SELECT cell_id FROM latest)
@@ -40,27 +41,29 @@ shared_seeds AS (
     HAVING count(*) = datasets
 ),
 spreads AS (
-    SELECT family, stddev_samp(value) AS std, count(*) AS n FROM shared_seeds GROUP BY family
+    SELECT family, whole_std(value) AS std, count(*) AS n FROM shared_seeds GROUP BY family
 ),
 lines AS (
     SELECT
         protocol, method, dataset, backbone, shots, mean, std, n, variant, cell_id, setting,
-        selection, views, test_rows_per_class, 1 AS datasets, dataset AS covers
+        selection, views, test_rows_per_class, 1 AS datasets, dataset AS covers, metric
     FROM cells
     UNION ALL BY NAME
     SELECT
         latest.protocol, latest.method, 'AVERAGE' AS dataset, latest.backbone, latest.shots,
         averages.mean, spreads.std, coalesce(spreads.n, 0) AS n, latest.variant,
         NULL AS cell_id, latest.setting, latest.selection, latest.views,
-        latest.test_rows_per_class, datasets, covers
+        latest.test_rows_per_class, datasets, covers, latest.metric
     FROM averages
     JOIN (SELECT DISTINCT ON (family) * FROM latest) AS latest USING (family)
     LEFT JOIN spreads USING (family)
 )
 SELECT
     method, dataset, backbone, shots, mean, std, n,
-    seeds_low(mean, std, n, t) AS ci95_low, seeds_high(mean, std, n, t) AS ci95_high,
-    protocol, variant, cell_id, setting, selection, views, test_rows_per_class, datasets, covers
+    seeds_low(mean, std, n, t, low) AS ci95_low, seeds_high(mean, std, n, t, high) AS ci95_high,
+    protocol, variant, cell_id, setting, selection, views, test_rows_per_class, datasets, covers,
+    metric
 FROM lines
+LEFT JOIN metric_definitions USING (metric)
 LEFT JOIN t_values ON df = least(n - 1, 200)
 ORDER BY dataset = 'AVERAGE', dataset, backbone, method, variant, shots, protocol, cell_id;

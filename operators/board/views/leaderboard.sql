@@ -1,16 +1,14 @@
 -- One row per cell, split and metric: trials that differ in anything but the seed are never
 -- averaged together. The interval over seeds is Student's, two-sided; beyond 200 degrees of freedom
 -- it keeps the value for 200, which is 0.6 % wide at most. Where seeds do not vary it is NULL: that
--- is no certainty. The interval over test images is Wilson's, of the mean share that is right.
+-- is no certainty. The interval over test images is Wilson's, of the mean share of rows. A metric
+-- that is not known of each seed leaves its cell without a mean.
 CREATE VIEW leaderboard AS
 WITH cells AS (
     SELECT
         protocol, dataset, shots, backbone, method, split, metric, variant, cell_id,
-        test_rows_per_class, setting, selection, views, template_set, method_revision,
-        -- A seed whose value is not a number leaves its cell without a mean.
-        CASE WHEN count(value) = count(*) THEN avg(value) END AS mean,
-        CASE WHEN count(value) = count(*) THEN stddev_samp(value) END AS std,
-        count(*) AS n,
+        test_rows_per_class, setting, selection, views, template_set, method_revision, track,
+        is_primary, whole_mean(value) AS mean, whole_std(value) AS std, count(*) AS n,
         min(n) AS test_rows,
         max(started_at) AS latest_at
     FROM scores
@@ -18,16 +16,18 @@ WITH cells AS (
 )
 SELECT
     protocol, dataset, shots, backbone, method, split, metric, mean, std, n,
-    seeds_low(mean, std, n, t) AS ci95_low, seeds_high(mean, std, n, t) AS ci95_high,
+    seeds_low(mean, std, n, t, low) AS ci95_low, seeds_high(mean, std, n, t, high) AS ci95_high,
     rank() OVER (
         -- Scores on a part of the test rows do not compete with scores on all of them.
         PARTITION BY protocol, dataset, shots, backbone, split, metric, test_rows_per_class
-        ORDER BY CASE WHEN metric IN ('ece', 'nll', 'brier') THEN mean ELSE -mean END NULLS LAST
+        ORDER BY goodness(mean, better) DESC NULLS LAST
     ) AS rank,
     variant, cell_id, test_rows_per_class, setting, selection, views, template_set,
     method_revision, latest_at,
-    CASE metric WHEN 'accuracy' THEN wilson_low(mean, test_rows) END AS images_ci95_low,
-    CASE metric WHEN 'accuracy' THEN wilson_high(mean, test_rows) END AS images_ci95_high
+    CASE WHEN proportion THEN wilson_low(mean, test_rows) END AS images_ci95_low,
+    CASE WHEN proportion THEN wilson_high(mean, test_rows) END AS images_ci95_high,
+    track, is_primary, better
 FROM cells
+LEFT JOIN metric_definitions USING (metric)
 LEFT JOIN t_values ON df = least(n - 1, 200)
 ORDER BY protocol, dataset, shots, backbone, split, metric, rank, method, variant, cell_id;

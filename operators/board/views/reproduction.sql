@@ -10,7 +10,8 @@
 CREATE VIEW reproduction AS
 WITH ours AS (
     SELECT
-        cell_id, seed, value, scores.n, template_set, started_at, names.published AS dataset,
+        cell_id, seed, value, scores.n, template_set, started_at, metric,
+        names.published AS dataset,
         {
             method: method, backbone: backbone, fingerprint: backbone_fingerprint,
             variant: variant, setting: setting, test_rows_per_class: test_rows_per_class,
@@ -22,12 +23,13 @@ WITH ours AS (
     JOIN reference_names AS names
         ON names.kind = 'dataset'
         AND names.ours = lower(CASE
-            WHEN protocol IN ('cross_dataset', 'domain_generalization') AND split <> 'all'
+            WHEN protocol IN (SELECT protocol FROM protocols WHERE tests = 'targets')
+                AND split <> 'all'
             THEN split ELSE dataset
         END)
-    WHERE metric = 'accuracy'
+    WHERE is_primary
         AND (
-            protocol NOT IN ('cross_dataset', 'domain_generalization')
+            protocol NOT IN (SELECT protocol FROM protocols WHERE tests = 'targets')
             OR lower(dataset) IN (
                 SELECT ours FROM reference_names WHERE kind = 'dataset' AND published = 'ImageNet'
             )
@@ -52,17 +54,17 @@ parts AS (  -- one row a data set in an average; a data set is the average of it
 ),
 seeds AS (
     SELECT
-        family, unit, name, split, seed, avg(value) AS value,
+        family, unit, name, split, seed, metric, whole_mean(value) AS value,
         sum(images_variance(value, n)) / any_value(size) ** 2 AS variance,
         CASE any_value(size) WHEN 1 THEN any_value(n) END AS test_rows,
         bool_and(coalesce(n = test_rows, family.test_rows_per_class IS NULL)) AS same_images
     FROM parts
     LEFT JOIN reference_datasets AS known USING (dataset, split)
-    GROUP BY family, unit, name, split, seed
+    GROUP BY family, unit, name, split, seed, metric
     HAVING count(DISTINCT dataset) = any_value(size)
 ),
 lines AS (
-    SELECT *, value AS base, NULL::DOUBLE AS new, 'accuracy' AS metric FROM seeds
+    SELECT *, value AS base, NULL::DOUBLE AS new FROM seeds
     UNION ALL BY NAME
     SELECT
         family, b.unit, name, 'HM' AS split, seed, b.value AS base, c.value AS new,
@@ -74,7 +76,8 @@ lines AS (
         END AS variance
     FROM seeds AS b
     JOIN seeds AS c USING (family, name, seed)
-    WHERE b.split = 'base' AND c.split = 'new' AND b.unit IS NOT DISTINCT FROM c.unit
+    WHERE b.metric = 'accuracy' AND c.metric = 'accuracy'
+        AND b.split = 'base' AND c.split = 'new' AND b.unit IS NOT DISTINCT FROM c.unit
 ),
 means AS (
     SELECT
@@ -82,7 +85,8 @@ means AS (
         avg(variance) AS variance, bool_and(same_images) AS same_images,
         min(test_rows) AS test_rows,
         -- The papers' convention: of the averaged base and new.
-        CASE metric WHEN 'accuracy' THEN avg(base) ELSE harmonic(avg(base), avg(new)) END AS mean
+        CASE metric WHEN 'harmonic_mean' THEN harmonic(avg(base), avg(new)) ELSE avg(base) END
+            AS mean
     FROM lines
     GROUP BY family, unit, name, split, metric
 ),

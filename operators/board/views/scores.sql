@@ -4,7 +4,9 @@ SELECT
     trial_id, cell_id, protocol, dataset, shots, backbone, method, seed, split, metric, value, n,
     variant, test_rows_per_class, setting, selection, views, template_set, method_revision,
     dataset_fingerprint, backbone_fingerprint, episode_fingerprint, transform_version, precision,
-    hyperparameters, started_at
+    hyperparameters, started_at, protocols.track,
+    coalesce(metric = primary_metric, false) AS is_primary
 FROM trials
 JOIN metrics USING (trial_id)
+LEFT JOIN protocols USING (protocol)
 WHERE status = 'completed';

@@ -42,7 +42,7 @@ sides AS (
 names AS (SELECT DISTINCT cell_id, method, variant FROM trials)
 SELECT
     a.method AS method_a, b.method AS method_b, protocol, dataset, shots, backbone, split,
-    'accuracy' AS metric, mean_a, mean_b, difference, std,
+    metric, mean_a, mean_b, difference, std,
     difference - seeds_half(std, n, t) AS ci95_low,
     difference + seeds_half(std, n, t) AS ci95_high,
     p, n, a.variant AS variant_a, b.variant AS variant_b, cell_a, cell_b, test_rows_per_class,
