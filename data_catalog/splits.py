@@ -1,8 +1,8 @@
-"""Which images are train, val and test where the source does not say, or not fully.
+"""Which rows are train, val and test where the source does not say, or not fully.
 
-A carved split is decided by the images themselves: the rows of a class are ordered by the
-SHA-256 of their bytes, so the listing order of a file system cannot move one. Copies of an
-image stay together, so carving never leaks a training image into test.
+A carved split is decided by the images or texts themselves: the rows of a class are ordered by the
+SHA-256 of their bytes, so the listing order of a file system cannot move one. Copies of
+one stay together, so carving never leaks a training example into test.
 """
 
 import re
@@ -104,7 +104,7 @@ def assign_splits(
     Args:
         given: Split of each row in the source's spelling, or None.
         labels: Class of each row.
-        digests: SHA-256 of each row's encoded image, in hex.
+        digests: SHA-256 of each row's content, in hex.
 
     Raises:
         ValueError: A split has an unknown name, or only some rows have one.

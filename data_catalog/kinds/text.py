@@ -99,26 +99,30 @@ def check_text(example: Example) -> Checked:
     Set aside are what is empty, no UTF-8 or longer than `MAX_CHARACTERS`, and control characters
     of ASCII, NUL among them: no tokenizer was trained on them, and Parquet readers differ.
     """
-    digest = hashlib.sha256(example.content).hexdigest()
-    if example.error:
-        return Checked(example, digest, example.error)
-    try:
-        text = example.content.decode().strip().removeprefix("\ufeff").strip()
-    except UnicodeDecodeError as error:
-        odd = example.content[error.start : error.end]
-        return Checked(example, digest, f"{NOT_UTF8}: it holds {odd!r}")
-    if not text:
-        return Checked(example, digest, f"{EMPTY}: no character is in it")
-    if len(text) > MAX_CHARACTERS:
-        return Checked(
-            example, digest, f"{TOO_LONG}: {len(text):,} characters, above {MAX_CHARACTERS:,}"
-        )
-    if control := _CONTROL.search(text):
-        return Checked(example, digest, f"{CONTROLS}: it holds {control[0]!r}")
+    error, text = example.error, ""
+    if not error:
+        try:
+            text = example.content.decode().strip().removeprefix("\ufeff").strip()
+        except UnicodeDecodeError as fault:
+            error = f"{NOT_UTF8}: it holds {example.content[fault.start : fault.end]!r}"
+        else:
+            error = _fault(text)
+    if error:
+        return Checked(example, hashlib.sha256(example.content).hexdigest(), error)
     example = example._replace(content=text.encode())
     digest = hashlib.sha256(example.content).hexdigest()
     checked = Checked(example, digest, "", (len(text),))
     return checked._replace(findings={"misread": True}) if _is_misread(text) else checked
+
+
+def _fault(text: str) -> str:
+    """Why a text without blanks around it cannot be used; empty if it can."""
+    if not text:
+        return f"{EMPTY}: no character is in it"
+    if len(text) > MAX_CHARACTERS:
+        return f"{TOO_LONG}: {len(text):,} characters, above {MAX_CHARACTERS:,}"
+    control = _CONTROL.search(text)
+    return f"{CONTROLS}: it holds {control[0]!r}" if control else ""
 
 
 def _is_misread(text: str) -> bool:
