@@ -101,7 +101,7 @@ def filled(tmp_path_factory, shotboard, pictures, clip_folder):
     ((view, rows),) = needed_rows(specs, dataset).items()
     place = view_folder(folder, view)
     features = FeatureStore.create(place, dataset.rows, card.feature_width or 0)
-    features.write(rows, worker.encode(rows, context, view))
+    features.write(rows, worker.encode(rows, context, "image-classification", view))
     assert [bool(done.error) for done in worker.compute(specs, context)] == [False] * 3 + [True]
     rebuild_leaderboard.fn(home=str(store.home))
     return store
