@@ -53,6 +53,21 @@ class Later:
 
 LATER = Later()
 
+
+@dataclass(frozen=True)
+class Brief:
+    """Marks a hyperparameter that the contract of methods sets to another value.
+
+    The contract takes a few steps on a few examples. A search over thousands of settings, or a
+    weight that was published for thousands of steps, shows nothing more there and takes longer.
+
+    Attributes:
+        value: What does for a few steps.
+    """
+
+    value: Any
+
+
 # What methods have in common; a number of its own kind has its bounds where it is declared.
 Share = Annotated[float, Bounds(0, 1)]
 Weight = Annotated[float, Bounds(0, 1e6)]  # of a part of a loss
@@ -86,6 +101,11 @@ def bounds_of(annotation: Any) -> Bounds | None:
 def is_later(annotation: Any) -> bool:
     """Whether a type carries the mark `Later`."""
     return any(isinstance(mark, Later) for mark in _marks(annotation))
+
+
+def brief_of(annotation: Any) -> Brief | None:
+    """What a type says of short fits; None where the published value does."""
+    return next((mark for mark in _marks(annotation) if isinstance(mark, Brief)), None)
 
 
 def kinds_of(annotation: Any) -> tuple[Any, ...]:

@@ -16,14 +16,6 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for each other slow small sums
 
-NAMES = ("cat", "a very small orange boat", "dog", "oak tree")
-DESCRIPTIONS = (
-    ("a cat has soft fur and a long tail.", "a photo of a cat with two ears."),
-    ("a boat on the sea.",),
-    ("a dog with a wet nose, which barks.", "a photo of a dog.", "a brown dog in the grass."),
-    ("an oak tree has green leaves and a thick brown trunk, under which a dog may sleep all day.",),
-)
-
 
 def pytest_collection_modifyitems(items) -> None:
     """Files that start servers come first, since they wait more than they compute; then large ones.
@@ -33,6 +25,24 @@ def pytest_collection_modifyitems(items) -> None:
     sizes = Counter(item.path for item in items)
     waiting = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in waiting, -sizes[item.path], item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Whole files go to one process, but a contract that is checked on many things in parts.
+
+    The id of such a test begins with what it is about, as `coop on clip: ..`: tests about the same
+    method share what was fitted for them, and those about another may run elsewhere.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFileAndSubject(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            path, _, rest = nodeid.partition("::")
+            subject, on, _ = rest.partition("[")[2].partition(" on ")
+            return f"{path}[{subject}]" if on else path
+
+    return ByFileAndSubject(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -347,98 +357,33 @@ def backbone(request):
 @pytest.fixture(scope="session")
 def precise():
     """Makes a copy of a backbone with three layers of text tower, in another precision."""
-    import copy
+    from operators.contract import in_precision
 
-    import torch
-
-    from operators.backbones.towers.packed_text import PackedText
-
-    def make(backbone, dtype=torch.float64):
-        twin = copy.deepcopy(backbone)
-        del twin.text_tower.layers[3:]
-        for module in twin.modules():
-            module.to(dtype)
-        if hasattr(twin, "centre"):
-            twin.centre = twin.centre.to(dtype)
-        twin.packed_text = PackedText(twin.text_tower, twin.text_inputs, twin.packed_text.pool)
-        return twin
-
-    return make
+    return in_precision
 
 
 @pytest.fixture(scope="session")
 def classes():
     """Four classes whose names have very different lengths, as have their descriptions."""
-    from operators.episodes.episode import Classes
+    from operators.contract import CLASSES
 
-    return Classes(NAMES, ("a photo of a {}.",), descriptions=DESCRIPTIONS)
-
-
-class Drawn:
-    """Features in memory, one row each; remembers which rows were read, and under which views."""
-
-    def __init__(self, features) -> None:
-        self.values = features
-        self.read: list[int] = []
-        self.views: dict[object, int] = {}  # how often each was read, None being the centre crop
-
-    def features(self, rows: np.ndarray, view=None):
-        self.read += rows.tolist()
-        self.views[view] = self.views.get(view, 0) + 1
-        return self.under(view)[rows]
-
-    def under(self, view):
-        """Under a view, each feature has noise of its own."""
-        import torch
-
-        if view is None:
-            return self.values
-        generator = torch.Generator().manual_seed(1000 * (view.seed or 0) + view.number)
-        return self.values + 0.2 * torch.randn(self.values.shape, generator=generator)
-
-    def pixels(self, rows: np.ndarray, view=None):
-        raise AssertionError("pixels were asked for, where frozen features do")
+    return CLASSES
 
 
 @pytest.fixture(scope="session")
 def drawn_images():
     """Makes a source of features that lie around a direction of their own for each label."""
-    return lambda labels, width, **how: Drawn(_around_centres(labels, width, **how))
+    from operators.contract import drawn_features
 
-
-def _around_centres(labels, width: int, *, seed: int = 0, noise: float = 0.5):
-    import torch
-
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.as_tensor(np.asarray(labels), dtype=torch.long)
-    centres = torch.randn(int(labels.max()) + 1, width, generator=generator)
-    return centres[labels] + noise * torch.randn(len(labels), width, generator=generator)
-
-
-class Pictures:
-    """Pixels in memory, one picture a row, and the features that a backbone has of them."""
-
-    def __init__(self, pixels, encode) -> None:
-        self.values = pixels
-        self.encode = encode
-
-    def features(self, rows: np.ndarray, view=None):
-        return self.encode(self.values[rows])
-
-    def pixels(self, rows: np.ndarray, view=None):
-        return self.values[rows]
+    return drawn_features
 
 
 @pytest.fixture(scope="session")
 def drawn_pictures():
     """Makes a source of pictures for a backbone; those of a label resemble each other."""
+    from operators.contract import drawn_pictures
 
-    def make(backbone, labels, **how) -> Pictures:
-        side = backbone.preprocess.size
-        pixels = _around_centres(labels, 3 * side**2, **how).view(-1, 3, side, side)
-        return Pictures(pixels, backbone.encode_images)
-
-    return make
+    return drawn_pictures
 
 
 @pytest.fixture(scope="module")

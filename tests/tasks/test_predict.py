@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from data_catalog import DatasetCard, ImageFolder, register
 from data_catalog.descriptions import Descriptions
+from operators.bounds import brief_of
 from operators.episodes.features import FeatureStore, view_folder
 from operators.methods import METHODS, methods_of
-from operators.methods.hyperparameters import defaults
+from operators.methods.hyperparameters import annotations
 from tasks.computing.encode import contexts_of, needed_rows
 from tasks.computing.predict import Held, predictor
 from tasks.computing.worker import TrialWorker
@@ -42,19 +43,15 @@ ROWS = {"train": 2, "val": 1, "test": 2}  # a class
 QUICK = {
     "epochs": 1,
     "batch_size": 4,
-    "max_iterations": 30,
-    "search_steps": 2,
-    "search_steps_beta": 10,
-    "views": 10,
-    "kd_weight": 1.0,
     "teacher_hyperparameters": {"epochs": 1, "batch_size": 4},
 }
 
 
 def quick(name, **more):
     """A method in a suite, cut short."""
-    known = defaults(METHODS[name])
-    return {name: {key: value for key, value in QUICK.items() if key in known} | more}
+    kinds = annotations(METHODS[name])
+    brief = {key: mark.value for key, kind in kinds.items() if (mark := brief_of(kind))}
+    return {name: {key: value for key, value in QUICK.items() if key in kinds} | brief | more}
 
 
 class Done:

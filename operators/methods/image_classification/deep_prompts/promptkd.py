@@ -30,7 +30,7 @@ from operators.blocks.deep_tokens import (
     started_image_tokens,
 )
 from operators.blocks.feature_head import Projector
-from operators.bounds import Bounds, Deviation, Layers, Temperature, Tokens
+from operators.bounds import Bounds, Brief, Deviation, Layers, Temperature, Tokens
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import Method, MethodCard, Teaching
 from operators.methods.image_classification.base import StaticClassifier, Teacher
@@ -92,7 +92,7 @@ class PromptKD(StaticClassifier):
         image_depth: Layers = 9,
         init_std: Deviation = 0.02,
         temperature: Temperature = 1.0,
-        kd_weight: Annotated[float, Bounds(0, 1e6, above=True)] = 1000.0,
+        kd_weight: Annotated[float, Bounds(0, 1e6, above=True), Brief(1.0)] = 1000.0,
     ) -> None:
         super().__init__(backbone, classes)
         self.image = nn.Parameter(

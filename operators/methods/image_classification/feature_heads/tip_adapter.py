@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from operators.backbones import DualEncoder, unit
 from operators.blocks.class_text import class_vectors
 from operators.blocks.imagenet_templates import SELECTED_7
-from operators.bounds import LATER, Bounds
+from operators.bounds import LATER, Bounds, Brief
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import ImageClassifier
@@ -121,7 +121,7 @@ class TipAdapter(ImageClassifier):
         search_alpha: Annotated[float, Bounds(0.1, 1000, above=True)] = 3.0,
         search_beta: Annotated[float, Bounds(0.1, 1000, above=True)] = 7.0,
         search_steps_alpha: Annotated[int, Bounds(1, 1000)] = 20,
-        search_steps_beta: Annotated[int, Bounds(1, 10_000)] = 200,
+        search_steps_beta: Annotated[int, Bounds(1, 10_000), Brief(10)] = 200,
         search_on: Annotated[Literal["shots", "split", "none"], LATER] = "shots",
         scale: Annotated[float | None, Bounds(0, 1000, above=True), LATER] = None,
         templates: Annotated[Literal["card", "imagenet"], LATER] = "card",

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from operators.backbones import DualEncoder, unit
 from operators.blocks.prompt_tokens import prompt_tokens, worded_context
-from operators.bounds import Bounds, Decay, Rate, Seed
+from operators.bounds import Bounds, Brief, Decay, Rate, Seed
 from operators.episodes.episode import Batch, Classes
 from operators.episodes.views import View
 from operators.methods.base import MethodCard
@@ -76,7 +76,7 @@ class TPT(ImageClassifier):
         *,
         generator: torch.Generator,
         context_init: str = "a photo of a",
-        views: Annotated[int, Bounds(1, 4096)] = 64,
+        views: Annotated[int, Bounds(1, 4096), Brief(10)] = 64,
         confident: Annotated[float, Bounds(0, 1, above=True)] = 0.1,
         steps: Annotated[int, Bounds(0, 1000)] = 1,
         lr: Rate = 0.005,
