@@ -190,7 +190,7 @@ def _board(name: str, places: Sequence[str]) -> str:
 def _table(name: str, columns: Sequence[str]) -> str:
     """A Markdown table with a method a line."""
     from operators.methods import METHODS
-    from tasks.pages.reports import percent
+    from tasks.pages.reports import score
 
     rows = read(name)["rows"]
     places, heads = [], []
@@ -204,7 +204,7 @@ def _table(name: str, columns: Sequence[str]) -> str:
         found = []
         for dataset, protocol, split, shots in places:
             values = [
-                percent(row)
+                score(row)
                 for row in rows
                 if (row["method"], row["dataset"], row["protocol"], row["split"])
                 == (method, dataset, protocol, split)

@@ -51,6 +51,7 @@ def named_quickstart(documents, tmp_path, monkeypatch):
 def a_row(**changes):
     row = {"dataset": "digits", "protocol": "few_shot", "backbone": "mini-clip", "method": "coop"}
     row |= {"variant": "", "shots": 1, "split": "all", "mean": 0.5, "std": 0.01, "n": 3}
+    row |= {"metric": "accuracy", "unit": "share", "better": "higher"}
     return row | changes
 
 

@@ -79,12 +79,14 @@ class BoardTable(NamedTuple):
         title: Dataset, protocol and backbone.
         columns: Names of the columns; the first is that of the method.
         rows: A text for each column.
+        quantity: What its figures are, such as `accuracy in %`.
         notes: What differs from the published settings, one line a method.
     """
 
     title: str
     columns: list[str]
     rows: list[list[str]]
+    quantity: str
     notes: list[str]
 
 
@@ -96,6 +98,8 @@ def board_tables(rows: Sequence[Mapping[str, Any]]) -> list[BoardTable]:
     Args:
         rows: As `tasks.pages.reports.board_rows` gives them.
     """
+    from tasks.pages.reports import quantity
+
     tables = []
     for (protocol, dataset, backbone), group in _grouped(rows, "protocol", "dataset", "backbone"):
         columns = {(row["shots"], row["split"]) for row in group}
@@ -104,14 +108,18 @@ def board_tables(rows: Sequence[Mapping[str, Any]]) -> list[BoardTable]:
         lines = sorted(_lines(group), key=_worst_first)
         body = [[line.name, *(_cell(line.cells, head) for head in heads)] for line in lines]
         notes = _notes({line.name: line.settings for line in lines})
-        tables.append(BoardTable(f"{dataset} · {protocol} · {backbone}", names, body, notes))
+        title = f"{dataset} · {protocol} · {backbone}"
+        tables.append(BoardTable(title, names, body, quantity(group[0]), notes))
     return tables
 
 
 def print_board(rows: Sequence[Mapping[str, Any]]) -> None:
     """Prints the board."""
-    out.print("\naccuracy in %, mean ± standard deviation over seeds")
+    told = None
     for table in board_tables(rows):
+        if table.quantity != told:
+            out.print(f"\n{table.quantity}, mean ± standard deviation over seeds")
+            told = table.quantity
         print_table(table.columns, table.rows, title=f"\n{table.title}")
         for note in table.notes:
             out.print(f"   {note}", style="dim")
@@ -130,10 +138,14 @@ def board_page(rows: Sequence[Mapping[str, Any]], title: str = "Shotboard") -> s
         "td:last-child{color:#777;text-align:left}@media(prefers-color-scheme:dark){body{"
         "color:#ddd;background:#181818}th,td{border-color:#444}}</style>",
         f"<h1>{in_html(title)}</h1>",
-        "<p>Accuracy in %, mean ± standard deviation over seeds; H is the harmonic mean of base "
-        "and new.</p>",
     ]
-    for table in board_tables(rows):
+    tables = board_tables(rows)
+    quantities = ", ".join(dict.fromkeys(table.quantity for table in tables))
+    parts.append(
+        f"<p>{in_html(quantities[:1].upper() + quantities[1:])}, mean ± standard deviation over "
+        "seeds; H is the harmonic mean of base and new.</p>"
+    )
+    for table in tables:
         parts.append(f"<h2>{in_html(table.title)}</h2><table><tr>")
         parts += [f"<th>{in_html(column)}</th>" for column in table.columns]
         parts.append("</tr>")
@@ -146,9 +158,9 @@ def board_page(rows: Sequence[Mapping[str, Any]], title: str = "Shotboard") -> s
 
 
 def _cell(found: Mapping[tuple[int, str], Mapping[str, Any]], head: tuple[int, str]) -> str:
-    from tasks.pages.reports import percent
+    from tasks.pages.reports import score
 
-    return percent(dict(found[head])) if head in found else ""
+    return score(found[head]) if head in found else ""
 
 
 class _Line(NamedTuple):
@@ -192,9 +204,13 @@ def _order(head: tuple[int, str]) -> tuple[int, int, str]:
 
 
 def _worst_first(line: _Line) -> tuple[float, str]:
-    """Methods in order of their accuracy at most shots, so that the best ends the table."""
+    """Methods in order of their score at most shots, so that the best ends the table."""
+    from tasks.pages.reports import goodness
+
     shots = max(shots for shots, _ in line.cells)
-    most = [row["mean"] for (k, split), row in line.cells.items() if k == shots and split != "new"]
+    most = [
+        goodness(row) for (k, split), row in line.cells.items() if k == shots and split != "new"
+    ]
     return min(most), line.name
 
 

@@ -115,7 +115,7 @@ def show(
         print_table(
             ["split", "metric", "value", "n"],
             [[m["split"], m["metric"], m["value"], m["n"]] for m in values["metrics"]],
-            title="\nmetrics",
+            title=f"\nmetrics{_primary(spec['protocol'])}",
         )
         cost = values["cost"] | _saved(values["cost"])
         rest = {**cost, **values["provenance"], "selected": values["selected"]}
@@ -157,6 +157,18 @@ def _saved(cost: dict[str, Any]) -> dict[str, float]:
     """How many times fewer operations than the plain form, where both were counted."""
     done, plain = cost.get("tune_flops"), cost.get("plain_tune_flops")
     return {"times_fewer_flops": plain / done} if done and plain else {}
+
+
+def _primary(protocol: str) -> str:
+    """Which metric rows of a protocol are ranked by; empty for one that is not known here."""
+    from operators.metrics import METRICS
+    from tasks.pages.known import protocol_rows
+
+    for row in protocol_rows():
+        if row["protocol"] == protocol:
+            name = row["primary_metric"]
+            return f", ranked by {name}: {METRICS[name].better} is better"
+    return ""
 
 
 def _short(value: Any) -> Any:

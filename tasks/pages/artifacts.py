@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from tasks.pages.asking import BoardError
-from tasks.pages.reports import board_rows, changes_markdown, percent
+from tasks.pages.reports import board_rows, changes_markdown, quantity, score
 from tasks.plain_text import in_markdown
 from tasks.planning.plan import Plan
 from tasks.storage.store import Store
@@ -19,13 +19,14 @@ def publish_artifacts(store: Store, plan: Plan, failed: Sequence[str], summary: 
             **{key: row[key] for key in ("protocol", "dataset", "backbone", "shots", "method")},
             "variant": row["variant"] or "",
             "split": row["split"],
-            "accuracy": percent(row),
+            "metric": quantity(row),
+            "score": score(row),
             "seeds": row["n"],
         }
         for row in board_rows(store, plan.specs)
     ]
     create_table_artifact(
-        key="board", table=rows, description=f"Suite {plan.suite.name}, accuracy in %"
+        key="board", table=rows, description=f"Suite {plan.suite.name}, mean ± std over seeds"
     )
     lines = [f"# {in_markdown(plan.suite.name)}", "", in_markdown(summary), ""]
     lines += [f"- MLflow: experiment {in_markdown(plan.suite.name)}, {mlflow_place(store)}"]

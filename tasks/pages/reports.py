@@ -1,6 +1,7 @@
 """The board as people see it: rows for a table, what changed as Markdown."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from operators.spec import TrialSpec
@@ -11,26 +12,32 @@ from tasks.storage.store import Store
 COLUMNS = (
     *("protocol", "dataset", "backbone", "shots", "method", "variant", "split"),
     *("mean", "std", "n", "ci95_low", "ci95_high"),
+    *("metric", "unit", "better"),
 )
+
+SHARE = "share"  # the unit of metrics that people read in per cent
 
 # The harmonic mean of base and new stands beside them, as the mean over seeds of each seed's own.
 BOARD = f"""
 SELECT {", ".join(COLUMNS)}
 FROM (
-    SELECT * FROM leaderboard WHERE metric = 'accuracy'
+    SELECT * EXCLUDE (better) FROM leaderboard WHERE is_primary
     UNION ALL BY NAME
     SELECT
-        'base_to_new' AS protocol, dataset, backbone, shots, method, variant, cell_id,
+        protocol, dataset, backbone, shots, method, variant, cell_id, metric,
         'H' AS split, h AS mean, h_std AS std, n, h_ci95_low AS ci95_low, h_ci95_high AS ci95_high
-    FROM base_to_new WHERE cell_id IS NOT NULL
+    FROM base_to_new WHERE cell_id IS NOT NULL AND h IS NOT NULL
 )
+JOIN metric_definitions USING (metric)
 {{where}}
-ORDER BY protocol, dataset, backbone, split, shots, mean DESC, method
+ORDER BY
+    protocol, dataset, backbone, split, shots, goodness(mean, better) DESC NULLS LAST, method
 """
 CHANGES = """
 SELECT suite, protocol, dataset, backbone, method, shots, split,
        change, previous_mean, current_mean, difference, cause
-FROM nightly_changes WHERE metric = 'accuracy' AND suite = '{suite}'
+FROM nightly_changes JOIN protocols USING (protocol)
+WHERE metric = primary_metric AND suite = '{suite}'
   AND (change <> 'same' OR cause IS NOT NULL)
 ORDER BY protocol, dataset, method, shots, split
 """
@@ -41,11 +48,15 @@ WHERE suite = '{suite}' AND finished_at IS NOT NULL AND NOT partial
 
 
 def board_rows(store: Store, specs: Iterable[TrialSpec] | None = None) -> list[dict[str, Any]]:
-    """Accuracy by cell: all of the board, or the cells of some trials.
+    """The primary metric by cell: all of the board, or the cells of some trials.
+
+    Args:
+        store: Whose board.
+        specs: The trials.
 
     Returns:
-        Rows with protocol, dataset, backbone, shots, method, variant, split, mean, std, n and
-        the 95 % interval; accuracies in 0..1. Split `H` is the harmonic mean of base and new.
+        Rows of `COLUMNS`, the best first in each place; shares in 0..1. Split `H` is the harmonic
+        mean of base and new.
     """
     where = ""
     if specs is not None:
@@ -54,11 +65,35 @@ def board_rows(store: Store, specs: Iterable[TrialSpec] | None = None) -> list[d
     return asking.rows(store, BOARD.format(where=where))
 
 
-def percent(row: dict[str, Any]) -> str:
-    """`71.3 ± 1.2`: mean and standard deviation over seeds, in percent."""
-    if row["std"] is None:
-        return f"{100 * row['mean']:.1f}"
-    return f"{100 * row['mean']:.1f} ± {100 * row['std']:.1f}"
+def score(row: Mapping[str, Any]) -> str:
+    """`71.3 ± 1.2`: mean and standard deviation over seeds, in the unit of `quantity`.
+
+    Args:
+        row: One of `board_rows`; empty where it has no mean.
+    """
+    times, digits = (100, 1) if row["unit"] == SHARE else (1, 3)
+    known = [row[name] for name in ("mean", "std") if row[name] is not None]
+    return " ± ".join(f"{times * value:.{digits}f}" for value in known)
+
+
+def quantity(row: Mapping[str, Any]) -> str:
+    """What a row says and in what: `accuracy in %`, `nll in nats`.
+
+    Args:
+        row: One of `board_rows`.
+    """
+    return f"{row['metric']} in {'%' if row['unit'] == SHARE else row['unit']}"
+
+
+def goodness(row: Mapping[str, Any]) -> float:
+    """Greater for better rows, whichever the direction of their metric; least without a mean.
+
+    Args:
+        row: One of `board_rows`.
+    """
+    if row["mean"] is None:
+        return -math.inf
+    return -row["mean"] if row["better"] == "lower" else row["mean"]
 
 
 def changes_markdown(store: Store, suite: str) -> str:

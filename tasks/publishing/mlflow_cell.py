@@ -107,7 +107,7 @@ def differences(client: Any, run_id: str, trials: Sequence[Trial]) -> list[str]:
     """One sentence for each number in which a run and its trials differ."""
     found: dict[str, dict[int, float]] = {}
     expected: dict[tuple[str, int], float] = {
-        (f"{name}_mean", len(trials)): value for name, value in _means(trials).items()
+        (f"{name}_mean", seeds): value for name, (value, seeds) in _means(trials).items()
     }
     for trial in trials:
         expected |= {(name, trial["spec"]["seed"]): v for name, v in _numbers(trial).items()}
@@ -138,21 +138,28 @@ def _metrics(trials: Sequence[Trial]) -> list[Any]:
         ]
     moment = max(map(_milliseconds, trials))
     metrics += [
-        Metric(f"{name}_mean", value, moment, len(trials)) for name, value in _means(trials).items()
+        Metric(f"{name}_mean", value, moment, seeds)
+        for name, (value, seeds) in _means(trials).items()
     ]
     return metrics
 
 
 def _numbers(trial: Trial) -> dict[str, float]:
-    return {safe(f"{m['split']}/{m['metric']}", "/"): m["value"] for m in trial["metrics"]}
+    """Every metric of a trial; not those that its predictions hold too little for."""
+    return {
+        safe(f"{m['split']}/{m['metric']}", "/"): m["value"]
+        for m in trial["metrics"]
+        if m["value"] is not None
+    }
 
 
-def _means(trials: Sequence[Trial]) -> dict[str, float]:
+def _means(trials: Sequence[Trial]) -> dict[str, tuple[float, int]]:
+    """The mean of each metric, and over how many seeds."""
     values: dict[str, list[float]] = defaultdict(list)
     for trial in sorted(trials, key=lambda trial: trial["spec"]["seed"]):
         for name, value in _numbers(trial).items():
             values[name].append(value)
-    return {name: fmean(each) for name, each in values.items()}
+    return {name: (fmean(each), len(each)) for name, each in values.items()}
 
 
 def _parameters(spec: Mapping[str, Any]) -> dict[str, str]:

@@ -4,23 +4,26 @@ An experiment is a suite, a run below it one flow run, its children are the cell
 `mlflow_cell.py` for what they hold. What is in MLflow is a projection, and a receipt says what is
 there already.
 
-The prompt with the highest accuracy (mean of the splits) of each method, backbone, dataset and
-protocol is a version of a registered model, alias `best`: it is for use, not for comparison, for
-it is chosen on test rows. `mlflow.artifacts.download_artifacts("models:/<name>@best")` gives it.
+The prompt that is best by the primary metric of its track (mean of the splits) of each method,
+backbone, dataset and protocol is a version of a registered model, alias `best`: it is for use, not
+for comparison, for it is chosen on test rows.
+`mlflow.artifacts.download_artifacts("models:/<name>@best")` gives it.
 """
 
 import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from operators.files import write_atomic
+from operators.metrics import METRICS
 from operators.spec import TrialSpec
+from tasks.pages.known import protocol_rows
 from tasks.publishing import receipts
 from tasks.publishing.mlflow_cell import Trial, differences, trials_of, write_cell
 from tasks.publishing.mlflow_client import commit_tags, connect, ensure_model, open_experiment, safe
@@ -89,6 +92,7 @@ class Publication:
         self.receipts = receipts.read(store, self.uri, suite)
         self.written: set[str] = set()
         self._best: dict[str, dict[str, Any]] = {}
+        self._primary = {row["protocol"]: row["primary_metric"] for row in protocol_rows()}
         self._session: _Session | None = None
 
     def write(self, trial_ids: Iterable[str]) -> int:
@@ -184,14 +188,17 @@ class Publication:
 
     def _offer(self, trial: Trial) -> None:
         """Remembers a trial if it is the best of its model so far."""
-        values = [m["value"] for m in trial["metrics"] if m["metric"] == "accuracy"]
-        if not values or not (self.store.trial(trial["trial_id"]) / PROMPT).exists():
+        metric = self._primary.get(trial["spec"]["protocol"])
+        values = [m["value"] for m in trial["metrics"] if m["metric"] == metric]
+        if not values or None in values:
+            return
+        if not (self.store.trial(trial["trial_id"]) / PROMPT).exists():
             return
         name = safe("-".join(trial["spec"][key] for key in _MODEL))
-        rival = self._best.get(name)
-        if rival is None or fmean(values) > rival["accuracy"]:
-            self._best[name] = {key: trial[key] for key in ("trial_id", "cell_id")}
-            self._best[name]["accuracy"] = fmean(values)
+        entry = {key: trial[key] for key in ("trial_id", "cell_id")}
+        entry |= {"metric": metric, "value": fmean(values)}
+        if name not in self._best or _ahead(entry, self._best[name]):
+            self._best[name] = entry
 
     def _register_best(self, client: Any) -> int:
         """Moves the alias `best` where a new trial beats all before it; returns how often."""
@@ -206,20 +213,28 @@ class Publication:
         better = {
             name: entry
             for name, entry in self._best.items()
-            if name not in models or entry["accuracy"] > models[name]["accuracy"]
+            if name not in models or _ahead(entry, models[name])
         }
         for name, entry in better.items():
             run_id = self.receipts[entry["cell_id"]].mlflow_run_id
             if name not in models:
                 ensure_model(client, name)
             source = f"{client.get_run(run_id).info.artifact_uri}/trials/{entry['trial_id']}"
-            tags = {"trial_id": entry["trial_id"], "accuracy": str(entry["accuracy"])}
+            tags = {"trial_id": entry["trial_id"], entry["metric"]: str(entry["value"])}
             version = client.create_model_version(name, source, run_id=run_id, tags=tags)
             client.set_registered_model_alias(name, "best", version.version)
         if better:
             known["models"] = models | better
             write_atomic(path, json.dumps(known, indent=1).encode())
         return len(better)
+
+
+def _ahead(entry: Mapping[str, Any], rival: Mapping[str, Any]) -> bool:
+    """Whether a model is better than another; one by another metric is none to compare with."""
+    if entry["metric"] != rival["metric"]:
+        return True
+    lower = METRICS[entry["metric"]].better == "lower"
+    return entry["value"] < rival["value"] if lower else entry["value"] > rival["value"]
 
 
 class _Session:

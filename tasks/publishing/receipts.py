@@ -112,8 +112,11 @@ def read_models(store: Store) -> dict[str, Any]:
     try:
         known = read_object(path)
         rivals = known.get("models", {})
-        if not all(isinstance(rival["accuracy"], int | float) for rival in rivals.values()):
-            raise ValueError(f"{MODELS} holds models without an accuracy.")
+        for rival in rivals.values():
+            if "accuracy" in rival:  # as it was noted while every track had that metric
+                rival |= {"metric": "accuracy", "value": rival.pop("accuracy")}
+            if not isinstance(rival["value"], int | float) or not isinstance(rival["metric"], str):
+                raise ValueError(f"{MODELS} holds models without a score.")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} cannot be read ({error}). Remove it: it is made anew.") from error
     return known

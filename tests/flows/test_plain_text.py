@@ -65,6 +65,7 @@ def test_a_page_and_markdown_show_names_as_they_are():
     from tasks.plain_text import in_code, in_html, in_markdown
 
     row = {"protocol": "p", "backbone": "b", "shots": 1, "split": "all", "mean": 0.5, "std": None}
+    row |= {"metric": "accuracy", "unit": "share", "better": "higher"}
     page = board_page([{**row, "dataset": "<script>x", "method": "a\x1b&\"'", "variant": "lr=<i>"}])
     assert "<script>" not in page
     assert r"a\x1b&amp;&quot;&#x27;" in page

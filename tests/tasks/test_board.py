@@ -16,7 +16,7 @@ from tasks.pages import board
 from tasks.pages.artifacts import mlflow_place
 from tasks.pages.asking import BoardError, rows
 from tasks.pages.board import rebuild
-from tasks.pages.reports import changes_markdown
+from tasks.pages.reports import board_rows, changes_markdown
 from tasks.storage import runs
 from tasks.storage.store import Store
 
@@ -472,6 +472,31 @@ def test_numbers_that_are_lower_under_the_same_ids_are_told(store):
     assert changes_markdown(store, "mini").splitlines()[2:] == lines
     whole_run(store, ids)
     assert changes_markdown(store, "mini").startswith("Nothing has changed")
+
+
+def ranked_by(metric, monkeypatch):
+    """As if the track of the trials had another primary metric."""
+    tracks = [row | {"primary_metric": metric} for row in board.track_rows()]
+    protocols = [row | {"primary_metric": metric} for row in board.protocol_rows()]
+    monkeypatch.setattr(board, "track_rows", lambda: tracks)
+    monkeypatch.setattr(board, "protocol_rows", lambda: protocols)
+
+
+def test_pages_read_the_primary_metric_of_the_track(store, monkeypatch):
+    ranked_by("ece", monkeypatch)
+    good, bad = commit(store, correct=6), commit(store, correct=9, method="other")
+    whole_run(store, [good.name, bad.name])
+    found = board_rows(store)
+    assert [(row["method"], row["metric"], row["better"]) for row in found] == [
+        ("coop", "ece", "lower"),
+        ("other", "ece", "lower"),
+    ]
+    assert [row["mean"] for row in found] == [pytest.approx(0.1), pytest.approx(0.4)]
+    shutil.rmtree(good)
+    commit(store, correct=8)
+    whole_run(store, [good.name, bad.name])
+    (line,) = changes_markdown(store, "mini").splitlines()[2:]
+    assert "| coop | 4 | all | moved | 0.1000 | 0.3000 | 0.2000 | by itself |" in line
 
 
 def test_a_run_that_is_a_part_or_goes_on_keeps_no_numbers(store):

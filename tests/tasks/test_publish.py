@@ -28,7 +28,7 @@ def publish(store, trials, **how):
     return Publication(store, trials, **how).finish()
 
 
-def write_trial(store, *, seed=1, method="coop", accuracy=0.5, **changes):
+def write_trial(store, *, seed=1, method="coop", accuracy=0.5, ece=0.1, nll=None, **changes):
     spec = TrialSpec(
         method=method,
         method_revision=1,
@@ -44,7 +44,11 @@ def write_trial(store, *, seed=1, method="coop", accuracy=0.5, **changes):
     )
     result = TrialResult(
         spec=spec,
-        metrics=(Score("all", "accuracy", accuracy, 100), Score("all", "ece", 0.1, 100)),
+        metrics=(
+            Score("all", "accuracy", accuracy, 100),
+            Score("all", "ece", ece, 100),
+            Score("all", "nll", nll, 100),
+        ),
         cost=Cost(
             tune_seconds=1.5,
             evaluate_seconds=0.5,
@@ -245,6 +249,57 @@ def test_the_best_prompt_is_a_registered_model(store, client, tmp_path):
         f"models:/{name}@best", dst_path=str(tmp_path / "out")
     )
     assert Path(folder, "prompt.safetensors").read_bytes() == b"prompt"
+
+
+def ranked_by(metric, monkeypatch):
+    """As if the track of the trials had another primary metric."""
+    rows = [{"protocol": "few_shot", "primary_metric": metric}]
+    monkeypatch.setattr("tasks.publishing.publish.protocol_rows", lambda: rows)
+
+
+def test_where_less_is_better_the_least_is_the_best_model(store, client, monkeypatch):
+    ranked_by("ece", monkeypatch)
+    eces = (0.3, 0.1, 0.2)
+    trials = [write_trial(store, seed=s, accuracy=s / 10, ece=e) for s, e in enumerate(eces, 1)]
+    moved = [publish(store, [t], suite="quick", run_id=f"r-{t}").models for t in trials]
+    assert moved == [1, 1, 0]
+    best = client.get_model_version_by_alias("coop-tiny-digits-few_shot", "best")
+    assert best.tags == {"trial_id": trials[1], "ece": "0.1"}
+
+
+def test_a_model_by_another_metric_is_none_to_compare_with(store, client, monkeypatch):
+    first = write_trial(store, seed=1, accuracy=0.9, ece=0.8)
+    publish(store, [first], suite="quick", run_id="r1")
+    ranked_by("ece", monkeypatch)
+    second = write_trial(store, seed=2, accuracy=0.1, ece=0.7)
+    assert publish(store, [second], suite="quick", run_id="r2").models == 1
+
+
+def test_models_that_were_noted_by_accuracy_alone_are_known(store, client):
+    """A store from before tracks: its best model is not registered once more."""
+    publish(store, [write_trial(store, seed=1, accuracy=0.6)], suite="quick", run_id="r1")
+    file = store.published / "models.json"
+    known = json.loads(file.read_text())
+    for entry in known["models"].values():
+        assert entry.pop("metric") == "accuracy"
+        entry["accuracy"] = entry.pop("value")
+    file.write_text(json.dumps(known))
+    worse = write_trial(store, seed=2, accuracy=0.5)
+    assert publish(store, [worse], suite="quick", run_id="r2").models == 0
+    better = write_trial(store, seed=3, accuracy=0.7)
+    assert publish(store, [better], suite="quick", run_id="r3").models == 1
+
+
+def test_every_metric_is_logged_that_a_trial_knows(store, client):
+    trials = [write_trial(store, seed=seed, nll=nll) for seed, nll in ((1, None), (2, 1.5))]
+    publish(store, trials, suite="quick", run_id="r1")
+    (run,) = cell_runs(client)
+    assert {"all/accuracy", "all/ece", "all/nll"} <= set(run.data.metrics)
+    history = client.get_metric_history(run.info.run_id, "all/nll")
+    assert [(point.step, point.value) for point in history] == [(2, 1.5)]
+    (mean,) = client.get_metric_history(run.info.run_id, "all/nll_mean")
+    assert (mean.step, mean.value) == (1, 1.5)  # of the one seed that knows it
+    assert verify(store) == []
 
 
 def spec_of(store, trial):
