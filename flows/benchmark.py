@@ -229,7 +229,7 @@ def publish_rest(publication: publish.Publication) -> Exception | None:
 
 def ingest_all(store: Store, suite: Suite) -> dict[str, Dataset]:
     """Every dataset of the suite, ingested."""
-    futures = {name: ingest.submit(name, store.home) for name in suite.datasets}
+    futures = {name: ingest.submit(name, store.home) for name in suite.all_datasets}
     wait(list(futures.values()))
     return {name: Dataset.open(future.result()) for name, future in futures.items()}
 
@@ -252,6 +252,7 @@ def compute_all(
             request.backbones.cards[backbone],
             context,
             pool,
+            whole(datasets),
         )
         for (backbone, dataset), context in contexts.items()
     }
@@ -264,7 +265,7 @@ def compute_all(
             wait([f for b, f in futures if not bundle.waits_for.isdisjoint(b.trial_ids)])
             context = contexts[bundle.backbone, bundle.dataset]
             limits = {
-                spec.trial_id: limit_of(spec, datasets[bundle.dataset], plan.suite.time_limit)
+                spec.trial_id: limit_of(spec, datasets, plan.suite.time_limit)
                 for spec in bundle.specs
             }
             future = compute.submit(

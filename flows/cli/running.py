@@ -146,23 +146,25 @@ def _preview(store: Store, request: "Request") -> tuple["Plan", list[str]]:
     from tasks.planning.resolve import RequestError, dataset_card, ingested
 
     found, waiting = {}, []
-    for name in request.suite.datasets:
+    for name in request.suite.all_datasets:
         here = ingested(store, name) or preview(dataset_card(store, name))
         if here is not None:
             found[name] = here
         if ingested(store, name) is None:
             waiting.append(name)
-    if not found:
-        return Plan(request.suite, (), frozenset(), request.skipped), waiting
-    known = request.suite.model_copy(update={"datasets": tuple(found)})
+    suite = request.suite
+    learned = tuple(name for name in suite.datasets if name in found)
+    if not learned or set(suite.targets) - found.keys():
+        return Plan(suite, (), frozenset(), request.skipped), waiting
+    known = suite.model_copy(update={"datasets": learned})
     try:
         return make_plan(
             store, type(request)(known, request.backbones, request.skipped), found
         ), waiting
     except RequestError:
-        if set(found) == set(request.suite.datasets):
+        if set(found) == set(suite.all_datasets):
             raise
-        return Plan(request.suite, (), frozenset(), request.skipped), waiting
+        return Plan(suite, (), frozenset(), request.skipped), waiting
 
 
 def _announce(store: Store, request: "Request") -> None:
@@ -181,6 +183,7 @@ def _grid(request: "Request") -> str:
         f"{', '.join(suite.datasets)} x {', '.join(m.id for m in suite.methods)} x "
         f"{', '.join(suite.backbones)} x {', '.join(suite.protocols)} x "
         f"shots {', '.join(map(str, suite.shots))} x seeds {', '.join(map(str, suite.seeds))}"
+        + (f", tested on {', '.join(suite.targets)}" if suite.targets else "")
         + (f", views {suite.views}" if suite.views != "none" else "")
     )
 

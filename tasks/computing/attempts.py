@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 BASE_SECONDS = 3600.0  # of a time limit: what no image is to blame for
 
 
-def time_limit(spec: TrialSpec, dataset: "Dataset", asked: float | None) -> float:
+def time_limit(spec: TrialSpec, datasets: "Mapping[str, Dataset]", asked: float | None) -> float:
     """Seconds that a trial may take.
 
     Unless asked for, an hour and what the method's card grants for each image, as often as it is
@@ -22,7 +22,7 @@ def time_limit(spec: TrialSpec, dataset: "Dataset", asked: float | None) -> floa
 
     Args:
         spec: The trial.
-        dataset: Of the trial.
+        datasets: Of the trial, by name; its targets among them.
         asked: What the user said.
     """
     if asked is not None:
@@ -30,10 +30,12 @@ def time_limit(spec: TrialSpec, dataset: "Dataset", asked: float | None) -> floa
     method = METHODS.get(spec.method)
     if method is None:
         return BASE_SECONDS
+    dataset = datasets[spec.dataset]
     train = len(dataset.rows_of("train"))
     learned = train if method.card.unlabelled else spec.shots * len(dataset.classes)
     images = max(1, spec.hyperparameters.get("epochs", 1)) * min(learned, train)
-    return BASE_SECONDS + method.card.seconds_per_image * (images + dataset.rows)
+    images += sum(datasets[name].rows for name in (spec.dataset, *spec.targets))
+    return BASE_SECONDS + method.card.seconds_per_image * images
 
 
 class Attempts:

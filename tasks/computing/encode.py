@@ -1,6 +1,6 @@
 """Frozen features of the rows that missing trials need, once for all methods, shots and seeds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from operators.methods import METHODS
 from operators.spec import TrialSpec
 from operators.tracks import track_of
 from operators.tracks.rows import episode_of, unlabelled_of, validation_of, views_shown
-from tasks.computing.worker import Context, Encoder
+from tasks.computing.worker import Context, Encoder, Place
 from tasks.computing.worker_pool import WorkerPool
 from tasks.planning.choices import Backbones
 from tasks.planning.data import TrialData
@@ -36,15 +36,16 @@ def features_folder(store: Store, card: BackboneCard, dataset: Dataset) -> Path:
 
 
 def encoders_of(spec: TrialSpec) -> set[tuple[str, str]]:
-    """Backbone and dataset of a trial, and what its teacher sees the dataset with."""
+    """Backbone and datasets of a trial, and what its teacher sees the learned one with."""
     names = {spec.backbone} | ({spec.teacher.backbone} if spec.teacher else set())
-    return {(name, spec.dataset) for name in names}
+    tested = {(spec.backbone, name) for name in spec.targets}
+    return {(name, spec.dataset) for name in names} | tested
 
 
 def contexts_of(
     store: Store,
     backbones: Backbones,
-    specs: Iterable[TrialSpec],
+    specs: Sequence[TrialSpec],
     datasets: Mapping[str, Dataset],
     run: Mapping[str, Any],
 ) -> dict[tuple[str, str], Context]:
@@ -61,10 +62,19 @@ def contexts_of(
     for name, on in sorted({pair for spec in specs for pair in encoders_of(spec)}):
         features = features_folder(store, backbones.cards[name], datasets[on])
         encoders[name, on] = Encoder(backbones.references[name], features)
+    targets: dict[tuple[str, str], set[str]] = {}
+    for spec in specs:
+        targets.setdefault((spec.backbone, spec.dataset), set()).update(spec.targets)
     contexts: dict[tuple[str, str], Context] = {}
     for (name, on), own in encoders.items():
         others = {b: other for (b, d), other in encoders.items() if d == on and b != name}
-        contexts[name, on] = Context(own.backbone, datasets[on].folder, own.features, run, others)
+        tested = {
+            target: Place(datasets[target].folder, encoders[name, target].features)
+            for target in sorted(targets.get((name, on), ()))
+        }
+        contexts[name, on] = Context(
+            own.backbone, datasets[on].folder, own.features, run, others, tested
+        )
     return contexts
 
 
@@ -76,16 +86,18 @@ def encode(
     card: BackboneCard,
     context: Context,
     pool: WorkerPool,
+    datasets: Mapping[str, Dataset] | None = None,
 ) -> int:
     """Encodes the examples of some trials that have no features yet; returns how many.
 
     Args:
         title: For people.
-        specs: Trials over this dataset and backbone.
+        specs: Trials over this backbone that learn from the dataset or are tested on it.
         dataset: Where the examples are.
         card: Of the backbone.
         context: Says which backbone, dataset and features folder.
         pool: Workers that encode.
+        datasets: As in `needed_rows`.
 
     Raises:
         OSError: The disk has no room for the features; nothing is encoded then.
@@ -97,7 +109,7 @@ def encode(
     context.features.mkdir(parents=True, exist_ok=True)
     with FileLock(context.features / ".lock"):
         missing: dict[View | None, tuple[FeatureStore, np.ndarray]] = {}
-        for view, needed in needed_rows(specs, dataset).items():
+        for view, needed in needed_rows(specs, dataset, datasets).items():
             folder = view_folder(context.features, view, context.backbone.precision)
             store = FeatureStore.create(folder, dataset.rows, card.feature_width or 0)
             rows = store.missing(needed)
@@ -147,28 +159,43 @@ def encode_view(
         progress.step(len(outcome.batch))
 
 
-def needed_rows(specs: Iterable[TrialSpec], dataset: Dataset) -> Mapping[View | None, np.ndarray]:
+def needed_rows(
+    specs: Iterable[TrialSpec],
+    dataset: Dataset,
+    datasets: Mapping[str, Dataset] | None = None,
+) -> Mapping[View | None, np.ndarray]:
     """Row ids, sorted, that any of the trials reads under each view whose features are kept.
 
     All rows of an episode are read as the centre crop (None), its training rows under the views
     of a bank as well; so are those without labels, where a method learns from them. Some methods
-    choose on the whole val split.
+    choose on the whole val split. Of a target the tested rows are read.
+
+    Args:
+        specs: Trials that learn from the dataset or are tested on it.
+        dataset: Whose rows are meant.
+        datasets: Those of the trials, by name; may be left out where it is the only one.
     """
-    table = TrialData(dataset).table
+    tables = {name: TrialData(each).table for name, each in (datasets or {}).items()}
+    tables[dataset.name] = table = TrialData(dataset).table
     episodes: dict[tuple[object, ...], Episode] = {}
     parts: dict[View | None, dict[tuple[object, ...], np.ndarray]] = {}
     for spec in specs:
-        draw = spec.protocol, spec.shots, spec.seed, spec.test_rows_per_class
+        place = spec.dataset, tuple(spec.targets), spec.held_out
+        draw = *place, spec.protocol, spec.shots, spec.seed, spec.test_rows_per_class
         if draw not in episodes:
-            episodes[draw] = episode_of(spec, table)
-            parts.setdefault(None, {})[draw] = episodes[draw].rows
+            episodes[draw] = episode_of(spec, tables[spec.dataset], tables)
+            own = spec.dataset == dataset.name
+            tested = episodes[draw].tested("" if own else dataset.name)
+            parts.setdefault(None, {})[draw] = episodes[draw].rows if own else tested
+        if spec.dataset != dataset.name:
+            continue
         chosen_on = validation_of(spec, table, episodes[draw])
         if chosen_on is not episodes[draw].val:
-            parts[None][spec.protocol, "val"] = chosen_on
+            parts[None][*place, spec.protocol, "val"] = chosen_on
         trained: dict[tuple[object, ...], np.ndarray] = {draw: episodes[draw].train}
-        if (domain := unlabelled_of(spec, table, episodes[draw])) is not None:
-            key = spec.protocol, spec.setting
-            trained[key] = parts[None][key] = domain.rows
+        if (pool := unlabelled_of(spec, table, episodes[draw])) is not None:
+            key = *place, spec.protocol, spec.setting
+            trained[key] = parts[None][key] = pool.rows
         for view in views_shown(spec):
             if view is not None and view.kept:
                 parts.setdefault(view, {}).update(trained)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from operators.episodes.views import View
     from operators.methods import Teacher
     from operators.spec import TrialSpec
+    from operators.tracks import TargetData
     from operators.trials.trial import Outcome
     from tasks.planning.data import TrialData
 
@@ -45,6 +46,18 @@ class Encoder(NamedTuple):
     features: Path
 
 
+class Place(NamedTuple):
+    """A dataset that trials are tested on and do not learn from.
+
+    Attributes:
+        dataset: Folder of the ingested dataset.
+        features: Folder of its features under the backbone of the trials.
+    """
+
+    dataset: Path
+    features: Path
+
+
 @dataclass(frozen=True)
 class Context:
     """What the trials of a bundle share.
@@ -55,6 +68,7 @@ class Context:
         features: Folder of its features under the backbone, all views.
         run: Provenance that only the driver knows: suite, flow_run_id, git_commit, git_dirty.
         others: The run's other backbones on this dataset, by name: teachers may need them.
+        targets: The datasets that its trials are tested on beside this one, by name.
     """
 
     backbone: "BackboneReference"
@@ -62,6 +76,7 @@ class Context:
     features: Path
     run: Mapping[str, Any]
     others: Mapping[str, Encoder] = field(default_factory=dict)
+    targets: Mapping[str, Place] = field(default_factory=dict)
 
 
 class Done(NamedTuple):
@@ -213,6 +228,7 @@ class TrialWorker:
             self._data(context.dataset, spec.template_set),
             self._source(spec, dataset, backbone, context.features, context.backbone.precision),
             None if spec.teacher is None else self._teacher(spec.teacher, context),
+            {name: self._target(spec, name, context) for name in spec.targets},
         )
         return self._files(spec, outcome, started, context)
 
@@ -288,6 +304,16 @@ class TrialWorker:
         backbone, dataset = self._backbone(own.backbone), self._dataset(context.dataset)
         source = self._source(spec, dataset, backbone, own.features, own.backbone.precision)
         return teacher_from(self.store, spec, backbone, data, source)
+
+    def _target(self, spec: "TrialSpec", name: str, context: Context) -> "TargetData":
+        """A dataset that a trial is tested on, with the templates that it was planned with."""
+        from operators.tracks import TargetData
+
+        folder, features = context.targets[name]
+        backbone, precision = self._backbone(context.backbone), context.backbone.precision
+        data = self._data(folder, spec.targets[name].template_set)
+        source = self._source(spec, self._dataset(folder), backbone, features, precision)
+        return TargetData(data, source)
 
     def _source(
         self,

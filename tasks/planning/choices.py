@@ -75,8 +75,14 @@ def check(store: Store, suite: Suite) -> Request:
             had, a method or its teacher can do nothing on any of the backbones, or no trial
             remains.
     """
-    for name in suite.datasets:
+    for name in suite.all_datasets:
         resolve.dataset_card(store, name)
+    if suite.targets and not any(resolve.protocol(p).targets for p in suite.protocols):
+        raise RequestError(
+            f"targets {', '.join(suite.targets)}: none of the protocols "
+            f"{', '.join(suite.protocols)} tests other datasets than those that are learned. Add "
+            "cross_dataset or domain_generalization to them."
+        )
     references = [resolve.backbone(name) for name in suite.backbones]
     skipped, taught = _check_methods(suite)
     others = {resolve.backbone(teacher.backbone) for _, teacher in taught if teacher.backbone}

@@ -4,30 +4,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby, islice, product
-from typing import Any
 
 from data_catalog import Dataset
-from operators.backbones import BackboneCard, is_a
-from operators.episodes.episode import Classes
-from operators.episodes.protocols import Protocol
-from operators.images import TRANSFORM_VERSION
-from operators.methods import METHODS, Method
+from operators.methods import METHODS
 from operators.methods.hyperparameters import variant
 from operators.spec import TrialSpec
-from operators.tracks import track_of
 from tasks.planning import resolve
-from tasks.planning.choices import Backbones, Request, Taught, hyperparameters, taught_by, unfit
-from tasks.planning.data import (
-    Preview,
-    classes_of,
-    descriptions_of,
-    template_set_for,
-    text_version_of,
-    undescribed,
-)
+from tasks.planning.cells import Draft, Place, cell_of, obstacle
+from tasks.planning.choices import Backbones, Request, Taught, taught_by, unfit
+from tasks.planning.data import Preview
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import MethodChoice, Suite
-from tasks.planning.suited import small_classes, unsuited
+from tasks.planning.suited import small_classes, unsuited, without_rows
+from tasks.planning.transfer import Ground, grounds_of
 from tasks.storage.store import Store
 from tasks.storage.wholeness import torn
 
@@ -120,42 +109,6 @@ class Plan:
                 yield Bundle(backbone, dataset, protocol, part, frozenset(waits_for))
 
 
-@dataclass
-class _Draft:
-    specs: dict[str, TrialSpec] = field(default_factory=dict)
-    teachers: dict[str, TrialSpec] = field(default_factory=dict)
-    students: dict[str, str] = field(default_factory=dict)  # of a teacher's id: name of a method
-    skipped: dict[str, None] = field(default_factory=dict)
-    notices: dict[str, None] = field(default_factory=dict)
-    known: dict[tuple[str, bool], Classes] = field(default_factory=dict)
-
-    def classes(self, place: "_Place", method: type[Method]) -> Classes:
-        """All that a method reads of a dataset's classes."""
-        dataset, reads = place.dataset, method.card.descriptions
-        if (dataset.name, reads) not in self.known:
-            said = descriptions_of(place.store, dataset) if reads else None
-            self.known[dataset.name, reads] = classes_of(dataset, said)
-        return self.known[dataset.name, reads]
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where trials are planned: what those of one backbone, dataset and protocol share."""
-
-    store: Store
-    suite: Suite
-    card: BackboneCard
-    dataset: "Dataset | Preview"
-    protocol_name: str
-
-    @property
-    def protocol(self) -> Protocol:
-        return resolve.protocol(self.protocol_name)
-
-    def learns(self, method: type[Method]) -> bool:
-        return self.protocol.learns and method.card.learns
-
-
 def expected_cost(spec: TrialSpec) -> float:
     """A rough order of trials by time: gradient steps, then shots."""
     method = METHODS.get(spec.method)
@@ -170,25 +123,20 @@ def make_plan(store: Store, request: Request, datasets: "Mapping[str, Dataset | 
     Args:
         store: What is done is looked up here.
         request: See `check`.
-        datasets: By name; all of the suite's. A preview stands in before ingestion.
+        datasets: By name; all of the suite's, targets included. A preview stands in for one that
+            is not ingested.
 
     Raises:
         RequestError: No trial remains.
     """
-    suite, draft = request.suite, _Draft(skipped=dict.fromkeys(request.skipped))
+    suite, draft = request.suite, Draft(skipped=dict.fromkeys(request.skipped))
     for name, dataset_name in product(request.backbones.asked, suite.datasets):
         card, dataset = request.backbones.cards[name], datasets[dataset_name]
         for protocol_name in suite.protocols:
-            place = _Place(store, suite, card, dataset, protocol_name)
-            reason = unsuited(dataset, place.protocol)
-            if reason:
-                draft.skipped[f"{protocol_name} on {dataset_name}: {reason}"] = None
-                continue
-            if isinstance(dataset, Dataset):
-                wanted = max(suite.shots) if place.protocol.learns else 0
-                draft.notices |= dict.fromkeys(small_classes(dataset, wanted))
-            for choice in suite.methods:
-                _add(draft, place, choice, request.backbones)
+            for ground in _grounds(draft, suite, dataset, protocol_name, datasets):
+                place = Place(store, suite, card, dataset, protocol_name, ground)
+                for choice in suite.methods:
+                    _add(draft, place, choice, request.backbones)
     if not draft.specs:
         raise RequestError(f"nothing to run: {' '.join(draft.skipped)}")
     _add_teachers(draft)
@@ -204,17 +152,43 @@ def make_plan(store: Store, request: Request, datasets: "Mapping[str, Dataset | 
     )
 
 
-def _add(draft: _Draft, place: _Place, choice: MethodChoice, backbones: Backbones) -> None:
+def _grounds(
+    draft: Draft,
+    suite: Suite,
+    dataset: "Dataset | Preview",
+    protocol_name: str,
+    datasets: "Mapping[str, Dataset | Preview]",
+) -> list[Ground]:
+    """What the trials of a dataset are tested on; what has no place is noted."""
+    protocol, where = resolve.protocol(protocol_name), f"{protocol_name} on {dataset.name}"
+    if reason := unsuited(dataset, protocol):
+        draft.skipped[f"{where}: {reason}"] = None
+        return []
+    if isinstance(dataset, Dataset):
+        wanted = max(suite.shots) if protocol.learns else 0
+        draft.notices |= dict.fromkeys(small_classes(dataset, wanted))
+    grounds = grounds_of(suite, dataset, protocol_name, protocol, datasets)
+    draft.skipped |= dict.fromkeys(grounds.left_out)
+    found = []
+    for ground in grounds.tested:
+        if reason := without_rows(dataset, protocol, ground):
+            draft.skipped[f"{where}: {reason}"] = None
+        else:
+            found.append(ground)
+    return found
+
+
+def _add(draft: Draft, place: Place, choice: MethodChoice, backbones: Backbones) -> None:
     """Adds the trials of one method, or says why there are none."""
     method, suite = resolve.method(choice.id), place.suite
     if unfit(choice.id, method, place.protocol_name, place.protocol):
         return
-    if reason := _obstacle(place, choice.id, method):
+    if reason := obstacle(place, choice.id, method):
         draft.skipped[reason] = None
         return
     learns = place.learns(method)
     for shots in suite.shots if learns else (0,):
-        cell = _cell(draft, place, choice, method, shots)
+        cell = cell_of(draft, place, choice, method, shots)
         teacher = taught_by(choice, method, cell["hyperparameters"])
         teachers = _teachers(draft, place, choice.id, teacher, shots, backbones)
         if teacher is not None and not teachers:
@@ -225,64 +199,9 @@ def _add(draft: _Draft, place: _Place, choice: MethodChoice, backbones: Backbone
             draft.specs[spec.trial_id] = spec
 
 
-def _obstacle(place: _Place, name: str, method: type[Method]) -> str:
-    """Why a method has no trials on a backbone and a dataset; empty if it has."""
-    kind = track_of(place.protocol_name).backbones
-    if not is_a(place.card, kind):
-        return f"{name} on {place.card.name}: {place.protocol_name} asks for a {kind.title}."
-    missing = method.card.needs - place.card.capabilities
-    if missing:
-        return f"{name} on {place.card.name}: it has no {', '.join(sorted(missing))}."
-    if template_set_for(place.store, method, place.dataset) is None:
-        return undescribed(name, place.dataset.name)
-    return ""
-
-
-def _cell(
-    draft: _Draft, place: _Place, choice: MethodChoice, method: type[Method], shots: int
-) -> dict[str, Any]:
-    """What the trials of a cell share: thousands may differ by seed alone."""
-    suite, dataset, protocol = place.suite, place.dataset, place.protocol
-    values = hyperparameters(
-        choice, method, protocol=place.protocol_name, shots=shots, dataset=dataset.name
-    )
-    if values.get("selection") == "val" and isinstance(dataset, Dataset):
-        _refuse_without_validation(choice.id, dataset)
-    learns = place.learns(method)
-    views = suite.views if learns and method.view_epochs(values) else "none"
-    if learns and views != suite.views:
-        draft.notices[f"{choice.id} learns from centre crops alone: its views are none."] = None
-    differs = method.card.unlabelled and protocol.new_classes
-    if suite.setting == "clean" and not differs:
-        draft.notices[
-            f"{choice.id} in {place.protocol_name}: clean is the same as paper, which its trials "
-            "are filed under."
-        ] = None
-    return {
-        "method": choice.id,
-        "method_revision": method.revision,
-        "hyperparameters": values,
-        "backbone": place.card.name,
-        "backbone_fingerprint": place.card.fingerprint or "",
-        "dataset": dataset.name,
-        "dataset_fingerprint": dataset.fingerprint,
-        "protocol": place.protocol_name,
-        "protocol_revision": protocol.revision,
-        "shots": shots,
-        "setting": suite.setting if differs else "paper",
-        "selection": str(values.get("selection", "last")),
-        "template_set": template_set_for(place.store, method, dataset),
-        "transform_version": TRANSFORM_VERSION,
-        "views": views,
-        "precision": suite.precision,
-        "test_rows_per_class": suite.test_rows_per_class,
-        "text_version": text_version_of(place.card, draft.classes(place, method), values),
-    }
-
-
 def _teachers(
-    draft: _Draft,
-    place: _Place,
+    draft: Draft,
+    place: Place,
     student: str,
     taught: Taught | None,
     shots: int,
@@ -293,11 +212,11 @@ def _teachers(
         return {}
     if taught.backbone:
         place = replace(place, card=backbones.cards[resolve.backbone(taught.backbone).name])
-    if reason := _obstacle(place, taught.choice.id, taught.method):
+    if reason := obstacle(place, taught.choice.id, taught.method):
         draft.skipped[f"{student}: its teacher has no place: {reason}"] = None
         return {}
     learns = place.learns(taught.method)
-    cell = _cell(draft, place, taught.choice, taught.method, shots if learns else 0)
+    cell = cell_of(draft, place, taught.choice, taught.method, shots if learns else 0)
     found = {seed: TrialSpec(seed=seed if learns else 0, **cell) for seed in place.suite.seeds}
     for spec in found.values():
         draft.teachers[spec.trial_id] = spec
@@ -305,7 +224,7 @@ def _teachers(
     return found
 
 
-def _add_teachers(draft: _Draft) -> None:
+def _add_teachers(draft: Draft) -> None:
     """Puts the trials of teachers before all others, and says which of them nobody asked for."""
     added: dict[tuple[str, str, str], int] = {}
     for trial_id, spec in draft.teachers.items():
@@ -316,14 +235,6 @@ def _add_teachers(draft: _Draft) -> None:
         trials = f"{count} trial{'s' * (count > 1)} of {method} on {backbone}"
         draft.notices[f"{student} learns from a teacher: {trials} added."] = None
     draft.specs = {**draft.teachers, **draft.specs}
-
-
-def _refuse_without_validation(name: str, dataset: Dataset) -> None:
-    if not len(dataset.rows_of("val")):
-        raise RequestError(
-            f"{name} with selection='val' on {dataset.name}: it has no validation rows. "
-            "Use selection='last'."
-        )
 
 
 def variant_of(spec: TrialSpec) -> str:

@@ -110,6 +110,11 @@ class Suite(BaseModel):
         default="", description="What it shows and what it costs"
     )
     datasets: tuple[str, ...] = Field(min_length=1, description="Names, see `shotboard datasets`")
+    targets: tuple[str, ...] = Field(
+        default=(),
+        description="Datasets that cross_dataset and domain_generalization test on; unless given, "
+        "the former tests on the other datasets, the latter on each domain of a dataset in turn",
+    )
     backbones: tuple[str, ...] = Field(
         default=("effnet-minilm",), min_length=1, description="Names, folders or hub ids"
     )
@@ -147,6 +152,11 @@ class Suite(BaseModel):
         default=None,
         description="Most seconds that a trial may take, or auto: by method, epochs and images",
     )
+
+    @property
+    def all_datasets(self) -> tuple[str, ...]:
+        """Names of all datasets that are learned or tested, each once."""
+        return tuple(dict.fromkeys((*self.datasets, *self.targets)))
 
     @field_validator("*", mode="before")
     @classmethod

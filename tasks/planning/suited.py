@@ -10,6 +10,7 @@ from operators.episodes.protocols import Protocol
 from operators.episodes.table import Setup
 from operators.tracks import TRACKS
 from tasks.planning.data import Preview, TrialData
+from tasks.planning.transfer import Ground
 
 
 def unsuited(dataset: "Dataset | Preview", protocol: Protocol) -> str:
@@ -22,8 +23,6 @@ def unsuited(dataset: "Dataset | Preview", protocol: Protocol) -> str:
     asked = TRACKS[protocol.track].kind
     if dataset.kind != asked:
         return f"it holds {dataset.kind}s, and the protocol asks about {asked}s."
-    if protocol.targets:
-        return "there is no other dataset to test on."
     if len(dataset.classes) < protocol.minimum_classes:
         return f"it has {len(dataset.classes)} classes, and {protocol.minimum_classes} are needed."
     if isinstance(dataset, Dataset):
@@ -31,7 +30,41 @@ def unsuited(dataset: "Dataset | Preview", protocol: Protocol) -> str:
             return "it has no test rows."
         if protocol.learns and not len(dataset.rows_of("train")):
             return "it has no train rows to draw from; use the protocol zero_shot."
-        return _half_without_rows(dataset, protocol)
+    return ""
+
+
+def without_rows(dataset: "Dataset | Preview", protocol: Protocol, ground: Ground) -> str:
+    """Which of the classes that are learned or tested together have no rows at all, if any.
+
+    A draw of one row a class tells: which classes go together depends on no seed.
+
+    Args:
+        dataset: That is learned; of one that is not ingested nothing is known.
+        protocol: What is asked of it.
+        ground: What is tested.
+    """
+    known = [dataset, *ground.targets]
+    if not all(isinstance(each, Dataset) for each in known):
+        return ""
+    datasets = {each.name: each for each in known if isinstance(each, Dataset)}
+    tables = {name: TrialData(each).table for name, each in datasets.items()}
+    setup = Setup(
+        table=tables.pop(dataset.name),
+        shots=1 if protocol.learns else 0,
+        seed=1,
+        targets=tables,
+        held_out=ground.held_out,
+    )
+    episode = protocol.episode(setup)
+    way_out = "Give it some, or leave the protocol out."
+    own = datasets[dataset.name]
+    if setup.shots and not len(episode.train):
+        beside = f" beside the domain {ground.held_out}" if ground.held_out else ""
+        return f"{_of(own, episode.classes)} have no train rows to learn from{beside}. {way_out}"
+    for evaluation in episode.evaluations:
+        if not len(evaluation.rows):
+            which = _of(datasets[evaluation.dataset or dataset.name], evaluation.classes)
+            return f"{which}, the split {evaluation.split!r}, have no test rows. {way_out}"
     return ""
 
 
@@ -56,23 +89,6 @@ def small_classes(dataset: Dataset, shots: int) -> Iterator[str]:
             f"{dataset.name}: {len(untested)} classes have no test {nouns}, so no score says how "
             f"well they are recognised: {some(untested, 3)}."
         )
-
-
-def _half_without_rows(dataset: Dataset, protocol: Protocol) -> str:
-    """Which of the classes that are learned or tested together have no rows at all.
-
-    A draw of one row a class tells: which classes go together depends on no seed.
-    """
-    shots = 1 if protocol.learns else 0
-    episode = protocol.episode(Setup(table=TrialData(dataset).table, shots=shots, seed=1))
-    way_out = "Give it some, or leave the protocol out."
-    if shots and not len(episode.train):
-        return f"{_of(dataset, episode.classes)} have no train rows to learn from. {way_out}"
-    for evaluation in episode.evaluations:
-        if not len(evaluation.rows):
-            which = _of(dataset, evaluation.classes)
-            return f"{which}, the split {evaluation.split!r}, have no test rows. {way_out}"
-    return ""
 
 
 def _of(dataset: Dataset, classes: tuple[int, ...]) -> str:

@@ -42,13 +42,15 @@ def store(tmp_path):
 def dataset_of(store, monkeypatch):
     """Puts a dataset of grey squares, a brightness for each class, into catalog and store.
 
-    `rows` says how many images each class has in each split.
+    `rows` says how many images each class has in each split; they are of the domains in turn.
     """
     from data_catalog import CATALOG, DatasetCard, Example
     from data_catalog.png import stored_png
     from tasks.ingestion.ingest import ingest_dataset
 
-    def make(name="pets", classes=CLASSES, ingested=True, template="a photo of a {}.", **rows):
+    def make(
+        name="pets", classes=CLASSES, ingested=True, template="a photo of a {}.", domains=(), **rows
+    ):
         rows = rows or {"train": 3, "val": 1, "test": 4}
         examples = []
         for split, count in rows.items():
@@ -59,9 +61,15 @@ def dataset_of(store, monkeypatch):
                         label * 60 % 200
                     )
                     path = f"{split}/{word}/{number}.png"
-                    examples.append(Example(stored_png(pixels), path, label, word, split))
+                    domain = domains[number % len(domains)] if domains else None
+                    content = stored_png(pixels)
+                    examples.append(Example(content, path, label, word, split, domain=domain))
         card = DatasetCard(
-            name=name, source=Listed(examples), classes=tuple(classes), template=template
+            name=name,
+            source=Listed(examples),
+            classes=tuple(classes),
+            template=template,
+            domains=domains,
         )
         monkeypatch.setitem(CATALOG, name, card)
         return ingest_dataset(name, store) if ingested else card

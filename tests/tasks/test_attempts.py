@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from operators.spec import Target
 from tasks.computing.attempts import BASE_SECONDS, time_limit
 from tasks.computing.compute import compute
 from tasks.computing.failures import described, in_quarantine, note_failure, of_the_store
@@ -210,13 +211,16 @@ class Rows:
 
 
 def test_the_time_limit_grows_with_the_images_and_is_what_the_user_says(spec):
-    few = time_limit(spec(method="coop", shots=1, hyperparameters={"epochs": 1}), Rows(), None)
-    many = time_limit(spec(method="coop", shots=16, hyperparameters={"epochs": 50}), Rows(), None)
-    each = time_limit(spec(method="cocoop", shots=16, hyperparameters={"epochs": 50}), Rows(), None)
+    def limit(method, shots, epochs, **fields):
+        given = spec(method=method, shots=shots, hyperparameters={"epochs": epochs}, **fields)
+        return time_limit(given, {"pets": Rows(), "cars": Rows()}, None)
+
+    few, many, each = limit("coop", 1, 1), limit("coop", 16, 50), limit("cocoop", 16, 50)
     assert few == BASE_SECONDS + 5 * (10 + 1000)
     assert many == BASE_SECONDS + 5 * (50 * 160 + 1000)
     assert each > many
-    assert time_limit(spec(), Rows(), 2.5) == 2.5
+    assert limit("coop", 1, 1, targets={"cars": Target("f" * 16)}) == few + 5 * 1000
+    assert time_limit(spec(), {"pets": Rows()}, 2.5) == 2.5
 
 
 def test_a_failure_keeps_no_secret(store, spec):

@@ -1,0 +1,166 @@
+"""The trials of one cell: what is planned where, and what makes the identity of all its seeds."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from data_catalog import Dataset
+from operators.backbones import BackboneCard, is_a
+from operators.episodes.episode import Classes
+from operators.episodes.protocols import Protocol
+from operators.images import TRANSFORM_VERSION
+from operators.methods import Method
+from operators.spec import Target, TrialSpec
+from operators.tracks import track_of
+from tasks.planning import resolve
+from tasks.planning.choices import hyperparameters
+from tasks.planning.data import (
+    Preview,
+    classes_of,
+    descriptions_of,
+    template_set_for,
+    text_version_of,
+    undescribed,
+)
+from tasks.planning.resolve import RequestError
+from tasks.planning.suite import MethodChoice, Suite
+from tasks.planning.transfer import Ground, alike
+from tasks.storage.store import Store
+
+
+@dataclass
+class Draft:
+    """A plan in the making.
+
+    Attributes:
+        specs: Trials that were asked for, by id.
+        teachers: Trials that these learn from, by id.
+        students: Name of the method that learns from a teacher, by the teacher's id.
+        skipped: Combinations that make no sense, and why.
+        notices: What a user should know.
+        known: Classes of a dataset, with descriptions or without.
+    """
+
+    specs: dict[str, TrialSpec] = field(default_factory=dict)
+    teachers: dict[str, TrialSpec] = field(default_factory=dict)
+    students: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, None] = field(default_factory=dict)
+    notices: dict[str, None] = field(default_factory=dict)
+    known: dict[tuple[str, bool], Classes] = field(default_factory=dict)
+
+    def classes(
+        self, place: "Place", dataset: "Dataset | Preview", method: type[Method]
+    ) -> Classes:
+        """All that a method reads of a dataset's classes.
+
+        Args:
+            place: Where it is planned.
+            dataset: The one that is learned, or a target.
+            method: Its class.
+        """
+        reads = method.card.descriptions
+        if (dataset.name, reads) not in self.known:
+            said = descriptions_of(place.store, dataset) if reads else None
+            self.known[dataset.name, reads] = classes_of(dataset, said)
+        return self.known[dataset.name, reads]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where trials are planned: what those of one backbone, dataset and protocol share."""
+
+    store: Store
+    suite: Suite
+    card: BackboneCard
+    dataset: "Dataset | Preview"
+    protocol_name: str
+    ground: Ground
+
+    @property
+    def protocol(self) -> Protocol:
+        """What is asked."""
+        return resolve.protocol(self.protocol_name)
+
+    def learns(self, method: type[Method]) -> bool:
+        """Whether a method is given labelled examples here."""
+        return self.protocol.learns and method.card.learns
+
+
+def obstacle(place: Place, name: str, method: type[Method]) -> str:
+    """Why a method has no trials on a backbone and a dataset; empty if it has."""
+    kind = track_of(place.protocol_name).backbones
+    if not is_a(place.card, kind):
+        return f"{name} on {place.card.name}: {place.protocol_name} asks for a {kind.title}."
+    missing = method.card.needs - place.card.capabilities
+    if missing:
+        return f"{name} on {place.card.name}: it has no {', '.join(sorted(missing))}."
+    for dataset in (place.dataset, *place.ground.targets):
+        if template_set_for(place.store, method, dataset) is None:
+            return undescribed(name, dataset.name)
+    for target in place.ground.targets:
+        if not (method.card.new_classes or alike(place.dataset, target)):
+            return (
+                f"{name} on {target.name}: it learns something of its own for each class, and the "
+                f"classes of {target.name} are not those of {place.dataset.name}."
+            )
+    return ""
+
+
+def cell_of(
+    draft: Draft, place: Place, choice: MethodChoice, method: type[Method], shots: int
+) -> dict[str, Any]:
+    """What the trials of a cell share: thousands may differ by seed alone."""
+    suite, dataset, protocol = place.suite, place.dataset, place.protocol
+    values = hyperparameters(
+        choice, method, protocol=place.protocol_name, shots=shots, dataset=dataset.name
+    )
+    if values.get("selection") == "val" and isinstance(dataset, Dataset):
+        _refuse_without_validation(choice.id, dataset)
+    learns = place.learns(method)
+    views = suite.views if learns and method.view_epochs(values) else "none"
+    if learns and views != suite.views:
+        draft.notices[f"{choice.id} learns from centre crops alone: its views are none."] = None
+    # Only where some of the dataset's own classes are new is there something to keep out.
+    differs = method.card.unlabelled and protocol.new_classes and not protocol.targets
+    if suite.setting == "clean" and not differs:
+        draft.notices[
+            f"{choice.id} in {place.protocol_name}: clean is the same as paper, which its trials "
+            "are filed under."
+        ] = None
+    return {
+        "method": choice.id,
+        "method_revision": method.revision,
+        "hyperparameters": values,
+        "backbone": place.card.name,
+        "backbone_fingerprint": place.card.fingerprint or "",
+        "dataset": dataset.name,
+        "dataset_fingerprint": dataset.fingerprint,
+        "protocol": place.protocol_name,
+        "protocol_revision": protocol.revision,
+        "shots": shots,
+        "setting": suite.setting if differs else "paper",
+        "selection": str(values.get("selection", "last")),
+        "template_set": template_set_for(place.store, method, dataset),
+        "transform_version": TRANSFORM_VERSION,
+        "views": views,
+        "precision": suite.precision,
+        "test_rows_per_class": suite.test_rows_per_class,
+        "text_version": max(
+            text_version_of(place.card, draft.classes(place, each, method), values)
+            for each in (dataset, *place.ground.targets)
+        ),
+        "targets": {
+            target.name: Target(
+                target.fingerprint, str(template_set_for(place.store, method, target))
+            )
+            for target in place.ground.targets
+        },
+        "held_out": place.ground.held_out,
+    }
+
+
+def _refuse_without_validation(name: str, dataset: Dataset) -> None:
+    if not len(dataset.rows_of("val")):
+        raise RequestError(
+            f"{name} with selection='val' on {dataset.name}: it has no validation rows. "
+            "Use selection='last'."
+        )
