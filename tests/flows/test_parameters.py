@@ -122,6 +122,7 @@ def test_a_new_field_of_a_suite_is_an_option_a_field_of_the_form_and_an_override
 # One value of each knob that no shipped suite has, as a command line spells it.
 CHANGES = {
     "datasets": "textiles",
+    "targets": "world-novel",
     "backbones": "effnet-minilm",
     "methods": "kgcoop",
     "protocols": "zero_shot",

@@ -360,6 +360,32 @@ def test_transfer_is_averaged_over_targets_without_the_source(connection, rows, 
     assert found["imagenet"]["ci95_low"] is None  # seeds that do not vary
 
 
+def test_domains_that_are_left_out_in_turn_are_averaged_beside_each_other(connection, rows, trial):
+    """By hand: seed 1 has 0.4, 0.6, 0.8 and seed 2 has 0.5, 0.7, 0.9; seed 3 lacks a domain."""
+    place = {"protocol": "domain_generalization", "dataset": "pacs"}
+    values = {"art": (0.4, 0.5, 0.3), "photo": (0.6, 0.7, 0.5), "sketch": (0.8, 0.9)}
+    results = [
+        trial({domain: value}, held_out=domain, seed=seed, **place)
+        for domain, of_domain in values.items()
+        for seed, value in enumerate(of_domain, start=1)
+    ]
+    older = trial({"art": 0.1}, held_out="art", started_at="2020-01-01T00:00:00+00:00",
+                  method_revision=2, **place)  # fmt: skip
+    fill(connection, results=[*results, older])
+    found = [r for r in rows("domain_generalization") if r["cell_id"] != older.trial["cell_id"]]
+    assert [r["target"] for r in found] == ["art", "photo", "sketch", "AVERAGE"]
+    assert [r["mean"] for r in found[:3]] == [pytest.approx(v) for v in (0.4, 0.6, 0.85)]
+    assert not any(r["is_source"] for r in found)
+    average = found[3]
+    assert average["mean"] == pytest.approx((0.4 + 0.6 + 0.85) / 3)
+    assert (average["targets"], average["covers"]) == (3, "art, photo, sketch")
+    assert (average["n"], average["cell_id"]) == (2, None)
+    assert average["std"] == pytest.approx(np.std([0.6, 0.7], ddof=1))
+    half = 12.706204736174705 * average["std"] / math.sqrt(2)  # t of one degree of freedom
+    assert average["ci95_low"] == pytest.approx(max(0, average["mean"] - half))
+    assert average["ci95_high"] == pytest.approx(min(1, average["mean"] + half))
+
+
 def test_cost_is_averaged_over_seeds(connection, rows, trial):
     fill(connection, results=[trial({"all": 0.5}, seed=s, cost=float(s)) for s in SEEDS])
     (row,) = rows("cost")
