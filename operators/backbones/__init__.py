@@ -106,6 +106,10 @@ class BackboneReference(NamedTuple):
     def load(self, card: BackboneCard, device: str = "cpu") -> Any:
         """The backbone itself, of the kind that its family is of, frozen, on `device`.
 
+        Args:
+            card: As `describe` gave it; its family says which class reads the files.
+            device: Name that torch knows, such as `cuda:0`.
+
         Raises:
             LookupError: There is no such precision.
             BackboneUnavailable: Its files are damaged, or make no model.

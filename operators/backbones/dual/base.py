@@ -186,7 +186,15 @@ class DualEncoder(Backbone):
         context: Tensor,
         deep_prompts: DeepPrompts | None,
     ) -> None:
-        """Reports what `encode_prompts` does after the tower, and all that its plain form does."""
+        """Reports what `encode_prompts` does after the tower, and all that its plain form does.
+
+        Args:
+            features: (*s, k, d) what was computed, in whose backward pass its gradient's work is
+                counted.
+            prompts: The k texts, whose padded length the plain form computes.
+            context: (*s, c, m, w) what was put into their slots.
+            deep_prompts: What replaced tokens before later layers.
+        """
         if (work := counted()) is None:
             return
         texts, length = features.shape[:-1].numel(), self.padded_length or prompts.ids.shape[1]
@@ -204,7 +212,10 @@ class DualEncoder(Backbone):
         *,
         share: int = 1,
     ) -> Float[Tensor, "*s k d"]:
-        """What `encode_prompts` must equal: every text filled in and encoded on its own."""
+        """What `encode_prompts` must equal: every text filled in and encoded on its own.
+
+        See `DualEncoder.encode_prompts`.
+        """
         if deep_prompts is not None:
             refuse_deep_text(deep_prompts, prompts, self.packed_text.tower.shape.layers)
         filled = prompts.fill(context).flatten(0, -3)  # (s k, n, w)
@@ -300,7 +311,15 @@ class DualEncoder(Backbone):
     def whole_text_features(
         self, texts: Sequence[str], *, cut: bool = False
     ) -> Float[Tensor, "k d"]:
-        """Features of whole texts, not normalised; `cut` as in `tokenize`."""
+        """Features of whole texts, not normalised; `cut` as in `tokenize`.
+
+        Args:
+            texts: k sentences or class prompts, encoded `TEXT_BATCH` at a time.
+            cut: Shortens what is longer than the tower reads, as in `tokenize`.
+
+        Raises:
+            ValueError: A text is longer than the tower reads, and `cut` is false.
+        """
         parts = []
         for start in range(0, len(texts), TEXT_BATCH):
             tokens = self.tokenize(texts[start : start + TEXT_BATCH], cut=cut)
@@ -311,6 +330,10 @@ class DualEncoder(Backbone):
 
     def refuse_long(self, texts: Sequence[str], lengths: Sequence[int]) -> None:
         """Raises where a text has more tokens than the tower reads.
+
+        Args:
+            texts: What is to be encoded.
+            lengths: Tokens of each, with the start and end tokens.
 
         Raises:
             ValueError: Names the first such text, its length and the limit.

@@ -73,7 +73,14 @@ class ClipTexts(TextTowerBackbone):
 
 
 class Clip(ClipTexts, ViTBackbone):
-    """A CLIP with a ViT image tower."""
+    """A CLIP with a ViT image tower.
+
+    Args:
+        card: What is known of it.
+        folder: Where its files are, of transformers or OpenCLIP.
+        device: Where the weights go.
+        dtype: Of the frozen weights and of the arithmetic with them.
+    """
 
     def __init__(
         self, card: BackboneCard, folder: Path, device: torch.device, dtype: torch.dtype
@@ -93,6 +100,11 @@ class Clip(ClipTexts, ViTBackbone):
     @staticmethod
     def describe(name: str, location: str) -> BackboneCard:
         """The card of the CLIP at a local folder or hub id, without loading its weights.
+
+        Args:
+            name: What users call it.
+            location: Folder with the files of transformers or OpenCLIP, or id on the Hugging Face
+                hub.
 
         Raises:
             BackboneUnavailable: There is no such folder, it holds no CLIP, or the hub cannot
@@ -116,7 +128,17 @@ class Clip(ClipTexts, ViTBackbone):
     def load(
         cls, card: BackboneCard, location: str, device: torch.device, dtype: torch.dtype
     ) -> "Clip":
-        """Loads the weights that `card` describes."""
+        """Loads the weights that `card` describes.
+
+        Args:
+            card: As `describe` gave it.
+            location: As in `describe`.
+            device: Where the weights go.
+            dtype: Of the frozen weights and of the arithmetic with them.
+
+        Raises:
+            BackboneUnavailable: The files are gone, damaged, or lack weights.
+        """
         return cls(card, fetch(location), device, dtype)
 
     def placed(self, patches: Float[Tensor, "b p v"]) -> Float[Tensor, "b n v"]:
@@ -168,13 +190,26 @@ class Clip(ClipTexts, ViTBackbone):
 
 
 def preprocessing(folder: Path, config: Mapping[str, Any]) -> Preprocessing:
-    """What the folder says of its images; see `read_preprocessing`."""
+    """What the folder says of its images; see `read_preprocessing`.
+
+    Args:
+        folder: Where the files of the model are.
+        config: Its `config.json`, which says how large images are.
+    """
     size = config.get("vision_config", {}).get("image_size", IMAGE_SIZE)
     return read_preprocessing(folder, size)
 
 
 def load(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Model and tokenizer of transformers, from either format."""
+    """Model and tokenizer of transformers, from either format.
+
+    Args:
+        folder: Where the files of the model are.
+        config: Its `config.json`; read for OpenCLIP's format alone.
+
+    Raises:
+        BackboneUnavailable: Weights are missing, or of another shape.
+    """
     if in_open_clip(folder):
         return load_clip(folder, config), open_clip.load_tokenizer(folder, config)
     from transformers import AutoTokenizer, CLIPModel  # seconds to import

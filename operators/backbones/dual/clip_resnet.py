@@ -30,7 +30,7 @@ from operators.shapes import Float
 
 
 class ClipResNet(ClipTexts, CnnBackbone):
-    """A CLIP with a ResNet image tower."""
+    """A CLIP with a ResNet image tower. See `Clip`."""
 
     def __init__(
         self, card: BackboneCard, folder: Path, device: torch.device, dtype: torch.dtype
@@ -77,7 +77,7 @@ class ClipResNet(ClipTexts, CnnBackbone):
     def load(
         cls, card: BackboneCard, location: str, device: torch.device, dtype: torch.dtype
     ) -> "ClipResNet":
-        """Loads the weights that `card` describes."""
+        """Loads the weights that `card` describes. See `Clip.load`."""
         return cls(card, fetch(location), device, dtype)
 
     def pixel_features(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b d"]:

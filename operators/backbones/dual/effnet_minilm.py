@@ -47,7 +47,7 @@ LOGIT_SCALE = 15.0
 
 
 class EffnetMiniLM(CnnBackbone):
-    """The joined encoders."""
+    """The joined encoders. See `Clip`."""
 
     def __init__(self, card: BackboneCard, device: torch.device, dtype: torch.dtype) -> None:
         from efficientnet_lite_pytorch import EfficientNet
@@ -105,7 +105,7 @@ class EffnetMiniLM(CnnBackbone):
     def load(
         cls, card: BackboneCard, location: str, device: torch.device, dtype: torch.dtype
     ) -> "EffnetMiniLM":
-        """Loads the weights that `card` describes."""
+        """Loads the weights that `card` describes. See `Clip.load`."""
         return cls(card, device, dtype)
 
     def embed(self, ids: Int[Tensor, "k n"]) -> Float[Tensor, "k n w"]:
@@ -117,7 +117,7 @@ class EffnetMiniLM(CnnBackbone):
         embeddings: Float[Tensor, "*b n w"],
         positions: Int[Tensor, "n"],  # noqa: F821
     ) -> Float[Tensor, "*b n w"]:
-        """What enters the text tower."""
+        """What enters the text tower. See `TextTowerBackbone.text_inputs`."""
         kind = self.embeddings.token_type_embeddings.weight[0]
         embeddings = embeddings.to(kind.dtype)
         placed = embeddings + self.embeddings.position_embeddings.weight[positions] + kind
@@ -171,7 +171,12 @@ def weights() -> tuple[Path, Path]:
 
 
 def sentence_tower(config: Any, layers: nn.ModuleList) -> Tower:
-    """A `Tower` with the weights of transformers' BERT layers."""
+    """A `Tower` with the weights of transformers' BERT layers.
+
+    Args:
+        config: `BertConfig` of transformers.
+        layers: Its encoder layers, from the first to the last.
+    """
     result = Tower(
         TowerShape(
             width=config.hidden_size,
@@ -190,7 +195,12 @@ def sentence_tower(config: Any, layers: nn.ModuleList) -> Tower:
 
 @torch.no_grad()
 def copy_bert_layer(ours: Layer, theirs: Any) -> None:
-    """Copies one encoder layer; queries, keys and values become one matrix."""
+    """Copies one encoder layer; queries, keys and values become one matrix.
+
+    Args:
+        ours: Written in place.
+        theirs: `BertLayer` of transformers, of the same widths.
+    """
     attention = theirs.attention.self
     parts = (attention.query, attention.key, attention.value)
     ours.qkv.weight.copy_(torch.cat([part.weight for part in parts]))

@@ -51,7 +51,7 @@ IMAGE_SIZE, WIDTH = 224, 768  # where a configuration leaves them out, as transf
 
 
 class Siglip(ViTBackbone):
-    """A SigLIP whose image tower pools by attention."""
+    """A SigLIP whose image tower pools by attention. See `Clip`."""
 
     text_start = 0
     image_start = 0
@@ -73,6 +73,11 @@ class Siglip(ViTBackbone):
     @staticmethod
     def describe(name: str, location: str) -> BackboneCard:
         """The card of the SigLIP at a local folder or hub id, without loading its weights.
+
+        Args:
+            name: What users call it.
+            location: Folder with the files of transformers or OpenCLIP, or id on the Hugging Face
+                hub.
 
         Raises:
             BackboneUnavailable: There is no such folder, it holds no SigLIP that can be read,
@@ -109,7 +114,7 @@ class Siglip(ViTBackbone):
     def load(
         cls, card: BackboneCard, location: str, device: torch.device, dtype: torch.dtype
     ) -> "Siglip":
-        """Loads the weights that `card` describes."""
+        """Loads the weights that `card` describes. See `Clip.load`."""
         return cls(card, fetch(location), device, dtype)
 
     def tokenize(self, texts: Sequence[str], *, cut: bool = False) -> Tokens:
@@ -205,6 +210,11 @@ class Siglip(ViTBackbone):
 
 
 def preprocessing(folder: Path, config: Mapping[str, Any]) -> Preprocessing:
-    """What the folder says of its images; see `read_preprocessing`."""
+    """What the folder says of its images; see `read_preprocessing`.
+
+    Args:
+        folder: Where the files of the model are.
+        config: Its `config.json`, which says how large images are.
+    """
     size = config.get("vision_config", {}).get("image_size", IMAGE_SIZE)
     return read_preprocessing(folder, size, mean=HALF, std=HALF, crops=False)

@@ -74,12 +74,23 @@ class TextTowerBackbone(DualEncoder):
         embeddings: Float[Tensor, "*b n w"],
         positions: Int[Tensor, "n"],  # noqa: F821
     ) -> Float[Tensor, "*b n w"]:
-        """What enters the text tower."""
+        """What enters the text tower.
+
+        Args:
+            embeddings: Of n tokens a text, with learned ones among them.
+            positions: Where each of the n tokens stands in its text, from 0.
+        """
         return embeddings.to(self.text_positions.dtype) + self.text_positions[positions]
 
 
 def tower(config: Any, layers: nn.ModuleList, *, causal: bool = False) -> Tower:
-    """A `Tower` with the weights of transformers' CLIP or SigLIP layers."""
+    """A `Tower` with the weights of transformers' CLIP or SigLIP layers.
+
+    Args:
+        config: `text_config` or `vision_config` of transformers.
+        layers: Encoder layers of transformers, from the first to the last.
+        causal: A token reads those before it alone.
+    """
     shape = TowerShape(
         width=config.hidden_size,
         layers=config.num_hidden_layers,
@@ -97,7 +108,12 @@ def tower(config: Any, layers: nn.ModuleList, *, causal: bool = False) -> Tower:
 
 @torch.no_grad()
 def copy_clip_layer(ours: Layer, theirs: Any) -> None:
-    """Copies one encoder layer; queries, keys and values become one matrix."""
+    """Copies one encoder layer; queries, keys and values become one matrix.
+
+    Args:
+        ours: Written in place.
+        theirs: `CLIPEncoderLayer` or `SiglipEncoderLayer` of transformers, of the same widths.
+    """
     attention = theirs.self_attn
     parts = (attention.q_proj, attention.k_proj, attention.v_proj)
     ours.qkv.weight.copy_(torch.cat([part.weight for part in parts]))

@@ -92,7 +92,14 @@ class ViTBackbone(TextTowerBackbone):
         deep_prompts: DeepPrompts | None,
         attention: Mapping[int, Attention] | None,
     ) -> Float[Tensor, "b d"]:
-        """Features of images from what enters the tower, with no work that they do not need."""
+        """Features of images from what enters the tower, with no work that they do not need.
+
+        Args:
+            tokens: n tokens an image of the tower's width v, positions and shallow prompts
+                included.
+            deep_prompts: Tokens that replace others before later layers.
+            attention: By layer, what attends there instead of the usual softmax.
+        """
 
     def prompted(
         self,
@@ -100,7 +107,14 @@ class ViTBackbone(TextTowerBackbone):
         prompts: Float[Tensor, "*b m v"] | None,
         place: PromptPlace,
     ) -> Float[Tensor, "b n2 v"]:
-        """Embedded images with prompts among their tokens; prompts have no position."""
+        """Embedded images with prompts among their tokens; prompts have no position.
+
+        Args:
+            tokens: As `embed_images` gives them.
+            prompts: m tokens for all images alike, or (b, m, v); none leaves the images as they
+                are.
+            place: `last` behind the patches, `second` before them; see `DualEncoder.encode_images`.
+        """
         if prompts is None:
             return tokens
         added = self.image_prompts(prompts.to(tokens.dtype)).expand(len(tokens), -1, -1)
@@ -176,6 +190,10 @@ class ViTBackbone(TextTowerBackbone):
     def refuse_layers(self, layers: Collection[int], keep: KeptTokens) -> None:
         """Raises where states are asked for that are not there.
 
+        Args:
+            layers: After which states are asked for, from 0.
+            keep: Which tokens of those states; see `DualEncoder.read_images`.
+
         Raises:
             ValueError: Names the layer, or the token.
         """
@@ -201,7 +219,12 @@ class ViTBackbone(TextTowerBackbone):
 
     @abstractmethod
     def output_flops(self, images: int, tokens: int) -> Flops:
-        """Operations from so many tokens of so many images after the last layer to features."""
+        """Operations from so many tokens of so many images after the last layer to features.
+
+        Args:
+            images: How many images.
+            tokens: Of each image, prompts included.
+        """
 
     @property
     def image_tokens(self) -> int:

@@ -61,6 +61,10 @@ def making_a_model(what: str, location: str) -> Iterator[None]:
 def load_whole(kind: Any, folder: Path) -> Any:
     """A model of transformers with every one of its weights.
 
+    Args:
+        kind: Class of transformers with `from_pretrained`, such as `CLIPModel`.
+        folder: Where its `config.json` and weights are.
+
     Raises:
         BackboneUnavailable: Some are missing: transformers would draw them at random.
     """

@@ -156,6 +156,11 @@ def read_file(folder: Path) -> dict[str, Any]:
 def refuse_unread(folder: Path, name: str, values: Mapping[str, Any]) -> None:
     """Raises where a section asks for something that is not read.
 
+    Args:
+        folder: Named in the message.
+        name: Key of `READ`: the section of OpenCLIP's configuration.
+        values: What stands in that section.
+
     Raises:
         BackboneUnavailable: Names the key, the value and what to use.
     """
@@ -170,6 +175,12 @@ def refuse_unread(folder: Path, name: str, values: Mapping[str, Any]) -> None:
 
 def side(folder: Path, key: str, vision: Mapping[str, Any], default: int) -> int:
     """The side of a square, which may stand there as a pair.
+
+    Args:
+        folder: Named in the message.
+        key: Under which the side stands, such as `image_size`.
+        vision: Section `vision_cfg`.
+        default: Pixels, where the section does not say.
 
     Raises:
         BackboneUnavailable: It is no square.

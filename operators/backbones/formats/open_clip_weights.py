@@ -153,6 +153,11 @@ def refuse_misfit(
 ) -> None:
     """Raises where weights are missing, too many, or of another shape.
 
+    Args:
+        folder: Named in the message.
+        wanted: Weights of a model that was built as the configuration says, by name.
+        weights: What the file holds, under the same names.
+
     Raises:
         BackboneUnavailable: Names the first of them.
     """

@@ -204,7 +204,12 @@ class LanguageModel(Backbone):
         return torch.cat([checkpoint(read, *chunk, use_reentrant=False) for chunk in chunks])
 
     def mask(self, end: Int[Tensor, "b"], length: int) -> Tensor:  # noqa: F821
-        """(b, length): whether a position is a token and no padding."""
+        """(b, length): whether a position is a token and no padding.
+
+        Args:
+            end: Position of each row's last token.
+            length: n, tokens a row with its padding.
+        """
         return torch.arange(length, device=end.device) <= end[:, None]
 
     def refuse_without_head(self) -> None:

@@ -43,7 +43,15 @@ class Tails(NamedTuple):
 
 
 class CausalLM(LanguageModel):
-    """What transformers reads as `AutoModelForCausalLM`, of the kinds in `files.py`."""
+    """What transformers reads as `AutoModelForCausalLM`, of the kinds in `files.py`.
+
+    Args:
+        card: What is known of it.
+        model: Of transformers, with its language-model head.
+        tokenizer: That of transformers.
+        device: Where the weights go.
+        dtype: Of the frozen weights and of the arithmetic with them.
+    """
 
     def __init__(
         self,
@@ -85,7 +93,17 @@ class CausalLM(LanguageModel):
     def load(
         cls, card: BackboneCard, location: str, device: torch.device, dtype: torch.dtype
     ) -> "CausalLM":
-        """Loads the weights that `card` describes."""
+        """Loads the weights that `card` describes.
+
+        Args:
+            card: As `describe` gave it.
+            location: Folder, or id on the Hugging Face hub.
+            device: Where the weights go.
+            dtype: Of the frozen weights and of the arithmetic with them.
+
+        Raises:
+            BackboneUnavailable: The files are gone, damaged, or lack weights.
+        """
         return cls(card, *load_folder("AutoModelForCausalLM", location), device, dtype)
 
     def modules(self) -> Sequence[nn.Module]:

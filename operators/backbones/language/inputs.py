@@ -110,13 +110,23 @@ class PromptEmbeddings:
 
 
 def padded(rows: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids as (b, n), padded with 0, and the position of each row's last token, (b,)."""
+    """Token ids as (b, n), padded with 0, and the position of each row's last token, (b,).
+
+    Args:
+        rows: Token ids of b texts, none of them empty.
+        device: Where the tensors go.
+    """
     longest = max(map(len, rows))
     ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)
     return ids, torch.tensor([len(row) - 1 for row in rows], device=device)
 
 
 def common_prefix(ids: Int[Tensor, "b n"], end: Int[Tensor, "b"]) -> int:  # noqa: F821
-    """Leading tokens that all rows share, less than the shortest row has."""
+    """Leading tokens that all rows share, less than the shortest row has.
+
+    Args:
+        ids: Padded at the end.
+        end: Position of each row's last token.
+    """
     same = (ids == ids[:1]).all(dim=0)
     return min(int(same.cumprod(dim=0).sum()), int(end.min()))

@@ -27,7 +27,16 @@ from operators.shapes import Float, Int
 
 
 class SentenceEncoder(LanguageModel):
-    """What transformers reads as `AutoModel`, bidirectional and without a head."""
+    """What transformers reads as `AutoModel`, bidirectional and without a head.
+
+    Args:
+        card: What is known of it.
+        tower: Model of transformers without a head.
+        tokenizer: That of transformers.
+        device: Where the weights go.
+        dtype: Of the frozen weights and of the arithmetic with them.
+        most: Tokens of a text that are read, or as many as the model has positions, if fewer.
+    """
 
     def __init__(
         self,
@@ -66,7 +75,7 @@ class SentenceEncoder(LanguageModel):
     def load(
         cls, card: BackboneCard, location: str, device: torch.device, dtype: torch.dtype
     ) -> "SentenceEncoder":
-        """Loads the weights that `card` describes."""
+        """Loads the weights that `card` describes. See `CausalLM.load`."""
         most = sentence_length(location)
         return cls(card, *load_folder("AutoModel", location), device, dtype, most)
 
@@ -109,7 +118,10 @@ class SentenceEncoder(LanguageModel):
 
 
 class MaskedLM(SentenceEncoder):
-    """What transformers reads as `AutoModelForMaskedLM`, of the kinds in `files.py`."""
+    """What transformers reads as `AutoModelForMaskedLM`, of the kinds in `files.py`.
+
+    See `CausalLM`.
+    """
 
     def __init__(
         self,
@@ -137,7 +149,7 @@ class MaskedLM(SentenceEncoder):
     def load(
         cls, card: BackboneCard, location: str, device: torch.device, dtype: torch.dtype
     ) -> "MaskedLM":
-        """Loads the weights that `card` describes."""
+        """Loads the weights that `card` describes. See `CausalLM.load`."""
         return cls(card, *load_folder("AutoModelForMaskedLM", location), device, dtype)
 
     def modules(self) -> Sequence[nn.Module]:
@@ -169,7 +181,13 @@ class MaskedLM(SentenceEncoder):
         return torch.cat(parts, dim=1)[:, torch.cat(columns).argsort()]
 
     def widened_slots(self, prompts: PromptEmbeddings, length: int) -> PromptEmbeddings:
-        """Prompts with `length` mask tokens in place of the one."""
+        """Prompts with `length` mask tokens in place of the one.
+
+        Args:
+            prompts: With one mask token a row, at `slots`.
+            length: Tokens of the answer that is scored; the rest of each row moves back by one
+                less.
+        """
         more = length - 1
         if not more:
             return prompts

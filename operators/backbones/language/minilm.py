@@ -33,7 +33,7 @@ class MiniLM(SentenceEncoder):
     def load(
         cls, card: BackboneCard, location: str, device: torch.device, dtype: torch.dtype
     ) -> "MiniLM":
-        """Loads the weights that `card` describes."""
+        """Loads the weights that `card` describes. See `CausalLM.load`."""
         return super().load(card, str(weights()), device, dtype)  # pyright: ignore
 
 

@@ -168,7 +168,12 @@ class TextReader:
         return Answers(tuple(words), ids, end + 1)
 
     def answer_ids(self, word: str, template: Template) -> list[int]:
-        """Token ids of one answer, read as they stand behind the template's text."""
+        """Token ids of one answer, read as they stand behind the template's text.
+
+        Args:
+            word: Of the verbalizer.
+            template: Says what stands before the answer, and whether there is a space between.
+        """
         anchor = template.before_answer[-20:] or "."
         # Some tokenizers put a space in front of all they are given, so an answer is read where
         # it stands; where that changes the tokens before it, it is read alone.

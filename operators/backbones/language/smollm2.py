@@ -49,7 +49,7 @@ class SmolLM2(CausalLM):
     def load(
         cls, card: BackboneCard, location: str, device: torch.device, dtype: torch.dtype
     ) -> "SmolLM2":
-        """Loads the weights that `card` describes."""
+        """Loads the weights that `card` describes. See `CausalLM.load`."""
         return cls(card, *read_gguf(weights()), device, dtype)
 
 

@@ -12,17 +12,33 @@ from operators.engine.accounting import Flops
 
 
 def product(rows: int, width: int, out: int) -> int:
-    """Operations of a linear layer on so many rows."""
+    """Operations of a linear layer on so many rows.
+
+    Args:
+        rows: Tokens that are multiplied.
+        width: Numbers that come in, of each.
+        out: Numbers that go out, of each.
+    """
     return 2 * rows * width * out
 
 
 def finish(shape: TowerShape, tokens: int) -> int:
-    """Operations of the linear layers behind attention: its output and the feed-forward part."""
+    """Operations of the linear layers behind attention: its output and the feed-forward part.
+
+    Args:
+        shape: Widths of the tower.
+        tokens: How many pass through the layer.
+    """
     return product(tokens, shape.width, shape.width + 2 * shape.mlp_width)
 
 
 def pairs(shape: TowerShape, count: int) -> int:
-    """Operations of so many pairs of a query and a key: the scores, and the sum of the values."""
+    """Operations of so many pairs of a query and a key: the scores, and the sum of the values.
+
+    Args:
+        shape: Its width is that of all heads together.
+        count: Queries times the keys that each of them reads.
+    """
     return 4 * count * shape.width
 
 
@@ -49,7 +65,10 @@ def full_layers(
 def layers_read_at_one(
     shape: TowerShape, sequences: int, length: int, deep: DeepPrompts | None = None
 ) -> list[Flops]:
-    """The same where one position is read of each sequence: the last layer has no other."""
+    """The same where one position is read of each sequence: the last layer has no other.
+
+    See `full_layers`.
+    """
     layers, w = full_layers(shape, sequences, length, deep), shape.width
     tokens = sequences * length_in(shape.layers - 1, length, deep)
     linear = product(sequences, w, w) + product(tokens, w, 2 * w) + finish(shape, sequences)
@@ -57,7 +76,13 @@ def layers_read_at_one(
 
 
 def length_in(layer: int, length: int, deep: DeepPrompts | None) -> int:
-    """Tokens of a sequence in a layer, where so many enter the first one."""
+    """Tokens of a sequence in a layer, where so many enter the first one.
+
+    Args:
+        layer: From 0.
+        length: Tokens that enter layer 0.
+        deep: Prompts; those that are inserted make later sequences longer.
+    """
     if deep is None or not deep.insert or layer < deep.first:
         return length
     return length + deep.width

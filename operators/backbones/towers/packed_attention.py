@@ -38,6 +38,13 @@ def attend_apart(
     """What the heads of every token read where something else attends than the usual softmax.
 
     It is shown every text on its own, padded, as in a tower that is not packed.
+
+    Args:
+        layer: Says how many heads there are.
+        qkv: Queries, keys and values of all t tokens, side by side.
+        plan: Where the tokens of each text lie among the t.
+        attention: What attends instead.
+        causal: A token reads those before it alone.
     """
     s, w = len(qkv), qkv.shape[-1] // 3
     places, back = plan.apart()
@@ -58,7 +65,15 @@ def finish_at_ends(
     plan: PackPlan,
     bias: Float[Tensor, "b 1 e q"],
 ) -> Float[Tensor, "s k w"]:
-    """What the layer gives at the end token of each text, and no more work."""
+    """What the layer gives at the end token of each text, and no more work.
+
+    Args:
+        layer: The last one.
+        x: What enters it.
+        plan: Says where each text ends.
+        bias: Added to the scores of the e end tokens of a row over the q tokens that it may read:
+            0, or -inf.
+    """
     s, _, w = x.shape
     normed = layer.normed(x)
     q = layer.queries(normed.index_select(1, plan.end))
@@ -79,6 +94,10 @@ def parted(
 
     Here and above by `split`, whose way back is one copy; slices would each fill and add a
     whole tensor.
+
+    Args:
+        x: t = prefix + rows * row_length tokens.
+        plan: Their layout.
     """
     if not plan.prefix:
         return None, x.unflatten(1, (plan.rows, plan.row_length))
@@ -87,7 +106,12 @@ def parted(
 
 
 def with_head(head: Float[Tensor, "s p w"], rows: Float[Tensor, "s r l w"]) -> Tensor:
-    """Each row with the prefix before it."""
+    """Each row with the prefix before it.
+
+    Args:
+        head: The p tokens of the prefix; the same before every row.
+        rows: r rows of l tokens.
+    """
     return torch.cat([head[:, None].expand(-1, rows.shape[1], -1, -1), rows], dim=2)
 
 
@@ -98,23 +122,46 @@ def read(
     v: Float[Tensor, "s r n w"],
     bias: Float[Tensor, "b 1 l n"],
 ) -> Float[Tensor, "sr h l c"]:
-    """What the queries of each row read from its keys and values."""
+    """What the queries of each row read from its keys and values.
+
+    Args:
+        layer: Says how many heads there are.
+        q: Queries of l tokens in each of r rows.
+        k: Keys of n tokens that such a row may read, those of the prefix first.
+        v: Values of the same tokens.
+        bias: Added to the scores: 0, or -inf where a token may not be read.
+    """
     heads = (split_heads(part.flatten(0, 1), layer.heads) for part in (q, k, v))
     return F.scaled_dot_product_attention(*heads, attn_mask=bias)
 
 
 def split_heads(x: Float[Tensor, "b n w"], heads: int) -> Float[Tensor, "b h n c"]:
-    """The parts of each head."""
+    """The parts of each head.
+
+    Args:
+        x: n tokens of width w = heads * c.
+        heads: How many.
+    """
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
 def merge_heads(x: Float[Tensor, "b h n c"], contexts: int) -> Float[Tensor, "s t w"]:
-    """The reverse, with all rows of a context side by side."""
+    """The reverse, with all rows of a context side by side.
+
+    Args:
+        x: b = contexts * rows sequences, as `split_heads` gives them.
+        contexts: s, how many contexts are computed side by side.
+    """
     return x.transpose(1, 2).reshape(contexts, -1, x.shape[1] * x.shape[3])
 
 
 def mean_states(plan: PackPlan, x: Float[Tensor, "s t w"]) -> Float[Tensor, "s k w"]:
-    """The mean over the tokens of each text, taken in float32 at least."""
+    """The mean over the tokens of each text, taken in float32 at least.
+
+    Args:
+        plan: Says which token belongs to which of k texts.
+        x: States of all t tokens after the last layer.
+    """
     k, x = len(plan.end), x.to(torch.promote_types(x.dtype, torch.float32))
     text = plan.text.masked_fill(plan.text == PADDING, k)  # padding goes to a row of its own
     total = x.new_zeros(len(x), k + 1, x.shape[-1]).index_add(1, text, x)[:, :k]

@@ -62,7 +62,12 @@ class Piece:
     _deep: dict[tuple[int, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def deep_places(self, start: int, width: int) -> tuple[Tensor, Tensor]:
-        """Where deep prompts go, and which of the `width` tokens goes to each place."""
+        """Where deep prompts go, and which of the `width` tokens goes to each place.
+
+        Args:
+            start: Position in a text of the first replaced token, from 0.
+            width: How many are replaced, one after the other.
+        """
         if (start, width) not in self._deep:
             places = self.plan.at(start, width)
             self._deep[start, width] = places, self.plan.position[places] - start
@@ -153,7 +158,16 @@ class PackedText:
         deep: DeepPrompts | None,
         attention: Mapping[int, Attention] | None,
     ) -> None:
-        """Reports the operations of one part where they are counted."""
+        """Reports the operations of one part where they are counted.
+
+        Args:
+            part: What was computed.
+            states: (s, k, w) what came of it, in whose backward pass its gradient's work is
+                counted.
+            context: (s, c, m, w) what was put into the slots.
+            deep: What replaced tokens before later layers.
+            attention: By layer, what attended instead of the usual softmax.
+        """
         if (work := counted()) is None:
             return
         piece, tower = part.piece, self.tower
@@ -169,6 +183,11 @@ class PackedText:
 
         Parts at the end of the list keep their activations, as many as fit together: they
         come first on the way back, so that they are gone when the others are recomputed.
+
+        Args:
+            prompts: Texts of all k classes.
+            context: (s, c, m, w) what is put into their slots.
+            budget: Bytes that autograd may save of all parts together.
         """
         k, shape = len(prompts.ids), self.tower.shape
         shared = context.shape[1] == 1
@@ -189,7 +208,13 @@ class PackedText:
         return parts[::-1]
 
     def pieces(self, prompts: TextPrompts, cuts: int, shared: bool) -> list[Piece]:
-        """The classes in `cuts` parts of about equal size, each laid out; made once."""
+        """The classes in `cuts` parts of about equal size, each laid out; made once.
+
+        Args:
+            prompts: Texts of all k classes.
+            cuts: Into how many parts.
+            shared: All classes have one context; it may then belong to the shared prefix.
+        """
         kept = self._kept.setdefault(prompts, {})
         if (cuts, shared) not in kept:
             k = len(prompts.ids)
@@ -201,7 +226,14 @@ class PackedText:
 
     @torch.no_grad()
     def prepare(self, prompts: TextPrompts, start: int, stop: int, shared: bool) -> Piece:
-        """Lays out the classes from `start` to `stop`."""
+        """Lays out the classes from `start` to `stop`.
+
+        Args:
+            prompts: Texts of all k classes.
+            start: First class.
+            stop: The class behind the last.
+            shared: All classes have one context.
+        """
         part = prompts.subset(start, stop)
         k, n, w = part.embeddings.shape
         m = part.slots.shape[1]
@@ -239,7 +271,15 @@ class PackedText:
         deep: DeepPrompts | None,
         attention: Mapping[int, Attention] | None,
     ) -> Float[Tensor, "s k w"]:
-        """One pass through the tower."""
+        """One pass through the tower.
+
+        Args:
+            piece: The k classes, laid out.
+            context: What is put into their slots.
+            deep: Tokens that replace others before later layers; (j, s, m, w) where each context
+                has its own.
+            attention: By layer, what attends there instead of the usual softmax.
+        """
         plan, contexts = piece.plan, len(context)
         x, qkv = self.fill(piece, context)
         bias, end_bias = piece.bias, piece.end_bias
@@ -260,7 +300,12 @@ class PackedText:
         return mean_states(plan, x) if self.pool == "mean" else x.index_select(1, plan.end)
 
     def fill(self, piece: Piece, context: Float[Tensor, "s c m w"]) -> tuple[Tensor, Tensor]:
-        """The tower's input with the context in place, and its first projections."""
+        """The tower's input with the context in place, and its first projections.
+
+        Args:
+            piece: The classes, laid out.
+            context: What is put into their slots.
+        """
         x = piece.inputs.expand(len(context), -1, -1)
         qkv = piece.projected.expand(len(context), -1, -1)
         if not len(piece.slots):
@@ -279,7 +324,14 @@ class PackedText:
 def replaced(
     piece: Piece, deep: DeepPrompts | None, layer: int, x: Float[Tensor, "s t w"]
 ) -> Float[Tensor, "s t w"]:
-    """The input of `layer` with this layer's deep prompts in place, if it has any."""
+    """The input of `layer` with this layer's deep prompts in place, if it has any.
+
+    Args:
+        piece: The classes, laid out; says where their positions lie among the t tokens.
+        deep: Prompts of all layers, if there are any.
+        layer: From 0.
+        x: What would enter it.
+    """
     prompts = None if deep is None else deep.before(layer)
     if deep is None or prompts is None:
         return x

@@ -78,7 +78,12 @@ class PackPlan:
         return len(self.source)
 
     def at(self, start: int, width: int) -> Int[Tensor, "p"]:  # noqa: F821
-        """Places of the tokens at positions `start` to `start + width - 1` of any text."""
+        """Places of the tokens at positions `start` to `start + width - 1` of any text.
+
+        Args:
+            start: First position in a text, from 0.
+            width: How many, one after the other.
+        """
         inside = (self.position >= start) & (self.position < start + width)
         return (inside & (self.text != PADDING)).nonzero()[:, 0]
 
@@ -145,6 +150,12 @@ def common_prefix(
 
     A slot equals the same slot of another text where they share the context, and nothing
     else. Words that stand after the context count where all texts have them.
+
+    Args:
+        ids: Token ids of each text, padded.
+        end: Position of each text's last token.
+        slots: Positions of each text's context tokens, whose ids mean nothing.
+        shared_context: All texts have the same context.
     """
     marks = []
     for text, (row, places) in enumerate(zip(ids, slots, strict=True)):
@@ -161,6 +172,11 @@ def cheapest_rows(lengths: Sequence[int], prefix: int, width: int) -> tuple[int,
     """Row length with the least cost, and which of the lengths stand in each row.
 
     Long rows waste less on padding, short rows less on attention.
+
+    Args:
+        lengths: Tokens of each text behind the prefix.
+        prefix: Tokens that every row reads besides its own.
+        width: w of a token, against which the cost of attention is weighed.
     """
     total, longest = sum(lengths), max(lengths)
     lengths_tried = {longest * many for many in range(1, 9)}
@@ -182,7 +198,12 @@ def cheapest_rows(lengths: Sequence[int], prefix: int, width: int) -> tuple[int,
 
 
 def fill_rows(lengths: Sequence[int], row_length: int) -> list[list[int]]:
-    """Best-fit decreasing: puts each length into the row that it leaves fullest."""
+    """Best-fit decreasing: puts each length into the row that it leaves fullest.
+
+    Args:
+        lengths: Tokens of each text behind the prefix.
+        row_length: Tokens a row; no text is longer.
+    """
     rows: list[list[int]] = []
     with_room: list[list[int]] = [[] for _ in range(row_length + 1)]  # rows by tokens left
     for item in sorted(range(len(lengths)), key=lambda index: -lengths[index]):

@@ -50,7 +50,12 @@ class TextPrompts:
         return int(self.end.min())
 
     def subset(self, start: int, stop: int) -> "TextPrompts":
-        """The texts of classes `start` to `stop` - 1."""
+        """The texts of classes `start` to `stop` - 1.
+
+        Args:
+            start: First class.
+            stop: The class behind the last.
+        """
         part = slice(start, stop)
         return TextPrompts(self.ids[part], self.embeddings[part], self.end[part], self.slots[part])
 
@@ -84,7 +89,12 @@ class DeepPrompts:
         return self.tokens[index] if 0 <= index < len(self.tokens) else None
 
     def put(self, layer: int, x: Float[Tensor, "b n w"]) -> Float[Tensor, "b n2 w"]:
-        """The input of `layer`, with this layer's prompts in place."""
+        """The input of `layer`, with this layer's prompts in place.
+
+        Args:
+            layer: From 0.
+            x: n tokens a sequence; n2 = n, or n + m in the layer that prompts are inserted before.
+        """
         prompts = self.before(layer)
         if prompts is None:
             return x
@@ -95,6 +105,10 @@ class DeepPrompts:
 
     def refuse_outside(self, layers: int, length: int) -> None:
         """Raises where a prompt has no layer or no place in a sequence of `length` tokens.
+
+        Args:
+            layers: Of the tower.
+            length: Tokens that enter it, before any are inserted.
 
         Raises:
             ValueError: Names the layers or the positions, and what there is.
@@ -130,6 +144,11 @@ def refuse_inserted_text(deep: DeepPrompts | None) -> None:
 
 def refuse_deep_text(deep: DeepPrompts, prompts: TextPrompts, layers: int) -> None:
     """Raises where deep prompts have no layer, or would replace the last token of a text.
+
+    Args:
+        deep: What is to replace tokens of every text.
+        prompts: The texts.
+        layers: Of the text tower.
 
     Raises:
         ValueError: Names the position, and the shortest text; or they would be inserted.

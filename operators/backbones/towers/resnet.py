@@ -50,7 +50,13 @@ class ResNetShape:
 
 
 class Bottleneck(nn.Module):
-    """Three convolutions beside a shortcut, both behind an average pool where the map shrinks."""
+    """Three convolutions beside a shortcut, both behind an average pool where the map shrinks.
+
+    Args:
+        entering: Channels of the map that comes in.
+        width: Channels of the convolution of 3 x 3; `EXPANSION` times as many go out.
+        shrink: Factor by which the sides of the map shrink; 1 leaves them.
+    """
 
     def __init__(self, entering: int, width: int, shrink: int) -> None:
         super().__init__()

@@ -84,7 +84,14 @@ class Layer(nn.Module):
         causal: bool,
         attention: Attention | None = None,
     ) -> Float[Tensor, "b n w"]:
-        """One layer; `mask` is true where a token may be attended to."""
+        """One layer; `mask` is true where a token may be attended to.
+
+        Args:
+            x: What enters the layer.
+            mask: True where a token may be attended to; None where all are.
+            causal: A token reads those before it alone.
+            attention: What attends instead of the usual softmax.
+        """
         b, n, w = x.shape
         q, k, v = self.project(x).view(b, n, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
         if attention is None:
@@ -100,7 +107,13 @@ class Layer(nn.Module):
         at: Int[Tensor, "b"],  # noqa: F821
         causal: bool,
     ) -> Float[Tensor, "b w"]:
-        """What the layer gives at one position of each sequence, and no more work."""
+        """What the layer gives at one position of each sequence, and no more work.
+
+        Args:
+            x: What enters the layer.
+            at: The position that is read of each sequence.
+            causal: It reads what stands before it alone.
+        """
         b, n, w = x.shape
         rows = torch.arange(b, device=x.device)
         split = (b, -1, self.heads, w // self.heads)
@@ -130,7 +143,12 @@ class Layer(nn.Module):
         return F.linear(normed, self.qkv.weight[w:], self.qkv.bias[w:])
 
     def finish(self, x: Float[Tensor, "*b w"], heads: Float[Tensor, "*b w"]) -> Tensor:
-        """The layer's output, from its input and what its heads read."""
+        """The layer's output, from its input and what its heads read.
+
+        Args:
+            x: What entered the layer.
+            heads: What its heads read, side by side, before they are mixed.
+        """
         if self.post_norm:
             x = self.norm1(x + self.out(heads))
             return self.norm2(x + self.fc2(self.activation(self.fc1(x))))
@@ -139,7 +157,12 @@ class Layer(nn.Module):
 
 
 class Tower(nn.Module):
-    """A stack of layers."""
+    """A stack of layers.
+
+    Args:
+        shape: Widths, depth and norms.
+        causal: A token reads those before it alone.
+    """
 
     def __init__(self, shape: TowerShape, *, causal: bool = False) -> None:
         super().__init__()
@@ -184,7 +207,7 @@ class Tower(nn.Module):
         deep_prompts: DeepPrompts | None = None,
         attention: Mapping[int, Attention] | None = None,
     ) -> Float[Tensor, "b n2 w"]:
-        """The states after the last layer; see `states`."""
+        """The states after the last layer; see `states`. See `Tower.states`."""
         for state in self.states(x, mask=mask, deep_prompts=deep_prompts, attention=attention):
             x = state
         return x
@@ -228,6 +251,11 @@ class Tower(nn.Module):
         attention: Mapping[int, Attention] | None,
     ) -> None:
         """Raises where something cuts in at a layer or a position that is not there.
+
+        Args:
+            x: (b, n, w) what enters the tower.
+            deep_prompts: Tokens that are to replace others before later layers.
+            attention: By layer, what is to attend instead of the usual softmax.
 
         Raises:
             ValueError: See `DeepPrompts.refuse_outside` and `refuse_overrides`.
