@@ -47,7 +47,12 @@ def audit(connection: Connection) -> list[str]:
 
 
 def unbacked(connection: Connection, trials: Sequence[str]) -> dict[str, str]:
-    """Those of some trials whose predictions give other accuracies than they say, and why."""
+    """Those of some trials whose predictions give other accuracies than they say, and why.
+
+    Args:
+        connection: An open DuckDB connection to a board.
+        trials: Ids of trials on it.
+    """
     return {
         trial_id: f"predictions.parquet and trial.json do not agree: {fault}"
         for trial_id, fault in _faults(connection, trials)

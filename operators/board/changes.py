@@ -96,7 +96,12 @@ def replace_changes(
 
 
 def numbers_of(connection: Connection, run_id: str) -> pa.Table:
-    """The numbers of a run that is compared, as its file keeps them; schema `NUMBERS`."""
+    """The numbers of a run that is compared, as its file keeps them; schema `NUMBERS`.
+
+    Args:
+        connection: An open DuckDB connection to a board.
+        run_id: A run whose numbers it holds.
+    """
     with named(connection, pa.table({"run_id": [run_id]})):
         rows = connection.sql(
             f"SELECT {', '.join(NUMBERS.names)} FROM run_metrics JOIN incoming USING (run_id) "

@@ -46,7 +46,12 @@ class _Cell(NamedTuple):
 
 
 def grounds_of(connection: Connection, trial_ids: Iterable[str]) -> set[tuple]:
-    """The grounds that some completed trials of the board were tested on."""
+    """The grounds that some completed trials of the board were tested on.
+
+    Args:
+        connection: An open DuckDB connection to a board.
+        trial_ids: Of trials, whatever their status.
+    """
     with named(connection, pa.table({"trial_id": pa.array(list(trial_ids), pa.string())})):
         return set(
             connection.execute(

@@ -76,7 +76,12 @@ def template_sets(
 
 
 def harmonic_mean(base: float, new: float) -> float:
-    """2bn / (b + n); 0 where both are 0."""
+    """2bn / (b + n); 0 where both are 0.
+
+    Args:
+        base: Score on the classes that were learned, 0..1.
+        new: Score on the others, 0..1.
+    """
     return 2 * base * new / (base + new) if base + new else 0.0
 
 

@@ -116,7 +116,12 @@ def look(
 
 
 def numbers_file(runs: Path, run_id: str) -> Path:
-    """Where a run keeps the numbers that it saw, beside its manifest."""
+    """Where a run keeps the numbers that it saw, beside its manifest.
+
+    Args:
+        runs: Folder of the manifests of a store.
+        run_id: One of them.
+    """
     return runs / f"{run_id}.numbers.parquet"
 
 

@@ -59,6 +59,10 @@ def inspect(trial: Path) -> str:
 def check_neighbours(trial: Path, values: Mapping[str, Any]) -> None:
     """Compares the files beside `trial.json` with the digests in it; older trials have none.
 
+    Args:
+        trial: Folder of a trial.
+        values: What its `trial.json` holds.
+
     Raises:
         OSError: A file is missing.
         ValueError: A file is not what was committed; names it.

@@ -91,7 +91,12 @@ class Case:
         return resolve(self.name, self.method, given, protocol=self.protocol, shots=1)
 
     def source(self, labels: Sequence[int], *, seed: int = 0) -> Any:
-        """Drawn examples with some labels."""
+        """Drawn examples with some labels.
+
+        Args:
+            labels: Class of each example, from 0; as many are drawn.
+            seed: Of what is drawn.
+        """
         return self.draw(self.method, self.backbone, labels, seed=seed)
 
     def shots(
@@ -143,7 +148,12 @@ class Case:
         return self.method(backbone, classes, generator=generator, **given)
 
     def teacher(self, classes: Classes, backbone: Any) -> dict[str, Any]:
-        """What a method that has a teacher is built with: the published one, before it learned."""
+        """What a method that has a teacher is built with: the published one, before it learned.
+
+        Args:
+            classes: Of the case.
+            backbone: Of the method; the teacher has the same.
+        """
         if not self.method.card.teacher:
             return {}
         build: Any = METHODS[self.method.teaching.teacher]
@@ -178,7 +188,12 @@ class Case:
         return Fit(built.eval(), report)
 
     def with_unlabelled(self, shots: FewShot, classes: Classes | None = None) -> FewShot:
-        """The shots, with their examples once more for a method that asks for some unlabelled."""
+        """The shots, with their examples once more for a method that asks for some unlabelled.
+
+        Args:
+            shots: As `shots` gives them.
+            classes: Among which the teacher chooses; those of the case unless given.
+        """
         if not self.method.card.unlabelled:
             return shots
         train = shots.train

@@ -88,7 +88,12 @@ class Work:
             output.register_hook(returned)
 
     def book(self, done: int, plain: int) -> None:
-        """Adds operations."""
+        """Adds operations.
+
+        Args:
+            done: Operations that were computed.
+            plain: Operations of the plain form.
+        """
         self.done += done
         self.plain += plain
 

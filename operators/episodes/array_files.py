@@ -56,7 +56,12 @@ class ArrayFile:
         return values
 
     def write(self, rows: np.ndarray, values: np.ndarray) -> None:
-        """Some rows, which are on disk when it returns."""
+        """Some rows, which are on disk when it returns.
+
+        Args:
+            rows: (b,) ids of rows of the array, in any order.
+            values: (b, ..) what stands there from now on, of the dtype of the array.
+        """
         flat = values.reshape(-1).view(np.uint8).data
         with self.path.open("r+b", buffering=0) as file:
             for place, given in self._pieces(rows):
@@ -97,7 +102,13 @@ class ArrayFile:
 
 
 def fault_of(path: Path, shape: tuple[int, ...], dtype: type) -> str:
-    """Why a file is not that of an array; empty if it is."""
+    """Why a file is not that of an array; empty if it is.
+
+    Args:
+        path: A file of numpy's format.
+        shape: That it should have.
+        dtype: Of its numbers.
+    """
     try:
         found = ArrayFile(path, dtype).shape
     except (OSError, ValueError) as error:
@@ -116,7 +127,16 @@ def broken(path: Path) -> str:
 
 
 def make(path: Path, shape: tuple[int, ...], dtype: type) -> None:
-    """An array of zeros that takes no space yet, put in its place when it is whole."""
+    """An array of zeros that takes no space yet, put in its place when it is whole.
+
+    Args:
+        path: A `.npy` file; one that is there is replaced.
+        shape: Rows first.
+        dtype: Of its numbers.
+
+    Raises:
+        OSError: The disk is full or cannot be written.
+    """
     draft = path.with_name(f".{path.name}")
     with draft.open("wb") as file:
         header = np.lib.format.header_data_from_array_1_0(np.empty((0, *shape[1:]), dtype))

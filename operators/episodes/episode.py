@@ -87,11 +87,21 @@ class ImageSource(Protocol):
     """
 
     def features(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b d"]:
-        """Frozen features, not normalised."""
+        """Frozen features, not normalised.
+
+        Args:
+            rows: (b,) row ids of the dataset.
+            view: What they are seen under.
+        """
         ...
 
     def pixels(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b 3 s s"]:
-        """Preprocessed images."""
+        """Preprocessed images.
+
+        Args:
+            rows: (b,) row ids of the dataset.
+            view: What they are seen under.
+        """
         ...
 
 
@@ -100,7 +110,12 @@ class TextSource(Protocol):
     """Where the texts of a dataset come from, as they are or as sentence features."""
 
     def features(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b d"]:
-        """Frozen sentence features, not normalised; texts have no views."""
+        """Frozen sentence features, not normalised; texts have no views.
+
+        Args:
+            rows: (b,) row ids of the dataset.
+            view: None; it is here so that methods ask images and texts alike.
+        """
         ...
 
     def texts(self, rows: np.ndarray) -> list[str]:
@@ -119,6 +134,14 @@ class Batch:
         rows: (b,) row ids.
         view: What the images are seen under; None is the centre crop.
         device: Where its tensors are.
+
+    Args:
+        source: Reads the rows.
+        rows: (b,) row ids.
+        labels: Positions in the classes to choose from; None where nobody may know them.
+        view: What the images are seen under; None is the centre crop.
+        device: Where tensors go; that of the labels where there are some.
+        part_of: A batch whose features hold these ones, and their (b,) places in it.
     """
 
     def __init__(

@@ -138,6 +138,10 @@ class FeatureStore:
     def write(self, rows: np.ndarray, features: Float[np.ndarray, "b d"]) -> None:
         """Stores features; one process at a time writes to a store.
 
+        Args:
+            rows: (b,) row ids of the dataset.
+            features: One for each row, as the image tower gives them.
+
         Raises:
             ValueError: A feature is infinite or no number.
             OSError: The disk is full; the rows stay missing.
@@ -267,7 +271,10 @@ class Images:
         self.stores = stores
 
     def features(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b d"]:
-        """Frozen features: kept ones, or encoded now under a view that nobody keeps."""
+        """Frozen features: kept ones, or encoded now under a view that nobody keeps.
+
+        See `ImageSource.features`.
+        """
         if self.stores is not None and (view is None or view.kept):
             return self.stores(view).read(rows)
         parts = np.split(rows, range(ENCODED_AT_ONCE, len(rows), ENCODED_AT_ONCE))
@@ -276,6 +283,6 @@ class Images:
         )
 
     def pixels(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b 3 s s"]:
-        """Preprocessed images, decoded now."""
+        """Preprocessed images, decoded now. See `ImageSource.pixels`."""
         crops = None if view is None else view.crops(rows)
         return self.backbone.preprocess(self.encoded(rows), crops)

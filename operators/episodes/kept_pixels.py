@@ -64,9 +64,9 @@ class KeptPixels:
         self.kept = KeptRows(budget)
 
     def features(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b d"]:
-        """See `ImageSource`."""
+        """See `ImageSource.features`."""
         return self.source.features(rows, view)
 
     def pixels(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b 3 s s"]:
-        """See `ImageSource`."""
+        """See `ImageSource.pixels`."""
         return self.kept.read(rows, view, lambda at: self.source.pixels(rows[at], view))

@@ -76,7 +76,10 @@ class Setup:
 
 
 def test_rows(table: Table, classes: Sequence[int], cap: int | None) -> np.ndarray:
-    """Test rows of `classes`, at most `cap` of each, evenly spaced in the dataset's order."""
+    """Test rows of `classes`, at most `cap` of each, evenly spaced in the dataset's order.
+
+    See `capped`.
+    """
     return capped(table, table.rows("test"), classes, cap)
 
 

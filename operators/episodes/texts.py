@@ -33,7 +33,7 @@ class Texts:
         self.stores = stores
 
     def features(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b d"]:
-        """Frozen sentence features: kept ones, or encoded now."""
+        """Frozen sentence features: kept ones, or encoded now. See `TextSource.features`."""
         if self.stores is not None:
             return self.stores(None).read(rows)
         return self.backbone.sentence_features(self.texts(rows))

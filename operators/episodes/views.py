@@ -144,7 +144,12 @@ class ViewPolicy:
         return View(epochs + epoch, seed)
 
     def shown(self, epochs: int, *, seed: int) -> tuple[View | None, ...]:
-        """The different views of the first epochs, in the order shown."""
+        """The different views of the first epochs, in the order shown.
+
+        Args:
+            epochs: How many, from the first.
+            seed: Of the trial, which draws fresh views.
+        """
         if self.kind == "bank":
             epochs = min(epochs, self.size)
         return tuple(dict.fromkeys(self.view(epoch, seed=seed) for epoch in range(epochs)))

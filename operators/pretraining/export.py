@@ -20,6 +20,13 @@ def write_clip(
     """Writes configuration, weights in half precision, tokenizer and preprocessing.
 
     Files of the same names that are in `folder` are replaced, each by a rename.
+
+    Args:
+        model: Trained; its weights are copied.
+        recipe: Says its widths and depths.
+        tokenizer_folder: Holds the tokenizer's files, which are copied as they are.
+        tokenizer: The same, loaded; it knows the ids of its special tokens.
+        folder: Where the files of transformers go; made where it is not there.
     """
     from transformers import CLIPModel
 
@@ -40,7 +47,13 @@ def write_clip(
 
 
 def clip_config(recipe: Recipe, tokenizer: Any, vocabulary: int) -> Any:
-    """The `CLIPConfig` of a recipe."""
+    """The `CLIPConfig` of a recipe.
+
+    Args:
+        recipe: Widths, depths and the longest text.
+        tokenizer: Knows the ids of its special tokens.
+        vocabulary: Rows of the token embedding.
+    """
     from transformers import CLIPConfig
 
     shared = {
@@ -76,7 +89,12 @@ def clip_config(recipe: Recipe, tokenizer: Any, vocabulary: int) -> Any:
 
 
 def clip_weights(model: DualEncoder, recipe: Recipe) -> dict[str, Tensor]:
-    """The weights under the names of transformers' `CLIPModel`."""
+    """The weights under the names of transformers' `CLIPModel`.
+
+    Args:
+        model: Whose weights these are, without a copy.
+        recipe: Says the side of a patch, in pixels.
+    """
     side = recipe.patch_size
     kernels = model.patches.weight.view(-1, 3, side, side)
     vision, text = "vision_model", "text_model"
@@ -99,7 +117,12 @@ def clip_weights(model: DualEncoder, recipe: Recipe) -> dict[str, Tensor]:
 
 
 def tower_weights(prefix: str, tower: Tower) -> dict[str, Tensor]:
-    """The layers of a tower; the reverse of `copy_clip_layer` of backbones/dual/text_tower.py."""
+    """The layers of a tower; the reverse of `copy_clip_layer` of backbones/dual/text_tower.py.
+
+    Args:
+        prefix: What stands before the number of each layer.
+        tower: Of transformers' shape, queries, keys and values side by side.
+    """
     weights: dict[str, Tensor] = {}
     for index, layer in enumerate(cast(list[Layer], list(tower.layers))):
         theirs = f"{prefix}.{index}"
@@ -117,7 +140,12 @@ def tower_weights(prefix: str, tower: Tower) -> dict[str, Tensor]:
 
 
 def named(prefix: str, module: nn.Module) -> dict[str, Tensor]:
-    """Parameters of `module` with `prefix` before their names."""
+    """Parameters of `module` with `prefix` before their names.
+
+    Args:
+        prefix: Its name within `CLIPModel`.
+        module: A linear map or a norm.
+    """
     return {f"{prefix}.{name}": parameter for name, parameter in module.named_parameters()}
 
 

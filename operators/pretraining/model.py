@@ -89,14 +89,24 @@ class DualEncoder(nn.Module):
         ids: Int[Tensor, "k n"],
         end: Int[Tensor, "k"],  # noqa: F821
     ) -> Float[Tensor, "k d"]:
-        """Features of texts, read at their end token; not normalised."""
+        """Features of texts, read at their end token; not normalised.
+
+        Args:
+            ids: Padded at the end; what is there changes nothing, for the tower is causal.
+            end: Position of each text's end token.
+        """
         x = self.token_embedding(ids) + self.text_positions[: ids.shape[1]]
         x = self.text_tower.forward_at(x, end)
         return self.text_projection(self.text_norm(x))
 
 
 def tower_shape(recipe: Recipe, kind: str) -> TowerShape:
-    """The shape of the `vision` or the `text` tower."""
+    """The shape of the `vision` or the `text` tower.
+
+    Args:
+        recipe: Widths, depths, heads and the activation.
+        kind: `vision` or `text`.
+    """
     width = getattr(recipe, f"{kind}_width")
     return TowerShape(
         width=width,
@@ -109,7 +119,12 @@ def tower_shape(recipe: Recipe, kind: str) -> TowerShape:
 
 
 def unfold(pixels: Float[Tensor, "b 3 s s"], side: int) -> Float[Tensor, "b p q"]:
-    """Patches as rows, in the order in which a convolution reads and writes them."""
+    """Patches as rows, in the order in which a convolution reads and writes them.
+
+    Args:
+        pixels: s is a multiple of `side`.
+        side: q = 3 * side^2 numbers a patch, p = (s / side)^2 patches.
+    """
     b, channels, height, width = pixels.shape
     grid = pixels.view(b, channels, height // side, side, width // side, side)
     return grid.permute(0, 2, 4, 1, 3, 5).reshape(b, -1, channels * side * side)
@@ -117,7 +132,12 @@ def unfold(pixels: Float[Tensor, "b 3 s s"], side: int) -> Float[Tensor, "b p q"
 
 @torch.no_grad()
 def draw_weights(model: DualEncoder, generator: torch.Generator) -> None:
-    """Draws all weights from normal distributions; biases start at 0 and gains at 1."""
+    """Draws all weights from normal distributions; biases start at 0 and gains at 1.
+
+    Args:
+        model: Written in place.
+        generator: On the device of the weights; draws them in a fixed order.
+    """
 
     def draw(weight: Tensor, std: float) -> None:
         weight.normal_(std=std, generator=generator)

@@ -92,6 +92,10 @@ class Trainer:
 
         Texts are the same where their tokens are: "A cat" and "a  cat" are one caption.
 
+        Args:
+            images: Of the recipe's size s, in RGB.
+            texts: One caption an image, cut at the recipe's context length.
+
         Raises:
             PretrainingError: The loss is infinite or no number.
             ValueError: The batch does not fit the recipe, or all steps are done.
@@ -252,7 +256,12 @@ class Trainer:
 
 
 def adamw(model: DualEncoder, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW that decays the matrices: not gains, biases, embeddings or the scale."""
+    """AdamW that decays the matrices: not gains, biases, embeddings or the scale.
+
+    Args:
+        model: Its parameters are handed over by reference.
+        recipe: Rate, betas and decay.
+    """
     kept = ("class_token", "image_positions", "text_positions", "token_embedding.weight")
     decayed, free = [], []
     for name, parameter in model.named_parameters():
