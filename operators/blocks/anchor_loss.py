@@ -13,6 +13,10 @@ def cosine_distance(found: Float[Tensor, "n d"], frozen: Float[Tensor, "n d"]) -
 
     Source: Yao et al., "Visual-Language Prompt Tuning with Knowledge-guided Context
     Optimization", CVPR 2023, section 3.2; the half, and so the cosine, are in the authors' code.
+
+    Args:
+        found: Features that are learned, of any norm.
+        frozen: Features that they are held to, of any norm.
     """
     return 1 - (unit(found) * unit(frozen)).sum(dim=1).mean()
 
@@ -22,6 +26,10 @@ def feature_gap(found: Float[Tensor, "n d"], frozen: Float[Tensor, "n d"]) -> Fl
 
     Source: Khattak et al., "Self-regulating Prompts", ICCV 2023, equation 3, whose norm the
     authors' code takes as a mean over all n d entries.
+
+    Args:
+        found: Features that are learned.
+        frozen: Features that they are held to.
     """
     return (found - frozen).abs().mean()
 
@@ -46,7 +54,7 @@ def kl_divergence(
 def logit_gap(
     found: Float[Tensor, "b k"], frozen: Float[Tensor, "b k"], temperature: float = 1.0
 ) -> Float[Tensor, ""]:
-    """`kl_divergence` summed over images, over the b k logits.
+    """`kl_divergence` summed over images, over the b k logits. See `kl_divergence`.
 
     Source: Khattak et al., "Self-regulating Prompts", ICCV 2023, equation 4; with a
     temperature Li et al., "PromptKD", CVPR 2024, section 3. The order of the two in the first and

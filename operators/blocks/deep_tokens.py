@@ -45,7 +45,14 @@ def text_tower(backbone: DualEncoder) -> TowerShape:
 def deepened(
     first: Float[Tensor, "m w"], depth: int, std: float, generator: torch.Generator
 ) -> Float[Tensor, "depth m w"]:
-    """The tokens of `depth` layers before they are learned: `first`, and N(0, std^2) below it."""
+    """The tokens of `depth` layers before they are learned: `first`, and N(0, std^2) below it.
+
+    Args:
+        first: The m tokens of width w that enter the first layer.
+        depth: Layers with tokens, the first included; at least 1.
+        std: Of what is drawn for the layers below.
+        generator: Draws them, on the CPU.
+    """
     below = random_context((depth - 1, *first.shape), std, generator, like=first)
     return torch.cat([first[None], below.to(first.dtype)])
 
@@ -53,7 +60,15 @@ def deepened(
 def started_image_tokens(
     backbone: DualEncoder, tokens: int, depth: int, std: float, generator: torch.Generator
 ) -> Float[Tensor, "depth m v"]:
-    """Tokens for up to `depth` layers of the image tower, all drawn from N(0, std^2)."""
+    """Tokens for up to `depth` layers of the image tower, all drawn from N(0, std^2).
+
+    Args:
+        backbone: With the capability `visual-prompts`.
+        tokens: m, a layer.
+        depth: Layers with tokens, or all that the tower has, if fewer.
+        std: Of what is drawn.
+        generator: Draws them, on the CPU.
+    """
     tower = image_tower(backbone)
     shape = (effective_depth(depth, tower), tokens, tower.width)
     like = torch.empty(0, device=backbone.device)

@@ -15,6 +15,11 @@ def mixed(
     """Ratio * head(f) + (1 - ratio) * f of each feature f.
 
     Source: Gao et al., "CLIP-Adapter", IJCV 2024, section 3.2.
+
+    Args:
+        head: From features to features of the same width d.
+        features: One a row.
+        ratio: Share of what the head makes of them, 0..1.
     """
     return ratio * head(features) + (1 - ratio) * features
 

@@ -121,7 +121,7 @@ class PatchQuery(nn.Module):
     def forward(
         self, features: Float[Tensor, "#b *q d"], patches: Float[Tensor, "b p d"]
     ) -> Float[Tensor, "b *q d"]:
-        """The mean patch that each query looks at."""
+        """The mean patch that each query looks at. See `PatchQuery.attention`."""
         return torch.einsum("b...p,bpd->b...d", self.attention(features, patches), patches)
 
 
@@ -150,5 +150,5 @@ class PatchAttention(PatchQuery):
     def forward(
         self, features: Float[Tensor, "#b *q d"], patches: Float[Tensor, "b p d"]
     ) -> Float[Tensor, "b *q d"]:
-        """What the head adds to each feature."""
+        """What the head adds to each feature. See `PatchQuery.attention`."""
         return F.linear(F.linear(super().forward(features, patches), self.value), self.out)

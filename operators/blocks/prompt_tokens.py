@@ -64,7 +64,14 @@ def worded_context(backbone: DualEncoder, words: str) -> Float[Tensor, "1 m w"]:
 def random_context(
     shape: Sequence[int], std: float, generator: torch.Generator, like: Tensor
 ) -> Tensor:
-    """Draws N(0, std^2) on the CPU, so that the same seed gives the same start anywhere."""
+    """Draws N(0, std^2) on the CPU, so that the same seed gives the same start anywhere.
+
+    Args:
+        shape: Of what is drawn.
+        std: Standard deviation.
+        generator: On the CPU.
+        like: On whose device the result goes; its numbers are not read.
+    """
     return (std * torch.randn(tuple(shape), generator=generator)).to(like.device)
 
 

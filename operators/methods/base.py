@@ -150,6 +150,10 @@ class Method(nn.Module, ABC):
         The types of the constructor's arguments refuse numbers out of bounds; here stand rules
         about text, and about several values together.
 
+        Args:
+            hyperparameters: All of them, resolved.
+            protocol: Key of `PROTOCOLS`.
+
         Raises:
             ValueError: Names the value and the rule.
         """

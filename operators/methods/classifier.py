@@ -31,6 +31,10 @@ class Classifier(Method):
     def __init__(self, backbone: Backbone, classes: Classes) -> None:
         """Holds the backbone and the classes.
 
+        Args:
+            backbone: Frozen.
+            classes: The k classes to choose from.
+
         Raises:
             ValueError: The backbone or the classes lack something that the method needs.
         """

@@ -115,7 +115,14 @@ def resolve(
 def published(
     method: type[Method], *, protocol: str, shots: int, dataset: str = ""
 ) -> dict[str, Any]:
-    """All published hyperparameters of a method for a protocol, a number of shots and a dataset."""
+    """All published hyperparameters of a method for a protocol, a number of shots and a dataset.
+
+    Args:
+        method: Its class.
+        protocol: Key of `PROTOCOLS`.
+        shots: Labelled examples a class.
+        dataset: Its name, also another that papers use; empty for what holds for all.
+    """
     dataset = OTHER_NAMES.get(dataset, dataset)
     return {
         **defaults(method),
@@ -126,6 +133,10 @@ def published(
 def tuning_of(method: type[Method], values: Mapping[str, Any]) -> Tuning | None:
     """The part of resolved hyperparameters that the tuning loop reads.
 
+    Args:
+        method: Its class.
+        values: All hyperparameters by name, resolved.
+
     Raises:
         ValueError: A value cannot work.
     """
@@ -135,14 +146,24 @@ def tuning_of(method: type[Method], values: Mapping[str, Any]) -> Tuning | None:
 
 
 def teaching_of(method: type[Method], values: Mapping[str, Any]) -> Teaching | None:
-    """The part of resolved hyperparameters that says who teaches; None where nobody does."""
+    """The part of resolved hyperparameters that says who teaches; None where nobody does.
+
+    Args:
+        method: Its class.
+        values: All hyperparameters by name, resolved.
+    """
     if method.teaching is None:
         return None
     return Teaching(**{field.name: values[field.name] for field in fields(Teaching)})
 
 
 def own_of(method: type[Method], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of resolved hyperparameters that the constructor reads."""
+    """The part of resolved hyperparameters that the constructor reads.
+
+    Args:
+        method: Its class.
+        values: All hyperparameters by name; those added later may be missing in old trials.
+    """
     values = {**later_defaults(method), **values}
     return {name: values[name] for name in own_defaults(method)}
 
@@ -155,7 +176,15 @@ def variant(
     shots: int,
     dataset: str = "",
 ) -> str:
-    """What differs from the published settings, as `epochs=30 lr=0.01`; empty if nothing does."""
+    """What differs from the published settings, as `epochs=30 lr=0.01`; empty if nothing does.
+
+    Args:
+        method: Its class.
+        values: All hyperparameters by name; those added later may be missing in old trials.
+        protocol: Key of `PROTOCOLS`.
+        shots: Labelled examples a class.
+        dataset: Its name; empty for what is published for all.
+    """
     usual = published(method, protocol=protocol, shots=shots, dataset=dataset)
     values = {**later_defaults(method), **values}
     return " ".join(

@@ -45,6 +45,7 @@ class KeepsTexts(ImageClassifier):
     """
 
     def __init__(self, backbone: DualEncoder, classes: Classes) -> None:
+        """See `Classifier`."""
         super().__init__(backbone, classes)
         self._kept: Tensor | None = None
 
@@ -92,7 +93,12 @@ class StaticClassifier(KeepsTexts):
         return batch.features
 
     def compare(self, batch: Batch, weights: Float[Tensor, "k d"]) -> Float[Tensor, "b k"]:
-        """Scaled cosine similarity of each image to some unit-norm vectors."""
+        """Scaled cosine similarity of each image to some unit-norm vectors.
+
+        Args:
+            batch: b images.
+            weights: One vector of unit norm for each of k classes.
+        """
         return self.backbone.logit_scale * unit(self.image_features(batch)) @ weights.T
 
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:

@@ -36,7 +36,13 @@ from operators.tuning import FitReport, Tuning, tune
 
 
 def published(weight: float, depth: int, n_context: int) -> dict[str, Any]:
-    """Settings of one dataset."""
+    """Settings of one dataset.
+
+    Args:
+        weight: Of the consistency loss.
+        depth: Layers that are prompted.
+        n_context: Learned tokens a layer.
+    """
     return {"consistency_weight": weight, "depth": depth, "n_context": n_context}
 
 
@@ -135,13 +141,15 @@ class CoPrompt(MaPLe):
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
-        """The weight, depth and tokens of each of the authors' datasets."""
+        """The weight, depth and tokens of each of the authors' datasets. See `Method.recipe`."""
         return PUBLISHED.get(dataset, {})
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
         """Tunes with another view in every epoch and another sentence of each class in every step.
+
+        See `Method.fit`.
 
         The same place among the sentences of all classes is drawn, as in the authors' code.
         """

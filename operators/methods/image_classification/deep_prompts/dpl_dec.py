@@ -151,7 +151,12 @@ class DPL(StaticClassifier):
 
 
 def everywhere(attention: DecoupledAttention, tower: TowerShape) -> Mapping[int, Attention] | None:
-    """An attention for all layers of a tower; nothing where it is the usual softmax."""
+    """An attention for all layers of a tower; nothing where it is the usual softmax.
+
+    Args:
+        attention: With its strengths.
+        tower: Says how many layers there are.
+    """
     if attention.strengths.change_nothing:
         return None
     return dict.fromkeys(range(tower.layers), attention)

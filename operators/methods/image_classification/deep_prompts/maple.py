@@ -94,7 +94,7 @@ class MaPLe(StaticClassifier):
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
-        """Shallower and shorter where other datasets are asked about."""
+        """Shallower and shorter where other datasets are asked about. See `Method.recipe`."""
         if protocol in ("cross_dataset", "domain_generalization"):
             return {"lr": 0.0026, "epochs": 2, "depth": 3}
         return {}

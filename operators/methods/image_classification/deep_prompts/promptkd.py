@@ -111,7 +111,10 @@ class PromptKD(StaticClassifier):
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
-        """Shallower prompts where other datasets are asked about; a smaller weight on some."""
+        """Shallower prompts where other datasets are asked about; a smaller weight on some.
+
+        See `Method.recipe`.
+        """
         weight = {"kd_weight": 200.0} if dataset in LIGHTER else {}
         if protocol in ("cross_dataset", "domain_generalization"):
             return {"image_depth": 3, **weight}
@@ -138,7 +141,7 @@ class PromptKD(StaticClassifier):
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
-        """Tunes prompts and projector on the unlabelled images.
+        """Tunes prompts and projector on the unlabelled images. See `Method.fit`.
 
         Raises:
             ValueError: There are none, or one of them would be a batch of its own.
@@ -171,6 +174,10 @@ class PromptKD(StaticClassifier):
 
 def refuse_lone_image(images: int, tuning: Tuning) -> None:
     """Raises where a batch would hold one image, of which a batch norm knows no variance.
+
+    Args:
+        images: How many are learned from.
+        tuning: Says how large a batch is, and whether the last, smaller one is dropped.
 
     Raises:
         ValueError: Says how many images there are.

@@ -120,7 +120,10 @@ class PromptSRC(IVLP):
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
-        """Longer runs for few-shot, shallower prompts where other datasets are asked about."""
+        """Longer runs for few-shot, shallower prompts where other datasets are asked about.
+
+        See `Method.recipe`.
+        """
         if protocol == "few_shot":
             late = dataset in LATE
             return {
@@ -146,7 +149,7 @@ class PromptSRC(IVLP):
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
-        """Tunes the prompts and keeps their mean over the epochs."""
+        """Tunes the prompts and keeps their mean over the epochs. See `Method.fit`."""
         if tuning is None:
             return FitReport()
         weights = gaussian_weights(tuning.epochs, self.mean_epoch, self.epoch_std)

@@ -108,7 +108,7 @@ class Restore(MaPLe):
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
-        """Shorter where other datasets are asked about."""
+        """Shorter where other datasets are asked about. See `Method.recipe`."""
         return {"epochs": 2} if protocol in ("cross_dataset", "domain_generalization") else {}
 
     @classmethod
@@ -130,7 +130,10 @@ class Restore(MaPLe):
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
-        """Tunes, and raises the shares of the blocks after a third of the epochs."""
+        """Tunes, and raises the shares of the blocks after a third of the epochs.
+
+        See `Method.fit`.
+        """
         if tuning is None:
             return FitReport()
         third = tuning.epochs // 3

@@ -36,7 +36,12 @@ class CacheWeights(NamedTuple):
 
 
 def grid(scale: float, steps: int) -> list[float]:
-    """`steps` values from 0.1 up to, but not reaching, `scale`."""
+    """`steps` values from 0.1 up to, but not reaching, `scale`.
+
+    Args:
+        scale: Upper end, excluded.
+        steps: How many values.
+    """
     return [0.1 + i * (scale - 0.1) / steps for i in range(steps)]
 
 

@@ -144,7 +144,10 @@ class TipAdapter(ImageClassifier):
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
-        """Grid and start of each of the authors' datasets, and the scale that they write out."""
+        """Grid and start of each of the authors' datasets, and the scale that they write out.
+
+        See `Method.recipe`.
+        """
         if dataset not in PUBLISHED:
             return {}
         theirs = PUBLISHED[dataset]
@@ -185,7 +188,10 @@ class TipAdapter(ImageClassifier):
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
-        """Fills the cache, learns its keys where they are learned, then searches."""
+        """Fills the cache, learns its keys where they are learned, then searches.
+
+        See `Method.fit`.
+        """
         shown = [images.features for images in shots.shown(CACHE_EPOCHS)]
         self.keys.data = unit(torch.stack(shown).mean(dim=0))
         self.values = F.one_hot(shots.train.labels, len(self.classes)).to(self.keys.dtype)

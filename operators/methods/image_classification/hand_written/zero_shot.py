@@ -86,7 +86,7 @@ class ZeroShotEnsemble(ZeroShot):
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
-        """The seven alone on ImageNet."""
+        """The seven alone on ImageNet. See `Method.recipe`."""
         return {"with_card": False} if dataset == "imagenet" else {}
 
     def templates(self) -> tuple[str, ...]:

@@ -142,6 +142,11 @@ class TPT(ImageClassifier):
     def compared(
         self, features: Float[Tensor, "b n d"], context: Float[Tensor, "b 1 m w"]
     ) -> Float[Tensor, "b n k"]:
-        """Scaled cosine similarity of the views of each image to its own class vectors."""
+        """Scaled cosine similarity of the views of each image to its own class vectors.
+
+        Args:
+            features: Of n views of each of b images, of unit norm.
+            context: m learned tokens of width w for each image, which all its views share.
+        """
         texts = unit(self.backbone.encode_prompts(self.prompts, context))
         return self.backbone.logit_scale * features @ texts.mT

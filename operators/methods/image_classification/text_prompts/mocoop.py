@@ -125,7 +125,7 @@ class MoCoOp(KeepsTexts):
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
-        """ImageNet has a loop of its own."""
+        """ImageNet has a loop of its own. See `Method.recipe`."""
         if dataset != "imagenet":
             return {}
         return {"lr": 0.002, "epochs": 10, "batch_size": 1, "warmup_epochs": 1}
@@ -133,7 +133,7 @@ class MoCoOp(KeepsTexts):
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
-        """Learns with gradients of bounded length."""
+        """Learns with gradients of bounded length. See `Method.fit`."""
         if tuning is None:
             return FitReport()
         return tune(self, shots, tuning, generator, backward=self.backward)

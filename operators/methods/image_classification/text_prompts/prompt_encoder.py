@@ -74,7 +74,12 @@ class PromptEncoder(nn.Module):
 
 
 def positions(length: int, width: int) -> Float[Tensor, "m w"]:
-    """Sines and cosines of Vaswani et al., "Attention Is All You Need", 2017, section 3.5."""
+    """Sines and cosines of Vaswani et al., "Attention Is All You Need", 2017, section 3.5.
+
+    Args:
+        length: m, positions from 0.
+        width: w, even.
+    """
     rates = 10000 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
     angles = torch.arange(length, dtype=torch.float64)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
@@ -82,7 +87,13 @@ def positions(length: int, width: int) -> Float[Tensor, "m w"]:
 
 @torch.no_grad()
 def drawn_lstm(width: int, layers: int, generator: torch.Generator) -> nn.LSTM:
-    """A bidirectional LSTM on the CPU that gives as wide a state as it reads."""
+    """A bidirectional LSTM on the CPU that gives as wide a state as it reads.
+
+    Args:
+        width: Of what it reads, and of the states of both directions together.
+        layers: One above the other.
+        generator: Draws the weights as torch's own start does.
+    """
     lstm = nn.LSTM(
         width, width // 2, layers, bidirectional=True, batch_first=True, device="meta"
     ).to_empty(device="cpu")
@@ -93,7 +104,12 @@ def drawn_lstm(width: int, layers: int, generator: torch.Generator) -> nn.LSTM:
 
 @torch.no_grad()
 def drawn_transformer(width: int, generator: torch.Generator) -> nn.Module:
-    """Two layers on the CPU that start as copies of one, as torch's own encoder does."""
+    """Two layers on the CPU that start as copies of one, as torch's own encoder does.
+
+    Args:
+        width: Of its tokens.
+        generator: Draws the weights of the one layer.
+    """
     layer = nn.TransformerEncoderLayer(
         width, HEADS, INNER, dropout=0.0, batch_first=True, device="meta"
     ).to_empty(device="cpu")

@@ -51,5 +51,11 @@ def _subject(template: str) -> str:
 def group_vectors(
     backbone: DualEncoder, classes: Classes, groups: Sequence[Sequence[str]]
 ) -> Float[Tensor, "g k d"]:
-    """Unit-norm class vectors of each group: means of the unit-norm features of its templates."""
+    """Unit-norm class vectors of each group: means of the unit-norm features of its templates.
+
+    Args:
+        backbone: Its text tower.
+        classes: The k classes.
+        groups: g lists of templates, one `{}` in each.
+    """
     return torch.stack([class_vectors(backbone, classes, group) for group in groups])

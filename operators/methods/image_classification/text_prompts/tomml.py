@@ -94,7 +94,7 @@ class TOMML(CoCoOp):
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
-        """Tunes as all methods, and reads the patches of each image once."""
+        """Tunes as all methods, and reads the patches of each image once. See `Method.fit`."""
         with self.patches.keeping():
             return super().fit(shots, tuning=tuning, generator=generator)
 

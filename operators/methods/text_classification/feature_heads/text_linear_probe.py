@@ -62,7 +62,10 @@ class TextLinearProbe(TextClassifier):
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
-        """Solves for each C that is tried and keeps the one validation prefers."""
+        """Solves for each C that is tried and keeps the one validation prefers.
+
+        See `Method.fit`.
+        """
         found = searched_regression(
             shots,
             len(self.classes),

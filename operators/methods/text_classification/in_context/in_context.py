@@ -79,7 +79,7 @@ class InContext(PromptClassifier):
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
-        """Draws examples and their order."""
+        """Draws examples and their order. See `Method.fit`."""
         labels, texts = shots.train.labels.tolist(), shots.train.texts
         order = chosen_examples(labels, generator)
         texts = [texts[row] for row in order]

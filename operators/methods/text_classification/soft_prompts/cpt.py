@@ -117,7 +117,7 @@ class CPT(PromptClassifier):
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
-        """Draws the examples, and moves them by what the other texts teach."""
+        """Draws the examples, and moves them by what the other texts teach. See `Method.fit`."""
         labels, texts = shots.train.labels.tolist(), shots.train.texts
         order = chosen_examples(labels, generator)
         texts = [texts[row] for row in order]
