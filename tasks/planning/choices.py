@@ -168,7 +168,7 @@ def _refuse_incapable(
         b, missing = next(iter(lacks.items()))
         raise RequestError(
             f"{name} needs {', '.join(sorted(missing))}, which {b} does not have. Choose "
-            "another backbone with --backbones, such as a CLIP with a ViT."
+            f"another backbone with --backbones, such as {method.other_backbone}."
         )
 
 
