@@ -106,7 +106,7 @@ def descriptions_are_needed_where_the_card_says_so_and_read_nowhere_else(
     case: Case,
 ) -> Iterator[str]:
     """Their digest is part of a trial only where they are read."""
-    bare = Classes(case.classes.names, case.classes.templates)
+    bare = replace(case.classes, descriptions=())
     if case.method.card.descriptions:
         try:
             case.build(bare)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from operators.backbones import CAPABILITIES
+from operators.backbones import CAPABILITIES, LANGUAGE_CAPABILITIES
 from operators.episodes.protocols import PROTOCOLS
 from operators.methods.hyperparameters import defaults, later_defaults, published, resolve, variant
 from operators.tracks import TRACKS
@@ -27,8 +27,9 @@ def the_card_is_filled(name: str, method: Any) -> Iterator[str]:
             yield f"card.{key} is empty."
     if not YEAR.search(card.source):
         yield f"card.source={card.source!r} names no year: write authors, year and address."
-    if unknown := sorted(card.needs - CAPABILITIES.keys()):
-        yield f"card.needs: no backbone has {', '.join(unknown)}; there are {list(CAPABILITIES)}."
+    known = {**CAPABILITIES, **LANGUAGE_CAPABILITIES}
+    if unknown := sorted(card.needs - known.keys()):
+        yield f"card.needs: no backbone has {', '.join(unknown)}; there are {list(known)}."
     if card.descriptions and not card.external_knowledge:
         yield "who reads descriptions has external knowledge: say external_knowledge=True as well."
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from operators.backbones import DualEncoder
 from operators.backbones.towers.packed_text import PackedText
 from operators.bounds import brief_of
-from operators.contract.drawn import CLASSES, DRAWN
+from operators.contract.drawn import DRAWN
 from operators.episodes.episode import Batch, Classes, FewShot, Unlabelled, batch_of
 from operators.episodes.protocols import PROTOCOLS
 from operators.episodes.views import CENTRE, View, ViewPolicy
@@ -58,6 +58,11 @@ class Watched:
         self.read.setdefault(view, set()).update(rows.tolist())
         return self.source.pixels(rows, view)
 
+    def texts(self, rows: np.ndarray) -> list[str]:
+        """See `TextSource.texts`."""
+        self.read.setdefault(None, set()).update(rows.tolist())
+        return self.source.texts(rows)
+
 
 class Case:
     """One method on one backbone; each fit that several promises look at is done once.
@@ -72,8 +77,7 @@ class Case:
         self.name = name
         self.method: Any = method
         self.backbone = backbone
-        self.classes = CLASSES
-        self.draw = DRAWN[TRACKS[method.track].kind]
+        self.classes, self.draw = DRAWN[TRACKS[method.track].kind]
 
     @cached_property
     def protocol(self) -> str:

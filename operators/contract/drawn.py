@@ -1,13 +1,16 @@
 """Drawn examples: they lie around a direction of their own for each label, and cost nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder
+from operators.backbones.language import LanguageModel
 from operators.episodes.episode import Classes
+from operators.episodes.texts import Texts
 from operators.episodes.views import View
 from operators.methods import Method
 from operators.shapes import Float
@@ -30,6 +33,14 @@ CLASSES = Classes(
         ),
     ),
 )
+# Four answers that small vocabularies have, in a question that models of both kinds can answer.
+TEXT_CLASSES = Classes(
+    CLASSES.names,
+    ("{text} it was {answer}",),
+    descriptions=CLASSES.descriptions,
+    verbalizer=("good", "bad", "great", "not"),
+)
+FILLERS = ("a film", "it was a movie", "review", "a feeling", "not a film, a movie")
 VIEW_NOISE = 0.2  # beside that of the examples themselves
 
 
@@ -149,5 +160,38 @@ def _around_centres(
     return centres[which] + noise * torch.randn(len(which), width, generator=generator)
 
 
-# How examples are drawn, by kind of data of a track.
-DRAWN = {"image": drawn_images}
+def drawn_texts(
+    method: type[Method],
+    backbone: LanguageModel,
+    labels: Sequence[int] | np.ndarray,
+    *,
+    seed: int = 0,
+) -> Texts:
+    """Texts that hold the word of their class among others, of several lengths.
+
+    Args:
+        method: Not looked at: what it reads of a text is its own affair.
+        backbone: Gives features of them.
+        labels: Of each row.
+        seed: Of the words beside that of the class.
+    """
+    drawn = np.random.default_rng(seed)
+    which = np.asarray(labels)
+    texts = [f"{drawn.choice(FILLERS)} {TEXT_CLASSES.words[label]}" for label in which.tolist()]
+    return Texts(lambda rows: [texts[row] for row in rows], backbone)
+
+
+class Drawn(NamedTuple):
+    """What the contract shows methods of a kind of data.
+
+    Attributes:
+        classes: To choose from.
+        draw: From a method, a backbone and labels to a source of examples.
+    """
+
+    classes: Classes
+    draw: Callable[..., Any]
+
+
+# By kind of data of a track.
+DRAWN = {"image": Drawn(CLASSES, drawn_images), "text": Drawn(TEXT_CLASSES, drawn_texts)}

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from operators.backbones.base import CAPABILITIES
+from operators.backbones.language import CAPABILITIES as LANGUAGE
 from operators.contract import PROMISES, Case, broken
-from operators.methods import METHODS, methods_of
+from operators.methods import METHODS
 
 TOWERS = {  # and what they can do; the first can do all
     "clip": frozenset(CAPABILITIES),
@@ -18,12 +19,20 @@ TOWERS = {  # and what they can do; the first can do all
 }
 
 
+MODELS = {
+    "tiny_causal": frozenset(LANGUAGE),
+    "tiny_masked": frozenset(LANGUAGE) - {"causal"},
+}
+BACKBONES = {"image-classification": TOWERS, "text-classification": MODELS}
+
+
 def entries():
-    """What is looked at: a method on a tower, and a promise."""
-    for name, method in methods_of("image-classification").items():
-        for tower, able in TOWERS.items():
+    """What is looked at: a method on a backbone, and a promise."""
+    for name, method in METHODS.items():
+        backbones = BACKBONES[method.track]
+        for tower, able in backbones.items():
             for promise in PROMISES if method.card.needs <= able else ():
-                if promise.about == "each" or tower == next(iter(TOWERS)):
+                if promise.about == "each" or tower == next(iter(backbones)):
                     yield pytest.param(
                         (name, tower), promise, id=f"{name} on {tower}: {promise.name}"
                     )
@@ -55,6 +64,6 @@ def test_it_keeps_its_promise(case, promise):
     assert broken(promise, case) == []
 
 
-@pytest.mark.parametrize("tower", TOWERS)
-def test_what_a_backbone_can_do_is_on_its_card(tower, request):
-    assert request.getfixturevalue(tower).card.capabilities == TOWERS[tower]
+@pytest.mark.parametrize(("backbone", "able"), [*TOWERS.items(), *MODELS.items()])
+def test_what_a_backbone_can_do_is_on_its_card(backbone, able, request):
+    assert request.getfixturevalue(backbone).card.capabilities == able

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from operators.backbones.language import LanguageModel
 from operators.blocks.logistic_regression import searched_regression
-from operators.bounds import Bounds
+from operators.bounds import Bounds, Brief
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
 from operators.methods.text_classification.base import TextClassifier
@@ -49,8 +49,8 @@ class TextLinearProbe(TextClassifier):
         classes: Classes,
         *,
         generator: torch.Generator,
-        max_iterations: Annotated[int, Bounds(1, 1_000_000)] = 1000,
-        search_steps: Annotated[int, Bounds(0, 100)] = 8,
+        max_iterations: Annotated[int, Bounds(1, 1_000_000), Brief(30)] = 1000,
+        search_steps: Annotated[int, Bounds(0, 100), Brief(2)] = 8,
     ) -> None:
         super().__init__(backbone, classes)
         self.max_iterations = max_iterations

@@ -17,7 +17,7 @@ from operators.backbones.language import LanguageModel
 from operators.backbones.language.template import demonstrations
 from operators.blocks.calibration import content_free_scores
 from operators.blocks.demonstrations import chosen_examples, fitting_examples
-from operators.bounds import Bounds
+from operators.bounds import Bounds, Brief
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
 from operators.methods.text_classification.base import PromptClassifier
@@ -44,7 +44,6 @@ class InContext(PromptClassifier):
         source="Brown et al., NeurIPS 2020, https://arxiv.org/abs/2005.14165",
         cost="a pass of the language model for each text, and one for the examples each 32 texts",
         needs=frozenset({"answers"}),
-        new_classes=False,
         features=False,
         departures=("the classes take turns among the examples, which were drawn from all rows",),
     )
@@ -55,7 +54,7 @@ class InContext(PromptClassifier):
         classes: Classes,
         *,
         generator: torch.Generator,
-        n_examples: Annotated[int, Bounds(1, 1024)] = 16,
+        n_examples: Annotated[int, Bounds(1, 1024), Brief(2)] = 16,
         calibrated: bool = False,
     ) -> None:
         super().__init__(backbone, classes)

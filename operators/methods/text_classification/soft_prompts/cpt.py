@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from operators.backbones.language import LanguageModel, PromptEmbeddings, PromptTokens, Template
 from operators.blocks.demonstrations import chosen_examples, fitting_examples
-from operators.bounds import Bounds, Share
+from operators.bounds import Bounds, Brief, Share
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
 from operators.methods.text_classification.base import PromptClassifier
@@ -66,7 +66,6 @@ class CPT(PromptClassifier):
         source="Blau et al., 2024, https://arxiv.org/abs/2410.17222",
         cost="a step takes its texts behind all examples through the language model and back",
         needs=frozenset({"answers", "causal"}),
-        new_classes=False,
         features=False,
         departures=(
             "examples are told apart by an empty line of the separator's kind and no end token",
@@ -90,7 +89,7 @@ class CPT(PromptClassifier):
         classes: Classes,
         *,
         generator: torch.Generator,
-        n_examples: Annotated[int, Bounds(1, 1024)] = 10,
+        n_examples: Annotated[int, Bounds(1, 1024), Brief(1)] = 10,
         radius: Radius = 0.2,
         template_radius: Radius = 0.1,
         decay: Share = 0.95,
