@@ -156,7 +156,7 @@ class PlainClip(nn.Module):
 
     def encode_texts(self, method: Any, context: Tensor, deep: Tensor | None = None) -> Tensor:
         """Class features of prompts with `context` (m, w) after the start token, at 77 tokens."""
-        given = method.prompts.embeddings
+        given = method.prompt.layout.embeddings
         x = torch.cat(
             [given[:, :1], context.expand(len(given), -1, -1), given[:, 1 + len(context) :]], 1
         )
@@ -165,7 +165,7 @@ class PlainClip(nn.Module):
         x = x + self.model.text_model.embeddings.position_embedding.weight
         x = self.texts(x, deep, 1)
         x = self.model.text_model.final_layer_norm(x)
-        return self.model.text_projection(x[torch.arange(len(x)), method.prompts.end])
+        return self.model.text_projection(x[torch.arange(len(x)), method.prompt.layout.end])
 
     def encode_images(
         self, pixels: Tensor, prompts: Tensor | None = None, deep: Tensor | None = None
@@ -191,19 +191,19 @@ def plain_loss(plain: PlainClip, method: ImageClassifier, batch: Batch) -> Tenso
     if isinstance(method, CoOp):
         images = plain.frozen_images(pixels)
         return F.cross_entropy(
-            scale * images @ unit(plain.encode_texts(method, method.context[0])).T, labels
+            scale * images @ unit(plain.encode_texts(method, method.prompt.context[0])).T, labels
         )
     if isinstance(method, CoCoOp):
         images = plain.frozen_images(pixels)
-        contexts = method.contexts(images)
+        contexts = method.prompt.contexts(images)
         rows = [
             scale * image @ unit(plain.encode_texts(method, context)).T
             for image, context in zip(images, contexts, strict=True)
         ]
         return F.cross_entropy(torch.stack(rows), labels)
-    assert isinstance(method, MaPLe | IVLP)
-    visual = method.coupling(method.text) if isinstance(method, MaPLe) else method.image
-    texts = unit(plain.encode_texts(method, method.text[0], method.text[1:]))
+    assert isinstance(method, MaPLe | IVLP | PromptSRC)
+    visual = method.prompt.image
+    texts = unit(plain.encode_texts(method, method.prompt.text[0], method.prompt.text[1:]))
     images = unit(plain.encode_images(pixels, visual[0], visual[1:]))
     logits = scale * images @ texts.T
     loss = F.cross_entropy(logits, labels)

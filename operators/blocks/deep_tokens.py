@@ -16,11 +16,10 @@ from torch import Tensor
 
 from operators.backbones import DeepPrompts, DualEncoder, TextPrompts
 from operators.backbones.towers.transformer import Attention, TowerShape
+from operators.blocks.parts import IMAGE_ROWS, in_parts
 from operators.blocks.prompt_tokens import random_context
 from operators.episodes.episode import Batch
 from operators.shapes import Float
-
-IMAGE_ROWS = 64  # images whose pixels are in memory at a time where no gradient is needed
 
 
 def effective_depth(depth: int, *towers: TowerShape) -> int:
@@ -121,7 +120,4 @@ def prompted_images(
             part.pixels, prompts=tokens[0], deep_prompts=deep, attention=attention
         )
 
-    if torch.is_grad_enabled():
-        return encode(batch)
-    index = torch.arange(len(batch), device=batch.device)
-    return torch.cat([encode(batch.select(part)) for part in index.split(IMAGE_ROWS)])
+    return in_parts(encode, batch, IMAGE_ROWS)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from operators.backbones import DualEncoder
-from operators.blocks.deep_tokens import IMAGE_ROWS
 from operators.blocks.linear_maps import draw_uniform
+from operators.blocks.parts import IMAGE_ROWS, in_parts
 from operators.engine.accounting import counted
 from operators.episodes.episode import Batch
 from operators.episodes.kept_pixels import KeptRows
@@ -65,7 +65,7 @@ class PatchReader:
             if (work := counted()) is not None:
                 work.cached_images -= len(places)
             index = torch.from_numpy(places).to(batch.device)
-            return torch.cat([self._encoded(batch.select(p)) for p in index.split(IMAGE_ROWS)])
+            return in_parts(self._encoded, batch.select(index), IMAGE_ROWS)
 
         if (work := counted()) is not None:
             work.cached_images += len(batch)

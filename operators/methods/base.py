@@ -93,6 +93,8 @@ class Method(nn.Module, ABC):
         revision: Moves when its numbers do.
         tuning: Published settings of the tuning loop; None where it takes no gradient steps.
         teaching: The published teacher; None where it learns from no other tuned model.
+        block: Attribute of the block that the method is about. A prompt file has what that block
+            learned by its own names, and what others did by those of their attributes too.
         backbone: Frozen; its parameters are not this module's.
         hyperparameters: Those that it was built with.
         taught: The teacher that it was built with, as an argument; empty for most.
@@ -105,6 +107,7 @@ class Method(nn.Module, ABC):
     revision: ClassVar[int] = 1
     tuning: ClassVar[Tuning | None] = None
     teaching: ClassVar[Teaching | None] = None
+    block: ClassVar[str] = "prompt"
 
     def __new__(cls, *_: Any, **keywords: Any):
         """Remembers what a twin is built with."""
@@ -212,6 +215,17 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def validation_score(self, batch: Batch) -> float:
         """What `selection="val"` chooses an epoch by: the greater the better."""
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """As `nn.Module.state_dict`, but for the names in `block`."""
+        found = super().state_dict(*args, **kwargs)
+        return {name.removeprefix(f"{self.block}."): value for name, value in found.items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As `nn.Module.load_state_dict`, of what `state_dict` gave."""
+        inside = {name.removeprefix(f"{self.block}."): name for name in super().state_dict()}
+        named = {inside.get(name, name): value for name, value in state_dict.items()}
+        return super().load_state_dict(named, *args, **kwargs)
 
     def learned(self) -> dict[str, Tensor]:
         """Everything that fitting left behind, and nothing frozen: the prompt file."""

@@ -21,10 +21,10 @@ def image_by_image(method, backbone, features):
     """Logits as the published code finds them: one image after the other, texts in full."""
     rows = []
     for image in unit(features):
-        hidden = F.relu(method.narrow.weight @ image + method.narrow.bias)
-        shift = method.widen.weight @ hidden + method.widen.bias
-        filled = method.prompts.fill((method.context + shift)[None])
-        texts = unit(backbone.encode_text(filled, method.prompts.end))
+        hidden = F.relu(method.prompt.narrow.weight @ image + method.prompt.narrow.bias)
+        shift = method.prompt.widen.weight @ hidden + method.prompt.widen.bias
+        filled = method.prompt.layout.fill((method.prompt.context + shift)[None])
+        texts = unit(backbone.encode_text(filled, method.prompt.layout.end))
         rows.append(backbone.logit_scale * texts @ image)
     return torch.stack(rows)
 
@@ -39,8 +39,8 @@ def test_every_image_is_compared_to_class_texts_of_its_own(backbone, classes, fe
 def test_without_a_shift_all_images_share_the_context(clip, classes, few_shot):
     method = build(clip, classes)
     with torch.no_grad():
-        method.widen.weight.zero_()
-        method.widen.bias.zero_()
+        method.prompt.widen.weight.zero_()
+        method.prompt.widen.bias.zero_()
     coop = METHODS["coop"](
         clip, classes, generator=torch.Generator(), n_context=4, context_init="a photo of a"
     )
@@ -71,8 +71,8 @@ def test_images_in_parts_give_the_same_logits(clip, classes, few_shot, monkeypat
 @pytest.mark.parametrize(("reduction", "inner"), [(16, 1), (4, 6), (100, 1)])
 def test_the_network_is_as_narrow_as_asked(clip, classes, reduction, inner):
     method = build(clip, classes, reduction=reduction)
-    assert method.narrow.weight.shape == (inner, 24)
-    assert method.widen.weight.shape == (32, inner)
+    assert method.prompt.narrow.weight.shape == (inner, 24)
+    assert method.prompt.widen.weight.shape == (32, inner)
 
 
 @pytest.mark.parametrize(

@@ -61,24 +61,24 @@ def test_worded_context_starts_as_the_plain_text(backbone, classes):
 
 def test_a_context_of_words_has_a_vector_a_token(backbone, classes):
     assert worded_context(backbone, "a photo of a").shape == (1, 4, backbone.token_width)
-    assert build(backbone, classes, context_init="a photo of a").context.shape[1] == 4
+    assert build(backbone, classes, context_init="a photo of a").prompt.context.shape[1] == 4
 
 
 @pytest.mark.parametrize(("per_class", "copies"), [(False, 1), (True, 4)])
 def test_the_context_is_one_for_all_or_one_a_class(clip, classes, per_class, copies):
     method = build(clip, classes, n_context=3, per_class=per_class)
-    assert method.context.shape == (copies, 3, clip.token_width)
+    assert method.prompt.context.shape == (copies, 3, clip.token_width)
     assert sum(p.numel() for p in method.parameters()) == copies * 3 * clip.token_width
 
 
 def test_a_random_start_has_the_deviation_asked_for(clip, classes):
-    context = build(clip, classes, n_context=16, per_class=True, init_std=0.1).context
+    context = build(clip, classes, n_context=16, per_class=True, init_std=0.1).prompt.context
     assert float(context.detach().std()) == pytest.approx(0.1, rel=0.05)
 
 
 def test_worded_contexts_of_each_class_start_alike(clip, classes):
     method = build(clip, classes, context_init="a photo of a", per_class=True)
-    assert torch.equal(method.context[0], method.context[3])
+    assert torch.equal(method.prompt.context[0], method.prompt.context[3])
 
 
 def test_contexts_of_each_class_are_not_for_others(clip, classes):
@@ -86,7 +86,7 @@ def test_contexts_of_each_class_are_not_for_others(clip, classes):
     others = Classes(("zebra", "tea pot", "car", "bus"), classes.templates)
     with pytest.raises(ValueError, match=r"per_class=True.*cannot classify others"):
         method.with_classes(others)
-    assert method.with_classes(classes).context.shape == method.context.shape
+    assert method.with_classes(classes).prompt.context.shape == method.prompt.context.shape
 
 
 def test_a_prompt_that_is_too_long_names_the_class_and_the_remedy(clip, classes):

@@ -81,8 +81,10 @@ def test_the_loss_is_cross_entropy_and_the_distance_of_both_modalities(
     method.second_view, method.place = View(2, 7), place
     batch = batch_of(source, np.arange(6), np.array(LABELS), range(4), torch.device("cpu"))
 
-    text, visual = method.text, method.coupling(method.text)
-    texts = twin.encode_prompts_plainly(method.prompts, text[:1], DeepPrompts(text[1:], start=1))
+    text, visual = method.prompt.text, method.prompt.coupling(method.prompt.text)
+    texts = twin.encode_prompts_plainly(
+        method.prompt.layout, text[:1], DeepPrompts(text[1:], start=1)
+    )
     images = twin.encode_images(
         batch.pixels, prompts=visual[0], deep_prompts=DeepPrompts(visual[1:], start=-2)
     )

@@ -5,13 +5,13 @@ import torch
 
 from operators.backbones import DeepPrompts
 from operators.blocks.deep_tokens import (
-    IMAGE_ROWS,
     deepened,
     effective_depth,
     prompted_images,
     prompted_texts,
     started_image_tokens,
 )
+from operators.blocks.parts import IMAGE_ROWS
 from operators.blocks.prompt_tokens import refuse_few_words, started_prompts, worded_context
 from operators.episodes.episode import Batch
 

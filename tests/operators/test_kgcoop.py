@@ -18,8 +18,8 @@ def build(backbone, classes, method=KgCoOp, **given):
 def moved(method):
     """The method with its context away from where it started."""
     with torch.no_grad():
-        drawn = torch.randn(method.context.shape, generator=torch.Generator().manual_seed(5))
-        method.context += 0.1 * drawn
+        drawn = torch.randn(method.prompt.context.shape, generator=torch.Generator().manual_seed(5))
+        method.prompt.context += 0.1 * drawn
     return method
 
 
@@ -55,7 +55,7 @@ def test_the_loss_is_cross_entropy_plus_the_weighted_distance(backbone, classes,
 
 def test_it_starts_from_a_photo_of_a_and_there_it_is_coop(clip, classes):
     method, coop = build(clip, classes), build(clip, classes, CoOp, context_init="a photo of a")
-    assert torch.equal(method.context, coop.context)
+    assert torch.equal(method.prompt.context, coop.prompt.context)
     assert torch.equal(method.eval().weights(), coop.eval().weights())
 
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from operators.blocks.linear_maps import LayerMaps, drawn_linear
+from operators.blocks.deep_prompts import LayerMaps
+from operators.blocks.linear_maps import drawn_linear
 
 pytestmark = pytest.mark.bits
 

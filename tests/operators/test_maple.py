@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from operators.backbones import DeepPrompts
-from operators.blocks.linear_maps import LayerMaps
+from operators.blocks.deep_prompts import LayerMaps
 from operators.blocks.prompt_tokens import worded_context
 from operators.episodes.episode import Batch
 from operators.methods import METHODS
@@ -25,7 +25,11 @@ def batch(clip, drawn_pictures):
 
 def test_image_prompts_are_the_mapped_text_prompts_layer_by_layer(clip, classes, batch):
     method = build(clip, classes)
-    text, weight, bias = method.text, method.coupling.weight, method.coupling.bias
+    text, weight, bias = (
+        method.prompt.text,
+        method.prompt.coupling.weight,
+        method.prompt.coupling.bias,
+    )
     mapped = torch.stack([text[j] @ weight[j].T + bias[j] for j in range(3)])
     deep = DeepPrompts(mapped[1:], start=-2)
     wanted = clip.encode_images(batch.pixels, prompts=mapped[0], deep_prompts=deep)
@@ -35,23 +39,23 @@ def test_image_prompts_are_the_mapped_text_prompts_layer_by_layer(clip, classes,
 def test_images_teach_the_text_prompts_of_every_layer(clip, classes, batch):
     method = build(clip, classes).train()
     method.image_features(batch).square().sum().backward()
-    assert (method.text.grad.abs().sum(dim=(1, 2)) > 0).tolist() == [True, True, True]
+    assert (method.prompt.text.grad.abs().sum(dim=(1, 2)) > 0).tolist() == [True, True, True]
 
 
 def test_two_of_four_words_are_learned_and_the_others_stay(clip, classes):
     method = build(clip, classes)
-    assert method.text.shape == (3, 2, 32)
-    assert torch.equal(method.text.detach()[:1], worded_context(clip, "a photo"))
+    assert method.prompt.text.shape == (3, 2, 32)
+    assert torch.equal(method.prompt.text.detach()[:1], worded_context(clip, "a photo"))
     words = clip.tokenize(["a photo of a cat."]).ids[0]
-    assert torch.equal(method.prompts.ids[0, : len(words)], words)
-    assert method.prompts.slots[0].tolist() == [1, 2]
+    assert torch.equal(method.prompt.layout.ids[0, : len(words)], words)
+    assert method.prompt.layout.slots[0].tolist() == [1, 2]
 
 
 def test_depth_one_is_the_shallow_form(clip, classes, batch):
     method = build(clip, classes, depth=1)
-    assert method.text.shape == (1, 2, 32)
-    assert method.coupling.weight.shape == (1, 48, 32)
-    wanted = clip.encode_images(batch.pixels, prompts=method.coupling(method.text)[0])
+    assert method.prompt.text.shape == (1, 2, 32)
+    assert method.prompt.coupling.weight.shape == (1, 48, 32)
+    wanted = clip.encode_images(batch.pixels, prompts=method.prompt.coupling(method.prompt.text)[0])
     torch.testing.assert_close(method.image_features(batch), wanted)
 
 

@@ -23,8 +23,8 @@ def build(backbone, classes, method=PRE, seed=0, **given):
 def test_the_prompts_hold_the_encoded_context(backbone, classes, few_shot, kind):
     method = build(backbone, classes, encoder=kind).eval()
     batch = few_shot(backbone.feature_width, LABELS).train
-    filled = method.prompts.fill(method.encoder(method.context))
-    texts = unit(backbone.encode_text(filled, method.prompts.end))
+    filled = method.prompt.layout.fill(method.encoder(method.prompt.context))
+    texts = unit(backbone.encode_text(filled, method.prompt.layout.end))
     wanted = backbone.logit_scale * unit(batch.features) @ texts.T
     torch.testing.assert_close(method.logits(batch), wanted, rtol=1e-4, atol=1e-4)
 
@@ -32,7 +32,7 @@ def test_the_prompts_hold_the_encoded_context(backbone, classes, few_shot, kind)
 def test_with_an_encoder_that_gives_nothing_the_residual_is_coop(clip, classes):
     method = build(clip, classes)
     coop = build(clip, classes, CoOp, context_init="a photo of a")
-    assert torch.equal(method.context, coop.context)
+    assert torch.equal(method.prompt.context, coop.prompt.context)
     assert not torch.allclose(method.eval().weights(), coop.eval().weights())
     with torch.no_grad():
         for parameter in method.encoder.parameters():
@@ -69,14 +69,14 @@ def test_new_classes_get_the_encoded_context_of_the_old(clip, classes, few_shot,
     method = build(clip, classes, encoder=kind, residual=False, bottleneck=6, seed=4).eval()
     others = Classes(("zebra", "tea pot"), classes.templates)
     twin = method.with_classes(others)
-    assert torch.equal(twin.encoder(twin.context), method.encoder(method.context))
+    assert torch.equal(twin.encoder(twin.prompt.context), method.encoder(method.prompt.context))
     assert twin.weights().shape == (2, clip.feature_width)
 
 
 def test_a_random_context_comes_before_the_encoder(clip, classes):
     given = {"context_init": "", "n_context": 3}
     method, coop = build(clip, classes, **given), build(clip, classes, CoOp, **given)
-    assert torch.equal(method.context, coop.context)
+    assert torch.equal(method.prompt.context, coop.prompt.context)
 
 
 def test_its_size_at_the_width_of_vit_b16():

@@ -32,11 +32,11 @@ def gradients(method, batch, temperature=1.0):
     images = F.normalize(batch.features)
     wanted = (method.backbone.logit_scale * images @ frozen.T / temperature).softmax(dim=1)
     (first,) = torch.autograd.grad(
-        F.cross_entropy(method.logits(batch), batch.labels), method.context
+        F.cross_entropy(method.logits(batch), batch.labels), method.prompt.context
     )
     # The cross-entropy to soft labels, which the published code takes, has the same gradient.
     soft = F.cross_entropy(method.logits(batch) / temperature, wanted) * temperature**2
-    (second,) = torch.autograd.grad(soft, method.context)
+    (second,) = torch.autograd.grad(soft, method.prompt.context)
     return first.double().numpy(), second.double().numpy()
 
 
@@ -79,7 +79,7 @@ def test_where_nothing_is_to_be_kept_the_gradient_stays():
 def test_the_context_gets_the_projected_gradient(backbone, classes, shots, temperature, agrees):
     method = build(backbone, classes, n_context=4, temperature=temperature).train()
     with torch.no_grad():
-        method.context += 0.2 * drawn(*method.context.shape)
+        method.prompt.context += 0.2 * drawn(*method.prompt.context.shape)
     for first_label, step in itertools.product(range(4), repeat=2):
         shots.train.labels.copy_((first_label + step * torch.arange(5)) % 4)
         first, second = gradients(method, shots.train, temperature)
@@ -90,7 +90,7 @@ def test_the_context_gets_the_projected_gradient(backbone, classes, shots, tempe
     loss = method.backward(shots.train)
     wanted = first if agrees else first - (first * second).sum() / (second**2).sum() * second
     size = np.abs(wanted).max()
-    np.testing.assert_allclose(method.context.grad / size, wanted / size, atol=2e-3)
+    np.testing.assert_allclose(method.prompt.context.grad / size, wanted / size, atol=2e-3)
     cross_entropy = F.cross_entropy(method.logits(shots.train), shots.train.labels)
     torch.testing.assert_close(loss, cross_entropy.detach())
 
@@ -101,8 +101,8 @@ def test_a_step_of_the_loop_follows_the_projected_gradient(clip, classes, few_sh
     tuning = replace(ProGrad.tuning, epochs=1, warmup_epochs=0, weight_decay=0.0)
     method.fit(shots, tuning=tuning, generator=torch.Generator().manual_seed(0))
     twin.train().backward(shots.train)
-    wanted = twin.context.detach() - tuning.lr * twin.context.grad
-    torch.testing.assert_close(method.context.detach(), wanted, rtol=1e-4, atol=1e-6)
+    wanted = twin.prompt.context.detach() - tuning.lr * twin.prompt.context.grad
+    torch.testing.assert_close(method.prompt.context.detach(), wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_the_gradient_is_the_same_where_activations_are_recomputed(clip, classes, few_shot):
@@ -112,7 +112,7 @@ def test_the_gradient_is_the_same_where_activations_are_recomputed(clip, classes
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(clip, "text_budget", budget)
             method.backward(batch)
-        found.append(method.context.grad)
+        found.append(method.prompt.context.grad)
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5)
 
 
@@ -129,13 +129,13 @@ def test_a_worded_start_is_the_template_before_the_name_after_zeros(clip, templa
     ids = clip.tokenize([words]).ids[0, 1:-1]
     wanted = torch.zeros(1, 6, clip.token_width)
     wanted[0, 6 - len(ids) :] = clip.embed(ids[None])[0]
-    assert torch.equal(method.context, wanted)
+    assert torch.equal(method.prompt.context, wanted)
 
 
 def test_a_start_that_is_not_worded_is_that_of_coop(clip, classes):
     method = build(clip, classes, worded=False)
     coop = METHODS["coop"](clip, classes, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(method.context, coop.context)
+    assert torch.equal(method.prompt.context, coop.prompt.context)
 
 
 def test_words_that_are_too_many_for_the_context_are_refused(clip, classes):

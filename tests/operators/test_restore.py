@@ -42,7 +42,7 @@ def grams(prompts):
 
 def test_the_magnitude_of_a_shift_is_the_norm_of_the_published_product(clip, classes):
     method = build(clip, classes)
-    wanted = [grams(method.coupling(method.text)), grams(method.text)]
+    wanted = [grams(method.prompt.coupling(method.prompt.text)), grams(method.prompt.text)]
     assert method.magnitudes().shape == (2, 2)
     np.testing.assert_allclose(method.magnitudes().detach(), wanted, rtol=1e-4)
 
@@ -59,7 +59,7 @@ def test_the_loss_is_cross_entropy_and_the_difference_of_the_shifts(
 ):
     twin = precise(clip)
     method = build(twin, classes, shift_weight=3.0).double().train()
-    first = [grams(method.coupling(method.text)), grams(method.text)]
+    first = [grams(method.prompt.coupling(method.prompt.text)), grams(method.prompt.text)]
     source = drawn_pictures(clip, LABELS)
     source.values = source.values.double()
     batch = Batch(source, np.arange(6), torch.tensor(LABELS))
@@ -68,8 +68,10 @@ def test_the_loss_is_cross_entropy_and_the_difference_of_the_shifts(
         for parameter in method.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=seeded())
 
-    text, visual = method.text, method.coupling(method.text)
-    texts = twin.encode_prompts_plainly(method.prompts, text[:1], DeepPrompts(text[1:], start=1))
+    text, visual = method.prompt.text, method.prompt.coupling(method.prompt.text)
+    texts = twin.encode_prompts_plainly(
+        method.prompt.layout, text[:1], DeepPrompts(text[1:], start=1)
+    )
     images = twin.encode_images(
         batch.pixels, prompts=visual[0], deep_prompts=DeepPrompts(visual[1:], start=-2)
     )
@@ -98,7 +100,9 @@ def test_the_blocks_count_for_more_after_a_third_of_the_epochs(clip, classes, sh
     twin, sizes, ratios = build(clip, classes), [], []
 
     def remember(epoch):
-        sizes.append([grams(twin.coupling(twin.text)).mean(), grams(twin.text).mean()])
+        sizes.append(
+            [grams(twin.prompt.coupling(twin.prompt.text)).mean(), grams(twin.prompt.text).mean()]
+        )
 
     tune(twin, shots, TUNING, seeded(), epoch_end=remember)
     method = build(clip, classes)

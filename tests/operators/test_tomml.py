@@ -11,7 +11,7 @@ from operators.backbones import unit
 from operators.episodes.episode import Classes, FewShot, batch_of
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
-from operators.methods.image_classification.text_prompts import cocoop
+from operators.methods.image_classification.text_prompts import tomml
 from operators.tuning import Tuning
 
 TOMML, CoCoOp = METHODS["tomml"], METHODS["cocoop"]
@@ -47,9 +47,9 @@ def pair_by_pair(method, tower, pixels):
     for feature, patches in zip(unit(reading.features), unit(reading.patches), strict=True):
         row = []
         for place, text in enumerate(asked):
-            hidden = F.relu(method.narrow(looked_at(method.find, text, patches)))
-            context = method.context + method.widen(hidden)
-            prompt = method.prompts.subset(place, place + 1)
+            hidden = F.relu(method.prompt.narrow(looked_at(method.find, text, patches)))
+            context = method.prompt.context + method.prompt.widen(hidden)
+            prompt = method.prompt.layout.subset(place, place + 1)
             own = unit(tower.encode_text(prompt.fill(context[None]), prompt.end))[0]
             seen = method.guide.value @ looked_at(method.guide, text, patches)
             image = unit(feature + method.guide.out @ seen)
@@ -72,12 +72,12 @@ def test_what_a_class_finds_moves_its_own_prompt_alone(clip, classes, drawn_pict
     method = moved(build(clip, classes, reduction=2)).eval()
     batch = batch_for(clip, drawn_pictures)
     patches = unit(method.patches.read(batch).patches)
-    contexts = method.contexts(method.find(method.hand_written[None], patches))
+    contexts = method.prompt.contexts(method.find(method.hand_written[None], patches))
     assert contexts.shape == (5, 4, 4, clip.token_width)
     assert (contexts[:, 0] - contexts[:, 1]).abs().amax(dim=(1, 2)).min() > 1e-4
     other = method.hand_written.clone()
     other[2] = -other[2]
-    changed = method.contexts(method.find(other[None], patches))
+    changed = method.prompt.contexts(method.find(other[None], patches))
     same = torch.isclose(changed, contexts, rtol=0, atol=1e-6).all(dim=(2, 3))
     assert same.all(dim=0).tolist() == [True, True, False, True]
 
@@ -106,7 +106,7 @@ def test_images_in_parts_give_the_same_logits(
     with torch.no_grad():
         wanted = method.logits(batch)
     seen, encode = [], clip.encode_prompts
-    monkeypatch.setattr(cocoop, "PAIRS", pairs)
+    monkeypatch.setattr(tomml, "PAIRS", pairs)
     monkeypatch.setattr(
         clip,
         "encode_prompts",

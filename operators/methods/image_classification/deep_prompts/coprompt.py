@@ -24,13 +24,15 @@ from torch.nn import functional as F
 
 from operators.backbones import DualEncoder, unit
 from operators.blocks.anchor_loss import cosine_distance
+from operators.blocks.deep_prompts import CoupledPrompts
 from operators.blocks.feature_head import Bottleneck, mixed
+from operators.blocks.prompt_tokens import refuse_few_words
 from operators.bounds import Deviation, Layers, Reduction, Share, Tokens, Weight
 from operators.engine.stacking import take_step
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.episodes.views import View
 from operators.methods.base import MethodCard
-from operators.methods.image_classification.deep_prompts.maple import MaPLe
+from operators.methods.image_classification.base import StaticClassifier
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
@@ -62,7 +64,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 }
 
 
-class CoPrompt(MaPLe):
+class CoPrompt(StaticClassifier):
     """Classifies as MaPLe does, by features that an adapter behind each tower has changed.
 
     Dimensions: b images, k classes, m learned tokens a layer, J prompted layers, d width of a
@@ -118,14 +120,15 @@ class CoPrompt(MaPLe):
         text_ratio: Share = 0.2,
         consistency_weight: Weight = 1.0,
     ) -> None:
-        super().__init__(
+        super().__init__(backbone, classes)
+        self.prompt = CoupledPrompts(
             backbone,
-            classes,
+            classes.names,
             generator=generator,
             n_context=n_context,
             depth=depth,
-            context_init=context_init,
-            init_std=init_std,
+            words=context_init,
+            std=init_std,
         )
         self.image_adapter, self.text_adapter = (
             Bottleneck(
@@ -143,6 +146,11 @@ class CoPrompt(MaPLe):
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
         """The weight, depth and tokens of each of the authors' datasets. See `Method.recipe`."""
         return PUBLISHED.get(dataset, {})
+
+    @classmethod
+    def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
+        """See `Method.check`."""
+        refuse_few_words(hyperparameters["n_context"], hyperparameters["context_init"])
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
@@ -183,11 +191,11 @@ class CoPrompt(MaPLe):
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """The class vectors that the text prompts give, adapted."""
-        return mixed(self.text_adapter, super().class_features(), self.text_ratio)
+        return mixed(self.text_adapter, self.prompt.class_features(), self.text_ratio)
 
     def image_features(self, batch: Batch) -> Float[Tensor, "b d"]:
         """The images as the prompted tower reads them, adapted."""
-        return mixed(self.image_adapter, super().image_features(batch), self.image_ratio)
+        return mixed(self.image_adapter, self.prompt.image_features(batch), self.image_ratio)
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Cross-entropy and the consistency of both modalities (section 3).

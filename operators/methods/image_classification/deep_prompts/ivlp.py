@@ -14,18 +14,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from operators.backbones import DualEncoder
-from operators.blocks.deep_tokens import (
-    deepened,
-    effective_depth,
-    prompted_images,
-    prompted_texts,
-    started_image_tokens,
-    text_tower,
-)
-from operators.blocks.prompt_tokens import refuse_few_words, started_prompts
+from operators.blocks.deep_prompts import IndependentPrompts
+from operators.blocks.prompt_tokens import refuse_few_words
 from operators.bounds import Deviation, Layers, Tokens
 from operators.episodes.episode import Batch, Classes
 from operators.methods.base import MethodCard
@@ -37,8 +30,8 @@ from operators.tuning import Tuning
 class IVLP(StaticClassifier):
     """Classifies prompted images by prompted class texts; each tower has prompts of its own.
 
-    Dimensions: k classes, m learned text tokens, n learned image tokens, w and v width of
-    the text and the image tower, d of a feature.
+    Dimensions: b images, k classes, m learned text tokens, n learned image tokens, d width of a
+    feature.
 
     Args:
         backbone: Frozen image and text encoders.
@@ -82,18 +75,16 @@ class IVLP(StaticClassifier):
         init_std: Deviation = 0.02,
     ) -> None:
         super().__init__(backbone, classes)
-        self.prompts, first = started_prompts(
+        self.prompt = IndependentPrompts(
             backbone,
             classes.names,
-            words=context_init,
-            n_context=text_tokens,
-            std=init_std,
             generator=generator,
-        )
-        depth = effective_depth(text_depth, text_tower(backbone))
-        self.text = nn.Parameter(deepened(first, depth, init_std, generator))
-        self.image = nn.Parameter(
-            started_image_tokens(backbone, image_tokens, image_depth, init_std, generator)
+            text_tokens=text_tokens,
+            image_tokens=image_tokens,
+            text_depth=text_depth,
+            image_depth=image_depth,
+            words=context_init,
+            std=init_std,
         )
 
     @classmethod
@@ -104,8 +95,8 @@ class IVLP(StaticClassifier):
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """The class vectors that the current text prompts give."""
-        return prompted_texts(self.backbone, self.prompts, self.text)
+        return self.prompt.class_features()
 
     def image_features(self, batch: Batch) -> Float[Tensor, "b d"]:
         """The images as the prompted tower reads them."""
-        return prompted_images(self.backbone, batch, self.image)
+        return self.prompt.image_features(batch)

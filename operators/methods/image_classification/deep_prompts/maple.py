@@ -12,19 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from operators.backbones import DualEncoder
-from operators.blocks.deep_tokens import (
-    deepened,
-    effective_depth,
-    image_tower,
-    prompted_images,
-    prompted_texts,
-    text_tower,
-)
-from operators.blocks.linear_maps import LayerMaps
-from operators.blocks.prompt_tokens import refuse_few_words, started_prompts
+from operators.blocks.deep_prompts import CoupledPrompts
+from operators.blocks.prompt_tokens import refuse_few_words
 from operators.bounds import Deviation, Layers, Tokens
 from operators.episodes.episode import Batch, Classes
 from operators.methods.base import MethodCard
@@ -36,8 +28,8 @@ from operators.tuning import Tuning
 class MaPLe(StaticClassifier):
     """Classifies prompted images by prompted class texts; the text prompts drive both.
 
-    Dimensions: k classes, m learned tokens a layer, J prompted layers, w and v width of the
-    text and the image tower, d of a feature.
+    Dimensions: b images, k classes, m learned tokens a layer, J prompted layers, d width of a
+    feature.
 
     Args:
         backbone: Frozen image and text encoders.
@@ -77,19 +69,14 @@ class MaPLe(StaticClassifier):
         init_std: Deviation = 0.02,
     ) -> None:
         super().__init__(backbone, classes)
-        self.prompts, first = started_prompts(
+        self.prompt = CoupledPrompts(
             backbone,
             classes.names,
-            words=context_init,
-            n_context=n_context,
-            std=init_std,
             generator=generator,
-        )
-        text, image = text_tower(backbone), image_tower(backbone)
-        depth = effective_depth(depth, text, image)
-        self.text = nn.Parameter(deepened(first, depth, init_std, generator))
-        self.coupling = LayerMaps(
-            depth, text.width, image.width, generator=generator, device=backbone.device
+            n_context=n_context,
+            depth=depth,
+            words=context_init,
+            std=init_std,
         )
 
     @classmethod
@@ -106,8 +93,8 @@ class MaPLe(StaticClassifier):
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """The class vectors that the current text prompts give."""
-        return prompted_texts(self.backbone, self.prompts, self.text)
+        return self.prompt.class_features()
 
     def image_features(self, batch: Batch) -> Float[Tensor, "b d"]:
         """The images as the tower reads them beside the mapped text prompts."""
-        return prompted_images(self.backbone, batch, self.coupling(self.text))
+        return self.prompt.image_features(batch)

@@ -23,11 +23,13 @@ from torch.nn import functional as F
 from operators.backbones import DualEncoder, unit
 from operators.blocks.anchor_loss import feature_gap, logit_gap
 from operators.blocks.class_text import mean_class_features
+from operators.blocks.deep_prompts import IndependentPrompts
 from operators.blocks.imagenet_templates import IMAGENET_60
+from operators.blocks.prompt_tokens import refuse_few_words
 from operators.bounds import Bounds, Deviation, Layers, Tokens, Weight
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
-from operators.methods.image_classification.deep_prompts.ivlp import IVLP
+from operators.methods.image_classification.base import StaticClassifier
 from operators.methods.image_classification.deep_prompts.trajectory import (
     Trajectory,
     gaussian_weights,
@@ -39,10 +41,10 @@ from operators.tuning import FitReport, Tuning, tune
 LATE = ("stanford_cars", "flowers102", "fgvc_aircraft", "dtd", "eurosat")
 
 
-class PromptSRC(IVLP):
+class PromptSRC(StaticClassifier):
     """Classifies as IVLP does; differs in what it is tuned by.
 
-    Dimensions: k classes, m learned text tokens, n learned image tokens, d width of a
+    Dimensions: b images, k classes, m learned text tokens, n learned image tokens, d width of a
     feature.
 
     Args:
@@ -100,16 +102,17 @@ class PromptSRC(IVLP):
         epoch_std: Annotated[float, Bounds(0, 10_000, above=True)] = 1.0,
         frozen_templates: Literal["imagenet", "card"] = "imagenet",
     ) -> None:
-        super().__init__(
+        super().__init__(backbone, classes)
+        self.prompt = IndependentPrompts(
             backbone,
-            classes,
+            classes.names,
             generator=generator,
             text_tokens=text_tokens,
             image_tokens=image_tokens,
             text_depth=text_depth,
             image_depth=image_depth,
-            context_init=context_init,
-            init_std=init_std,
+            words=context_init,
+            std=init_std,
         )
         self.text_weight = text_weight
         self.image_weight = image_weight
@@ -139,7 +142,8 @@ class PromptSRC(IVLP):
     @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
-        super().check(hyperparameters, protocol=protocol)
+        words = hyperparameters["context_init"]
+        refuse_few_words(hyperparameters["text_tokens"], words, called="text_tokens")
         if hyperparameters["selection"] == "val":
             raise ValueError(
                 "selection='val' keeps one epoch, but PromptSRC is a mean over all: use "
@@ -157,6 +161,14 @@ class PromptSRC(IVLP):
         report = tune(self, shots, tuning, generator, epoch_end=trajectory.add)
         trajectory.settle()
         return report
+
+    def class_features(self) -> Float[Tensor, "k d"]:
+        """The class vectors that the current text prompts give."""
+        return self.prompt.class_features()
+
+    def image_features(self, batch: Batch) -> Float[Tensor, "b d"]:
+        """The images as the prompted tower reads them."""
+        return self.prompt.image_features(batch)
 
     @cached_property
     def frozen_texts(self) -> Float[Tensor, "k d"]:

@@ -21,22 +21,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from operators.backbones import DualEncoder
+from operators.blocks.deep_prompts import CoupledPrompts
 from operators.blocks.feature_head import FeedForward, mixed
+from operators.blocks.prompt_tokens import refuse_few_words
 from operators.bounds import Bounds, Layers, Share, Tokens, Weight
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
-from operators.methods.image_classification.deep_prompts.maple import MaPLe
+from operators.methods.image_classification.base import StaticClassifier
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
 
-class Restore(MaPLe):
+class Restore(StaticClassifier):
     """Classifies as MaPLe does, by features that a "surgery" block behind each tower has changed.
 
     After a third of the epochs the blocks count for more, the more so the larger the prompts.
 
-    Dimensions: b images, k classes, m learned tokens a layer, J prompted layers, w and v width of
-    the text and the image tower, d of a feature.
+    Dimensions: b images, k classes, m learned tokens a layer, J prompted layers, d width of a
+    feature.
 
     Args:
         backbone: Frozen image and text encoders.
@@ -88,14 +90,15 @@ class Restore(MaPLe):
         text_growth: Annotated[float, Bounds(0, 100)] = 0.02,
         shift_weight: Weight = 1.0,
     ) -> None:
-        super().__init__(
+        super().__init__(backbone, classes)
+        self.prompt = CoupledPrompts(
             backbone,
-            classes,
+            classes.names,
             generator=generator,
             n_context=n_context,
             depth=depth,
-            context_init=context_init,
-            init_std=init_std,
+            words=context_init,
+            std=init_std,
         )
         self.image_surgery, self.text_surgery = (
             FeedForward(backbone.feature_width, generator=generator, device=backbone.device)
@@ -114,11 +117,11 @@ class Restore(MaPLe):
     @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
-        super().check(hyperparameters, protocol=protocol)
+        refuse_few_words(hyperparameters["n_context"], hyperparameters["context_init"])
 
     def magnitudes(self) -> Float[Tensor, "two deep"]:
         """|P^T P| of the J - 1 image prompts and text prompts below the input."""
-        prompts = (self.coupling(self.text), self.text)
+        prompts = (self.prompt.image, self.prompt.text)
         # The m x m products of the tokens have the same norm as the w x w ones, and fewer numbers.
         return torch.stack([(p[1:] @ p[1:].mT).norm(dim=(1, 2)) for p in prompts])
 
@@ -148,11 +151,11 @@ class Restore(MaPLe):
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """The class vectors that the text prompts give, after surgery."""
-        return mixed(self.text_surgery, super().class_features(), self.ratios[1])
+        return mixed(self.text_surgery, self.prompt.class_features(), self.ratios[1])
 
     def image_features(self, batch: Batch) -> Float[Tensor, "b d"]:
         """The images as the prompted tower reads them, after surgery."""
-        return mixed(self.image_surgery, super().image_features(batch), self.ratios[0])
+        return mixed(self.image_surgery, self.prompt.image_features(batch), self.ratios[0])
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Cross-entropy and the squared difference between the shifts, summed over layers."""

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from operators.backbones import DualEncoder
 from operators.blocks.feature_head import Bottleneck, mixed
+from operators.blocks.training_length import coop_epochs
 from operators.bounds import Reduction, Share
 from operators.episodes.episode import Batch, Classes
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import StaticClassifier
-from operators.methods.image_classification.text_prompts.coop import published_epochs
 from operators.shapes import Float
 from operators.tuning import Tuning
 
@@ -71,7 +71,7 @@ class ClipAdapter(StaticClassifier):
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
         """The epochs of CoOp, whose commands the authors point to."""
-        return {"epochs": published_epochs(shots, dataset)}
+        return {"epochs": coop_epochs(shots, dataset)}
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """The hand-written prompts."""

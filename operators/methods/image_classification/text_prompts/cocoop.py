@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from operators.backbones import DualEncoder, unit
-from operators.blocks.linear_maps import drawn_linear
-from operators.blocks.prompt_tokens import idle_start, refuse_few_words, started_prompts
+from operators.blocks.learned_context import ConditionalContext
+from operators.blocks.parts import PAIRS, in_parts
+from operators.blocks.prompt_tokens import idle_start, refuse_few_words
 from operators.bounds import Deviation, Reduction, Tokens
 from operators.episodes.episode import Batch, Classes
 from operators.methods.base import MethodCard
@@ -24,16 +24,13 @@ from operators.methods.image_classification.base import ImageClassifier
 from operators.shapes import Float
 from operators.tuning import Tuning
 
-PAIRS = 8192  # class features that are in memory at a time where no gradient is needed
-
 
 class CoCoOp(ImageClassifier):
     """Classifies an image x with the prompts `[v_1 + h(x)] ... [v_m + h(x)] <class name>.`.
 
     h is a network of two layers that reads the image's unit-norm feature.
 
-    Dimensions: b images, k classes, m context tokens, w width of a token embedding, d of a
-    feature.
+    Dimensions: b images, k classes, m context tokens, d width of a feature.
 
     Args:
         backbone: Frozen image and text encoders.
@@ -73,19 +70,15 @@ class CoCoOp(ImageClassifier):
         reduction: Reduction = 16,
     ) -> None:
         super().__init__(backbone, classes)
-        self.prompts, context = started_prompts(
+        self.prompt = ConditionalContext(
             backbone,
             classes.names,
-            words=context_init,
-            n_context=n_context,
-            std=init_std,
             generator=generator,
+            n_context=n_context,
+            words=context_init,
+            std=init_std,
+            reduction=reduction,
         )
-        self.context = nn.Parameter(context.clone())
-        d, w = backbone.feature_width, backbone.token_width
-        inner = max(1, d // reduction)
-        self.narrow = drawn_linear(d, inner, generator, backbone.device)
-        self.widen = drawn_linear(inner, w, generator, backbone.device)
 
     @classmethod
     def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:
@@ -97,22 +90,12 @@ class CoCoOp(ImageClassifier):
         """See `Method.check`."""
         refuse_few_words(hyperparameters["n_context"], hyperparameters["context_init"])
 
-    def contexts(self, images: Float[Tensor, "*b d"]) -> Float[Tensor, "*b m w"]:
-        """The context of each image, v + h(x) (section 3.2), from its unit-norm feature."""
-        shift = self.widen(F.relu(self.narrow(images)))
-        return self.context + shift[..., None, :]
-
-    def rows(self, images: int) -> int:
-        """How many of some images are classified at once; all where a gradient is needed."""
-        return images if torch.is_grad_enabled() else max(1, PAIRS // len(self.classes))
-
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """Scaled cosine similarity of each image to the class vectors of its own context."""
-        index = torch.arange(len(batch), device=batch.device).split(self.rows(len(batch)))
-        return torch.cat([self.own_logits(batch.select(part)) for part in index])
+        return in_parts(self.own_logits, batch, PAIRS // len(self.classes))
 
     def own_logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """The logits of images at once."""
         images = unit(batch.features)
-        texts = unit(self.backbone.encode_prompts(self.prompts, self.contexts(images)[:, None]))
+        texts = unit(self.prompt.class_features(images[:, None]))
         return self.backbone.logit_scale * torch.einsum("bd,bkd->bk", images, texts)

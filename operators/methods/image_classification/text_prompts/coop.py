@@ -11,16 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from operators.backbones import DualEncoder
-from operators.blocks.prompt_tokens import (
-    ClassPosition,
-    prompt_tokens,
-    random_context,
-    refuse_other_length,
-    worded_context,
-)
+from operators.blocks.learned_context import LearnedContext
+from operators.blocks.prompt_tokens import ClassPosition, refuse_other_length
+from operators.blocks.training_length import coop_epochs
 from operators.bounds import Deviation, Tokens
 from operators.episodes.episode import Classes
 from operators.methods.base import MethodCard
@@ -33,7 +29,7 @@ from operators.tuning import Tuning
 class CoOp(StaticClassifier):
     """Classifies with the prompts `[v_1] ... [v_m] <class name>.`, where v is learned.
 
-    Dimensions: k classes, m context tokens, w width of a token embedding, d of a feature.
+    Dimensions: k classes, m context tokens, d width of a feature.
 
     Args:
         backbone: Frozen image and text encoders.
@@ -72,26 +68,22 @@ class CoOp(StaticClassifier):
         init_std: Deviation = 0.02,
     ) -> None:
         super().__init__(backbone, classes)
-        if context_init:
-            context = worded_context(backbone, context_init)
-        else:
-            shape = (1, n_context, backbone.token_width)
-            context = torch.empty(shape, device=backbone.device)
-        n_context = context.shape[1]
-        self.prompts = prompt_tokens(
-            backbone, classes.names, n_context=n_context, position=class_position
+        self.prompt = LearnedContext(
+            backbone,
+            classes.names,
+            generator=generator,
+            n_context=n_context,
+            words=context_init,
+            std=init_std,
+            position=class_position,
+            per_class=per_class,
         )
-        copies = len(classes) if per_class else 1
-        context = context.expand(copies, -1, -1).clone()
-        if not context_init:
-            context = random_context(context.shape, init_std, generator, like=context)
-        self.context = nn.Parameter(context)
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
         """Fewer epochs for fewer shots; worded context where new classes are asked for."""
         if protocol == "few_shot":
-            return {"epochs": published_epochs(shots, dataset)}
+            return {"epochs": coop_epochs(shots, dataset)}
         worded = {"n_context": 4, "context_init": "a photo of a"}
         return {**worded, "epochs": 50} if dataset == "imagenet" else worded
 
@@ -116,11 +108,4 @@ class CoOp(StaticClassifier):
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """The class vectors that the current context gives."""
-        return self.backbone.encode_prompts(self.prompts, self.context)
-
-
-def published_epochs(shots: int, dataset: str) -> int:
-    """Epochs of CoOp's few-shot runs; on ImageNet 50, whatever the shots (COOP.md)."""
-    if dataset == "imagenet" or shots <= 1:
-        return 50
-    return 100 if shots <= 4 else 200
+        return self.prompt.class_features()

@@ -24,8 +24,8 @@ from torch.nn import functional as F
 
 from operators.backbones import DualEncoder, unit
 from operators.blocks.class_text import sentence_vectors
-from operators.blocks.deep_tokens import IMAGE_ROWS
 from operators.blocks.linear_maps import drawn_linear
+from operators.blocks.parts import IMAGE_ROWS, in_parts
 from operators.blocks.patch_attention import PatchAttention, PatchReader
 from operators.blocks.prompt_tokens import (
     PLACEHOLDER,
@@ -145,10 +145,7 @@ class KAPT(StaticClassifier):
 
     def image_features(self, batch: Batch) -> Float[Tensor, "b d"]:
         """The adapted features; where no gradient is needed, of some images at a time."""
-        if torch.is_grad_enabled():
-            return self.adapted(batch)
-        index = torch.arange(len(batch), device=batch.device)
-        return torch.cat([self.adapted(batch.select(part)) for part in index.split(IMAGE_ROWS)])
+        return in_parts(self.adapted, batch, IMAGE_ROWS)
 
     def adapted(self, batch: Batch) -> Float[Tensor, "b d"]:
         """What the head makes of the images at once: the unit feature, and what it adds."""

@@ -17,17 +17,18 @@ from torch.nn import functional as F
 
 from operators.backbones import DualEncoder
 from operators.blocks.anchor_loss import cosine_distance
+from operators.blocks.learned_context import LearnedContext
 from operators.blocks.prompt_tokens import idle_start, refuse_other_length
 from operators.bounds import Deviation, Tokens, Weight
 from operators.episodes.episode import Batch, Classes
 from operators.methods.base import MethodCard
-from operators.methods.image_classification.text_prompts.coop import CoOp
+from operators.methods.image_classification.base import StaticClassifier
 from operators.shapes import Float
 from operators.tuning import Tuning
 
 
-class KgCoOp(CoOp):
-    """Minimises cross-entropy + weight * mean over classes i of 1 - cos(t_i, a_i).
+class KgCoOp(StaticClassifier):
+    """Tunes CoOp's context by cross-entropy + weight * mean over classes i of 1 - cos(t_i, a_i).
 
     t_i is the feature of the learned prompt of a class, a_i that of the hand-written one.
 
@@ -68,20 +69,16 @@ class KgCoOp(CoOp):
         init_std: Deviation = 0.02,
         weight: Weight = 8.0,
     ) -> None:
-        super().__init__(
+        super().__init__(backbone, classes)
+        self.prompt = LearnedContext(
             backbone,
-            classes,
+            classes.names,
             generator=generator,
             n_context=n_context,
-            context_init=context_init,
-            init_std=init_std,
+            words=context_init,
+            std=init_std,
         )
         self.weight = weight
-
-    @classmethod
-    def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
-        """The published settings are the same everywhere."""
-        return {}
 
     @classmethod
     def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:
@@ -92,6 +89,10 @@ class KgCoOp(CoOp):
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
         refuse_other_length(hyperparameters["n_context"], hyperparameters["context_init"])
+
+    def class_features(self) -> Float[Tensor, "k d"]:
+        """The class vectors that the current context gives."""
+        return self.prompt.class_features()
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Cross-entropy plus the weighted distance to the hand-written prompts."""

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder
+from operators.blocks.learned_context import LearnedContext
 from operators.blocks.prompt_tokens import idle_start, refuse_other_length
 from operators.bounds import Bounds, Deviation, Tokens
 from operators.episodes.episode import Classes
 from operators.methods.base import MethodCard
-from operators.methods.image_classification.text_prompts.coop import CoOp
+from operators.methods.image_classification.base import StaticClassifier
 from operators.methods.image_classification.text_prompts.prompt_encoder import (
     EncoderKind,
     PromptEncoder,
@@ -28,7 +29,7 @@ from operators.shapes import Float
 from operators.tuning import Tuning
 
 
-class PRE(CoOp):
+class PRE(StaticClassifier):
     """Classifies with the prompts `[u_1] ... [u_m] <class name>.`, u = v + E(v).
 
     v is a learned context and E a learned network of all its tokens, see `PromptEncoder`.
@@ -76,13 +77,14 @@ class PRE(CoOp):
         residual: bool = True,
         bottleneck: Annotated[int, Bounds(1, 65_536)] = 64,
     ) -> None:
-        super().__init__(
+        super().__init__(backbone, classes)
+        self.prompt = LearnedContext(
             backbone,
-            classes,
+            classes.names,
             generator=generator,
             n_context=n_context,
-            context_init=context_init,
-            init_std=init_std,
+            words=context_init,
+            std=init_std,
         )
         self.encoder = PromptEncoder(
             encoder,
@@ -92,11 +94,6 @@ class PRE(CoOp):
             generator=generator,
             device=backbone.device,
         )
-
-    @classmethod
-    def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
-        """The published settings are the same everywhere."""
-        return {}
 
     @classmethod
     def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:
@@ -113,4 +110,4 @@ class PRE(CoOp):
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """The class vectors that the encoded context gives."""
-        return self.backbone.encode_prompts(self.prompts, self.encoder(self.context))
+        return self.prompt.class_features(self.encoder(self.prompt.context))

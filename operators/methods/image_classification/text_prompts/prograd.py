@@ -17,11 +17,13 @@ from torch.nn import functional as F
 
 from operators.backbones import DualEncoder
 from operators.blocks.anchor_loss import kl_divergence
+from operators.blocks.learned_context import LearnedContext
 from operators.blocks.prompt_tokens import worded_context
+from operators.blocks.training_length import coop_epochs
 from operators.bounds import Deviation, Share, Temperature, Tokens
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
-from operators.methods.image_classification.text_prompts.coop import CoOp
+from operators.methods.image_classification.base import StaticClassifier
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
@@ -29,13 +31,13 @@ WEAKER = ("flowers102", "dtd", "eurosat")  # lambda 0.8 for 8 and 16 shots
 WORDS = "a photo of a"  # to start from where a template has no word before the class name
 
 
-class ProGrad(CoOp):
-    """Minimises cross-entropy by the part of its gradient that agrees with a second one.
+class ProGrad(StaticClassifier):
+    """Tunes CoOp's context by the part of a gradient that agrees with a second one.
 
-    The second gradient is that of KL(p || q) to the logits p of the hand-written prompts.
-    Where the first points against it, that component is taken out.
+    The first gradient is that of cross-entropy, the second that of KL(p || q) to the logits p of
+    the hand-written prompts. Where the first points against it, that component is taken out.
 
-    Dimensions: m context tokens, w width of a token embedding.
+    Dimensions: k classes, m context tokens, d width of a feature.
 
     Args:
         backbone: Frozen image and text encoders.
@@ -75,20 +77,27 @@ class ProGrad(CoOp):
         weight: Share = 1.0,
         temperature: Temperature = 1.0,
     ) -> None:
-        super().__init__(
-            backbone, classes, generator=generator, n_context=n_context, init_std=init_std
+        super().__init__(backbone, classes)
+        # Drawn even where words take its place: the order of images comes from the same generator.
+        self.prompt = LearnedContext(
+            backbone,
+            classes.names,
+            generator=generator,
+            n_context=n_context,
+            words="",
+            std=init_std,
         )
+        if worded:
+            self.prompt.context.data = padded_words(backbone, classes.templates[0], n_context)
         self.weight = weight
         self.temperature = temperature
-        if worded:
-            self.context.data = padded_words(backbone, classes.templates[0], n_context)
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
         """Fewer epochs for fewer shots, 100 where new classes are asked for; its own lambda."""
         weight = {"weight": 0.8} if shots >= 8 and dataset in WEAKER else {}
         if protocol == "few_shot":
-            return {**super().recipe(protocol=protocol, shots=shots, dataset=dataset), **weight}
+            return {"epochs": coop_epochs(shots, dataset), **weight}
         return {"epochs": 50 if dataset == "imagenet" else 100, **weight}
 
     @classmethod
@@ -98,9 +107,9 @@ class ProGrad(CoOp):
             return {}
         return {"init_std": "the context starts from words. Ask for worded=false as well."}
 
-    @classmethod
-    def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
-        """Any number of tokens goes with any template."""
+    def class_features(self) -> Float[Tensor, "k d"]:
+        """The class vectors that the current context gives."""
+        return self.prompt.class_features()
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
@@ -117,9 +126,9 @@ class ProGrad(CoOp):
         frozen = self.compare(batch, self.hand_written)
         general = kl_divergence(logits, frozen, self.temperature).mean()
         # The text tower is gone through once on the way there, and twice on the way back.
-        (kept,) = torch.autograd.grad(general, self.context, retain_graph=True)
-        (gradient,) = torch.autograd.grad(loss, self.context)
-        self.context.grad = projected(gradient, kept, self.weight)
+        (kept,) = torch.autograd.grad(general, self.prompt.context, retain_graph=True)
+        (gradient,) = torch.autograd.grad(loss, self.prompt.context)
+        self.prompt.context.grad = projected(gradient, kept, self.weight)
         return loss.detach()
 
 

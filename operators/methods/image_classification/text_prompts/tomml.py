@@ -15,25 +15,30 @@ inferred:
 - The loss is cross-entropy; the optimiser, its settings and the sizes of h are CoCoOp's.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder, unit
-from operators.blocks.deep_tokens import IMAGE_ROWS
+from operators.blocks.learned_context import ConditionalContext
+from operators.blocks.parts import IMAGE_ROWS, PAIRS, in_parts
 from operators.blocks.patch_attention import PatchAttention, PatchQuery, PatchReader
+from operators.blocks.prompt_tokens import idle_start, refuse_few_words
 from operators.bounds import Deviation, Reduction, Tokens
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
-from operators.methods.image_classification.text_prompts.cocoop import CoCoOp
+from operators.methods.image_classification.base import ImageClassifier
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning
 
 
-class TOMML(CoCoOp):
+class TOMML(ImageClassifier):
     """Compares f(x) + H(e_c, x) to the prompt `[v_1 + h(A(e_c, x))] ... [v_m + ..] <class name>.`.
 
-    Dimensions: b images, k classes, p patches, m context tokens, w width of a token embedding, d of
-    a feature. All features and patches have unit norm before they meet.
+    Dimensions: b images, k classes, p patches, m context tokens, d width of a feature. All features
+    and patches have unit norm before they meet.
 
     Args:
         backbone: Frozen image and text encoders; the image tower shows its patches.
@@ -77,19 +82,30 @@ class TOMML(CoCoOp):
         reduction: Reduction = 16,
         head_reduction: Reduction = 4,
     ) -> None:
-        super().__init__(
+        super().__init__(backbone, classes)
+        self.prompt = ConditionalContext(
             backbone,
-            classes,
+            classes.names,
             generator=generator,
             n_context=n_context,
-            context_init=context_init,
-            init_std=init_std,
+            words=context_init,
+            std=init_std,
             reduction=reduction,
         )
         d, device = backbone.feature_width, backbone.device
         self.patches = PatchReader(backbone)
         self.find = PatchQuery(d, head_reduction, generator=generator, device=device)
         self.guide = PatchAttention(d, head_reduction, generator=generator, device=device)
+
+    @classmethod
+    def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:
+        """See `Method.idle`."""
+        return idle_start(hyperparameters)
+
+    @classmethod
+    def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
+        """See `Method.check`."""
+        refuse_few_words(hyperparameters["n_context"], hyperparameters["context_init"])
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
@@ -98,16 +114,14 @@ class TOMML(CoCoOp):
         with self.patches.keeping():
             return super().fit(shots, tuning=tuning, generator=generator)
 
-    def rows(self, images: int) -> int:
-        """See `CoCoOp.rows`; patches need more room than features."""
-        rows = super().rows(images)
-        return rows if torch.is_grad_enabled() else min(rows, IMAGE_ROWS)
+    def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
+        """Scaled cosine similarity of what an image and a class are to each other."""
+        return in_parts(self.own_logits, batch, min(IMAGE_ROWS, PAIRS // len(self.classes)))
 
     def own_logits(self, batch: Batch) -> Float[Tensor, "b k"]:
-        """See `CoCoOp.own_logits`; each image has a feature of its own for each class too."""
+        """The logits of images at once; each has a feature and prompts of its own for a class."""
         seen = self.patches.read(batch)
         patches = unit(seen.patches)
         images = unit(unit(seen.features)[:, None] + self.guide(self.hand_written[None], patches))
-        contexts = self.contexts(self.find(self.hand_written[None], patches))
-        texts = unit(self.backbone.encode_prompts(self.prompts, contexts))
+        texts = unit(self.prompt.class_features(self.find(self.hand_written[None], patches)))
         return self.backbone.logit_scale * torch.einsum("bkd,bkd->bk", images, texts)
