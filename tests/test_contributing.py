@@ -21,6 +21,7 @@ TITLED = {block["title"]: block["text"] for block in BLOCKS if block["title"]}
 METHOD_FILE = "operators/methods/image_classification/feature_heads/prototype.py"
 DATASET_FILE = "data_catalog/datasets/shapes.py"
 KIND_FILE = "data_catalog/kinds/feature.py"
+PROTOCOL_FILE = "operators/episodes/new_to_base.py"
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +219,45 @@ def test_the_descriptions_in_json_are_some():
     assert len(Descriptions.from_json(text).of(["daisy", "rose", "tulip"])[0]) == 2
 
 
-@pytest.mark.parametrize("path", [METHOD_FILE, DATASET_FILE, KIND_FILE])
+def test_the_protocol_is_run_as_any_other(example, spec, clip, drawn_images, monkeypatch):
+    """From its two blocks to numbers: nothing else of the code knows of it."""
+    from operators.episodes import protocols
+    from operators.episodes.episode import Classes
+    from operators.methods import METHODS
+    from operators.methods.hyperparameters import resolve
+    from operators.trials.trial import run_trial
+    from tasks.pages.zoo import protocol_rows
+
+    names = {**vars(protocols), **vars(example(PROTOCOL_FILE))}
+    for name, protocol in registered("PROTOCOLS", names).items():
+        monkeypatch.setitem(protocols.PROTOCOLS, name, protocol)
+    labels = np.arange(60) % 4
+    splits = np.array(["train"] * 32 + ["val"] * 8 + ["test"] * 20)
+
+    class Data:
+        table = protocols.Table(labels, splits, 4)
+        all_classes = Classes(("cat", "dog", "boat", "tree"), ("a photo of a {}.",))
+
+    place = {"protocol": "new_to_base", "shots": 2}
+    values = resolve("coop", METHODS["coop"], {"epochs": 1}, **place)
+    trial = spec(method="coop", hyperparameters=values, **place)
+    outcome = run_trial(trial, clip, Data(), drawn_images(labels, clip.feature_width))
+    rows = outcome.predictions.to_pylist()
+    asked = {"base": {2, 3}, "new": {0, 1}}
+    for split, classes in asked.items():
+        assert {row["label"] for row in rows if row["split"] == split} == classes
+        assert {row["predicted"] for row in rows if row["split"] == split} <= classes
+    assert protocol_rows()[-1]["tests"] == "base and new"
+
+
+def test_the_protocol_takes_as_many_lines_as_the_recipe_says():
+    entry = next(text for title, text in TITLED.items() if title.startswith("PROTOCOLS in "))
+    counts = TITLED[PROTOCOL_FILE].count("\n"), entry.count("\n")
+    said = "That is all: {} lines in a file, {} in the registry".format(*counts)
+    assert said in (PROJECT / "CONTRIBUTING.md").read_text()
+
+
+@pytest.mark.parametrize("path", [METHOD_FILE, DATASET_FILE, KIND_FILE, PROTOCOL_FILE])
 @pytest.mark.parametrize("check", [["check"], ["format", "--check"]], ids=" ".join)
 def test_an_example_passes_the_linter(path, check):
     command = [sys.executable, "-m", "ruff", *check, "--stdin-filename", path, "-"]
