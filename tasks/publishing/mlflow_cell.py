@@ -3,7 +3,7 @@
     parameters   fields of the specification; hyperparameters as `hp.<name>`, aids as `aid.<role>`
     metrics      `<split>/<metric>` with the seed as step, `<split>/<metric>_mean` with the number
                  of seeds as step, `cost/<name>` for each of `COSTS`
-    input        the dataset; its digest is the fingerprint
+    inputs       the dataset, and those that are tested beside it; their digests are fingerprints
     artifacts    `trials/<trial_id>/`: trial.json, predictions.parquet, prompt.safetensors
     tags         cell_id, shotboard.trial_ids, git_commit, and those that MLflow knows
 
@@ -12,7 +12,7 @@ Times are those of the trials, so a metric that is logged twice is one.
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from statistics import fmean
 from typing import Any
@@ -81,16 +81,18 @@ def write_cell(
             experiment_id,
             start_time=min(map(_milliseconds, trials.values())),
             tags={**tags, "cell_id": cell_id, **commit_tags(commit)},
-            run_name="{method} {backbone} {dataset} {protocol} {shots}".format_map(spec),
+            run_name=_name(spec),
         )
     run_id = run.info.run_id
     for trial_id in sorted(set(trials) - there):
         client.log_artifacts(run_id, str(store.trial(trial_id)), f"trials/{trial_id}")
     if not (run.inputs and run.inputs.dataset_inputs):
-        source = json.dumps({"uri": str(store.data / spec["dataset"])})
-        dataset = MlflowDataset(spec["dataset"], spec["dataset_fingerprint"], "local", source)
-        context = [InputTag("mlflow.data.context", spec["protocol"])]
-        client.log_inputs(run_id, [DatasetInput(dataset, context)])
+        inputs = []
+        for name, fingerprint, context in _datasets(spec):
+            source = json.dumps({"uri": str(store.data / name)})
+            dataset = MlflowDataset(name, fingerprint, "local", source)
+            inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+        client.log_inputs(run_id, inputs)
     params = [] if run.data.params else [Param(k, v) for k, v in _parameters(spec).items()]
     for start in range(PARAMETERS, len(params), PARAMETERS):
         client.log_batch(run_id, params=params[start : start + PARAMETERS])
@@ -142,6 +144,19 @@ def _metrics(trials: Sequence[Trial]) -> list[Any]:
         for name, (value, seeds) in _means(trials).items()
     ]
     return metrics
+
+
+def _name(spec: Mapping[str, Any]) -> str:
+    """What a run is called: a held-out domain is part of it, for each is a cell of its own."""
+    keys = ("method", "backbone", "dataset", "protocol", "shots", "held_out")
+    return " ".join(str(spec[key]) for key in keys if key in spec)
+
+
+def _datasets(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Name, fingerprint and use of each dataset."""
+    yield spec["dataset"], spec["dataset_fingerprint"], spec["protocol"]
+    for name, target in spec.get("targets", {}).items():
+        yield name, target["fingerprint"], "target"
 
 
 def _numbers(trial: Trial) -> dict[str, float]:

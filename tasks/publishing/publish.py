@@ -31,7 +31,7 @@ from tasks.storage.store import Store
 
 PROMPT = "prompt.safetensors"
 LOOK_SECONDS = 1.0  # between two looks for cells that are complete, while trials run
-_MODEL = ("method", "backbone", "dataset", "protocol")
+_MODEL = ("method", "backbone", "dataset", "protocol", "held_out")
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class Publication:
             return
         if not (self.store.trial(trial["trial_id"]) / PROMPT).exists():
             return
-        name = safe("-".join(trial["spec"][key] for key in _MODEL))
+        name = safe("-".join(trial["spec"][key] for key in _MODEL if key in trial["spec"]))
         entry = {key: trial[key] for key in ("trial_id", "cell_id")}
         entry |= {"metric": metric, "value": fmean(values)}
         if name not in self._best or _ahead(entry, self._best[name]):

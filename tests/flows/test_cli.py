@@ -70,7 +70,7 @@ def suite_file(tmp_path):
         (["quikstart"], "no suite is called 'quikstart'. Did you mean quickstart?"),
         (
             ["absent.yaml"],
-            "absent.yaml. There is: nightly, quickstart, text, text-lm, zoo.",
+            "absent.yaml. There is: nightly, quickstart, text, text-lm, transfer, zoo.",
         ),
         (["quickstrt.yaml"], "at quickstrt.yaml. Did you mean quickstart? The path of a YAML file"),
         (["--shots", "0"], "shots=0: give 1 to 100000."),

@@ -6,12 +6,13 @@ import sys
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from operators.metrics import Score
-from operators.spec import TrialSpec
+from operators.spec import Target, TrialSpec
 from operators.trials.results import Cost, Provenance, TrialResult
 from tasks.publishing.publish import Publication, published_along, verify
 from tasks.storage.store import Store
@@ -28,20 +29,22 @@ def publish(store, trials, **how):
     return Publication(store, trials, **how).finish()
 
 
+TRIAL = TrialSpec(
+    method="coop",
+    method_revision=1,
+    hyperparameters={"n_context": 4, "text": "x" * 900},
+    backbone="tiny",
+    backbone_fingerprint="b" * 16,
+    dataset="digits",
+    dataset_fingerprint="d" * 16,
+    protocol="few_shot",
+    shots=4,
+    seed=1,
+)
+
+
 def write_trial(store, *, seed=1, method="coop", accuracy=0.5, ece=0.1, nll=None, **changes):
-    spec = TrialSpec(
-        method=method,
-        method_revision=1,
-        hyperparameters={"n_context": 4, "text": "x" * 900},
-        backbone="tiny",
-        backbone_fingerprint="b" * 16,
-        dataset="digits",
-        dataset_fingerprint="d" * 16,
-        protocol="few_shot",
-        shots=4,
-        seed=seed,
-        **changes,
-    )
+    spec = replace(TRIAL, seed=seed, method=method, **changes)
     result = TrialResult(
         spec=spec,
         metrics=(
@@ -228,6 +231,37 @@ def test_a_number_that_differs_is_named(store):
     path = store.trial(trial) / "trial.json"
     path.write_text(path.read_text().replace('"value": 0.2', '"value": 0.9'))
     assert "all/accuracy at step 1 is 0.2 in MLflow and 0.9 here." in "".join(verify(store))
+
+
+def test_all_data_and_aids_of_a_cell_are_named(store, client):
+    teacher = replace(TRIAL, method="promptsrc")
+    trial = write_trial(
+        store,
+        targets={"pets": Target("f" * 16, "card-1")},
+        aids={"teacher": teacher, "captioner": "c" * 16},
+    )
+    publish(store, [trial], suite="quick", run_id="r1", git_commit="abc")
+    (run,) = cell_runs(client)
+    used = {
+        each.dataset.name: (each.dataset.digest, each.tags[0].value)
+        for each in run.inputs.dataset_inputs
+    }
+    assert used == {"digits": ("d" * 16, "few_shot"), "pets": ("f" * 16, "target")}
+    assert run.data.params["aid.teacher"] == teacher.cell_id
+    assert run.data.params["aid.captioner"] == "c" * 16
+    assert json.loads(run.data.params["targets"])["pets"]["template_set"] == "card-1"
+
+
+def test_each_domain_that_is_held_out_has_a_best_model_of_its_own(store, client):
+    trials = [write_trial(store, held_out=d, accuracy=a) for d, a in (("ink", 0.9), ("art", 0.2))]
+    publish(store, trials, suite="quick", run_id="r1", git_commit="abc")
+    for domain, trial in zip(("ink", "art"), trials, strict=True):
+        best = client.get_model_version_by_alias(f"coop-tiny-digits-few_shot-{domain}", "best")
+        assert best.tags["trial_id"] == trial
+    assert {run.info.run_name for run in cell_runs(client)} == {
+        "coop tiny digits few_shot 4 ink",
+        "coop tiny digits few_shot 4 art",
+    }
 
 
 def test_the_best_prompt_is_a_registered_model(store, client, tmp_path):
