@@ -1,13 +1,9 @@
 """YAML files that ship with Shotboard, and how one is found by name or path."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from data_catalog.wording import did_you_mean
 from tasks.planning.resolve import RequestError
-
-T = TypeVar("T")
 
 
 def shipped(folder: Path) -> dict[str, Path]:
@@ -15,24 +11,23 @@ def shipped(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def load(kind: str, name: str, folder: Path, read: Callable[[Path], T]) -> T:
-    """Reads the file of a shipped name, or any YAML file.
+def find(kind: str, name: str, folder: Path) -> Path:
+    """The file of a shipped name, or any YAML file.
 
     Args:
         kind: What it is, for the error: `suite`, `recipe`.
         name: As a user wrote it.
         folder: Where the shipped ones are.
-        read: From a path to what is in it.
 
     Raises:
-        RequestError: There is neither, or the file is wrong.
+        RequestError: There is neither.
     """
     known = shipped(folder)
     if name in known:
-        return read(known[name])
+        return known[name]
     path = Path(name).expanduser()
     if path.is_file():
-        return read(path)
+        return path
     is_path = "/" in name or path.suffix in (".yaml", ".yml")
     what = f"file at {path}" if is_path else f"is called {name!r}"
     raise RequestError(

@@ -1,6 +1,7 @@
 """`shotboard run` and `shotboard plan`."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -49,13 +50,12 @@ def run(
 
         changes = overrides(asked)
         store = Store.to_write(home)
-        request = _request(store, suite, changes)
+        planned = _planned(store, suite, changes)
         check_answers(store.mlflow_uri)
         check_request(ray_address, gpus_per_worker=gpus_per_worker, workers=workers)
         if gpus_per_worker and not ray_address:
             _refuse_missing_gpus(gpus_per_worker)
-        err.print(f"suite {request.suite.name}: {_grid(request)}")
-        _announce(store, request)
+        _announce(planned)
 
         from flows.benchmark import TrialsFailed, benchmark
         from flows.cli.display import TerminalReporter, print_board
@@ -97,8 +97,7 @@ def plan(
     """Show the trials of a suite, what each needs and what is done; runs nothing."""
     with one_sentence():
         store = Store.at(home)
-        request = _request(store, suite, overrides(asked))
-        planned, waiting = _preview(store, request)
+        request, planned, waiting = _planned(store, suite, overrides(asked))
         if as_json:
             print_json(
                 {
@@ -131,50 +130,60 @@ def plan(
             out.print(f"not ingested yet: {', '.join(waiting)}; `shotboard run` does that first.")
 
 
-def _request(store: Store, suite: str, changes: dict[str, Any]) -> "Request":
+class Planned(NamedTuple):
+    """What a command is about, before anything is started.
+
+    Attributes:
+        request: The suite, with what the command line changes.
+        plan: Its trials over the datasets that can be known already.
+        waiting: Names of the datasets that are not ingested.
+    """
+
+    request: "Request"
+    plan: "Plan"
+    waiting: tuple[str, ...]
+
+
+def _planned(store: Store, suite: str, changes: dict[str, Any]) -> Planned:
+    """The trials that a command line asks for.
+
+    Raises:
+        RequestError: The request is wrong, or no trial remains.
+    """
     from flows.suites import load_suite
     from tasks.planning.choices import check
-    from tasks.planning.suite import override
-
-    return check(store, override(load_suite(suite), changes))
-
-
-def _preview(store: Store, request: "Request") -> tuple["Plan", list[str]]:
-    """The plan over the datasets that are ingested, and the names of the others."""
     from tasks.planning.data import preview
     from tasks.planning.plan import Plan, make_plan
-    from tasks.planning.resolve import RequestError, dataset_card, ingested
+    from tasks.planning.resolve import RequestError, ingested
+    from tasks.planning.suite import override
 
-    found, waiting = {}, []
-    for name in request.suite.all_datasets:
-        here = ingested(store, name) or preview(dataset_card(store, name))
-        if here is not None:
-            found[name] = here
-        if ingested(store, name) is None:
-            waiting.append(name)
-    suite = request.suite
-    learned = tuple(name for name in suite.datasets if name in found)
-    if not learned or set(suite.targets) - found.keys():
-        return Plan(suite, (), frozenset(), request.skipped), waiting
-    known = suite.model_copy(update={"datasets": learned})
+    request = check(store, override(load_suite(suite), changes))
+    here = {name: ingested(store, name) for name in request.cards}
+    waiting = tuple(name for name, dataset in here.items() if dataset is None)
+    seen = {name: here[name] or preview(card) for name, card in request.cards.items()}
+    known = {name: dataset for name, dataset in seen.items() if dataset is not None}
+    learned = tuple(name for name in request.suite.datasets if name in known)
+    nothing = Plan(request.suite, (), frozenset(), request.skipped)
+    if not learned or set(request.suite.targets) - known.keys():
+        return Planned(request, nothing, waiting)
+    part = replace(request, suite=request.suite.model_copy(update={"datasets": learned}))
     try:
-        return make_plan(
-            store, type(request)(known, request.backbones, request.skipped), found
-        ), waiting
+        return Planned(request, make_plan(store, part, known), waiting)
     except RequestError:
-        if set(found) == set(suite.all_datasets):
+        if len(known) == len(request.cards):
             raise
-        return Plan(suite, (), frozenset(), request.skipped), waiting
+        return Planned(request, nothing, waiting)
 
 
-def _announce(store: Store, request: "Request") -> None:
-    planned, waiting = _preview(store, request)
-    if planned.specs:
-        missing = len(planned.missing)
-        text = f"{len(planned.specs)} trials, {len(planned.done)} there already, {missing} to do"
-        err.print(f"  {text}")
-    if waiting:
-        err.print(f"  to ingest first: {', '.join(waiting)}")
+def _announce(planned: Planned) -> None:
+    """Says what a run is about, and what of it is done."""
+    suite, plan = planned.request.suite, planned.plan
+    err.print(f"suite {suite.name}: {_grid(planned.request)}")
+    if plan.specs:
+        missing = len(plan.missing)
+        err.print(f"  {len(plan.specs)} trials, {len(plan.done)} there already, {missing} to do")
+    if planned.waiting:
+        err.print(f"  to ingest first: {', '.join(planned.waiting)}")
 
 
 def _grid(request: "Request") -> str:

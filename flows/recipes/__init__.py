@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flows.shipped import load
+from flows.shipped import find
 from tasks.pretraining.recipe import Pretraining, read_recipe
 
 FOLDER = Path(__file__).parent
@@ -14,4 +14,4 @@ def load_recipe(name: str) -> Pretraining:
     Raises:
         RequestError: It is neither, or the file is wrong.
     """
-    return load("recipe", name, FOLDER, read_recipe)
+    return read_recipe(find("recipe", name, FOLDER))

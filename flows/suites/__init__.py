@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flows.shipped import load
+from flows.shipped import find
 from tasks.planning.suite import Suite, read_suite
 
 FOLDER = Path(__file__).parent
@@ -14,4 +14,4 @@ def load_suite(name: str) -> Suite:
     Raises:
         RequestError: It is neither, or the file is wrong.
     """
-    return load("suite", name, FOLDER, read_suite)
+    return read_suite(find("suite", name, FOLDER))

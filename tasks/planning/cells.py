@@ -11,8 +11,7 @@ from operators.images import TRANSFORM_VERSION
 from operators.methods import Method
 from operators.spec import Target, TrialSpec
 from operators.tracks import track_of
-from tasks.planning import resolve
-from tasks.planning.choices import hyperparameters
+from tasks.planning.choices import Settings
 from tasks.planning.data import (
     Preview,
     classes_of,
@@ -22,7 +21,7 @@ from tasks.planning.data import (
     undescribed,
 )
 from tasks.planning.resolve import RequestError
-from tasks.planning.suite import MethodChoice, Suite
+from tasks.planning.suite import Suite
 from tasks.planning.transfer import Ground, alike
 from tasks.storage.store import Store
 
@@ -73,12 +72,8 @@ class Place:
     card: BackboneCard
     dataset: "Dataset | Preview"
     protocol_name: str
+    protocol: Protocol
     ground: Ground
-
-    @property
-    def protocol(self) -> Protocol:
-        """What is asked."""
-        return resolve.protocol(self.protocol_name)
 
     def learns(self, method: type[Method]) -> bool:
         """Whether a method is given labelled examples here."""
@@ -105,14 +100,10 @@ def obstacle(place: Place, name: str, method: type[Method]) -> str:
     return ""
 
 
-def cell_of(
-    draft: Draft, place: Place, choice: MethodChoice, method: type[Method], shots: int
-) -> dict[str, Any]:
+def cell_of(draft: Draft, place: Place, settings: Settings, shots: int) -> dict[str, Any]:
     """What the trials of a cell share: thousands may differ by seed alone."""
     suite, dataset, protocol = place.suite, place.dataset, place.protocol
-    values = hyperparameters(
-        choice, method, protocol=place.protocol_name, shots=shots, dataset=dataset.name
-    )
+    choice, method, values = settings.choice, settings.method, settings.values
     if values.get("selection") == "val" and isinstance(dataset, Dataset):
         _refuse_without_validation(choice.id, dataset)
     learns = place.learns(method)
@@ -129,7 +120,7 @@ def cell_of(
     return {
         "method": choice.id,
         "method_revision": method.revision,
-        "hyperparameters": values,
+        "hyperparameters": dict(values),
         "backbone": place.card.name,
         "backbone_fingerprint": place.card.fingerprint or "",
         "dataset": dataset.name,

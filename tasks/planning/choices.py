@@ -1,10 +1,12 @@
 """What a suite asks for, as objects: what cannot be is refused, what has no place is skipped."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from functools import cache, partial
+from itertools import chain, product
 from typing import Any, NamedTuple
 
+from data_catalog import DatasetCard
 from operators.backbones import (
     BackboneCard,
     BackboneReference,
@@ -38,33 +40,53 @@ class Backbones:
     asked: tuple[str, ...]
 
 
+class Settings(NamedTuple):
+    """A method in a place: a protocol, a number of shots and a dataset.
+
+    Attributes:
+        choice: What was asked for.
+        method: Its class.
+        values: All of its hyperparameters.
+        teacher: Who teaches it there; None where nobody does.
+        backbone: That of a teacher which has one of its own; None for the student's.
+    """
+
+    choice: MethodChoice
+    method: type[Method]
+    values: Mapping[str, Any]
+    teacher: "Settings | None" = None
+    backbone: BackboneReference | None = None
+
+
 @dataclass(frozen=True)
 class Request:
     """A suite whose names have all become objects.
 
     Attributes:
         suite: What was asked for.
+        cards: Of its datasets, targets included, by name.
+        protocols: Its protocols, by name.
+        settings: By protocol and dataset, for each method that has a place there: its settings
+            by number of shots, which is 0 where nothing is learned.
         backbones: See `Backbones`.
         skipped: Combinations that make no sense for this suite, and why.
     """
 
     suite: Suite
+    cards: Mapping[str, DatasetCard]
+    protocols: Mapping[str, Protocol]
+    settings: Mapping[tuple[str, str], Sequence[Mapping[int, Settings]]]
     backbones: Backbones
     skipped: tuple[str, ...]
 
 
-class Taught(NamedTuple):
-    """Who teaches a method, as objects.
+class _Names:
+    """What the names of a request stand for; each is looked up once."""
 
-    Attributes:
-        choice: The teacher, and what differs from its published settings.
-        method: Its class.
-        backbone: Name, folder or hub id; empty for the student's own.
-    """
-
-    choice: MethodChoice
-    method: type[Method]
-    backbone: str
+    def __init__(self, store: Store) -> None:
+        self.method = cache(resolve.method)
+        self.backbone = cache(resolve.backbone)
+        self.descriptions = cache(partial(resolve.descriptions, store))
 
 
 def check(store: Store, suite: Suite) -> Request:
@@ -75,77 +97,87 @@ def check(store: Store, suite: Suite) -> Request:
             had, a method or its teacher can do nothing on any of the backbones, or no trial
             remains.
     """
-    for name in suite.all_datasets:
-        resolve.dataset_card(store, name)
-    if suite.targets and not any(resolve.protocol(p).targets for p in suite.protocols):
+    names = _Names(store)
+    cards = {name: resolve.dataset_card(store, name) for name in suite.all_datasets}
+    references = [names.backbone(name) for name in suite.backbones]
+    protocols = {name: resolve.protocol(name) for name in suite.protocols}
+    if suite.targets and not any(protocol.targets for protocol in protocols.values()):
         raise RequestError(
             f"targets {', '.join(suite.targets)}: none of the protocols "
             f"{', '.join(suite.protocols)} tests other datasets than those that are learned. Add "
             "cross_dataset or domain_generalization to them."
         )
-    references = [resolve.backbone(name) for name in suite.backbones]
-    skipped, taught = _check_methods(suite)
-    others = {resolve.backbone(teacher.backbone) for _, teacher in taught if teacher.backbone}
-    backbones = _describe(suite, references, sorted(others - set(references)))
-    for choice in suite.methods:
-        _refuse_incapable(choice.id, resolve.method(choice.id), backbones, backbones.asked)
-        _refuse_undescribed(store, suite, choice.id)
-    for student, teacher in taught:
-        where = backbones.asked
-        if teacher.backbone:
-            where = (resolve.backbone(teacher.backbone).name,)
-        name = f"{teacher.choice.id}, the teacher of {student},"
-        _refuse_incapable(name, teacher.method, backbones, where)
-        _refuse_undescribed(store, suite, teacher.choice.id)
-    return Request(suite, backbones, tuple(skipped))
-
-
-def _check_methods(suite: Suite) -> tuple[dict[str, None], list[tuple[str, Taught]]]:
-    """Why methods have no place in protocols, and who teaches whom.
-
-    Raises:
-        RequestError: A name is unknown, a hyperparameter cannot work, or no trial remains.
-    """
-    protocols = {name: resolve.protocol(name) for name in suite.protocols}
-    methods = {choice.id: resolve.method(choice.id) for choice in suite.methods}
+    methods = [(choice, names.method(choice.id)) for choice in suite.methods]
+    settings: dict[tuple[str, str], list[Mapping[int, Settings]]] = {}
     skipped: dict[str, None] = {}
-    taught: list[tuple[str, Taught]] = []
-    possible = 0
-    for (name, protocol), choice in product(protocols.items(), suite.methods):
-        method = methods[choice.id]
-        reason = unfit(choice.id, method, name, protocol)
-        if reason:
+    for (name, protocol), (choice, method) in product(protocols.items(), methods):
+        if reason := unfit(choice.id, method, name, protocol):
             skipped[reason] = None
             continue
-        possible += 1
-        for shots, dataset in product(suite.shots, suite.datasets):
-            place = {"protocol": name, "shots": shots, "dataset": dataset}
-            values = hyperparameters(choice, method, **place)
-            teacher = taught_by(choice, method, values)
-            if teacher is not None:
-                try:
-                    hyperparameters(teacher.choice, teacher.method, **place)
-                except RequestError as error:
-                    raise RequestError(f"{choice.id}: its teacher: {error}") from error
-                reason = unfit(teacher.choice.id, teacher.method, name, protocol)
-                if reason:
-                    raise RequestError(f"{choice.id}: its teacher has no place: {reason}")
-                if (choice.id, teacher) not in taught:
-                    taught.append((choice.id, teacher))
-    if not possible:
+        for dataset in suite.datasets:
+            by_shots = {
+                shots: _settings(names, choice, name, protocol, shots, dataset)
+                for shots in (suite.shots if protocol.learns and method.card.learns else (0,))
+            }
+            settings.setdefault((name, dataset), []).append(by_shots)
+    if not settings:
         raise RequestError(f"nothing to run: {' '.join(skipped)}")
-    return skipped, taught
+    taught = {  # each pair once
+        (each.choice.id, each.teacher.choice.id, each.teacher.backbone): each.teacher
+        for by_shots in chain(*settings.values())
+        for each in by_shots.values()
+        if each.teacher
+    }
+    others = {teacher.backbone for teacher in taught.values() if teacher.backbone}
+    backbones = _describe(suite.precision, references, sorted(others - set(references)))
+    for choice, method in methods:
+        _refuse_incapable(choice.id, method, backbones, backbones.asked)
+        _refuse_undescribed(names, suite.datasets, choice.id, method)
+    for (student, name, own), teacher in taught.items():
+        where = (own.name,) if own else backbones.asked
+        _refuse_incapable(f"{name}, the teacher of {student},", teacher.method, backbones, where)
+        _refuse_undescribed(names, suite.datasets, name, teacher.method)
+    return Request(suite, cards, protocols, settings, backbones, tuple(skipped))
+
+
+def _settings(
+    names: _Names,
+    choice: MethodChoice,
+    protocol_name: str,
+    protocol: Protocol,
+    shots: int,
+    dataset: str,
+) -> Settings:
+    """A method with all hyperparameters of a place, and its teacher with its own.
+
+    Raises:
+        RequestError: A hyperparameter cannot work, or there is no such teacher.
+    """
+    method = names.method(choice.id)
+    place = {"protocol": protocol_name, "dataset": dataset}
+    values = hyperparameters(choice, method, shots=shots, **place)
+    teacher = _taught_by(names, choice, method, values)
+    if teacher is None:
+        return Settings(choice, method, values)
+    learns = protocol.learns and teacher.method.card.learns
+    try:
+        own = hyperparameters(teacher.choice, teacher.method, shots=shots if learns else 0, **place)
+    except RequestError as error:
+        raise RequestError(f"{choice.id}: its teacher: {error}") from error
+    if reason := unfit(teacher.choice.id, teacher.method, protocol_name, protocol):
+        raise RequestError(f"{choice.id}: its teacher has no place: {reason}")
+    return Settings(choice, method, values, teacher._replace(values=own))
 
 
 def _describe(
-    suite: Suite, asked: list[BackboneReference], others: list[BackboneReference]
+    precision: str, asked: list[BackboneReference], others: list[BackboneReference]
 ) -> Backbones:
     """The backbones of a suite and those of teachers, with their cards.
 
     Raises:
         RequestError: One cannot be had, or two would have the same name.
     """
-    references = [each._replace(precision=suite.precision) for each in (*asked, *others)]
+    references = [each._replace(precision=precision) for each in (*asked, *others)]
     try:
         cards = {reference.name: reference.describe() for reference in references}
     except BackboneUnavailable as error:
@@ -172,11 +204,12 @@ def _refuse_incapable(
         )
 
 
-def _refuse_undescribed(store: Store, suite: Suite, name: str) -> None:
+def _refuse_undescribed(
+    names: _Names, datasets: Sequence[str], name: str, method: type[Method]
+) -> None:
     """Raises where a method reads descriptions and none of the datasets has them."""
-    described = (resolve.descriptions(store, dataset) for dataset in suite.datasets)
-    if resolve.method(name).card.descriptions and not any(described):
-        raise RequestError(undescribed(name, suite.datasets[0]))
+    if method.card.descriptions and not any(map(names.descriptions, datasets)):
+        raise RequestError(undescribed(name, datasets[0]))
 
 
 def unfit(name: str, method: type[Method], protocol_name: str, protocol: Protocol) -> str:
@@ -225,15 +258,10 @@ def hyperparameters(
         raise RequestError(f"{choice.id}: {text}" if choice.id not in text else text) from error
 
 
-def taught_by(
-    choice: MethodChoice, method: type[Method], values: Mapping[str, Any]
-) -> Taught | None:
-    """The teacher of a chosen method; None where it has none.
-
-    Args:
-        choice: For messages.
-        method: Its class.
-        values: Its resolved hyperparameters.
+def _taught_by(
+    names: _Names, choice: MethodChoice, method: type[Method], values: Mapping[str, Any]
+) -> Settings | None:
+    """The teacher of a chosen method, with what differs of its settings; None without one.
 
     Raises:
         RequestError: There is no such method or backbone, or it cannot learn from it.
@@ -242,13 +270,12 @@ def taught_by(
     if teaching is None:
         return None
     try:
-        teacher = resolve.method(teaching.teacher)
+        teacher = names.method(teaching.teacher)
         if teacher.card.teacher:
             raise ValueError("it learns from a teacher itself: choose a method that needs none.")
         method.check_teacher(teacher)
-        if teaching.teacher_backbone:
-            resolve.backbone(teaching.teacher_backbone)
+        place = names.backbone(teaching.teacher_backbone) if teaching.teacher_backbone else None
     except ValueError as error:
         raise RequestError(f"{choice.id}: teacher {teaching.teacher}: {error}") from error
     own = MethodChoice(id=teaching.teacher, hyperparameters=teaching.teacher_hyperparameters or {})
-    return Taught(own, teacher, teaching.teacher_backbone)
+    return Settings(own, teacher, {}, backbone=place)

@@ -6,15 +6,15 @@ from functools import cached_property
 from itertools import groupby, islice, product
 
 from data_catalog import Dataset
+from operators.episodes.protocols import Protocol
 from operators.methods import METHODS
 from operators.methods.hyperparameters import variant
 from operators.spec import TrialSpec
-from tasks.planning import resolve
 from tasks.planning.cells import Draft, Place, cell_of, obstacle
-from tasks.planning.choices import Backbones, Request, Taught, taught_by, unfit
+from tasks.planning.choices import Backbones, Request, Settings
 from tasks.planning.data import Preview
 from tasks.planning.resolve import RequestError
-from tasks.planning.suite import MethodChoice, Suite
+from tasks.planning.suite import Suite
 from tasks.planning.suited import small_classes, unsuited, without_rows
 from tasks.planning.transfer import Ground, grounds_of
 from tasks.storage.store import Store
@@ -132,11 +132,11 @@ def make_plan(store: Store, request: Request, datasets: "Mapping[str, Dataset | 
     suite, draft = request.suite, Draft(skipped=dict.fromkeys(request.skipped))
     for name, dataset_name in product(request.backbones.asked, suite.datasets):
         card, dataset = request.backbones.cards[name], datasets[dataset_name]
-        for protocol_name in suite.protocols:
-            for ground in _grounds(draft, suite, dataset, protocol_name, datasets):
-                place = Place(store, suite, card, dataset, protocol_name, ground)
-                for choice in suite.methods:
-                    _add(draft, place, choice, request.backbones)
+        for protocol_name, protocol in request.protocols.items():
+            for ground in _grounds(draft, suite, dataset, protocol_name, protocol, datasets):
+                place = Place(store, suite, card, dataset, protocol_name, protocol, ground)
+                for by_shots in request.settings.get((protocol_name, dataset_name), ()):
+                    _add(draft, place, by_shots, request.backbones)
     if not draft.specs:
         raise RequestError(f"nothing to run: {' '.join(draft.skipped)}")
     _add_teachers(draft)
@@ -157,10 +157,11 @@ def _grounds(
     suite: Suite,
     dataset: "Dataset | Preview",
     protocol_name: str,
+    protocol: Protocol,
     datasets: "Mapping[str, Dataset | Preview]",
 ) -> list[Ground]:
     """What the trials of a dataset are tested on; what has no place is noted."""
-    protocol, where = resolve.protocol(protocol_name), f"{protocol_name} on {dataset.name}"
+    where = f"{protocol_name} on {dataset.name}"
     if reason := unsuited(dataset, protocol):
         draft.skipped[f"{where}: {reason}"] = None
         return []
@@ -178,45 +179,39 @@ def _grounds(
     return found
 
 
-def _add(draft: Draft, place: Place, choice: MethodChoice, backbones: Backbones) -> None:
+def _add(
+    draft: Draft, place: Place, by_shots: Mapping[int, Settings], backbones: Backbones
+) -> None:
     """Adds the trials of one method, or says why there are none."""
-    method, suite = resolve.method(choice.id), place.suite
-    if unfit(choice.id, method, place.protocol_name, place.protocol):
-        return
-    if reason := obstacle(place, choice.id, method):
+    first = next(iter(by_shots.values()))
+    if reason := obstacle(place, first.choice.id, first.method):
         draft.skipped[reason] = None
         return
-    learns = place.learns(method)
-    for shots in suite.shots if learns else (0,):
-        cell = cell_of(draft, place, choice, method, shots)
-        teacher = taught_by(choice, method, cell["hyperparameters"])
-        teachers = _teachers(draft, place, choice.id, teacher, shots, backbones)
-        if teacher is not None and not teachers:
+    for shots, settings in by_shots.items():
+        cell = cell_of(draft, place, settings, shots)
+        teachers = _teachers(draft, place, settings, shots, backbones)
+        if settings.teacher is not None and not teachers:
             return
-        for seed in suite.seeds if learns else (0,):
+        for seed in place.suite.seeds if place.learns(settings.method) else (0,):
             aids = {"teacher": teachers[seed]} if teachers else {}
             spec = TrialSpec(seed=seed, aids=aids, **cell)
             draft.specs[spec.trial_id] = spec
 
 
 def _teachers(
-    draft: Draft,
-    place: Place,
-    student: str,
-    taught: Taught | None,
-    shots: int,
-    backbones: Backbones,
+    draft: Draft, place: Place, settings: Settings, shots: int, backbones: Backbones
 ) -> dict[int, TrialSpec]:
     """The trial of the teacher by seed of the student; none where it has no place here."""
+    student, taught = settings.choice.id, settings.teacher
     if taught is None:
         return {}
     if taught.backbone:
-        place = replace(place, card=backbones.cards[resolve.backbone(taught.backbone).name])
+        place = replace(place, card=backbones.cards[taught.backbone.name])
     if reason := obstacle(place, taught.choice.id, taught.method):
         draft.skipped[f"{student}: its teacher has no place: {reason}"] = None
         return {}
     learns = place.learns(taught.method)
-    cell = cell_of(draft, place, taught.choice, taught.method, shots if learns else 0)
+    cell = cell_of(draft, place, taught, shots if learns else 0)
     found = {seed: TrialSpec(seed=seed if learns else 0, **cell) for seed in place.suite.seeds}
     for spec in found.values():
         draft.teachers[spec.trial_id] = spec

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, overload
 
 from pydantic import (
     AfterValidator,
@@ -196,13 +196,28 @@ def read_suite(path: Path) -> Suite:
     return make_suite({"name": path.stem, **values}, where=str(path))
 
 
-def make_suite(values: Mapping[str, Any], *, where: str) -> Suite:
+@overload
+def make_suite(values: Mapping[str, Any], *, where: str) -> Suite: ...
+@overload
+def make_suite(values: Mapping[str, Any], *, where: str, kind: type[S]) -> S: ...
+def make_suite(values: Mapping[str, Any], *, where: str, kind: type[Suite] = Suite) -> Suite:
     """A suite from plain values.
+
+    Args:
+        values: By name of a field.
+        where: They were found, for messages.
+        kind: The suite, or one with more knobs.
 
     Raises:
         RequestError: As `read_suite`; every fault is named.
     """
-    return _made(Suite, values, where)
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        owners = {True: ("suite", kind.model_fields), False: _ENTRY}
+        raise RequestError(
+            f"{where}: {sentences(error, lambda place: owners[len(place) == 1], _RULES)}"
+        ) from error
 
 
 def override(suite: S, changes: Mapping[str, Any]) -> S:
@@ -239,23 +254,13 @@ def override(suite: S, changes: Mapping[str, Any]) -> S:
             )
         for entry in chosen:
             entry["hyperparameters"] = {**entry.get("hyperparameters", {}), **changed}
-    return _made(type(suite), values, suite.name)
+    return make_suite(values, where=suite.name, kind=type(suite))
 
 
 def moves_trials(changes: Mapping[str, Any]) -> bool:
     """Whether other trials than those of the suite may be meant; for `changes` see `override`."""
     still = {name for name, knob in knobs(Suite).items() if not knob.asked.moves}
     return any(value not in (None, {}) for name, value in changes.items() if name not in still)
-
-
-def _made(kind: type[S], values: Mapping[str, Any], where: str) -> S:
-    try:
-        return kind.model_validate(dict(values))
-    except ValidationError as error:
-        owners = {True: ("suite", kind.model_fields), False: _ENTRY}
-        raise RequestError(
-            f"{where}: {sentences(error, lambda place: owners[len(place) == 1], _RULES)}"
-        ) from error
 
 
 _ENTRY = ("method entry", MethodChoice.model_fields)

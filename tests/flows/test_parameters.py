@@ -72,7 +72,7 @@ def test_a_pretraining_reads_the_url_that_prefect_does_not_see(monkeypatch, tmp_
 class Copy(Suite):
     """A suite with knobs that ours has not: a list, numbers that may be null, a choice."""
 
-    targets: tuple[str, ...] = Field(default=(), description="Datasets that are asked about too")
+    aliases: tuple[str, ...] = Field(default=(), description="Other names of it")
     patience: Annotated[int | None, Asked(null="endless")] = Field(
         default=None, description="Epochs without gain"
     )
@@ -80,7 +80,7 @@ class Copy(Suite):
 
 
 ASKED = {
-    "targets": ("pets,toys", ["pets", "toys"], ("pets", "toys")),
+    "aliases": ("pets,toys", ["pets", "toys"], ("pets", "toys")),
     "patience": ("3", 3, 3),
     "order": ("sorted", "sorted", "sorted"),
 }
@@ -122,7 +122,7 @@ def test_a_new_field_of_a_suite_is_an_option_a_field_of_the_form_and_an_override
 # One value of each knob that no shipped suite has, as a command line spells it.
 CHANGES = {
     "datasets": "textiles",
-    "targets": "world-novel",
+    "targets": "world-icons",
     "backbones": "effnet-minilm",
     "methods": "kgcoop",
     "protocols": "zero_shot",

@@ -323,9 +323,22 @@ def test_a_trial_is_named_once_and_its_hyperparameters_resolved_once_a_cell(plan
     made = plan(pets, methods=["coop"], shots=[1, 2], seeds=range(250))
     assert sum(len(bundle.specs) for bundle in made.bundles()) == len(made.missing) == 500
     assert 500 <= calls["operators.spec.digest"] <= 504  # and a template set once a cell
-    assert (
-        calls["tasks.planning.choices.resolve_hyperparameters"] <= 2 * 2
-    )  # by `check` and by the plan
+    assert calls["tasks.planning.choices.resolve_hyperparameters"] == 2  # one a number of shots
+
+
+def test_each_name_of_a_suite_becomes_an_object_once(plan, pets, dataset_of, counted):
+    toys, names = dataset_of("toys"), ("method", "protocol", "backbone", "dataset_card")
+    calls = counted(*(f"tasks.planning.resolve.{name}" for name in names))
+    made = plan(
+        pets,
+        toys,
+        methods=["zero-shot", "coop", "promptkd"],
+        backbones=["vit", "large"],
+        protocols=["few_shot", "base_to_new"],
+    )
+    assert {spec.method for spec in made.specs} == {"zero-shot", "coop", "promptkd", "promptsrc"}
+    methods, protocols, backbones, datasets = calls.values()
+    assert (methods, protocols, backbones, datasets) == (3 + 1, 2, 2, 2)  # and the teacher
 
 
 def test_trials_of_other_suites_are_not_counted_as_done(plan, pets, store):

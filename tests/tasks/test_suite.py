@@ -4,8 +4,8 @@ import pytest
 
 from flows.shipped import shipped
 from flows.suites import FOLDER, load_suite
-from operators.methods import METHODS, methods_of
-from tasks.planning.choices import check, hyperparameters, taught_by
+from operators.methods import methods_of
+from tasks.planning.choices import check
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import make_suite, override, read_suite
 
@@ -266,13 +266,10 @@ def test_the_zoo_has_every_method_once_at_few_and_many_shots_and_on_new_classes(
     assert (zoo.shots, zoo.seeds) == ((1, 16), (1, 2, 3))
 
 
-def test_teachers_of_the_zoo_are_trials_of_the_zoo():
+def test_teachers_of_the_zoo_are_trials_of_the_zoo(store):
     zoo = load_suite("zoo")
-    taught = []
-    for choice in zoo.methods:
-        method = METHODS[choice.id]
-        values = hyperparameters(choice, method, protocol="few_shot", shots=16, dataset="digits")
-        taught += filter(None, [taught_by(choice, method, values)])
+    settings = check(store, zoo).settings["few_shot", "digits"]
+    taught = [each.teacher for by_shots in settings for each in by_shots.values() if each.teacher]
     assert taught
     assert all(each.choice in zoo.methods and not each.backbone for each in taught)
 
