@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tasks.pages.asking import Answer
 
 ROWS_SHOWN = 200  # of an answer in a terminal
+ROWS_AHEAD = 2048  # of an answer in a pipe, before the first is written
 _OF_USERS = (".csv", ".json", ".parquet", ".html", ".txt")  # answers kept at the head of a store
 _QUOTED = re.compile(r'[",\r\n]|^\s|\s$')
 
@@ -116,13 +117,14 @@ def _csv_cell(value: Any) -> str:
 
 def _print_table(answer: "Answer") -> None:
     rows = chain.from_iterable(answer.values())
-    kept = list(islice(rows, ROWS_SHOWN) if out.is_terminal else rows)
-    left = sum(1 for _ in rows)
     names = [column.name for column in answer.columns]
-    print_table(names, kept, numeric=[column.numeric for column in answer.columns])
+    kept = islice(rows, ROWS_SHOWN) if out.is_terminal else rows
+    numeric = [column.numeric for column in answer.columns]
+    print_table(names, kept, numeric=numeric, ahead=ROWS_AHEAD)
+    left = sum(1 for _ in rows)
     if left:
         err.print(
-            f"the first {len(kept)} of {len(kept) + left:,} rows. All of them: add -o FILE "
+            f"the first {ROWS_SHOWN} of {ROWS_SHOWN + left:,} rows. All of them: add -o FILE "
             "(.csv, .json or .parquet), or pipe into another program."
         )
 

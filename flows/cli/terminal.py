@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from rich.cells import cell_len
@@ -67,6 +68,7 @@ def print_table(
     rows: Iterable[Sequence[Any]],
     title: str = "",
     numeric: Sequence[bool] | None = None,
+    ahead: int | None = None,
 ) -> None:
     """Prints rows as a table; numbers to the right, nothing folded away.
 
@@ -75,8 +77,11 @@ def print_table(
         rows: Values for each of them.
         title: A line above.
         numeric: Which columns hold numbers; default: those whose values all are.
+        ahead: Rows that columns are as wide as; later ones are printed as they come, and one that
+            is wider stands out. Default: all.
     """
-    rows = list(rows)
+    coming = iter(rows)
+    rows = list(islice(coming, ahead))
     if numeric is None:
         numeric = [
             bool(rows) and all(isinstance(row[index], int | float | None) for row in rows)
@@ -92,8 +97,9 @@ def print_table(
         _print_folded(head, body, numeric)
         return
     out.print(_line(head, widths, numeric), style="bold")
-    if body:
+    while body:
         write_out("".join(f"{_line(row, widths, numeric)}\n" for row in body))
+        body = [[plain(shown(value)) for value in row] for row in islice(coming, ahead)]
 
 
 def print_card(values: dict[str, Any]) -> None:
@@ -146,7 +152,7 @@ def _line(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) 
         return "\n".join(_line(line, widths, numeric) for line in lines)
     padded = []
     for cell, width, number in zip(cells, widths, numeric, strict=True):
-        gap = " " * (width - _width(cell))
+        gap = " " * (width - _width(cell))  # none for a cell that is wider
         padded.append(f" {gap}{cell} " if number else f" {cell}{gap} ")
     return "".join(padded).rstrip()
 

@@ -174,9 +174,32 @@ def _compared(
         ]
         for shots, there in cells.items()
     }
-    yield from _lines(0, [], fixed, among_fixed=True)
+    yield from _corrected(list(_lines(0, [], fixed, among_fixed=True)))
     for shots, there in drawn.items():
-        yield from _lines(shots, there, fixed, among_fixed=False)
+        yield from _corrected(list(_lines(shots, there, fixed, among_fixed=False)))
+
+
+def _corrected(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The lines of one table of comparisons, with Holm's correction over them.
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal
+    of Statistics 6, 1979.
+    """
+    for name in ("p", "p_images"):
+        corrected = _holm(np.array([line[name] for line in lines], dtype=np.float64))
+        for line, value in zip(lines, _plain(corrected), strict=True):
+            line[f"{name}_holm"] = value
+    return [{**line, "pairs": len(lines)} for line in lines]
+
+
+def _holm(p: np.ndarray) -> np.ndarray:
+    """Corrected p values, (n,): of the tests that were made, NaN where none was."""
+    order = np.argsort(p)  # NaN comes last
+    tests = int(np.sum(~np.isnan(p)))
+    left = np.maximum(tests - np.arange(len(p)), 0)
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(1, np.maximum.accumulate(left * p[order]))
+    return corrected
 
 
 def _fixed(cell_id: str, lines: list) -> _Cell:

@@ -257,7 +257,10 @@ CREATE TABLE comparisons (
     only_b INTEGER,
     images_std_error DOUBLE,
     p_images DOUBLE,
-    metric VARCHAR NOT NULL
+    metric VARCHAR NOT NULL,
+    p_holm DOUBLE,
+    p_images_holm DOUBLE,
+    pairs INTEGER NOT NULL
 );
 
 CREATE TABLE reference_results (

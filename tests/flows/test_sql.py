@@ -239,3 +239,22 @@ def test_the_name_of_a_file_says_its_format_or_is_refused(shotboard, sql, filled
     assert (answer.code, wrong.exists()) == (2, False)
     assert ".xlsx is not written here" in answer.sentence
     assert sql("SELECT 1 AS x", "--format", "csv", "-o", "-") == "x\n1\n"
+
+
+def test_a_table_is_written_before_the_answer_is_read_to_its_end(monkeypatch):
+    from flows.cli import terminal
+
+    read, written = [], []
+
+    def rows():
+        for number in (1, 22, 333, 4444, 5):
+            read.append(number)
+            yield (number, "x")
+
+    monkeypatch.setattr(terminal, "write_out", lambda text: written.append((len(read), text)))
+    terminal.print_table(["n", "k"], rows(), numeric=[True, False], ahead=2)
+    assert written == [
+        (2, "  1  x\n 22  x\n"),
+        (4, " 333  x\n 4444  x\n"),  # wider than all that the columns were made for
+        (5, "  5  x\n"),
+    ]

@@ -4,40 +4,14 @@
 -- filled (comparing.py): over seeds (p) and over test images (p_images). Holm's correction is over
 -- the pairs of one table: the same protocol, dataset, backbone, shots, split and test rows.
 CREATE VIEW significance AS
-WITH ranked AS (
-    SELECT
-        *, count(p) OVER family AS tests, count(p_images) OVER family AS images_tests,
-        count(*) OVER family AS pairs,
-        row_number() OVER (family ORDER BY p NULLS LAST, cell_a, cell_b) AS place,
-        row_number() OVER (family ORDER BY p_images NULLS LAST, cell_a, cell_b) AS images_place
-    FROM comparisons
-    WINDOW family AS (
-        PARTITION BY protocol, dataset, dataset_fingerprint, backbone, backbone_fingerprint,
-            test_rows_per_class, split, shots
-    )
-),
-corrected AS (
-    SELECT
-        *,
-        CASE WHEN p IS NOT NULL THEN
-            least(1, max((tests - place + 1) * p) OVER (family ORDER BY place)) END AS p_holm,
-        CASE WHEN p_images IS NOT NULL THEN
-            least(1, max((images_tests - images_place + 1) * p_images)
-                OVER (family ORDER BY images_place)) END AS p_images_holm
-    FROM ranked
-    WINDOW family AS (
-        PARTITION BY protocol, dataset, dataset_fingerprint, backbone, backbone_fingerprint,
-            test_rows_per_class, split, shots
-    )
-),
-sides AS (
-    SELECT * FROM corrected
+WITH sides AS (
+    SELECT * FROM comparisons
     UNION ALL BY NAME
     SELECT * REPLACE (
         cell_b AS cell_a, cell_a AS cell_b, mean_b AS mean_a, mean_a AS mean_b,
         -difference AS difference, only_b AS only_a, only_a AS only_b
     )
-    FROM corrected
+    FROM comparisons
 ),
 names AS (SELECT DISTINCT cell_id, method, variant FROM trials)
 SELECT
