@@ -1,7 +1,17 @@
 """Files that are whole or absent: written beside their place, then renamed into it.
 
-A draft is locked while it is being written, and the system gives the lock back when its process
-ends, however it ends. So a draft that nobody holds is that of a killed process.
+What is there under its own name is whole, so that it exists is all that anybody asks: whether a
+trial is done, or a dataset ingested. The steps, and what a crash after each of them leaves:
+
+1. A draft is made beside its place, `.name.<32 hex digits>`: on the same file system, where a
+   rename is one step, and under a name that no reader looks at. Left behind: a draft.
+2. It is locked. The system gives the lock back when the process ends, however it ends, so a draft
+   that nobody holds is that of a killed process, and `abandoned` finds it.
+3. The content is written and synced. Without the sync, a file system may put the rename on disk
+   before the content, and a power cut would leave an empty file under the final name.
+4. It is renamed. From here on other processes see it.
+5. The folder around is synced. Until then a power cut may undo the rename: the thing is absent
+   again, never torn, and is made once more.
 """
 
 import os
@@ -44,7 +54,7 @@ def write_atomic(path: Path, content: bytes, *, private: bool = False) -> None:
             os.fsync(file.fileno())
         draft.replace(path)
     finally:
-        draft.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)  # there only if something was raised on the way
 
 
 @contextmanager
@@ -121,9 +131,10 @@ def remove(draft: Path) -> None:
 
 
 def _is_abandoned(draft: Path) -> bool:
+    # Of all files in it, since writing into one leaves the time of its folder as it is.
     changed = max(path.lstat().st_mtime for path in (draft, *draft.rglob("*")))
     age = time.time() - changed
-    if age < SETTLED_SECONDS:
+    if age < SETTLED_SECONDS:  # it may have been made a moment ago, and be locked in the next
         return False
     handle = os.open(draft, os.O_RDONLY)
     try:
@@ -139,7 +150,7 @@ def _draft_of(path: Path) -> Iterator[Path]:
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         draft.mkdir()
-    except FileNotFoundError:
+    except FileNotFoundError:  # the first trial of a store; for all others one call is enough
         draft.mkdir(parents=True)
     try:
         with _held(draft):
@@ -167,6 +178,8 @@ def _lock(handle: int, *, shared: bool) -> bool | None:
     """Whether the lock could be had; None where there are no locks."""
     if fcntl is None:
         return None
+    # Who writes takes a shared lock: it is enough that nobody gets the exclusive one meanwhile, and
+    # on NFS an exclusive lock asks for a file that is open for writing, which no folder can be.
     try:
         fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -178,6 +191,8 @@ def _lock(handle: int, *, shared: bool) -> bool | None:
 
 def _put(draft: Path, path: Path) -> None:
     """Renames `draft` to `path`, unless another writer was first."""
+    # A folder that holds anything cannot be replaced by a rename, so whoever comes second fails
+    # here, without a look beforehand that could be out of date by now.
     try:
         draft.rename(path)
     except OSError:

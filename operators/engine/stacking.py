@@ -67,6 +67,8 @@ def run_stacked(jobs: Sequence[Callable[[], T]]) -> list[T | Exception]:
     lanes = [_Lane(job) for job in jobs]
     try:
         while running := [lane for lane in lanes if lane.running]:
+            # A lane whose request is not answered yet stays where it is: `_serve` answers calls of
+            # towers before the way back, which waits until every lane has its loss.
             for lane in running:
                 if lane.ready:
                     lane.advance()
@@ -97,6 +99,9 @@ def take_step(loss: Callable[[], Tensor]) -> Tensor:
         value = loss()
         value.backward()
         return value.detach()
+    # In a step all lanes do the same with the same towers. Elsewhere (a validation, a closed form,
+    # a cache that is filled once for all) they need not, and a lane that waits there may hold what
+    # another one needs.
     lane.merging = True
     try:
         value = loss()
@@ -109,6 +114,7 @@ def take_step(loss: Callable[[], Tensor]) -> Tensor:
 def merged(call: "TowerCall") -> Tensor | None:
     """The result of a call that is made with those of other lanes; None: make it yourself."""
     lane = _current.get()
+    # What is frozen is computed and kept by the lane that comes first, and found by the others.
     if lane is None or not lane.merging or not torch.is_grad_enabled() or not call.learned:
         return None
     return lane.ask(call)
@@ -166,6 +172,9 @@ class _Lane(Generic[T]):
         self.merging = False
         self.work: Work | None = None
         self.began = self.spent = 0.0
+        # A thread, since a `loss` calls towers from any depth of plain functions, out of which a
+        # generator could not yield. Two semaphores hand the right to run to and fro, so that one
+        # thread runs at a time; as a daemon, none of them keeps a process that is to end.
         self._go, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, name="lane", daemon=True)
         self._thread.start()
@@ -179,7 +188,7 @@ class _Lane(Generic[T]):
 
     def abandon(self) -> None:
         """Ends the job where it waits."""
-        if self.running:
+        if self.running:  # it waits in `ask`, or has not begun; an exception unwinds it from there
             self.answer = Abandoned()
             self.advance()
         self._thread.join()
@@ -221,7 +230,7 @@ def _serve(waiting: Sequence[_Lane[Any]]) -> None:
         with _shared_time(group), counting(SharedWork(works)):
             try:
                 answers = first.together([lane.request for lane in group])
-            except Exception as error:
+            except Exception as error:  # of whose call, nobody can say: each lane gets it
                 answers = [error] * len(group)
         for lane, answer in zip(group, answers, strict=True):
             lane.answer, lane.ready = answer, True
@@ -251,6 +260,8 @@ def _go_back(lanes: Sequence[_Lane[Any]]) -> None:
     losses = [lane.request.loss for lane in lanes if isinstance(lane.request, _Backward)]
     answer: Exception | None = None
     try:
+        # Each loss depends on the parameters of its own lane, so the gradient of the sum is that of
+        # each; what calls had in common is gone through once.
         if losses:
             torch.stack(losses).sum().backward()
     except Exception as error:

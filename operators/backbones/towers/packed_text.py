@@ -134,6 +134,8 @@ class PackedText:
             some, deep = context[part.contexts], deep_prompts
             if deep is not None and deep.tokens.ndim == 4 and deep.tokens.shape[1] > 1:
                 deep = replace(deep, tokens=deep.tokens[:, part.contexts])
+            # Nothing in a frozen tower is random, so no generator's state is kept for the second
+            # time round.
             if part.recompute:
                 states = checkpoint(
                     self.encode,
@@ -147,6 +149,7 @@ class PackedText:
             else:
                 states = self.encode(part.piece, some, deep, attention)
             self.count(part, states, some, deep, attention)
+            # Pieces of the same contexts are classes side by side, those of others come below.
             columns.setdefault(part.contexts.start, []).append(states)
         return torch.cat([torch.cat(parts, dim=1) for parts in columns.values()])
 
@@ -200,6 +203,8 @@ class PackedText:
         together = max(1, budget // most)
         spans = [slice(at, at + together) for at in range(0, len(context), together)]
         parts: list[Part] = []
+        # From the end, since autograd goes back from there. The very last part keeps what it has in
+        # any case: recomputed, it would hold the same at the same time.
         left = budget if torch.is_grad_enabled() else float("inf")
         for span in reversed(spans):
             for piece in reversed(pieces):
@@ -245,16 +250,22 @@ class PackedText:
             causal=self.tower.causal,
             width=w,
         ).to(part.ids.device)
+        # (k, n): which token of its context stands at each position of a text, -1 for none. Read
+        # through `source` it says the same of each of the t places.
         which = torch.full((k, n), -1, device=part.ids.device)
         which.scatter_(1, part.slots, torch.arange(m, device=which.device).expand(k, -1))
         slot = which.flatten()[plan.source].masked_fill(plan.text == PADDING, -1)
         slots = (slot >= 0).nonzero()[:, 0]
         owner = start + plan.text[slots].clamp(min=0)  # a text alone shares its prefix with none
         context = slot[slots] if shared else slot[slots] + m * owner
+        # What the table has in a slot goes in too; `fill` puts the context over it.
         inputs = self.inputs(part.embeddings.flatten(0, 1)[plan.source], plan.position)
         first = self.layers[0]
+        # Added to the scores. A mask of booleans would be turned into this by torch, anew in every
+        # layer of every step.
         bias = torch.zeros(plan.mask.shape, dtype=inputs.dtype, device=inputs.device)
         bias = bias.masked_fill(~plan.mask, float("-inf"))
+        # Rows lie one after the other behind the prefix, hence an end token's place in its row.
         places = (plan.end - plan.prefix)[plan.row_ends] % plan.row_length
         end_bias = bias.gather(1, places[..., None].expand(-1, -1, bias.shape[2]))
         projected = first.project(inputs)
@@ -287,8 +298,10 @@ class PackedText:
             bias, end_bias = (b.repeat(contexts, 1, 1, 1) for b in (bias, end_bias))
         for index, layer in enumerate(self.layers):
             override = None if attention is None else attention.get(index)
-            if index > 0:
+            if index > 0:  # `fill` has the projections of layer 0 already
                 x = replaced(piece, deep, index, x)
+                # Only end tokens are read of the last layer, so it need make no others. What stands
+                # in for the usual softmax is shown whole texts, and a mean reads all.
                 if self.pool != "mean" and override is None and index == len(self.layers) - 1:
                     return finish_at_ends(layer, x, plan, end_bias)
                 qkv = layer.project(x)
@@ -310,6 +323,8 @@ class PackedText:
         qkv = piece.projected.expand(len(context), -1, -1)
         if not len(piece.slots):
             return x, qkv
+        # The first projections act on each token alone: those of fixed tokens were made when the
+        # piece was laid out, and a step makes those of the context.
         tokens = context.flatten(1, 2).to(x.dtype).index_select(1, piece.context)
         tokens = self.inputs(tokens, piece.plan.position[piece.slots])
         projected = self.layers[0].project(tokens)

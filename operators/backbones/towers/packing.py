@@ -7,6 +7,15 @@ values. Suffixes are packed into rows of equal length, many to a row; a mask kee
 reading each other. In a bidirectional tower nothing can be shared, and whole texts are
 packed.
 
+Three classes with a shared context of two tokens, in a causal tower, as one prefix and two rows:
+
+    prefix   <start> c1 c2
+    row 0    cat . <end> dog . <end>
+    row 1    tabby cat . <end> (padding)
+
+The prefix is computed once. "dog" stands at position 3 of its text as "cat" does, reads the prefix
+and itself, and nothing of "cat ."; what a text is read at is the state at its own <end>.
+
 This file is about places alone: no weight, no width of a token, no gradient.
 """
 
@@ -128,6 +137,7 @@ def pack(
         causal: A token sees only what comes before it.
         width: Of the tower; decides how long rows may be before attention costs too much.
     """
+    # In a bidirectional tower a first token, too, has another state in each text.
     shared = common_prefix(ids, end, slots, shared_context=shared_context) if causal else 0
     lengths = [last + 1 - shared for last in end]
     row_length, rows = cheapest_rows(lengths, shared, width)
@@ -157,6 +167,8 @@ def common_prefix(
         slots: Positions of each text's context tokens, whose ids mean nothing.
         shared_context: All texts have the same context.
     """
+    # A mark is what a token comes from: two that are equal have equal embeddings. A context of its
+    # own numbers the slots of each text apart, so that none equals one of another text.
     marks = []
     for text, (row, places) in enumerate(zip(ids, slots, strict=True)):
         mark = [("token", token) for token in row]
@@ -178,6 +190,7 @@ def cheapest_rows(lengths: Sequence[int], prefix: int, width: int) -> tuple[int,
         prefix: Tokens that every row reads besides its own.
         width: w of a token, against which the cost of attention is weighed.
     """
+    # Tried: rows of one to eight times the longest text, and all texts cut in 1 to 32 equal rows.
     total, longest = sum(lengths), max(lengths)
     lengths_tried = {longest * many for many in range(1, 9)}
     lengths_tried |= {max(longest, -(-total // parts)) for parts in range(1, 33)}
@@ -185,7 +198,7 @@ def cheapest_rows(lengths: Sequence[int], prefix: int, width: int) -> tuple[int,
     best: tuple[float, int, list[list[int]]] | None = None
     for row_length in sorted(lengths_tried):
         rows = fill_rows(lengths, row_length)
-        packed = len(rows) * row_length if len(rows) > 1 else total
+        packed = len(rows) * row_length if len(rows) > 1 else total  # one row needs no padding
         cost = packed * (1 + PAIR_COST * (prefix + row_length) / width)
         if prefix and len(rows) > 1:
             cost += PREFIX_COST / width**2
