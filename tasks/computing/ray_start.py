@@ -48,12 +48,13 @@ def connect(address: str | None, cpus: int | None, shared_bytes: int) -> bool:
         set_local_ray()
     import ray
 
-    if ray.is_initialized():
+    if ray.is_initialized():  # by who calls us from Python; it is theirs to leave
         return False
     _hush()
     variables = for_workers()
     if address:
         check_address(address)
+        # A client (`ray://`) has a job of its own making: its process is started at the head.
         own = {} if address.startswith("ray://") else {"job_config": _job()}
         ray.init(
             address,
@@ -88,7 +89,7 @@ def leave() -> None:
     """Ends the Ray that started here, or leaves the one that was joined."""
     import ray
 
-    below = _below(this_node())
+    below = _below(this_node())  # while it is known whose children they are
     if trouble_with_ray():  # it would wait for what is not there
         _end_processes(this_node())
     ray.shutdown()
@@ -113,6 +114,7 @@ def trouble_with_ray() -> str | None:
     if not ray.is_initialized():
         return "Ray has been stopped in the middle of the run."
     node = this_node()
+    # Asked of the system, not of Ray, whose own calls wait for what may be gone.
     for name, process in node.dead_processes() if node else ():
         if name in (_HEAD, _RAYLET):
             return (
@@ -150,12 +152,13 @@ def _start_local(cpus: int | None, shared_bytes: int) -> None:
                     _temp_dir=folder,
                 )
             return
-        except BaseException as error:
+        except BaseException as error:  # an interrupt, too, would leave its processes behind
             _end_left_over(error)
             ray.shutdown()
             if not isinstance(error, Exception):
                 raise
             text = " ".join(str(error).split())
+            # Only a start that took too long is worth another: what is wrong stays wrong.
             if "timed out" not in text.lower():  # Ray raises no narrower class here
                 raise MachineError(
                     f"Ray did not start on this machine: {text} Run `shotboard doctor`, or join a "
@@ -194,6 +197,8 @@ def _end_left_over(error: BaseException) -> None:
     """
     from ray._private.node import Node
 
+    # It was raised by the constructor of the node, before any variable of Ray refers to it. What
+    # does is `self` in the frames that the error passed through.
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     nodes = {id(n): n for f in frames if isinstance(n := f.f_locals.get("self"), Node)}
     for node in nodes.values():
@@ -252,6 +257,7 @@ def _sockets_folder() -> str | None:
         for name in ("ray", f"ray-{os.getuid()}"):
             folder = Path(parent).absolute() / name
             there = folder if folder.exists() else folder.parent
+            # `ray` in /tmp is often another user's, who was first on this machine.
             fits = len(os.fsencode(folder)) <= FOLDER_BYTES
             if fits and there.is_dir() and os.access(there, os.W_OK | os.X_OK):
                 return None if (parent, name) == (chosen, "ray") else str(folder)

@@ -133,6 +133,8 @@ class TrialWorker:
         """
         from operators.files import sync_folder
 
+        # A commit is mostly a wait for the disk, so it happens beside the next trial. Each is whole
+        # by itself (`operators/files.py`); the folder around is synced once, for all of them.
         with ThreadPoolExecutor(COMMITS) as disk:
             ended = [
                 end
@@ -187,6 +189,7 @@ class TrialWorker:
                     yield disk.submit(self._commit, spec, files)
                 elif not of_the_store(files):
                     yield Done(spec.trial_id, note_failure(self.store, spec, context.run, files))
+            # Behind the loop, so that what the others of the stack computed is not thrown away.
             for files in computed:  # a full disk is the run's trouble, not the trial's
                 if isinstance(files, OSError) and of_the_store(files):
                     raise files
@@ -270,6 +273,7 @@ class TrialWorker:
             losses=outcome.report.losses,
             sha256={name: sha256(content).hexdigest() for name, content in files.items()},
         )
+        # Made last: it holds the digests of the others, by which damage on disk is found later.
         return {**files, "trial.json": json.dumps(result.to_json(), indent=1).encode()}
 
     def _commit(self, spec: "TrialSpec", files: Mapping[str, bytes]) -> Done:
@@ -280,6 +284,8 @@ class TrialWorker:
         """
         from operators.files import commit_files
 
+        # In this order: killed between the two, we leave a trial beside an old note of its failure,
+        # which readers pass over. The other way round there would be neither.
         commit_files(self.store.trial(spec.trial_id), files)
         self.store.clear_failure(spec.trial_id)
         return Done(spec.trial_id, "")

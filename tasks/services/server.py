@@ -90,6 +90,8 @@ def prefect_api(store: Store) -> Iterator[PrefectUrl]:
     store.prefect.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         server, url = start_server(store.prefect, store.prefect / "server.log")
+        # Undone from the last to the first: drained while this process still points there, then the
+        # settings go back, and only then does the server stop.
         stack.callback(server.stop)
         url.started_by_us = True
         stack.enter_context(settings(url, store.prefect))
@@ -170,6 +172,8 @@ def start_server(
         way_out = "Run `shotboard doctor`, or set PREFECT_API_URL to a server of yours."
     else:
         way_out = "Run `shotboard doctor`."
+    # Commands share the database of a store, and a migration is no single step: a second server
+    # that started in its middle would find tables half made.
     with FileLock(home / "start.lock", timeout=START_SECONDS):
         for attempt in range(3):
             here = port or free_port()
@@ -178,6 +182,7 @@ def start_server(
                 "the Prefect server" if port else "the private Prefect server",
                 *("uvicorn", "--factory", "prefect.server.api.server:create_app"),
                 *("--host", "127.0.0.1", "--port", str(here), "--log-level", "warning"),
+                # A page of the UI that is open holds a connection, which would be waited for.
                 *("--lifespan", "on", "--timeout-graceful-shutdown", "3"),
                 log=log,
                 folder=home,
@@ -189,6 +194,7 @@ def start_server(
                 _remember_schema(home)
             except BaseException as error:
                 server.stop()
+                # Between the question for a free port and the server's own, another may take it.
                 if port is None and "address already in use" in str(error) and attempt < 2:
                     continue
                 if isinstance(error, ChildError) and (fault := _fault_in(log, home / "prefect.db")):
@@ -226,13 +232,14 @@ def _environment(home: Path, port: int, *, services: bool) -> dict[str, str]:
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url(
                 home / "prefect.db", "aiosqlite"
             ),
+            # SQLite has one writer at a time, and the default of 10 s is few on a busy machine.
             "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
             "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": str(not _schema_is_current(home)),
             "PREFECT_API_BLOCKS_REGISTER_ON_START": str(services),
             "PREFECT_SERVER_API_HOST": "127.0.0.1",
             "PREFECT_SERVER_API_PORT": str(port),  # where the pages of the UI call
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT__SERVER_FINAL": "1",
+            "PREFECT__SERVER_FINAL": "1",  # no other app in its process: as `prefect server start`
         }
     )
 
@@ -277,7 +284,7 @@ def settings(url: str, home: Path) -> Iterator[None]:
 
     values = {"PREFECT_API_URL": url, "PREFECT_HOME": str(home)}
     before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+    os.environ.update(values)  # for child processes; Prefect itself reads them when refreshed
     refresh_global_settings_context()
     try:
         with temporary_settings(
@@ -309,7 +316,7 @@ def _drain(server: Child) -> None:
     def drained() -> None:
         """Does nothing."""
 
-    if not server.alive:
+    if not server.alive:  # nobody would answer, and the wait below be for nothing
         return
     with suppress(Exception), disable_run_logger():  # never in the way of the block's own error
         last = drained(return_state=True).state_details.task_run_id
@@ -334,6 +341,7 @@ def _close_queues() -> None:
     from prefect.logging.handlers import APILogWorker
     from prefect.utilities.asyncutils import run_coro_as_sync
 
+    # One of the two gives something to wait for or nothing, by the loop it is called from.
     async def close() -> None:
         for answer in (APILogWorker.drain_all(), EventsWorker.drain_all()):
             if inspect.isawaitable(answer):
