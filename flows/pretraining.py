@@ -30,7 +30,7 @@ from tasks.planning.resolve import RequestError
 from tasks.pretraining.heldout import Accuracy
 from tasks.pretraining.model_card import CARD, export
 from tasks.pretraining.pretrain import learn_tokenizer, train
-from tasks.pretraining.pretrain_run import Run, State
+from tasks.pretraining.pretrain_run import PretrainingRun, State
 from tasks.pretraining.recipe import Pretraining, override
 from tasks.pretraining.track import Published, publish_model
 from tasks.progress import LogReporter, chosen, reporter, reporting_to, stage
@@ -129,7 +129,7 @@ def check(
     data: str | None,
     device: str,
     workers: int | None,
-) -> tuple[Run, str]:
+) -> tuple[PretrainingRun, str]:
     """Turns every name into an object; returns the run and the device as torch names it.
 
     Raises:
@@ -140,7 +140,7 @@ def check(
         resolve.dataset_card(store, name)
     if workers is not None and workers < 0:
         raise RequestError(f"workers={workers}: give 0 to make the pairs in training, or more.")
-    return Run.of(store, asked), device_for(device)
+    return PretrainingRun.of(store, asked), device_for(device)
 
 
 def command_of(
@@ -159,7 +159,7 @@ def command_of(
 
 
 def run_pretraining(
-    run: Run,
+    run: PretrainingRun,
     *,
     command: list[str],
     device: str,
@@ -191,7 +191,9 @@ def run_pretraining(
 
 
 @contextmanager
-def data_workers(run: Run, workers: int, address: str | None) -> Iterator[WorkerPool | None]:
+def data_workers(
+    run: PretrainingRun, workers: int, address: str | None
+) -> Iterator[WorkerPool | None]:
     """Workers that make pairs for as long as the block lasts; None where none are wanted."""
     if not workers or run.state().step == run.recipe.steps:
         yield None
@@ -205,7 +207,7 @@ def data_workers(run: Run, workers: int, address: str | None) -> Iterator[Worker
         yield pool
 
 
-def ingest_all(run: Run) -> list[Dataset]:
+def ingest_all(run: PretrainingRun) -> list[Dataset]:
     """Every dataset that the recipe evaluates on, ingested."""
     futures = [ingest.submit(name, run.store.home) for name in run.asked.evaluate]
     for future in futures:
@@ -213,7 +215,7 @@ def ingest_all(run: Run) -> list[Dataset]:
     return [Dataset.open(future.result()) for future in futures]
 
 
-def publish(run: Run) -> Published | None:
+def publish(run: PretrainingRun) -> Published | None:
     """Brings MLflow up to date; a model does not fail for want of it."""
     with stage("publish") as publishing:
         try:
@@ -231,7 +233,7 @@ def publish(run: Run) -> Published | None:
 
 
 def leave_artifacts(
-    run: Run, state: State, results: list[Accuracy], published: Published | None
+    run: PretrainingRun, state: State, results: list[Accuracy], published: Published | None
 ) -> None:
     """Leaves results, card and links with the flow run in Prefect."""
     create_table_artifact(

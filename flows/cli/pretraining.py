@@ -21,7 +21,7 @@ from tasks.storage.store import Store
 
 if TYPE_CHECKING:
     from flows.pretraining import PretrainSummary
-    from tasks.pretraining.pretrain_run import Run
+    from tasks.pretraining.pretrain_run import PretrainingRun
 
 app = commands()
 
@@ -144,7 +144,7 @@ def _check_numbers(**given: int | None) -> None:
             raise ValueError(f"--{name} {value}: give {least} or more.")
 
 
-def _check_output(output: Path | None, run: "Run") -> None:
+def _check_output(output: Path | None, run: "PretrainingRun") -> None:
     """Raises before hours of training where the model could not be copied at the end.
 
     Raises:
@@ -159,7 +159,7 @@ def _check_output(output: Path | None, run: "Run") -> None:
         raise ValueError(f"-o {output} is there already and is not this model: name another.")
 
 
-def _announce(run: "Run", device: str) -> None:
+def _announce(run: "PretrainingRun", device: str) -> None:
     recipe = run.recipe
     err.print(f"recipe {run.asked.name}: {run.source.describe()}")
     done = run.state().step

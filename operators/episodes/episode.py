@@ -293,7 +293,7 @@ class FewShot:
     """What `fit` is given: labelled train and validation images, and no test row.
 
     Attributes:
-        shots: Images a class that were asked for.
+        n_shots: Labelled examples a class that were asked for.
         train: The centre crops. Labels are positions in the learned classes.
         val: As `train`; may be empty.
         views: How training images are seen in each epoch.
@@ -301,7 +301,7 @@ class FewShot:
         unlabelled: For methods whose card asks for it, else None.
     """
 
-    shots: int
+    n_shots: int
     train: Batch
     val: Batch
     views: ViewPolicy = CENTRE

@@ -10,12 +10,16 @@ from torch import Tensor, nn
 
 from operators.backbones.formats.clip_files import BICUBIC, CLIP_MEAN, CLIP_STD, TOKENIZER
 from operators.backbones.towers.transformer import Layer, Tower
-from operators.pretraining.model import FIRST_SCALE, NORM_EPS, DualEncoder
+from operators.pretraining.model import FIRST_SCALE, NORM_EPS, TrainableDualEncoder
 from operators.pretraining.recipe import Recipe
 
 
 def write_clip(
-    model: DualEncoder, recipe: Recipe, tokenizer_folder: Path, tokenizer: Any, folder: Path
+    model: TrainableDualEncoder,
+    recipe: Recipe,
+    tokenizer_folder: Path,
+    tokenizer: Any,
+    folder: Path,
 ) -> Path:
     """Writes configuration, weights in half precision, tokenizer and preprocessing.
 
@@ -88,7 +92,7 @@ def clip_config(recipe: Recipe, tokenizer: Any, vocabulary: int) -> Any:
     )
 
 
-def clip_weights(model: DualEncoder, recipe: Recipe) -> dict[str, Tensor]:
+def clip_weights(model: TrainableDualEncoder, recipe: Recipe) -> dict[str, Tensor]:
     """The weights under the names of transformers' `CLIPModel`.
 
     Args:

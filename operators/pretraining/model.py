@@ -23,7 +23,7 @@ FIRST_SCALE = math.log(1 / 0.07)  # logarithm of the factor from cosine similari
 LARGEST_SCALE = math.log(100.0)
 
 
-class DualEncoder(nn.Module):
+class TrainableDualEncoder(nn.Module):
     """A ViT and a causal text transformer that meet in one feature space.
 
     Dimensions: b images of s x s pixels, p patches an image, m of them kept, k texts of at
@@ -131,7 +131,7 @@ def unfold(pixels: Float[Tensor, "b 3 s s"], side: int) -> Float[Tensor, "b p q"
 
 
 @torch.no_grad()
-def draw_weights(model: DualEncoder, generator: torch.Generator) -> None:
+def draw_weights(model: TrainableDualEncoder, generator: torch.Generator) -> None:
     """Draws all weights from normal distributions; biases start at 0 and gains at 1.
 
     Args:

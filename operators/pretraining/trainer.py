@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from operators.backbones.formats.cleaning import clean
 from operators.files import write_atomic
 from operators.pretraining.export import write_clip
-from operators.pretraining.model import LARGEST_SCALE, DualEncoder
+from operators.pretraining.model import LARGEST_SCALE, TrainableDualEncoder
 from operators.pretraining.objective import contrast
 from operators.pretraining.recipe import Recipe, learning_rate
 from operators.shapes import Int, UInt8
@@ -54,7 +54,7 @@ class StepResult:
 
 
 class Trainer:
-    """Trains a `DualEncoder`, one batch of pairs at a time.
+    """Trains a `TrainableDualEncoder`, one batch of pairs at a time.
 
     Randomness comes from the seed of the recipe and the number of the step alone, so a
     trainer that was restored goes on exactly as the one that was saved, on the same device
@@ -83,7 +83,7 @@ class Trainer:
             )
         self.at = 0
         generator = torch.Generator().manual_seed(recipe.seed)
-        self.model = DualEncoder(recipe, len(self.tokenizer), generator).to(self.device)
+        self.model = TrainableDualEncoder(recipe, len(self.tokenizer), generator).to(self.device)
         self.optimizer = adamw(self.model, recipe)
         self._ids: dict[str, TokenIds] = {}
 
@@ -255,7 +255,7 @@ class Trainer:
         return [self._ids[text] for text in texts]
 
 
-def adamw(model: DualEncoder, recipe: Recipe) -> torch.optim.AdamW:
+def adamw(model: TrainableDualEncoder, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW that decays the matrices: not gains, biases, embeddings or the scale.
 
     Args:

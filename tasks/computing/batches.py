@@ -27,7 +27,7 @@ def shared_bytes(workers: int, size: int, side: int) -> int:
     return SHARED_BYTES + 2 * (workers + AHEAD) * size * 3 * side * side
 
 
-class Batch(NamedTuple):
+class PairBatch(NamedTuple):
     """The pairs of one step.
 
     Attributes:
@@ -57,7 +57,7 @@ class PairWorker:
         self.size = size
         self.side = side
 
-    def make(self, step: int) -> Batch:
+    def make(self, step: int) -> PairBatch:
         """The batch of a step."""
         import os
 
@@ -66,7 +66,7 @@ class PairWorker:
         images = np.stack(crops)
         # Only sources that can meet a broken row count them.
         skipped = getattr(self.source, "skipped", 0)
-        return Batch(images, [pair.text for pair in pairs], skipped, os.getpid())
+        return PairBatch(images, [pair.text for pair in pairs], skipped, os.getpid())
 
 
 @dataclass
@@ -95,7 +95,7 @@ class Feed:
         """Rows that were passed over: the most that one maker has met, for each reads them all."""
         return max(self._skipped.values(), default=0)
 
-    def __iter__(self) -> Generator[Batch, None, None]:
+    def __iter__(self) -> Generator[PairBatch, None, None]:
         steps = self._here() if self.pool is None else self._ahead(self.pool)
         try:
             while True:
@@ -109,13 +109,13 @@ class Feed:
         finally:
             steps.close()
 
-    def _here(self) -> Generator[Batch, None, None]:
+    def _here(self) -> Generator[PairBatch, None, None]:
         for step in range(self.start, self.stop):
             yield self.worker.make(step)
 
-    def _ahead(self, pool: WorkerPool) -> Generator[Batch, None, None]:
+    def _ahead(self, pool: WorkerPool) -> Generator[PairBatch, None, None]:
         threads = ThreadPoolExecutor(max_workers=len(pool), thread_name_prefix="feed")
-        under_way: deque[Future[Batch]] = deque()
+        under_way: deque[Future[PairBatch]] = deque()
         following = self.start
         try:
             for _ in range(self.start, self.stop):
@@ -127,11 +127,11 @@ class Feed:
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _made(pool: WorkerPool, step: int) -> Batch:
+def _made(pool: WorkerPool, step: int) -> PairBatch:
     """The batch of a step from any worker, as arrays that may be written to."""
     for attempt in range(PATIENCE):
         try:
-            batch: Batch = pool.run("make", step)
+            batch: PairBatch = pool.run("make", step)
         except WorkerDied:
             if attempt == PATIENCE - 1:
                 raise

@@ -20,7 +20,7 @@ POLL_SECONDS = 2.0  # between two looks at whether Ray itself is there
 PREPARE_SECONDS = 1800.0  # what a worker may take to load what its calls share
 
 
-class Outcome(NamedTuple):
+class CallResult(NamedTuple):
     """What became of one batch: its result, or the error that its worker raised."""
 
     batch: Any
@@ -178,8 +178,8 @@ class WorkerPool:
         tries: int = TRIES,
         seconds: Callable[[Any], float] | None = None,
         first: First | None = None,
-    ) -> Iterator[Outcome]:
-        """Calls `method(batch, *args)` for every batch; yields outcomes as they come.
+    ) -> Iterator[CallResult]:
+        """Calls `method(batch, *args)` for every batch; yields results as they come.
 
         A batch that fails costs itself alone. Several threads may map over one pool; the workers
         go to whoever waits longest. Batches are taken one by one, as calls end, so the next one
@@ -190,33 +190,33 @@ class WorkerPool:
             Exception: What `batches` raised; calls under way are left alone.
         """
         waiting, lock, closed = iter(batches), threading.Lock(), threading.Event()
-        outcomes: queue.Queue[Outcome | None] = queue.Queue()  # None: a thread found no more
+        results: queue.Queue[CallResult | None] = queue.Queue()  # None: a thread found no more
 
-        def outcome_of(batch: Any) -> Outcome:
+        def result_of(batch: Any) -> CallResult:
             try:
                 limit = seconds(batch) if seconds else None
                 result = self.run(method, batch, *args, tries=tries, seconds=limit, first=first)
-                return Outcome(batch, result, None)
+                return CallResult(batch, result, None)
             except BaseException as error:  # the consumer decides
-                return Outcome(batch, None, error)
+                return CallResult(batch, None, error)
 
         def work() -> None:
             try:
                 while not closed.is_set():
                     with lock:
                         batch = next(waiting)
-                    outcomes.put(outcome_of(batch))
+                    results.put(result_of(batch))
             except StopIteration:
                 pass
             finally:
-                outcomes.put(None)
+                results.put(None)
 
         threads = ThreadPoolExecutor(max_workers=len(self), thread_name_prefix=method)
         try:
             working = [threads.submit(work) for _ in range(len(self))]
             for _ in working:
-                while (outcome := outcomes.get()) is not None:
-                    yield outcome
+                while (result := results.get()) is not None:
+                    yield result
             for thread in working:
                 thread.result()
         finally:

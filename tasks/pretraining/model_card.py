@@ -17,7 +17,7 @@ from tasks.plain_text import in_code, in_markdown
 from tasks.pretraining import heldout
 from tasks.pretraining.heldout import RESULTS, Accuracy
 from tasks.pretraining.pretrain import span
-from tasks.pretraining.pretrain_run import Run, State
+from tasks.pretraining.pretrain_run import PretrainingRun, State
 from tasks.progress import stage
 
 CARD = "README.md"
@@ -26,7 +26,7 @@ LICENSE = "apache-2.0"
 
 @task(name="export", cache_policy=NO_CACHE, persist_result=False)
 def export(
-    run: Run,
+    run: PretrainingRun,
     datasets: list[Dataset],
     *,
     device: str,
@@ -65,7 +65,9 @@ def export(
     return heldout.read_results(run.model)
 
 
-def _evaluate(run: Run, folder: Any, datasets: list[Dataset], device: str) -> list[Accuracy]:
+def _evaluate(
+    run: PretrainingRun, folder: Any, datasets: list[Dataset], device: str
+) -> list[Accuracy]:
     with stage("test rows") as testing:
         found = heldout.evaluate(folder, datasets, "test", device)
         testing.summary = ", ".join(f"{a.dataset} {100 * a.accuracy:.1f} %" for a in found) or "-"
@@ -73,7 +75,7 @@ def _evaluate(run: Run, folder: Any, datasets: list[Dataset], device: str) -> li
 
 
 def _files(
-    run: Run,
+    run: PretrainingRun,
     state: State,
     found: Sequence[Accuracy],
     command: Sequence[str],

@@ -24,7 +24,7 @@ from tasks.computing.compute import ProgressArtifact
 from tasks.computing.device import device_kind
 from tasks.computing.worker_pool import WorkerPool
 from tasks.pretraining import heldout
-from tasks.pretraining.pretrain_run import LOGGED, Run, State
+from tasks.pretraining.pretrain_run import LOGGED, PretrainingRun, State
 from tasks.pretraining.track import Tracker
 from tasks.progress import reporter, stage
 from tasks.stopping import Stop, stopping
@@ -36,7 +36,7 @@ STARVING = 0.2  # share of the time waiting for data above which a person is tol
 
 
 @task(name="tokenizer", cache_policy=NO_CACHE, persist_result=False)
-def learn_tokenizer(run: Run) -> None:
+def learn_tokenizer(run: PretrainingRun) -> None:
     """Writes what was asked for, and learns the tokenizer unless it is there."""
     for draft in run.folder.glob(f"{DRAFT}*"):  # of an evaluation that was killed
         shutil.rmtree(draft, ignore_errors=True)
@@ -51,7 +51,7 @@ def learn_tokenizer(run: Run) -> None:
 
 @task(name="train", task_run_name="train-{run.run_id}", cache_policy=NO_CACHE, persist_result=False)
 def train(
-    run: Run,
+    run: PretrainingRun,
     datasets: list[Dataset],
     pool: WorkerPool | None,
     *,
@@ -83,7 +83,12 @@ class _Training:
     """The loop, and what it counts."""
 
     def __init__(
-        self, run: Run, datasets: list[Dataset], device: str, threads: int | None, workers: int
+        self,
+        run: PretrainingRun,
+        datasets: list[Dataset],
+        device: str,
+        threads: int | None,
+        workers: int,
     ) -> None:
         import torch
 

@@ -76,7 +76,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Run:
+class PretrainingRun:
     """One pretraining: what was asked for, and its folder.
 
     Attributes:
@@ -92,7 +92,7 @@ class Run:
     run_id: str
 
     @classmethod
-    def of(cls, store: Store, asked: Pretraining) -> "Run":
+    def of(cls, store: Store, asked: Pretraining) -> "PretrainingRun":
         """The run of a recipe; touches nothing but the footers of its data.
 
         Raises:

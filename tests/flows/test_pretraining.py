@@ -223,13 +223,13 @@ class Silent:
 @pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_losses(resumed, place, tmp_path, monkeypatch):
     from tasks.pretraining import pretrain
-    from tasks.pretraining.pretrain_run import Run
+    from tasks.pretraining.pretrain_run import PretrainingRun
     from tasks.pretraining.recipe import read_recipe
     from tasks.storage.store import Store
 
     monkeypatch.setattr(pretrain, "Tracker", Silent)
     monkeypatch.setattr(pretrain, "ProgressArtifact", Silent)
-    whole = Run.of(Store(tmp_path), read_recipe(place.recipe))
+    whole = PretrainingRun.of(Store(tmp_path), read_recipe(place.recipe))
     with whole.locked():
         pretrain.learn_tokenizer.fn(whole)
         pretrain.train.fn(whole, [], None, device="cpu", threads=1, git_commit=None)

@@ -7,7 +7,7 @@ import torch
 from operators.episodes.episode import Batch, Classes, batch_of
 from operators.episodes.views import View
 from operators.methods import METHODS, Teacher
-from operators.methods.image_classification.deep_prompts.distillation import Lesson
+from operators.methods.image_classification.deep_prompts.distillation import TeacherLogits
 
 ROWS = np.arange(6)
 CLASSES = Classes(("cat", "dog", "boat"), ("a photo of a {}.",))
@@ -59,8 +59,8 @@ def test_a_teacher_may_read_descriptions_that_its_student_does_not(clip, classes
     """`classes` have descriptions; the student names some of them without."""
     method = METHODS["cupl"](clip, classes, generator=torch.Generator()).eval()
     bare = Classes((classes.names[2], classes.names[0]), classes.templates)
-    taught = Teacher(method, known=classes).over(bare)
-    torch.testing.assert_close(taught.class_vectors, method.weights()[[2, 0]])
+    cached = Teacher(method, known=classes).over(bare)
+    torch.testing.assert_close(cached.class_vectors, method.weights()[[2, 0]])
     with pytest.raises(ValueError, match="reads sentences about each class, and there are none"):
         Teacher(method, known=classes).over(Classes(("zebra",), classes.templates))
 
@@ -69,28 +69,28 @@ def test_a_teacher_may_read_descriptions_that_its_student_does_not(clip, classes
 def test_each_image_is_asked_about_once_for_each_view(clip, source, view):
     watched = Asked(source)
     teacher = Teacher(zero_shot(clip))
-    lesson, batch = Lesson(teacher), Batch(watched, ROWS, None).under(view)
+    cached, batch = TeacherLogits(teacher), Batch(watched, ROWS, None).under(view)
     wanted = teacher.logits(Batch(source, ROWS, None).under(view))
     for index in ([0, 3], [3, 5, 0], [5, 4]):
-        found = lesson.logits(batch.select(torch.tensor(index)))
+        found = cached.logits(batch.select(torch.tensor(index)))
         torch.testing.assert_close(found, wanted[index], rtol=1e-4, atol=1e-4)
     for row in (0, 3, 4, 5):
-        assert lesson.kept.values[view][row].shape == (3,)
-    assert set(lesson.kept.values[view]) == {0, 3, 4, 5}
+        assert cached.kept.values[view][row].shape == (3,)
+    assert set(cached.kept.values[view]) == {0, 3, 4, 5}
 
 
 def test_what_is_beyond_the_budget_is_asked_again_and_stays_the_same(clip, source):
     teacher = Teacher(zero_shot(clip))
-    lesson, batch = Lesson(teacher, budget=2 * 3 * 4), Batch(source, ROWS, None)
-    first, again = lesson.logits(batch), lesson.logits(batch)
+    cached, batch = TeacherLogits(teacher, budget=2 * 3 * 4), Batch(source, ROWS, None)
+    first, again = cached.logits(batch), cached.logits(batch)
     torch.testing.assert_close(first, again, rtol=1e-4, atol=1e-4)
-    assert set(lesson.kept.values[None]) == {0, 1}
+    assert set(cached.kept.values[None]) == {0, 1}
 
 
 def test_fresh_views_are_not_kept(clip, source):
-    lesson = Lesson(Teacher(zero_shot(clip)))
-    lesson.logits(Batch(source, ROWS, None).under(View(0, seed=1)))
-    assert lesson.kept.values == {}
+    cached = TeacherLogits(Teacher(zero_shot(clip)))
+    cached.logits(Batch(source, ROWS, None).under(View(0, seed=1)))
+    assert cached.kept.values == {}
 
 
 def test_no_gradient_reaches_a_teacher(clip, source):

@@ -14,7 +14,7 @@ from operators.backbones.dual.clip import Clip
 from operators.backbones.towers.transformer import Tower, TowerShape
 from operators.pretraining import Recipe, Trainer, train_tokenizer
 from operators.pretraining.export import clip_weights
-from operators.pretraining.model import DualEncoder, unfold
+from operators.pretraining.model import TrainableDualEncoder, unfold
 from operators.pretraining.objective import contrast
 from operators.pretraining.recipe import learning_rate
 from operators.pretraining.trainer import adamw
@@ -196,7 +196,7 @@ def test_the_schedule_is_pinned():
 
 def test_the_first_weights_have_the_deviations_of_clip():
     recipe = Recipe()
-    model = DualEncoder(recipe, 2048, torch.Generator().manual_seed(0))
+    model = TrainableDualEncoder(recipe, 2048, torch.Generator().manual_seed(0))
     layer = model.text_tower.layers[0]
     for weight, std in (
         (layer.qkv.weight, 128**-0.5),

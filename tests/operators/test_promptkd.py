@@ -130,7 +130,7 @@ def test_the_names_of_all_classes_that_the_images_may_show_are_compared(
     method = build(clip, base, taught)
     method.fit(shots, tuning=QUICK, generator=torch.Generator().manual_seed(0))
     batch = shots.unlabelled.images
-    torch.testing.assert_close(method.lesson.logits(batch), teacher.logits(batch))
+    torch.testing.assert_close(method.teacher_logits.logits(batch), teacher.logits(batch))
     assert method.eval().logits(batch).shape == (len(LABELS), 2)
 
 

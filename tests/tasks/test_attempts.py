@@ -11,7 +11,7 @@ from tasks.computing.attempts import BASE_SECONDS, time_limit
 from tasks.computing.compute import compute
 from tasks.computing.failures import described, in_quarantine, note_failure, of_the_store
 from tasks.computing.worker import Context, Done
-from tasks.computing.worker_pool import TRIES, Outcome, OutOfTime, WorkerDied
+from tasks.computing.worker_pool import TRIES, CallResult, OutOfTime, WorkerDied
 from tasks.planning.plan import Bundle
 
 
@@ -46,9 +46,9 @@ class Pool:
         for call in calls:
             self.calls.append([spec.seed for spec in call])
             try:
-                yield Outcome(call, self.compute(call, seconds(call)), None)
+                yield CallResult(call, self.compute(call, seconds(call)), None)
             except (WorkerDied, OutOfTime) as error:
-                yield Outcome(call, None, error)
+                yield CallResult(call, None, error)
 
     def compute(self, call, seconds):
         done = []
@@ -151,7 +151,7 @@ def test_workers_that_die_while_lanes_are_counted_cost_nothing(store, ran):
 
 def test_trouble_of_the_disk_ends_the_bundle(store, ran, monkeypatch):
     full = OSError(28, "No space left on device")
-    monkeypatch.setattr(Pool, "map_unordered", lambda *_, **__: [Outcome((), None, full)])
+    monkeypatch.setattr(Pool, "map_unordered", lambda *_, **__: [CallResult((), None, full)])
     with pytest.raises(OSError, match="No space"):
         ran(Pool(store))
 

@@ -14,7 +14,7 @@ from operators.episodes.views import View
 from operators.tracks.rows import episode_of
 from tasks.computing.encode import encode, encoders_of, features_folder, needed_rows
 from tasks.computing.worker import Context, Done, TrialWorker
-from tasks.computing.worker_pool import Outcome
+from tasks.computing.worker_pool import CallResult
 from tasks.planning.choices import check
 from tasks.planning.data import TrialData
 from tasks.planning.plan import make_plan
@@ -35,7 +35,7 @@ class Inline:
     def map_unordered(self, method, batches, context, track, view, *, seconds):
         for rows in batches:
             self.encoded.update((view, int(row)) for row in rows)
-            yield Outcome(rows, getattr(self.worker, method)(rows, context, track, view), None)
+            yield CallResult(rows, getattr(self.worker, method)(rows, context, track, view), None)
 
 
 class Place:

@@ -18,7 +18,7 @@ from tasks.pretraining import pretrain
 from tasks.pretraining.heldout import RESULTS, read_results
 from tasks.pretraining.model_card import CARD, export
 from tasks.pretraining.pretrain import learn_tokenizer, train
-from tasks.pretraining.pretrain_run import Run
+from tasks.pretraining.pretrain_run import PretrainingRun
 from tasks.pretraining.recipe import make_recipe, override
 
 MODEL = {
@@ -103,7 +103,7 @@ def trained(asked, store, pets, tmp_path):
     from tasks.storage.store import Store
 
     def go(name="store", **changes):
-        run = Run.of(Store(tmp_path / name), asked.model_copy(update=changes))
+        run = PretrainingRun.of(Store(tmp_path / name), asked.model_copy(update=changes))
         with run.locked():
             learn_tokenizer.fn(run)
             train.fn(run, [pets], None, device="cpu", threads=1, git_commit=None)
@@ -195,7 +195,7 @@ def test_ctrl_c_leaves_a_checkpoint_of_the_very_step(trained, monkeypatch):
 
 
 def test_two_processes_do_not_train_the_same_run(asked, store):
-    run = Run.of(store, asked)
+    run = PretrainingRun.of(store, asked)
     with (
         run.locked(),
         pytest.raises(RequestError, match="another process trains run"),
@@ -205,12 +205,12 @@ def test_two_processes_do_not_train_the_same_run(asked, store):
 
 
 def test_the_id_follows_from_recipe_and_data(asked, store, pairs):
-    run_id = Run.of(store, asked).run_id
-    assert Run.of(store, asked.model_copy(update={"evaluate_every": 1})).run_id == run_id
-    assert Run.of(store, override(asked, seed=1)).run_id != run_id
-    assert Run.of(store, override(asked, steps=9)).run_id != run_id
+    run_id = PretrainingRun.of(store, asked).run_id
+    assert PretrainingRun.of(store, asked.model_copy(update={"evaluate_every": 1})).run_id == run_id
+    assert PretrainingRun.of(store, override(asked, seed=1)).run_id != run_id
+    assert PretrainingRun.of(store, override(asked, steps=9)).run_id != run_id
     pq.write_table(pq.read_table(pairs).slice(0, 5), pairs)
-    assert Run.of(store, asked).run_id != run_id
+    assert PretrainingRun.of(store, asked).run_id != run_id
 
 
 @pytest.fixture

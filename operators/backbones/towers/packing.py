@@ -39,7 +39,7 @@ LONG_ROW = 512  # tokens; longer rows are not tried, but for a text that is long
 SHARED, PADDING = -1, -2  # in the place of a class
 
 
-class Place(NamedTuple):
+class PackedToken(NamedTuple):
     """Where one token of a text comes from.
 
     Attributes:
@@ -141,8 +141,8 @@ def pack(
     shared = common_prefix(ids, end, slots, shared_context=shared_context) if causal else 0
     lengths = [last + 1 - shared for last in end]
     row_length, rows = cheapest_rows(lengths, shared, width)
-    head = [Place(SHARED, p) for p in range(shared)]
-    laid = [[Place(c, shared + p) for c in row for p in range(lengths[c])] for row in rows]
+    head = [PackedToken(SHARED, p) for p in range(shared)]
+    laid = [[PackedToken(c, shared + p) for c in row for p in range(lengths[c])] for row in rows]
     if len(laid) == 1:  # the shared tokens may as well stand at the head of the only row
         head, laid = [], [head + laid[0]]
         row_length = len(laid[0])
@@ -233,8 +233,8 @@ def fill_rows(lengths: Sequence[int], row_length: int) -> list[list[int]]:
 
 
 def _plan(
-    head: list[Place],
-    rows: list[list[Place]],
+    head: list[PackedToken],
+    rows: list[list[PackedToken]],
     row_length: int,
     end: Sequence[int],
     n: int,
@@ -243,10 +243,10 @@ def _plan(
     """The tables of a layout."""
     laid = list(head)
     for row in rows:
-        laid += row + [Place(PADDING, 0)] * (row_length - len(row))
+        laid += row + [PackedToken(PADDING, 0)] * (row_length - len(row))
     text = torch.tensor([place.text for place in laid])
     position = torch.tensor([place.position for place in laid])
-    last = {Place(c, position): c for c, position in enumerate(end)}
+    last = {PackedToken(c, position): c for c, position in enumerate(end)}
     ends = {last[place]: t for t, place in enumerate(laid) if place in last}
     by_row = [[last[place] for place in row if place in last] for row in rows]
     most = max(len(texts) for texts in by_row)

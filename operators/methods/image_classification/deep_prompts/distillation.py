@@ -12,7 +12,7 @@ from operators.shapes import Float
 LOGITS_KEPT = 256 << 20  # bytes; 60,000 images of 1,000 classes are 240 million
 
 
-class Lesson:
+class TeacherLogits:
     """The logits of a teacher, computed once for each image and view that is not fresh.
 
     Args:

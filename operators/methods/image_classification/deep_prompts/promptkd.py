@@ -34,7 +34,7 @@ from operators.bounds import Bounds, Brief, Deviation, Layers, Temperature, Toke
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import Method, MethodCard, Teaching
 from operators.methods.image_classification.base import StaticClassifier, Teacher
-from operators.methods.image_classification.deep_prompts.distillation import Lesson
+from operators.methods.image_classification.deep_prompts.distillation import TeacherLogits
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
@@ -105,7 +105,7 @@ class PromptKD(StaticClassifier):
             generator=generator,
             device=backbone.device,
         )
-        self.lesson = Lesson(self.teacher)
+        self.teacher_logits = TeacherLogits(self.teacher)
         self.temperature = temperature
         self.kd_weight = kd_weight
 
@@ -150,7 +150,7 @@ class PromptKD(StaticClassifier):
         if tuning is None or unlabelled is None:
             return FitReport()
         refuse_lone_image(len(unlabelled.images), tuning)
-        self.lesson = Lesson(self.teacher.over(unlabelled.classes))
+        self.teacher_logits = TeacherLogits(self.teacher.over(unlabelled.classes))
         return tune(self, images, tuning, generator)
 
     @cached_property
@@ -168,8 +168,10 @@ class PromptKD(StaticClassifier):
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Divergence of the student's logits from the teacher's; labels are not read."""
-        found = self.compare(batch, self.lesson.class_vectors)
-        return self.kd_weight * logit_gap(found, self.lesson.logits(batch), self.temperature)
+        found = self.compare(batch, self.teacher_logits.class_vectors)
+        return self.kd_weight * logit_gap(
+            found, self.teacher_logits.logits(batch), self.temperature
+        )
 
 
 def refuse_lone_image(images: int, tuning: Tuning) -> None:

@@ -7,6 +7,7 @@ what is learned is added to those of their texts and of the template, and is pro
 about zero before each pass. The loss is that of the labels in the context and of the text's own.
 """
 
+from dataclasses import replace
 from typing import Annotated, Any, NamedTuple
 
 import torch
@@ -128,8 +129,7 @@ class CPT(PromptClassifier):
             return FitReport()
         rest = [row for place, row in enumerate(order) if place not in shown] or order
         train = shots.train.select(torch.tensor(rest, device=shots.train.device))
-        left = FewShot(shots.shots, train, shots.val, shots.views, shots.seed)
-        return tune(self, left, tuning, generator)
+        return tune(self, replace(shots, train=train), tuning, generator)
 
     def radii(self) -> Float[Tensor, "n"]:  # noqa: F821
         """How far each token may be moved; labels and separators not at all."""
