@@ -481,3 +481,131 @@ def real_data():
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; SHOTBOARD_DATA names another folder")
     return folder
+
+
+WORDS = ("good", "bad", "great", "movie", "film", "a", "it", "was", "review", "feeling", "not")
+BERT_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def drawn_weights(model, seed=0):
+    """The model with weights none of which is zero; norms stay near one."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            centre = 1.0 if ("norm" in name.lower() or "ln_" in name) and "weight" in name else 0.0
+            weight.copy_(centre + 0.2 * torch.randn(weight.shape, generator=generator))
+    return model
+
+
+@pytest.fixture(scope="session")
+def byte_pair_tokenizer():
+    """A byte-level vocabulary in which the common words are one token each, behind a space too."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    merges = []
+    for word in WORDS:
+        parts = list(word)
+        while len(parts) > 1:
+            merges.append((parts[0], parts[1]))
+            parts[:2] = ["".join(parts[:2])]
+    merges = list(dict.fromkeys([*merges, *(("Ġ", word) for word in WORDS)]))
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = ["<end>", *letters, *dict.fromkeys("".join(pair) for pair in merges)]
+    own = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))
+    own.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    own.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=own, eos_token="<end>")
+
+
+@pytest.fixture(scope="session")
+def word_piece_tokenizer():
+    """A vocabulary of BERT's kind: whole words, and pieces of the others."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,:;!?'-"
+    tokens = [*BERT_TOKENS, *letters, *(f"##{letter}" for letter in letters), "##ness"]
+    tokens += [word for word in WORDS if word not in tokens]
+    own = Tokenizer(models.WordPiece({t: i for i, t in enumerate(tokens)}, unk_token="[UNK]"))
+    own.normalizer = normalizers.BertNormalizer(lowercase=True)
+    own.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    own.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        special_tokens=[(name, tokens.index(name)) for name in ("[CLS]", "[SEP]")],
+    )
+    named = ("pad", "unk", "cls", "sep", "mask")
+    special = {f"{name}_token": f"[{name.upper()}]" for name in named}
+    return PreTrainedTokenizerFast(tokenizer_object=own, **special)
+
+
+@pytest.fixture(scope="session")
+def language_folder(tmp_path_factory):
+    """Writes a model of transformers with drawn weights beside its tokenizer; gives the folder."""
+
+    def write(kind, config, tokenizer):
+        folder = tmp_path_factory.mktemp("language") / f"tiny-{config.model_type}"
+        drawn_weights(kind(config)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def causal_folder(language_folder, byte_pair_tokenizer):
+    """A Llama with grouped heads, three layers and 64 places."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(byte_pair_tokenizer),
+        hidden_size=32,
+        intermediate_size=40,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        tie_word_embeddings=True,
+    )
+    return language_folder(LlamaForCausalLM, config, byte_pair_tokenizer)
+
+
+@pytest.fixture(scope="session")
+def masked_folder(language_folder, word_piece_tokenizer):
+    """A BERT with three layers and 64 places."""
+    from transformers import BertConfig, BertForMaskedLM
+
+    config = BertConfig(
+        vocab_size=len(word_piece_tokenizer),
+        hidden_size=32,
+        intermediate_size=40,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+    )
+    return language_folder(BertForMaskedLM, config, word_piece_tokenizer)
+
+
+def _loaded(kind, folder):
+    import torch
+
+    card = kind.describe(folder.name, str(folder))
+    return kind.load(card, str(folder), torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture(scope="session")
+def tiny_causal(causal_folder):
+    """A random causal language model; "good" and "bad" are one token each, most words several."""
+    from operators.backbones.language import CausalLM
+
+    return _loaded(CausalLM, causal_folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_masked(masked_folder):
+    """A random masked language model; "goodness" is two tokens."""
+    from operators.backbones.language import MaskedLM
+
+    return _loaded(MaskedLM, masked_folder)

@@ -1,4 +1,4 @@
-"""What a trial has learned, as a method again: to teach another one, or to classify any images."""
+"""What a trial has learned, as a method again: to teach another, or to classify its like."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from operators.backbones import Backbone
-from operators.episodes.episode import Batch, ImageSource
+from operators.episodes.episode import Batch, ImageSource, TextSource
 from operators.methods import METHODS, Classifier, StaticClassifier, Teacher
 from operators.methods.classifier import logits_of
 from operators.spec import TrialSpec
@@ -77,20 +77,20 @@ def teacher_of(
 
 
 def classify(
-    method: Classifier, images: ImageSource, rows: np.ndarray, top: int
+    method: Classifier, source: ImageSource | TextSource, rows: np.ndarray, top: int
 ) -> list[tuple[Ranked, ...]]:
-    """The most probable classes of some images, best first.
+    """The most probable classes of some images or texts, best first.
 
     Args:
         method: Chooses from its classes.
-        images: Reads the images.
-        rows: Of the images; a row decides what random views of its image are.
+        source: Reads the images or texts.
+        rows: Of them; a row decides what random views of its image are.
         top: Classes an image, at most.
 
     Raises:
         ValueError: A logit is infinite or no number.
     """
-    logits = logits_of(method, Batch(images, rows, None, device=method.backbone.device)).double()
+    logits = logits_of(method, Batch(source, rows, None, device=method.backbone.device)).double()
     if not logits.isfinite().all():
         raise ValueError(
             "the logits are infinite or no numbers: try a trial of a smaller lr, or one in fp32."

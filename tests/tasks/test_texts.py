@@ -1,0 +1,125 @@
+"""A trial on texts from end to end: planned, computed, on the board, asked about a sentence."""
+
+import csv
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from data_catalog import DatasetCard, register
+from data_catalog.sources.texts import TextTables
+from operators.episodes.features import FeatureStore, view_folder
+from tasks.computing.encode import contexts_of, needed_rows
+from tasks.computing.predict import predictor
+from tasks.computing.worker import TrialWorker
+from tasks.ingestion.ingest import ingest_dataset
+from tasks.pages.board import rebuild
+from tasks.planning.choices import check
+from tasks.planning.plan import make_plan
+from tasks.planning.suite import make_suite
+from tasks.storage.store import Store
+
+METHODS = [
+    *("verbalizer", "verbalizer-calibrated", {"in-context": {"n_examples": 2}}),
+    *({"soft-prompt": {"epochs": 1}}, {"dept": {"epochs": 1}}),
+    *({"cpt": {"epochs": 1, "n_examples": 2}}, {"text-linear-probe": {"search_steps": 1}}),
+]
+WORDS = {"praise": ("good", "great"), "complaint": ("bad", "not good")}
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """A table of ten short texts of each class and split."""
+    file = tmp_path_factory.mktemp("raw") / "opinions.csv"
+    with file.open("w", newline="") as opened:
+        table = csv.writer(opened)
+        table.writerow(["text", "label", "split"])
+        for split in ("train", "test"):
+            for number in range(10):
+                for name, words in WORDS.items():
+                    said = f"a movie, {words[number % 2]} {'and a film ' * (number % 3)}{number}"
+                    table.writerow([f"{said} {split}", name, split])
+    return file
+
+
+class Done:
+    """A store with trials of every method of texts, and what each said of the test rows."""
+
+    def __init__(self, home, file, folder):
+        self.store, self.folder = Store(home), str(folder)
+        card = DatasetCard(
+            name="opinions",
+            kind="text",
+            source=TextTables(str(file)),
+            template="{text}. it was {answer}.",
+            classes=("complaint", "praise"),
+            verbalizer=("bad", "good"),
+        )
+        register(card, self.store.cards)
+        dataset = ingest_dataset("opinions", self.store)
+        self.texts = dataset.texts(range(dataset.rows))
+        values = {
+            "name": "words",
+            "datasets": ["opinions"],
+            "backbones": [self.folder],
+            "protocols": ["text_zero_shot", "text_few_shot"],
+            "methods": METHODS,
+            "shots": [2],
+            "seeds": [13],
+            "test_rows_per_class": 3,
+        }
+        request = check(self.store, make_suite(values, where="words"))
+        self.plan = make_plan(self.store, request, {"opinions": dataset})
+        specs, datasets = self.plan.specs, {"opinions": dataset}
+        worker = TrialWorker(self.store.home, "cpu")
+        ((_, context),) = contexts_of(self.store, request.backbones, specs, datasets, {}).items()
+        ((view, rows),) = needed_rows(specs, dataset).items()
+        folder = view_folder(context.features, view, context.backbone.precision)
+        card = next(iter(request.backbones.cards.values()))
+        features = FeatureStore.create(folder, dataset.rows, card.feature_width)
+        features.write(rows, worker.encode(rows, context, "text-classification", view))
+        self.found = worker.compute(specs, context)
+        self.specs = {spec.method: spec for spec in specs}
+
+    def said(self, method):
+        """What a trial wrote of each test row."""
+        place = self.store.trial(self.specs[method].trial_id)
+        return pq.read_table(place / "predictions.parquet").to_pylist()
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, texts, causal_folder):
+    return Done(tmp_path_factory.mktemp("home"), texts, causal_folder)
+
+
+def test_every_method_of_texts_has_its_trial_and_none_fails(done):
+    assert len(done.specs) == len(METHODS)
+    assert not [each.error for each in done.found if each.error]
+    assert {name for name, spec in done.specs.items() if not spec.shots} == set(METHODS[:2])
+    assert {spec.views for spec in done.specs.values()} == {"none"}
+
+
+@pytest.mark.parametrize("method", ["verbalizer-calibrated", "in-context", "dept", "cpt"])
+def test_a_sentence_is_told_what_its_test_row_was_told(done, method):
+    said = done.said(method)
+    ready = predictor(done.store, done.specs[method].trial_id, backbones=[done.folder])
+    answers = ready([done.texts[row["row_id"]] for row in said], top=1)
+    for row, answer in zip(said, answers, strict=True):
+        ((name, probability),) = answer.ranked
+        assert name == ("complaint", "praise")[row["predicted"]]
+        assert probability == pytest.approx(row["confidence"], abs=1e-4)
+
+
+def test_texts_are_on_the_board_with_their_scores(done):
+    rebuild(done.store)
+    with duckdb.connect(str(done.store.board), read_only=True) as board:
+        rows = board.execute(
+            "SELECT method, protocol, mean, track FROM leaderboard WHERE metric = 'accuracy'"
+        ).fetchall()
+    assert {row[0] for row in rows} == set(done.specs)
+    assert {row[3] for row in rows} == {"text-classification"}
+    for method, _, accuracy, _ in rows:
+        said = done.said(method)
+        assert len(said) == 6
+        right = sum(row["label"] == row["predicted"] for row in said)
+        assert accuracy == pytest.approx(right / 6)
