@@ -1,36 +1,29 @@
 """The main flow: a suite in, a board out."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import wait
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
-from prefect.utilities.annotations import quote
 from pydantic import Field
 
 from data_catalog import Dataset
+from flows.computing import compute_all, whole
 from flows.knobs import with_fields
 from flows.suites import load_suite
-from tasks.computing.attempts import time_limit as limit_of
-from tasks.computing.compute import compute
-from tasks.computing.encode import contexts_of, encode, encoders_of
-from tasks.computing.failures import described, note_failure
 from tasks.computing.ray_cluster import ray_cluster
 from tasks.computing.ray_start import START_SECONDS
-from tasks.computing.worker import Done, TrialWorker
-from tasks.computing.worker_pool import OutOfTime, WorkerDied, WorkerPool
-from tasks.environment import MachineError
+from tasks.computing.worker import TrialWorker
 from tasks.ingestion.ingest import ingest
 from tasks.pages.artifacts import publish_artifacts
 from tasks.pages.rebuilding import rebuild_board
 from tasks.pages.zoo import backbone_rows
 from tasks.planning.choices import Request, check
-from tasks.planning.plan import Bundle, Plan, make_plan
+from tasks.planning.plan import Plan, make_plan
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import Suite, moves_trials, override
 from tasks.progress import LogReporter, chosen, reporter, reporting_to, stage
@@ -157,7 +150,7 @@ def run_request(
         plan = make_plan(store, request, datasets)
         store.set_aside([*plan.torn, *(plan.done if fresh else ())])
         plan = replace(plan, done=frozenset() if fresh else plan.done)
-        for text in filter(None, (plan.torn_text, *plan.skipped, *plan.notices)):
+        for text in plan.remarks:
             reporter().say(text)
         flow_run_id = flow_run.get_id()
         run = runs.begin(
@@ -209,11 +202,6 @@ def run_request(
     return summary
 
 
-def whole(value: V) -> V:
-    """An argument of a task that Prefect does not search for futures, field by field."""
-    return quote(value)  # pyright: ignore[reportReturnType]  # unwrapped before the task sees it
-
-
 def publish_rest(publication: publish.Publication) -> Exception | None:
     """Brings MLflow up to date; gives back what went wrong, for the board does not wait for it."""
     with stage("publish") as publishing:
@@ -232,75 +220,6 @@ def ingest_all(store: Store, suite: Suite) -> dict[str, Dataset]:
     futures = {name: ingest.submit(name, store.home) for name in suite.all_datasets}
     wait(list(futures.values()))
     return {name: Dataset.open(future.result()) for name, future in futures.items()}
-
-
-def compute_all(
-    store: Store,
-    request: Request,
-    plan: Plan,
-    datasets: Mapping[str, Dataset],
-    pool: WorkerPool,
-    provenance: Mapping[str, Any],
-) -> list[tuple[str, str]]:
-    """Encodes what is needed, then computes every missing trial; returns those that failed."""
-    contexts = contexts_of(store, request.backbones, plan.missing, datasets, provenance)
-    encoded = {
-        (backbone, dataset): encode.submit(
-            f"{dataset} {backbone}",
-            whole([s for s in plan.missing if (backbone, dataset) in encoders_of(s)]),
-            datasets[dataset],
-            request.backbones.cards[backbone],
-            context,
-            pool,
-            whole(datasets),
-        )
-        for (backbone, dataset), context in contexts.items()
-    }
-    failed = not_encoded(store, plan, encoded, provenance)
-    plan = replace(plan, done=plan.done | failed.keys())
-    with stage("trials", len(plan.missing)) as progress:
-        futures: list[tuple[Bundle, PrefectFuture[list[Done]]]] = []
-        for bundle in plan.bundles():
-            # Students come last, so what waits for nothing has been submitted by now.
-            wait([f for b, f in futures if not bundle.waits_for.isdisjoint(b.trial_ids)])
-            context = contexts[bundle.backbone, bundle.dataset]
-            limits = {
-                spec.trial_id: limit_of(spec, datasets, plan.suite.time_limit)
-                for spec in bundle.specs
-            }
-            future = compute.submit(
-                *(bundle.title, whole(bundle), context, pool, progress, whole(store), whole(limits))
-            )
-            futures.append((bundle, future))
-        wait([future for _, future in futures])
-        outcomes = [done for _, future in futures for done in future.result()]
-    return [*failed.items(), *((done.trial_id, done.error) for done in outcomes if done.error)]
-
-
-def not_encoded(
-    store: Store,
-    plan: Plan,
-    encoded: Mapping[tuple[str, str], PrefectFuture[int]],
-    provenance: Mapping[str, Any],
-) -> dict[str, str]:
-    """The errors of trials whose images could not be encoded: a backbone costs its own alone.
-
-    Raises:
-        OSError, MachineError: As `compute`: it is no backbone's fault.
-    """
-    failed: dict[str, str] = {}
-    for key, future in encoded.items():
-        try:
-            future.result()
-        except Exception as error:
-            own = isinstance(error, WorkerDied | OutOfTime)
-            if isinstance(error, OSError | MachineError) and not own:
-                raise
-            reason = f"{key[1]} could not be encoded with {key[0]}: {described(error)}"
-            for spec in plan.missing:
-                if key in encoders_of(spec):
-                    failed[spec.trial_id] = note_failure(store, spec, provenance, reason)
-    return failed
 
 
 def _flow_logger() -> Any:

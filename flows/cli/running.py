@@ -1,5 +1,6 @@
 """`shotboard run` and `shotboard plan`."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -21,6 +22,7 @@ from tasks.storage.store import Store
 if TYPE_CHECKING:
     from tasks.planning.choices import Request
     from tasks.planning.plan import Plan
+    from tasks.planning.suite import Suite
 
 app = commands()
 SuiteName = Annotated[str, typer.Argument(help="A shipped suite or a YAML file.")]
@@ -55,7 +57,9 @@ def run(
         check_request(ray_address, gpus_per_worker=gpus_per_worker, workers=workers)
         if gpus_per_worker and not ray_address:
             _refuse_missing_gpus(gpus_per_worker)
-        _announce(planned)
+        err.print(planned.about)
+        for text in planned.standing:
+            err.print(f"  {text}")
 
         from flows.benchmark import TrialsFailed, benchmark
         from flows.cli.display import TerminalReporter, print_board
@@ -97,37 +101,35 @@ def plan(
     """Show the trials of a suite, what each needs and what is done; runs nothing."""
     with one_sentence():
         store = Store.at(home)
-        request, planned, waiting = _planned(store, suite, overrides(asked))
+        planned = _planned(store, suite, overrides(asked))
+        trials = planned.plan
         if as_json:
             print_json(
                 {
-                    "suite": request.suite.name,
+                    "suite": trials.suite.name,
                     "trials": [
-                        {**s.to_json(), "trial_id": s.trial_id, "done": s.trial_id in planned.done}
-                        for s in planned.specs
+                        {**s.to_json(), "trial_id": s.trial_id, "done": s.trial_id in trials.done}
+                        for s in trials.specs
                     ],
-                    "skipped": planned.skipped,
-                    "notices": planned.notices,
-                    "torn": planned.torn,
-                    "not_ingested": waiting,
+                    "skipped": trials.skipped,
+                    "notices": trials.notices,
+                    "torn": trials.torn,
+                    "not_ingested": planned.waiting,
                 }
             )
             return
+        out.print(f"{planned.about}\n")
         cells: dict[tuple[Any, ...], list[bool]] = {}
-        for s in planned.specs:
+        for s in trials.specs:
             key = (s.protocol, s.dataset, s.backbone, s.method, s.shots)
-            cells.setdefault(key, []).append(s.trial_id in planned.done)
+            cells.setdefault(key, []).append(s.trial_id in trials.done)
         print_table(
             ["protocol", "dataset", "backbone", "method", "shots", "trials", "done"],
             [[*key, len(done), sum(done)] for key, done in cells.items()],
         )
-        out.print(f"\n{len(planned.specs)} trials, {len(planned.done)} done.")
-        if planned.torn:
-            out.print(planned.torn_text, markup=False, soft_wrap=True)
-        for text in (*planned.skipped, *planned.notices):
-            out.print(f"skipped or noted: {text}")
-        if waiting:
-            out.print(f"not ingested yet: {', '.join(waiting)}; `shotboard run` does that first.")
+        out.print("")
+        for text in (*planned.standing, *trials.remarks):
+            out.print(text)
 
 
 class Planned(NamedTuple):
@@ -142,6 +144,20 @@ class Planned(NamedTuple):
     request: "Request"
     plan: "Plan"
     waiting: tuple[str, ...]
+
+    @property
+    def about(self) -> str:
+        """What was asked for, in a line."""
+        return f"suite {self.request.suite.name}: {_grid(self.request.suite)}"
+
+    @property
+    def standing(self) -> Iterator[str]:
+        """How much of it is done, and what comes first, a line each."""
+        if self.plan.specs:
+            done, missing = len(self.plan.done), len(self.plan.missing)
+            yield f"{len(self.plan.specs)} trials, {done} done, {missing} to do"
+        if self.waiting:
+            yield f"to ingest first: {', '.join(self.waiting)}"
 
 
 def _planned(store: Store, suite: str, changes: dict[str, Any]) -> Planned:
@@ -175,19 +191,7 @@ def _planned(store: Store, suite: str, changes: dict[str, Any]) -> Planned:
         return Planned(request, nothing, waiting)
 
 
-def _announce(planned: Planned) -> None:
-    """Says what a run is about, and what of it is done."""
-    suite, plan = planned.request.suite, planned.plan
-    err.print(f"suite {suite.name}: {_grid(planned.request)}")
-    if plan.specs:
-        missing = len(plan.missing)
-        err.print(f"  {len(plan.specs)} trials, {len(plan.done)} there already, {missing} to do")
-    if planned.waiting:
-        err.print(f"  to ingest first: {', '.join(planned.waiting)}")
-
-
-def _grid(request: "Request") -> str:
-    suite = request.suite
+def _grid(suite: "Suite") -> str:
     return (
         f"{', '.join(suite.datasets)} x {', '.join(m.id for m in suite.methods)} x "
         f"{', '.join(suite.backbones)} x {', '.join(suite.protocols)} x "

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from operators.methods import METHODS
 from operators.spec import TrialSpec
-from tasks.computing.worker_pool import TRIES, OutOfTime, WorkerDied
+from tasks.computing.deaths import OutOfTime, WorkerDied
+from tasks.computing.worker_pool import TRIES
 
 if TYPE_CHECKING:
     from data_catalog import Dataset

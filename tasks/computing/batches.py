@@ -15,8 +15,9 @@ import numpy as np
 
 from data_catalog.pairs import PairSource
 from operators.images import centre_crop
+from tasks.computing.deaths import WorkerDied
 from tasks.computing.ray_cluster import SHARED_BYTES
-from tasks.computing.worker_pool import WorkerDied, WorkerPool
+from tasks.computing.worker_pool import WorkerPool
 
 AHEAD = 3  # batches that are ready or under way beyond one for each worker
 PATIENCE = 3  # times that another worker takes over a batch whose worker died at every try

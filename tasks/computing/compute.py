@@ -14,9 +14,10 @@ from prefect.cache_policies import NO_CACHE
 
 from operators.spec import TrialSpec
 from tasks.computing.attempts import Attempts, seconds_of
+from tasks.computing.deaths import OutOfTime, WorkerDied
 from tasks.computing.failures import in_quarantine, note_failure
 from tasks.computing.worker import Context, Done
-from tasks.computing.worker_pool import First, OutOfTime, WorkerDied, WorkerPool
+from tasks.computing.worker_pool import First, WorkerPool
 from tasks.planning.plan import Bundle, expected_cost
 from tasks.progress import Stage
 from tasks.storage.store import Store

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tasks.computing.ray_start import this_node
+from tasks.environment import MachineError
 
 LAST_WORDS = 3  # lines of a worker's log that are shown
 LINE = 300  # most letters of each
@@ -15,6 +16,31 @@ _SIGNAL = re.compile(r"\*\*\* (SIG[A-Z]+) received|Fatal Python error: (.+)")
 _FRAME = re.compile(r'^  File "')  # the first is where it was
 _NOISE = re.compile(r"^\[[\d\- :,]+ [A-Z] .*|^\[\S+ (?:I|W) .*|^\s*$")  # Ray's own lines
 _KILLS = ("/sys/fs/cgroup/memory.events", "/proc/vmstat")  # where Linux counts whom it ends
+
+
+class WorkerDied(MachineError):
+    """Every try of a call ended with the death of its worker.
+
+    Attributes:
+        cause: Why, as far as it is known.
+    """
+
+    def __init__(self, method: str, tries: int, cause: str) -> None:
+        often = f"at every one of {tries} tries of" if tries > 1 else "in a call of"
+        super().__init__(f"a worker died {often} {method}: {cause}")
+        self.cause = cause
+
+
+class OutOfTime(MachineError):
+    """A call took longer than it may; its worker was ended.
+
+    Attributes:
+        seconds: What it had.
+    """
+
+    def __init__(self, method: str, seconds: float) -> None:
+        super().__init__(f"a call of {method} was ended after {seconds:.0f} s, its time limit.")
+        self.seconds = seconds
 
 
 class Deaths:

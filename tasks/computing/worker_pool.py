@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tasks.computing.deaths import Deaths
+from tasks.computing.deaths import Deaths, OutOfTime, WorkerDied
 from tasks.computing.ray_start import trouble_with_ray
 from tasks.environment import MachineError
 
@@ -40,31 +40,6 @@ class First(NamedTuple):
     key: str
     method: str
     args: tuple[Any, ...]
-
-
-class WorkerDied(MachineError):
-    """Every try of a call ended with the death of its worker.
-
-    Attributes:
-        cause: Why, as far as it is known.
-    """
-
-    def __init__(self, method: str, tries: int, cause: str) -> None:
-        often = f"at every one of {tries} tries of" if tries > 1 else "in a call of"
-        super().__init__(f"a worker died {often} {method}: {cause}")
-        self.cause = cause
-
-
-class OutOfTime(MachineError):
-    """A call took longer than it may; its worker was ended.
-
-    Attributes:
-        seconds: What it had.
-    """
-
-    def __init__(self, method: str, seconds: float) -> None:
-        super().__init__(f"a call of {method} was ended after {seconds:.0f} s, its time limit.")
-        self.seconds = seconds
 
 
 class _Death(Exception):

@@ -81,6 +81,11 @@ class Plan:
         first = "; ".join(f"{trial_id}: {why}" for trial_id, why in islice(self.torn.items(), 3))
         return f"computed again, since damaged on disk ({len(self.torn)} in all): {first}"
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should know of it: what is damaged, skipped and worth a notice."""
+        return tuple(filter(None, (self.torn_text, *self.skipped, *self.notices)))
+
     @cached_property
     def missing(self) -> tuple[TrialSpec, ...]:
         """The trials that have to be computed."""

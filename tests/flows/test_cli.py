@@ -525,7 +525,7 @@ def test_views_change_the_plan_of_methods_that_see_them(shotboard, filled, tiny)
 def test_a_plan_before_ingestion_says_so(shotboard, tmp_path):
     answer = shotboard("plan", "--home", tmp_path / "store")
     assert answer.code == 0
-    assert "not ingested yet: world-icons, world-domains, digits, textiles" in answer.out
+    assert "to ingest first: world-icons, world-domains, digits, textiles" in answer.out
     assert not (tmp_path / "store").exists()
 
 

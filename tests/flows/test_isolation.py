@@ -2,9 +2,9 @@
 
 import pytest
 
-from flows.benchmark import not_encoded
+from flows.computing import not_encoded
 from operators.spec import TrialSpec
-from tasks.computing.worker_pool import OutOfTime, WorkerDied
+from tasks.computing.deaths import OutOfTime, WorkerDied
 from tasks.environment import MachineError
 from tasks.planning.plan import Plan
 from tasks.planning.suite import make_suite

@@ -9,9 +9,10 @@ import pytest
 from operators.spec import Target
 from tasks.computing.attempts import BASE_SECONDS, time_limit
 from tasks.computing.compute import compute
+from tasks.computing.deaths import OutOfTime, WorkerDied
 from tasks.computing.failures import described, in_quarantine, note_failure, of_the_store
 from tasks.computing.worker import Context, Done
-from tasks.computing.worker_pool import TRIES, CallResult, OutOfTime, WorkerDied
+from tasks.computing.worker_pool import TRIES, CallResult
 from tasks.planning.plan import Bundle
 
 

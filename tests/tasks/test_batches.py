@@ -3,7 +3,7 @@ import pytest
 
 from data_catalog.pairs import Pair
 from tasks.computing.batches import AHEAD, Feed, PairWorker
-from tasks.computing.worker_pool import WorkerDied
+from tasks.computing.deaths import WorkerDied
 
 
 class Numbers:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tasks.computing.batches import Feed, PairWorker
+from tasks.computing.deaths import OutOfTime, WorkerDied
 from tasks.computing.ray_cluster import Cluster, count_workers, ray_cluster
-from tasks.computing.worker_pool import First, OutOfTime, WorkerDied
+from tasks.computing.worker_pool import First
 from tasks.environment import MachineError
 from tasks.services.children import free_port
 
