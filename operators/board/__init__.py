@@ -12,7 +12,7 @@ DuckDB itself is not imported here: operators also run on machines without it.
 from operators.board.auditing import audit, unbacked
 from operators.board.build import TABLES, VIEWS, create, current_version, stored_version
 from operators.board.changes import last_runs, numbers_of
-from operators.board.filling import fill
+from operators.board.filling import fill, without_labels
 from operators.board.projecting import metrics_by_protocol
 from operators.board.reading import Found, look, numbers_file
 from operators.board.rows import TrialRows, completed_rows, failed_row, receipt_row, run_row
@@ -43,4 +43,5 @@ __all__ = [
     "stamp_of",
     "stored_version",
     "unbacked",
+    "without_labels",
 ]

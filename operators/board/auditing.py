@@ -4,10 +4,16 @@ from collections.abc import Sequence
 
 from operators.board.connection import Connection
 
-TOLERANCE = 1e-6  # an accuracy may have been summed in single precision
+TOLERANCE = 1e-6  # a share may have been summed in single precision
 
-_ACCURACY = """
-WITH recomputed AS (
+_HITS = """
+WITH hits AS (  -- the metrics of each protocol that are the share of rows whose label was predicted
+    SELECT protocol, metric
+    FROM (SELECT protocol, unnest(metrics) AS metric FROM protocols JOIN tracks USING (track))
+    JOIN metric_definitions USING (metric)
+    WHERE proportion AND columns = ['label', 'predicted']
+),
+counted AS (
     SELECT
         trial_id, split, count(*) AS n, avg((label = predicted)::DOUBLE) AS value,
         count(DISTINCT row_id) AS distinct_rows
@@ -15,27 +21,34 @@ WITH recomputed AS (
     WHERE $trials IS NULL OR trial_id IN (SELECT unnest($trials))
     GROUP BY trial_id, split
 ),
+recomputed AS (
+    SELECT counted.*, metric
+    FROM counted
+    JOIN trials USING (trial_id)
+    JOIN hits USING (protocol)
+),
 recorded AS (
-    SELECT trial_id, split, value, n
+    SELECT trial_id, split, metric, value, n
     FROM metrics
-    WHERE metric = 'accuracy'
-        AND ($trials IS NULL OR trial_id IN (SELECT unnest($trials)))
+    JOIN trials USING (trial_id)
+    JOIN hits USING (protocol, metric)
+    WHERE $trials IS NULL OR trial_id IN (SELECT unnest($trials))
 )
 SELECT
-    trial_id, split, recorded.value, recomputed.value, recorded.n, recomputed.n,
+    trial_id, split, metric, recorded.value, recomputed.value, recorded.n, recomputed.n,
     recomputed.distinct_rows
 FROM recorded
-FULL JOIN recomputed USING (trial_id, split)
+FULL JOIN recomputed USING (trial_id, split, metric)
 WHERE recorded.value IS NULL OR recomputed.value IS NULL
     OR NOT abs(recorded.value - recomputed.value) <= $tolerance
     OR recorded.n <> recomputed.n
     OR recomputed.n <> recomputed.distinct_rows
-ORDER BY trial_id, split
+ORDER BY trial_id, split, metric
 """
 
 
 def audit(connection: Connection) -> list[str]:
-    """Recomputes the accuracy of every trial and split from its predictions.
+    """Recomputes from its predictions how often every trial was right, on each split.
 
     Args:
         connection: An open DuckDB connection to a board.
@@ -47,7 +60,7 @@ def audit(connection: Connection) -> list[str]:
 
 
 def unbacked(connection: Connection, trials: Sequence[str]) -> dict[str, str]:
-    """Those of some trials whose predictions give other accuracies than they say, and why.
+    """Those of some trials whose predictions give other numbers than they say, and why.
 
     Args:
         connection: An open DuckDB connection to a board.
@@ -62,17 +75,17 @@ def unbacked(connection: Connection, trials: Sequence[str]) -> dict[str, str]:
 def _faults(connection: Connection, trials: Sequence[str] | None = None) -> list[tuple[str, str]]:
     """Trial, and split with what is wrong there; of all trials where none are named."""
     complaints = []
-    for trial_id, split, said, found, n_said, n_found, rows in connection.execute(
-        _ACCURACY, {"tolerance": TOLERANCE, "trials": None if trials is None else list(trials)}
+    for trial_id, split, metric, said, found, n_said, n_found, rows in connection.execute(
+        _HITS, {"tolerance": TOLERANCE, "trials": None if trials is None else list(trials)}
     ).fetchall():
         where = f"split {split}"
         if found is None:
-            complaints.append((trial_id, f"{where}: accuracy {said} has no predictions behind it."))
+            complaints.append((trial_id, f"{where}: {metric} {said} has no predictions behind it."))
         elif said is None:
-            complaints.append((trial_id, f"{where}: {n_found} predictions, but no accuracy."))
+            complaints.append((trial_id, f"{where}: {n_found} predictions, but no {metric}."))
         elif n_said != n_found:
             complaints.append(
-                (trial_id, f"{where}: accuracy of {n_said} rows, but {n_found} predictions.")
+                (trial_id, f"{where}: {metric} of {n_said} rows, but {n_found} predictions.")
             )
         elif n_found != rows:
             complaints.append(
@@ -80,6 +93,6 @@ def _faults(connection: Connection, trials: Sequence[str] | None = None) -> list
             )
         else:
             complaints.append(
-                (trial_id, f"{where}: accuracy {said}, but its predictions give {found}.")
+                (trial_id, f"{where}: {metric} {said}, but its predictions give {found}.")
             )
     return complaints

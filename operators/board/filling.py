@@ -62,7 +62,7 @@ def fill(
     """
     with transaction(connection):
         grounds = _replace_trials(connection, results, present)
-        apart = _without_labels(connection, results)
+        apart = without_labels(connection, results)
         labelled = (path for path in predictions if path.parent.name not in apart)
         _insert_predictions(connection, [str(path) for path in labelled])
         compare(connection, grounds)
@@ -101,8 +101,13 @@ def _replace_trials(
     return grounds | grounds_of(connection, (result.trial_id for result in results))
 
 
-def _without_labels(connection: Connection, results: Iterable[TrialRows]) -> set[str]:
-    """Trials of tracks that predict something else: the table has no columns for it."""
+def without_labels(connection: Connection, results: Iterable[TrialRows]) -> set[str]:
+    """Trials of tracks that predict no labels: the table of predictions has no columns for them.
+
+    Args:
+        connection: An open DuckDB connection to a board.
+        results: The trials in question.
+    """
     others = {
         protocol
         for protocol, columns in connection.execute(

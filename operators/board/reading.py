@@ -52,10 +52,16 @@ class Found:
         """The prediction file of each of `results`."""
         return [self.trials / row.trial_id / "predictions.parquet" for row in self.results]
 
-    def drop_unreadable(self) -> bool:
-        """Leaves out the results whose predictions cannot be read; says whether any were."""
+    def drop_unreadable(self, apart: Collection[str] = ()) -> bool:
+        """Leaves out the results whose predictions cannot be read; says whether any were.
+
+        Args:
+            apart: Trials whose predictions are not for the table.
+        """
         bad: dict[str, str] = {}
         for path in self.predictions():
+            if path.parent.name in apart:
+                continue
             try:
                 pq.read_table(path).select(PREDICTIONS.names).cast(PREDICTIONS)
             except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are among these

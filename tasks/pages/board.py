@@ -31,6 +31,7 @@ from operators.board import (
     numbers_of,
     stored_version,
     unbacked,
+    without_labels,
 )
 from operators.board import audit as recompute
 from operators.files import write_atomic
@@ -153,7 +154,7 @@ def _update(store: Store, arguments: Mapping[str, Any], *, full: bool) -> Found:
             try:
                 _fill(connection, found, arguments)
             except duckdb.Error:
-                if not found.drop_unreadable():
+                if not found.drop_unreadable(without_labels(connection, found.results)):
                     raise
                 _fill(connection, found, arguments)
             if bad := unbacked(connection, [row.trial_id for row in found.results]):

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from operators.board import TABLES, VIEWS, audit, projecting
+from operators.board import TABLES, VIEWS, audit, inspect, projecting
 from operators.metrics import METRICS, Metric, Score
 from operators.metrics.predictions import PREDICTIONS
 from operators.spec import TrialSpec
@@ -225,6 +225,42 @@ def test_a_new_metric_comes_to_the_trials_that_are_there_and_moves_no_number(sto
         assert new == (old if table != "tracks" else []), table
     assert files == {file: file.read_bytes() for folder in folders for file in folder.iterdir()}
     assert rebuild(store).added == 0
+
+
+def test_trials_of_a_track_without_labels_are_on_the_board_beside_damaged_ones(store, monkeypatch):
+    """Their metrics follow from other columns, and their predictions are not in the table."""
+    tracks = [*board.track_rows(), {**board.track_rows()[0], "track": "language-modelling"}]
+    tracks[-1] |= {"metrics": ["nll"], "primary_metric": "nll", "columns": ["log_probability"]}
+    protocols = [dict(row) for row in board.protocol_rows()]
+    for row in protocols:
+        if row["protocol"] == "zero_shot":
+            row |= {"track": "language-modelling", "primary_metric": "nll"}
+    monkeypatch.setattr(board, "track_rows", lambda: tracks)
+    monkeypatch.setattr(board, "protocol_rows", lambda: protocols)
+    labelled, damaged, worded = (
+        commit(store),
+        commit(store, seed=2),
+        commit(store, protocol="zero_shot", shots=0),
+    )
+    values = json.loads((worded / "trial.json").read_text())
+    values["metrics"] = [{"split": "all", "metric": "other", "value": 0.0, "n": 2}]
+    (worded / "trial.json").write_text(json.dumps(values))
+    words = pa.table({"split": ["all"] * 2, "row_id": [0, 1], "log_probability": [-1.0, -3.0]})
+    pq.write_table(words, worded / "predictions.parquet")
+    whole = pq.read_table(damaged / "predictions.parquet")
+    pq.write_table(whole.drop_columns(["confidence"]), damaged / "predictions.parquet")
+    done = rebuild(store)
+    assert list(done.skipped) == [f"trials/{damaged.name}"]
+    shown = rows(store, "SELECT DISTINCT trial_id FROM predictions")
+    assert shown == [{"trial_id": labelled.name}]
+    assert values_of(store, worded.name)["nll"] == (2.0, 2)
+    asked = "protocol = 'zero_shot' AND is_primary"
+    (row,) = rows(store, f"SELECT metric, mean FROM leaderboard WHERE {asked}")
+    assert row == {"metric": "nll", "mean": 2.0}
+    assert inspect(worded) == ""
+    values["metrics"][0]["n"] = 3
+    (worded / "trial.json").write_text(json.dumps(values))
+    assert "other numbers" in inspect(worded)
 
 
 def test_times_are_kept_as_utc(store):
