@@ -95,19 +95,19 @@ def test_of_equal_pairs_the_search_keeps_the_first():
 def test_without_validation_images_alpha_and_beta_stay(clip, classes, few_shot):
     shots = few_shot(clip.feature_width, [0, 1, 2, 3])
     built = fitted(TipAdapter, clip, classes, shots, alpha=0.7, beta=2.5)
-    assert built.scalars.tolist() == pytest.approx([0.7, 2.5])
+    assert built.cache.scalars.tolist() == pytest.approx([0.7, 2.5])
 
 
 def test_what_the_search_chose_is_reported(clip, classes, shots):
     built = TipAdapter(clip, classes, generator=torch.Generator(), search_steps_beta=5)
     report = built.fit(shots, tuning=None, generator=torch.Generator())
     assert [report.selected["alpha"], report.selected["beta"]] == pytest.approx(
-        built.scalars.tolist()
+        built.cache.scalars.tolist()
     )
 
 
 def test_training_free_keys_are_the_unit_features(clip, classes, shots):
-    keys = fitted(TipAdapter, clip, classes, shots).keys
+    keys = fitted(TipAdapter, clip, classes, shots).cache.keys
     torch.testing.assert_close(keys.detach(), torch.nn.functional.normalize(shots.train.features))
     assert not keys.requires_grad
 
@@ -115,17 +115,17 @@ def test_training_free_keys_are_the_unit_features(clip, classes, shots):
 def test_fine_tuning_moves_the_keys_alone(clip, classes, shots):
     built = fitted(TipAdapterF, clip, classes, shots, search_steps_beta=5)
     start = torch.nn.functional.normalize(shots.train.features)
-    assert not torch.allclose(built.keys, start, atol=1e-3)
-    assert [name for name, p in built.named_parameters() if p.requires_grad] == ["keys"]
+    assert not torch.allclose(built.cache.keys, start, atol=1e-3)
+    assert [name for name, p in built.named_parameters() if p.requires_grad] == ["cache.keys"]
     free = fitted(TipAdapter, clip, classes, shots, search_steps_beta=5)
-    assert torch.equal(built.weights, free.weights)
-    assert torch.equal(built.values, free.values)
+    assert torch.equal(built.cache.texts, free.cache.texts)
+    assert torch.equal(built.cache.values, free.cache.values)
 
 
 def test_the_search_may_be_left_out(clip, classes, shots):
     built = TipAdapter(clip, classes, generator=torch.Generator(), alpha=0.5, search_on="none")
     report = built.fit(shots, tuning=None, generator=torch.Generator())
-    assert (built.scalars.tolist(), report.selected) == ([0.5, 1.0], None)
+    assert (built.cache.scalars.tolist(), report.selected) == ([0.5, 1.0], None)
 
 
 def test_the_scale_may_be_written_out_and_the_texts_be_those_of_imagenet(clip, classes, shots):

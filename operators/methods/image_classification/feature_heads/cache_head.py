@@ -1,12 +1,17 @@
 """Block K, the cache head: labelled features vote for their classes."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from operators.backbones import unit
+from operators.episodes.episode import Batch, FewShot
 from operators.shapes import Float, Int
+
+CACHE_EPOCHS = 10  # `augment_epoch` of all published configurations
 
 
 def cache_logits(
@@ -79,3 +84,89 @@ def search(
         if int(hits[top]) > best:
             best, chosen = int(hits[top]), CacheWeights(alphas[top], beta)
     return chosen
+
+
+class CacheHead(nn.Module):
+    """Votes of labelled images, which are added to the logits of hand-written prompts.
+
+    Dimensions: b images, k classes, r cached images, d width of a feature.
+
+    Args:
+        texts: Unit-norm class vectors of the hand-written prompts.
+        scale: Of their logits.
+        start: How much the votes count, before a search.
+        alphas: Tried in the search.
+        betas: Tried in the search; with none of either there is no search.
+        learns_keys: Whether the keys are learned.
+
+    Attributes:
+        keys: (r, d), none before `fill`.
+        values: (r, k), one-hot labels.
+        scalars: alpha and beta.
+
+    Source: Zhang et al., "Tip-Adapter", ECCV 2022, equations 2 to 6.
+    """
+
+    def __init__(
+        self,
+        texts: Float[Tensor, "k d"],
+        *,
+        scale: float,
+        start: CacheWeights,
+        alphas: Sequence[float],
+        betas: Sequence[float],
+        learns_keys: bool,
+    ) -> None:
+        super().__init__()
+        self.scale, self.alphas, self.betas = scale, alphas, betas
+        self.register_buffer("scalars", torch.tensor(start, device=texts.device))
+        self.register_buffer("texts", texts, persistent=False)
+        empty = torch.empty(0, texts.shape[1], device=texts.device)
+        self.keys = nn.Parameter(empty, requires_grad=learns_keys)
+        self.register_buffer("values", torch.empty(0, len(texts), device=texts.device))
+
+    scalars: Tensor
+    texts: Tensor
+    values: Tensor
+
+    def fill(self, shots: FewShot) -> None:
+        """Keeps labels, and the unit-norm mean feature of each image over the views of epochs."""
+        shown = [images.features for images in shots.shown(CACHE_EPOCHS)]
+        self.keys.data = unit(torch.stack(shown).mean(dim=0))
+        self.values = F.one_hot(shots.train.labels, len(self.texts)).to(self.keys.dtype)
+
+    def choose(self, images: Batch) -> dict[str, float]:
+        """Searches alpha and beta on labelled images, and says which; none where nothing is."""
+        if not self.alphas or not self.betas or not len(images):
+            return {}
+        features = unit(images.features)
+        chosen = search(
+            self.zero_shot(features),
+            features,
+            self.keys,
+            self.values,
+            images.labels,
+            alphas=self.alphas,
+            betas=self.betas,
+        )
+        self.scalars.copy_(torch.tensor(chosen))
+        return chosen._asdict()
+
+    def zero_shot(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
+        """Logits without the votes, of unit-norm features."""
+        return self.scale * features @ self.texts.T
+
+    def forward(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
+        """Zero-shot logits plus alpha times the votes (equation 6)."""
+        features = unit(features)
+        alpha, beta = self.scalars.tolist()
+        votes = cache_logits(features, self.keys, self.values, beta)
+        return self.zero_shot(features) + alpha * votes
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        # How many rows a cache has depends on the episode, so the file says it.
+        self.keys.data = torch.empty_like(state_dict[f"{prefix}keys"], device=self.keys.device)
+        self.values = torch.empty_like(state_dict[f"{prefix}values"], device=self.keys.device)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -14,28 +14,27 @@ percent of an image, ours 8 to 100); else they are those of the centre crop.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from operators.backbones import DualEncoder, unit
+from operators.backbones import DualEncoder
 from operators.blocks.class_text import class_vectors
 from operators.blocks.imagenet_templates import SELECTED_7
-from operators.bounds import LATER, Bounds, Brief
+from operators.bounds import LATER, Bounds
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import ImageClassifier
 from operators.methods.image_classification.feature_heads.cache_head import (
-    cache_logits,
+    CACHE_EPOCHS,
+    CacheHead,
+    CacheWeights,
     grid,
-    search,
 )
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
-
-CACHE_EPOCHS = 10  # `augment_epoch` of all published configurations
 
 
 class Published(NamedTuple):
@@ -77,6 +76,36 @@ DEPARTURES = (
 )
 
 
+# Both forms declare the same: the two scalars, their grid, and what zero-shot logits are.
+Scalar = Annotated[float, Bounds(0, 1000)]
+LargestTried = Annotated[float, Bounds(0.1, 1000, above=True)]
+SearchOn = Annotated[Literal["shots", "split", "none"], LATER]
+Scale = Annotated[float | None, Bounds(0, 1000, above=True), LATER]
+Templates = Annotated[Literal["card", "imagenet"], LATER]
+
+
+def published(dataset: str) -> dict[str, Any]:
+    """Grid, start, scale and templates of one of the authors' datasets; nothing of any other."""
+    if dataset not in PUBLISHED:
+        return {}
+    theirs = PUBLISHED[dataset]
+    return {
+        "alpha": float(theirs.alpha),
+        "search_alpha": float(theirs.search_alpha),
+        "search_beta": float(theirs.search_beta),
+        "scale": 100.0,
+        **({"templates": "imagenet"} if dataset == "imagenet" else {"search_on": "split"}),
+    }
+
+
+def idle_grid(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
+    """For `Method.idle`: the grid, where nothing is searched."""
+    if hyperparameters["search_on"] != "none":
+        return {}
+    tried = ("search_alpha", "search_beta", "search_steps_alpha", "search_steps_beta")
+    return dict.fromkeys(tried, "nothing is searched. Ask for search_on=shots as well.")
+
+
 class TipAdapter(ImageClassifier):
     """Training-free: the cache holds the features of the labelled images as they are.
 
@@ -108,7 +137,7 @@ class TipAdapter(ImageClassifier):
         new_classes=False,
         departures=DEPARTURES,
     )
-    learns_keys = False
+    block = "cache"
 
     def __init__(
         self,
@@ -116,64 +145,146 @@ class TipAdapter(ImageClassifier):
         classes: Classes,
         *,
         generator: torch.Generator,
-        alpha: Annotated[float, Bounds(0, 1000)] = 1.17,
-        beta: Annotated[float, Bounds(0, 1000)] = 1.0,
-        search_alpha: Annotated[float, Bounds(0.1, 1000, above=True)] = 3.0,
-        search_beta: Annotated[float, Bounds(0.1, 1000, above=True)] = 7.0,
+        alpha: Scalar = 1.17,
+        beta: Scalar = 1.0,
+        search_alpha: LargestTried = 3.0,
+        search_beta: LargestTried = 7.0,
         search_steps_alpha: Annotated[int, Bounds(1, 1000)] = 20,
-        search_steps_beta: Annotated[int, Bounds(1, 10_000), Brief(10)] = 200,
-        search_on: Annotated[Literal["shots", "split", "none"], LATER] = "shots",
-        scale: Annotated[float | None, Bounds(0, 1000, above=True), LATER] = None,
-        templates: Annotated[Literal["card", "imagenet"], LATER] = "card",
+        search_steps_beta: Annotated[int, Bounds(1, 10_000)] = 200,
+        search_on: SearchOn = "shots",
+        scale: Scale = None,
+        templates: Templates = "card",
     ) -> None:
         super().__init__(backbone, classes)
-        self.search_on = search_on
-        self.scale = backbone.logit_scale if scale is None else scale
-        self.alphas = grid(search_alpha, search_steps_alpha)
-        self.betas = grid(search_beta, search_steps_beta)
-        self.register_buffer("scalars", torch.tensor([alpha, beta], device=backbone.device))
         texts = classes.templates if templates == "card" else SELECTED_7
-        self.register_buffer("weights", class_vectors(backbone, classes, texts), persistent=False)
-        empty = torch.empty(0, backbone.feature_width, device=backbone.device)
-        self.keys = nn.Parameter(empty, requires_grad=self.learns_keys)
-        self.register_buffer("values", torch.empty(0, len(classes), device=backbone.device))
-
-    scalars: Tensor
-    weights: Tensor
-    values: Tensor
+        searches = search_on != "none"
+        self.cache = CacheHead(
+            class_vectors(backbone, classes, texts),
+            scale=backbone.logit_scale if scale is None else scale,
+            start=CacheWeights(alpha, beta),
+            alphas=grid(search_alpha, search_steps_alpha) if searches else (),
+            betas=grid(search_beta, search_steps_beta) if searches else (),
+            learns_keys=False,
+        )
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
-        """Grid and start of each of the authors' datasets, and the scale that they write out.
-
-        See `Method.recipe`.
-        """
-        if dataset not in PUBLISHED:
-            return {}
-        theirs = PUBLISHED[dataset]
-        on_imagenet = dataset == "imagenet"
-        return {
-            "alpha": float(theirs.alpha),
-            "search_alpha": float(theirs.search_alpha),
-            "search_beta": float(theirs.search_beta),
-            "scale": 100.0,
-            **({"templates": "imagenet"} if on_imagenet else {"search_on": "split"}),
-            **({"epochs": theirs.epochs} if cls.learns_keys else {}),
-        }
+        """Grid and start of each of the authors' datasets, and the scale that they write out."""
+        return published(dataset)
 
     @classmethod
     def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:
         """See `Method.idle`."""
-        if hyperparameters["search_on"] == "none":
-            tried = ("search_alpha", "search_beta", "search_steps_alpha", "search_steps_beta")
-            return dict.fromkeys(tried, "nothing is searched. Ask for search_on=shots as well.")
-        if cls.learns_keys:
-            return {}
-        return {
+        return idle_grid(hyperparameters) or {
             name: f"it is searched on validation images. Ask for search_on=none as well, or for "
             f"another search_{name}, the largest {name} tried."
             for name in ("alpha", "beta")
         }
+
+    @classmethod
+    def whole_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:
+        """See `Method.whole_validation`."""
+        return hyperparameters.get("search_on") == "split"
+
+    @classmethod
+    def view_epochs(cls, hyperparameters: Mapping[str, Any]) -> int:
+        """See `Method.view_epochs`; those that fill the cache."""
+        return CACHE_EPOCHS
+
+    def fit(
+        self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
+    ) -> FitReport:
+        """Fills the cache, then searches."""
+        self.cache.fill(shots)
+        return FitReport(selected=self.cache.choose(shots.val) or None)
+
+    def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
+        """Zero-shot logits plus alpha times the votes (equation 6)."""
+        return self.cache(batch.features)
+
+
+class TipAdapterF(ImageClassifier):
+    """Fine-tuned: the cached features are the start of learned keys.
+
+    Dimensions: b images, k classes, r cached images, d width of a feature.
+
+    Args:
+        backbone: Frozen image and text encoders.
+        classes: The k classes.
+        generator: Not used.
+        alpha: Initial weight of the votes.
+        beta: Initial sharpness of the votes.
+        search_alpha: Largest alpha tried on validation.
+        search_beta: Largest beta tried on validation.
+        search_steps_alpha: Values of alpha tried.
+        search_steps_beta: Values of beta tried.
+        search_on: Images that they are tried on: `shots`, the few of the episode, `split`, the
+            whole validation split, or `none`, which keeps `alpha` and `beta`. Of equals the
+            smallest wins: where few images show no gain, what is chosen is nearly zero-shot.
+        scale: Of the zero-shot logits; None for the backbone's own.
+        templates: `card`, or `imagenet` for the seven that were selected on ImageNet.
+    """
+
+    card = MethodCard(
+        title="Tip-Adapter-F",
+        family="feature_heads",
+        tunes="the keys of the cache, started from the labelled features",
+        source="Zhang et al., ECCV 2022, https://arxiv.org/abs/2207.09519",
+        cost="a step takes a product with the keys there and back, and no tower",
+        new_classes=False,
+        departures=("last step instead of the epoch that is best on the test set", *DEPARTURES),
+    )
+    tuning = Tuning(
+        optimizer="adamw",
+        lr=0.001,
+        eps=1e-4,
+        weight_decay=0.01,
+        epochs=20,
+        batch_size=256,
+        warmup_epochs=0,
+        schedule="step",
+        drop_last=False,
+    )
+    block = "cache"
+
+    def __init__(
+        self,
+        backbone: DualEncoder,
+        classes: Classes,
+        *,
+        generator: torch.Generator,
+        alpha: Scalar = 1.17,
+        beta: Scalar = 1.0,
+        search_alpha: LargestTried = 3.0,
+        search_beta: LargestTried = 7.0,
+        search_steps_alpha: Annotated[int, Bounds(1, 1000)] = 20,
+        search_steps_beta: Annotated[int, Bounds(1, 10_000)] = 200,
+        search_on: SearchOn = "shots",
+        scale: Scale = None,
+        templates: Templates = "card",
+    ) -> None:
+        super().__init__(backbone, classes)
+        texts = classes.templates if templates == "card" else SELECTED_7
+        searches = search_on != "none"
+        self.cache = CacheHead(
+            class_vectors(backbone, classes, texts),
+            scale=backbone.logit_scale if scale is None else scale,
+            start=CacheWeights(alpha, beta),
+            alphas=grid(search_alpha, search_steps_alpha) if searches else (),
+            betas=grid(search_beta, search_steps_beta) if searches else (),
+            learns_keys=True,
+        )
+
+    @classmethod
+    def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
+        """As of Tip-Adapter, and the epochs of each dataset."""
+        epochs = {"epochs": PUBLISHED[dataset].epochs} if dataset in PUBLISHED else {}
+        return {**published(dataset), **epochs}
+
+    @classmethod
+    def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:
+        """See `Method.idle`."""
+        return idle_grid(hyperparameters)
 
     @classmethod
     def whole_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:
@@ -188,69 +299,12 @@ class TipAdapter(ImageClassifier):
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
-        """Fills the cache, learns its keys where they are learned, then searches.
-
-        See `Method.fit`.
-        """
-        shown = [images.features for images in shots.shown(CACHE_EPOCHS)]
-        self.keys.data = unit(torch.stack(shown).mean(dim=0))
-        self.values = F.one_hot(shots.train.labels, len(self.classes)).to(self.keys.dtype)
+        """Fills the cache, learns its keys, then searches."""
+        self.cache.fill(shots)
         report = FitReport() if tuning is None else tune(self, shots, tuning, generator)
-        if self.search_on == "none" or not len(shots.val):
-            return report
-        features = unit(shots.val.features)
-        chosen = search(
-            self.zero_shot(features),
-            features,
-            self.keys,
-            self.values,
-            shots.val.labels,
-            alphas=self.alphas,
-            betas=self.betas,
-        )
-        self.scalars.copy_(torch.tensor(chosen))
-        selected = {**(report.selected or {}), "alpha": chosen.alpha, "beta": chosen.beta}
-        return FitReport(report.losses, report.steps, selected)
-
-    def zero_shot(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
-        """Logits without the cache."""
-        return self.scale * features @ self.weights.T
+        chosen = {**(report.selected or {}), **self.cache.choose(shots.val)}
+        return replace(report, selected=chosen or None)
 
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """Zero-shot logits plus alpha times the votes (equation 6)."""
-        features = unit(batch.features)
-        alpha, beta = self.scalars.tolist()
-        votes = cache_logits(features, self.keys, self.values, beta)
-        return self.zero_shot(features) + alpha * votes
-
-    def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
-        """Takes the size of the cache from the file: it depends on the episode."""
-        self.keys.data = torch.empty_like(state_dict["keys"], device=self.keys.device)
-        self.values = torch.empty_like(state_dict["values"], device=self.keys.device)
-        return super().load_state_dict(state_dict, *args, **kwargs)
-
-
-class TipAdapterF(TipAdapter):
-    """Fine-tuned: the cached features are the start of learned keys."""
-
-    card = MethodCard(
-        title="Tip-Adapter-F",
-        family="feature_heads",
-        tunes="the keys of the cache, started from the labelled features",
-        source="Zhang et al., ECCV 2022, https://arxiv.org/abs/2207.09519",
-        cost="a step takes a product with the keys there and back, and no tower",
-        new_classes=False,
-        departures=("last step instead of the epoch that is best on the test set", *DEPARTURES),
-    )
-    learns_keys = True
-    tuning = Tuning(
-        optimizer="adamw",
-        lr=0.001,
-        eps=1e-4,
-        weight_decay=0.01,
-        epochs=20,
-        batch_size=256,
-        warmup_epochs=0,
-        schedule="step",
-        drop_last=False,
-    )
+        return self.cache(batch.features)

@@ -45,16 +45,12 @@ class ZeroShot(StaticClassifier):
     ) -> None:
         super().__init__(backbone, classes)
 
-    def templates(self) -> tuple[str, ...]:
-        """The templates that are averaged over."""
-        return self.classes.templates
-
     def class_features(self) -> Float[Tensor, "k d"]:
-        """Unit-norm class vectors."""
-        return class_vectors(self.backbone, self.classes, self.templates())
+        """The hand-written prompts."""
+        return self.hand_written
 
 
-class ZeroShotEnsemble(ZeroShot):
+class ZeroShotEnsemble(StaticClassifier):
     """Classifies with the mean of many prompts a class.
 
     Args:
@@ -81,7 +77,7 @@ class ZeroShotEnsemble(ZeroShot):
         generator: torch.Generator,
         with_card: Annotated[bool, LATER] = True,
     ) -> None:
-        super().__init__(backbone, classes, generator=generator)
+        super().__init__(backbone, classes)
         self.with_card = with_card
 
     @classmethod
@@ -93,3 +89,7 @@ class ZeroShotEnsemble(ZeroShot):
         """The card's own ensemble, else the selected ImageNet templates and the card's."""
         own = self.classes.templates if self.with_card else ()
         return self.classes.ensemble or (*SELECTED_7, *own)
+
+    def class_features(self) -> Float[Tensor, "k d"]:
+        """The mean of the prompts of each class, of unit norm."""
+        return class_vectors(self.backbone, self.classes, self.templates())
