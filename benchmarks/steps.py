@@ -30,13 +30,13 @@ from torch.nn import functional as F
 
 from operators.backbones import DualEncoder, reference, unit
 from operators.backbones.towers.transformer import ACTIVATIONS
-from operators.blocks.anchor_loss import feature_gap, logit_gap
+from operators.blocks.anchor_loss import logit_gap
 from operators.episodes.episode import Batch, Classes
 from operators.methods import METHODS
 from operators.methods.image_classification.base import ImageClassifier
 from operators.methods.image_classification.deep_prompts.ivlp import IVLP
 from operators.methods.image_classification.deep_prompts.maple import MaPLe
-from operators.methods.image_classification.deep_prompts.promptsrc import PromptSRC
+from operators.methods.image_classification.deep_prompts.promptsrc import PromptSRC, feature_gap
 from operators.methods.image_classification.text_prompts.cocoop import CoCoOp
 from operators.methods.image_classification.text_prompts.coop import CoOp
 

@@ -21,19 +21,6 @@ def cosine_distance(found: Float[Tensor, "n d"], frozen: Float[Tensor, "n d"]) -
     return 1 - (unit(found) * unit(frozen)).sum(dim=1).mean()
 
 
-def feature_gap(found: Float[Tensor, "n d"], frozen: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """Mean absolute difference of the entries of features.
-
-    Source: Khattak et al., "Self-regulating Prompts", ICCV 2023, equation 3, whose norm the
-    authors' code takes as a mean over all n d entries.
-
-    Args:
-        found: Features that are learned.
-        frozen: Features that they are held to.
-    """
-    return (found - frozen).abs().mean()
-
-
 def kl_divergence(
     found: Float[Tensor, "b k"], frozen: Float[Tensor, "b k"], temperature: float = 1.0
 ) -> Float[Tensor, "b"]:  # noqa: F821

@@ -45,22 +45,6 @@ def sentence_vectors(
     return unit(torch.stack([part.mean(dim=0) for part in parts]))
 
 
-def mean_class_features(
-    backbone: DualEncoder, classes: Classes, templates: Sequence[str]
-) -> Float[Tensor, "k d"]:
-    """Mean over templates of the features of each class, which keep their length.
-
-    Args:
-        backbone: Encodes the sentences.
-        classes: The k classes.
-        templates: Sentences with one `{}` each. One with a longer feature counts for more,
-            which is how PromptSRC's code averages.
-    """
-    prompts = [prompt for template in templates for prompt in classes.prompts(template)]
-    features = backbone.whole_text_features(prompts)
-    return features.view(len(templates), len(classes), -1).mean(dim=0)
-
-
 def refuse_no_place(template: str) -> None:
     """Raises where a template has no place for the class name, or several.
 

@@ -111,37 +111,6 @@ def started_prompts(
     return prompts, worded_context(backbone, words)[0, :n_context]
 
 
-@torch.no_grad()
-def learned_template(
-    backbone: DualEncoder, names: Sequence[str], template: str
-) -> tuple[TextPrompts, Float[Tensor, "m w"]]:
-    """Lays out a template whose words are learned, all but the name, and what they start from.
-
-    Args:
-        backbone: Gives tokens and embeddings.
-        names: Class names.
-        template: With one `{}`. Its m tokens are those before the name, then those after it; full
-            stops are left out.
-
-    Raises:
-        ValueError: A prompt is longer than the text tower reads.
-
-    Source: Du et al., "Mixture of Prompt Learning for Vision Language Models", 2024; the full
-    stops are left out in the authors' code alone.
-    """
-    words = template.replace(".", "")
-    head = words.partition("{}")[0].strip()
-    tokens = backbone.tokenize([words.replace("{}", name) for name in (PLACEHOLDER, *names)])
-    start, end = backbone.text_start, tokens.end[:, None]
-    before = int(backbone.tokenize([head]).end[0]) - start if head else 0
-    after = int(tokens.end[0]) - start - before - 1  # of a name of one token
-    index = torch.arange(before + after, device=end.device)
-    slots = torch.where(index < before, start + index, end - before - after + index)
-    embeddings = backbone.embed(tokens.ids)
-    prompts = TextPrompts(tokens.ids[1:], embeddings[1:], tokens.end[1:], slots[1:])
-    return prompts, embeddings[0, slots[0]].clone()
-
-
 def refuse_few_words(n_context: int, words: str, *, called: str = "n_context") -> None:
     """Raises where more tokens are to start from words than there are words.
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from operators.blocks.anchor_loss import cosine_distance, feature_gap, kl_divergence, logit_gap
+from operators.blocks.anchor_loss import cosine_distance, kl_divergence, logit_gap
+from operators.methods.image_classification.deep_prompts.promptsrc import feature_gap
 
 
 def drawn(*shape, seed):

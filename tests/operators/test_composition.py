@@ -53,6 +53,11 @@ def imported(path):
     return found
 
 
+def named_in(nodes):
+    """The names that some code reads."""
+    return {n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name)}
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_no_method_derives_from_another(name):
     others = set(METHODS.values()) - {METHODS[name]}
@@ -79,24 +84,22 @@ def test_a_block_has_two_users_at_least():
         assert len(found) > 1, f"{block.name} has {len(found)} users: it belongs to its method"
 
 
-def test_what_one_file_of_blocks_offers_is_used_in_another_file():
-    offered = {
-        f"operators.blocks.{path.stem}.{node.name}"
-        for path in BLOCKS.glob("[!_]*.py")
-        for node in ast.parse(path.read_text()).body
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_")
-    }
-    used = defaultdict(set)
+def test_what_blocks_offer_has_two_users_or_one_that_is_no_method():
+    users = defaultdict(set)
     for path in (ROOT / "operators").rglob("*.py"):
-        for name in imported(path) & offered:
-            used[name].add(path)
-    alone = {
-        name: METHOD_FILES in next(iter(paths)).parents
-        for name, paths in used.items()
-        if len(paths) == 1
-    }
-    lone = sorted(name for name, in_method in alone.items() if in_method)
-    assert not lone, f"{', '.join(lone)}: one method alone uses them, so they belong to it"
+        for name in imported(path):
+            users[name].add(path)
+    for path in BLOCKS.glob("[!_]*.py"):
+        body = ast.parse(path.read_text()).body
+        for node in body:
+            if not isinstance(node, ast.ClassDef | ast.FunctionDef) or node.name.startswith("_"):
+                continue
+            others = [other for other in body if other is not node]
+            found = users[f"operators.blocks.{path.stem}.{node.name}"]
+            inside = named_in(others) & {node.name}
+            lone = len(found) == 1 and not inside and METHOD_FILES in next(iter(found)).parents
+            assert not lone, f"{path.name}: {node.name} belongs to the one method that uses it"
+            assert found or inside, f"{path.name}: nothing uses {node.name}"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,7 +7,7 @@ import torch
 from operators.episodes.episode import Batch, Classes, batch_of
 from operators.episodes.views import View
 from operators.methods import METHODS, Teacher
-from operators.methods.image_classification.deep_prompts.distillation import TeacherLogits
+from operators.methods.image_classification.deep_prompts.promptkd import TeacherLogits
 
 ROWS = np.arange(6)
 CLASSES = Classes(("cat", "dog", "boat"), ("a photo of a {}.",))

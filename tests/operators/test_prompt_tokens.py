@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from operators.blocks.prompt_tokens import learned_template
+from operators.methods.image_classification.text_prompts.template_groups import learned_template
 
 TOWERS = ("clip", "siglip", "effnet")
 TEMPLATES = (

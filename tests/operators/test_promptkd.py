@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from operators.blocks.feature_head import Projector
 from operators.episodes.episode import Batch, Classes, FewShot, Unlabelled, batch_of
 from operators.methods import METHODS, Teacher
 from operators.methods.hyperparameters import defaults, resolve, teaching_of
+from operators.methods.image_classification.deep_prompts.promptkd import Projector
 from operators.tuning import Tuning
 
 PromptKD = METHODS["promptkd"]

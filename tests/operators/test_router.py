@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from operators.methods.image_classification.text_prompts.router import (
+from operators.methods.image_classification.text_prompts.mocoop import (
     FAVOUR,
     guided_gating_loss,
     mixed_similarity,

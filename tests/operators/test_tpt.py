@@ -8,7 +8,7 @@ from operators.episodes.episode import Classes, batch_of
 from operators.episodes.views import View
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
-from operators.methods.image_classification.test_time.confident_views import (
+from operators.methods.image_classification.test_time.tpt import (
     entropy_of_mean,
     most_confident,
 )

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,16 +30,75 @@ from operators.blocks.deep_tokens import (
     prompted_images,
     started_image_tokens,
 )
-from operators.blocks.feature_head import Projector
+from operators.blocks.linear_maps import drawn_linear
 from operators.bounds import Bounds, Brief, Deviation, Layers, Temperature, Tokens
 from operators.episodes.episode import Batch, Classes, FewShot
+from operators.episodes.kept_pixels import KeptRows
 from operators.methods.base import Method, MethodCard, Teaching
 from operators.methods.image_classification.base import StaticClassifier, Teacher
-from operators.methods.image_classification.deep_prompts.distillation import TeacherLogits
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
+LOGITS_KEPT = 256 << 20  # bytes; 60,000 images of 1,000 classes are 240 million
 LIGHTER = ("fgvc_aircraft", "flowers102", "dtd")  # datasets with a smaller weight
+
+
+class Projector(nn.Module):
+    """P(f) = V relu(norm(W f + u)) + v, from one space of features to another.
+
+    `norm` is a batch norm: while training it has mean and variance of the batch, which therefore
+    needs two images; afterwards those that it has seen, weighed towards the last ones.
+
+    Dimensions: b features, d width of what comes in, o of what goes out and of the inner layer.
+
+    Args:
+        inputs: d.
+        outputs: o.
+        generator: Draws W, u, V and v as torch draws linear maps.
+        device: Where they go.
+
+    Source: Li et al., "PromptKD", CVPR 2024, section 3; layers and norm are in the authors'
+    code.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, *, generator: torch.Generator, device: torch.device
+    ) -> None:
+        super().__init__()
+        self.first = drawn_linear(inputs, outputs, generator, device)
+        self.norm = nn.BatchNorm1d(outputs, device=device)
+        self.last = drawn_linear(outputs, outputs, generator, device)
+
+    def forward(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b o"]:
+        """The features in the other space."""
+        return self.last(self.norm(self.first(features)).relu())
+
+
+class TeacherLogits:
+    """The logits of a teacher, computed once for each image and view that is not fresh.
+
+    Args:
+        teacher: Of the classes that are compared.
+        budget: Bytes of logits that are kept; what comes after is computed every time.
+    """
+
+    def __init__(self, teacher: Teacher, budget: int = LOGITS_KEPT) -> None:
+        self.teacher = teacher
+        self.kept = KeptRows(budget)
+
+    @property
+    def class_vectors(self) -> Float[Tensor, "k t"]:
+        """Unit-norm class vectors, which teacher and student share."""
+        return self.teacher.class_vectors
+
+    def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
+        """What the teacher says of some images."""
+
+        def ask(places: np.ndarray) -> Tensor:
+            index = torch.from_numpy(places).to(batch.device)
+            return self.teacher.logits(batch.select(index))
+
+        return self.kept.read(batch.rows, batch.view, ask)
 
 
 class PromptKD(StaticClassifier):

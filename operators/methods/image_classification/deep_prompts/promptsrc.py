@@ -12,7 +12,7 @@ tower with fewer layers than `text_depth` or `image_depth` is prompted in all it
 that code, the divergence of the logits is divided by the number of logits, not of images.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -21,8 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from operators.backbones import DualEncoder, unit
-from operators.blocks.anchor_loss import feature_gap, logit_gap
-from operators.blocks.class_text import mean_class_features
+from operators.blocks.anchor_loss import logit_gap
 from operators.blocks.deep_prompts import IndependentPrompts
 from operators.blocks.imagenet_templates import IMAGENET_60
 from operators.blocks.prompt_tokens import refuse_few_words
@@ -190,3 +189,32 @@ class PromptSRC(StaticClassifier):
             + self.image_weight * feature_gap(images, frozen_images)
             + self.logit_weight * logit_gap(logits, frozen_logits)
         )
+
+
+def mean_class_features(
+    backbone: DualEncoder, classes: Classes, templates: Sequence[str]
+) -> Float[Tensor, "k d"]:
+    """Mean over templates of the features of each class, which keep their length.
+
+    Args:
+        backbone: Encodes the sentences.
+        classes: The k classes.
+        templates: Sentences with one `{}` each. One with a longer feature counts for more,
+            which is how PromptSRC's code averages.
+    """
+    prompts = [prompt for template in templates for prompt in classes.prompts(template)]
+    features = backbone.whole_text_features(prompts)
+    return features.view(len(templates), len(classes), -1).mean(dim=0)
+
+
+def feature_gap(found: Float[Tensor, "n d"], frozen: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+    """Mean absolute difference of the entries of features.
+
+    Source: Khattak et al., "Self-regulating Prompts", ICCV 2023, equation 3, whose norm the
+    authors' code takes as a mean over all n d entries.
+
+    Args:
+        found: Features that are learned.
+        frozen: Features that they are held to.
+    """
+    return (found - frozen).abs().mean()

@@ -17,12 +17,14 @@ from functools import cached_property
 from typing import Annotated, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from operators.backbones import DualEncoder
+from operators.backbones.towers.transformer import quick_gelu
 from operators.blocks.deep_prompts import CoupledPrompts
-from operators.blocks.feature_head import FeedForward, mixed
+from operators.blocks.feature_head import mixed
+from operators.blocks.linear_maps import drawn_linear
 from operators.blocks.prompt_tokens import refuse_few_words
 from operators.bounds import Bounds, Layers, Share, Tokens, Weight
 from operators.episodes.episode import Batch, Classes, FewShot
@@ -30,6 +32,30 @@ from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import StaticClassifier
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
+
+
+class FeedForward(nn.Module):
+    """f + V quick_gelu(W norm(f) + a) + b: a feed-forward part as a transformer's layer has it.
+
+    Dimensions: n features, d their width; the inner layer is 4 d wide.
+
+    Args:
+        width: d.
+        generator: Draws W, V, a and b as torch draws linear maps.
+        device: Where they go.
+
+    Source: Yang et al., "RESTORE", 2024, the "surgery" block; its shape is in the authors' code.
+    """
+
+    def __init__(self, width: int, *, generator: torch.Generator, device: torch.device) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, device=device)
+        self.widen = drawn_linear(width, 4 * width, generator, device)
+        self.narrow = drawn_linear(4 * width, width, generator, device)
+
+    def forward(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """What it makes of each feature."""
+        return features + self.narrow(quick_gelu(self.widen(self.norm(features))))
 
 
 class Restore(StaticClassifier):

@@ -9,6 +9,7 @@ images of a block are tuned side by side, each with a prompt and an optimiser st
 which gives what one after the other does.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -22,11 +23,7 @@ from operators.episodes.episode import Batch, Classes
 from operators.episodes.views import View
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import ImageClassifier
-from operators.methods.image_classification.test_time.confident_views import (
-    entropy_of_mean,
-    most_confident,
-)
-from operators.shapes import Float
+from operators.shapes import Float, Int
 
 PROMPTS = 1024  # class prompts that are tuned at a time, those of one image at least
 
@@ -150,3 +147,30 @@ class TPT(ImageClassifier):
         """
         texts = unit(self.backbone.encode_prompts(self.prompts, context))
         return self.backbone.logit_scale * features @ texts.mT
+
+
+def most_confident(logits: Float[Tensor, "b n k"], kept: int) -> Int[Tensor, "b kept"]:
+    """Of the n views of each image, the `kept` whose predictions have the least entropy.
+
+    Args:
+        logits: Of k classes.
+        kept: 1 to n.
+
+    Returns:
+        Positions among the views, the most certain first; the earlier of equals.
+
+    Source: Shu et al., "Test-Time Prompt Tuning", NeurIPS 2022, section 3.2, confidence selection.
+    """
+    log = torch.log_softmax(logits, dim=2)
+    entropy = -(log.exp() * log).sum(dim=2)
+    return entropy.argsort(dim=1, stable=True)[:, :kept]
+
+
+def entropy_of_mean(logits: Float[Tensor, "b n k"]) -> Float[Tensor, "b"]:  # noqa: F821
+    """Entropy of the mean over n views of the predicted probabilities, in nats.
+
+    Source: Shu et al., NeurIPS 2022, equations 2 and 3.
+    """
+    views = logits.shape[1]
+    mean = torch.log_softmax(logits, dim=2).logsumexp(dim=1) - math.log(views)
+    return -(mean.exp() * mean).sum(dim=1)

@@ -20,27 +20,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from operators.backbones import DualEncoder, unit
+from operators.blocks.anchor_loss import kl_divergence
 from operators.blocks.imagenet_templates import IMAGENET_60, PHOTOS_8
 from operators.blocks.linear_maps import drawn_linear
-from operators.blocks.prompt_tokens import learned_template
 from operators.bounds import Bounds, Weight
 from operators.engine.stacking import take_step
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
 from operators.methods.classifier import Classifier
 from operators.methods.image_classification.base import KeepsTexts
-from operators.methods.image_classification.text_prompts.router import (
-    guided_gating_loss,
-    mixed_similarity,
-    top_gates,
-)
 from operators.methods.image_classification.text_prompts.template_groups import (
     group_vectors,
+    learned_template,
     template_groups,
 )
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
+FAVOUR = 10.0  # added to the similarity of the groups that a router is taught to choose
 TEMPLATES = {"photos": PHOTOS_8, "imagenet": IMAGENET_60}
 
 
@@ -186,3 +183,50 @@ def text_contrast(soft: Float[Tensor, "g k d"], hard: Float[Tensor, "g k d"]) ->
     similarity = torch.einsum("gcd,ged->gce", soft, hard).flatten(0, 1)
     classes = torch.arange(soft.shape[1], device=soft.device).repeat(len(soft))
     return F.cross_entropy(similarity, classes)
+
+
+def top_gates(scores: Float[Tensor, "b g"], active: int) -> Float[Tensor, "b g"]:
+    """Softmax over the `active` largest scores of each image, and 0 for the others.
+
+    Source: Du et al., "Mixture of Prompt Learning for Vision Language Models", 2024, section 3.2.
+
+    Args:
+        scores: Of each image for each of g groups.
+        active: How many groups of an image have a share.
+    """
+    largest, chosen = scores.topk(active, dim=1)
+    return torch.zeros_like(scores).scatter(1, chosen, largest.softmax(dim=1))
+
+
+def mixed_similarity(
+    images: Float[Tensor, "b d"], texts: Float[Tensor, "g k d"], gates: Float[Tensor, "b g"]
+) -> Float[Tensor, "b k"]:
+    """Dot product of each image with sum over g of gate_g t_{g,c}, its own mixture of texts.
+
+    Args:
+        images: f.
+        texts: t, features of k classes under each of g prompts.
+        gates: One row an image. The mixture keeps the length that it has.
+    """
+    return torch.einsum("bgd,gkd->bk", gates[..., None] * images[:, None], texts)
+
+
+def guided_gating_loss(
+    scores: Float[Tensor, "b g"], similarities: Float[Tensor, "b g"], active: int
+) -> Float[Tensor, ""]:
+    """Mean KL(wanted || softmax(scores)) over images.
+
+    The wanted shares are nearly those of the `active` groups of largest similarity alone: a
+    softmax after FAVOUR is added to these.
+
+    Args:
+        scores: Of the router, before its choice.
+        similarities: Cosine of each image and each group of hand-written prompts of its class.
+        active: Groups that are favoured.
+
+    Source: Du et al., "Mixture of Prompt Learning for Vision Language Models", 2024, "Hard Prompt
+    Guided Gating Loss"; the addition is in the authors' code, whose cross-entropy has the same
+    gradient.
+    """
+    largest, chosen = similarities.topk(active, dim=1)
+    return kl_divergence(scores, similarities.scatter(1, chosen, largest + FAVOUR)).mean()

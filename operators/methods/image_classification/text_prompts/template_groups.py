@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from operators.backbones import DualEncoder
+from operators.backbones import DualEncoder, TextPrompts
 from operators.blocks.class_text import class_vectors
+from operators.blocks.prompt_tokens import PLACEHOLDER
 from operators.episodes.episode import Classes
 from operators.shapes import Float
 
@@ -59,3 +60,34 @@ def group_vectors(
         groups: g lists of templates, one `{}` in each.
     """
     return torch.stack([class_vectors(backbone, classes, group) for group in groups])
+
+
+@torch.no_grad()
+def learned_template(
+    backbone: DualEncoder, names: Sequence[str], template: str
+) -> tuple[TextPrompts, Float[Tensor, "m w"]]:
+    """Lays out a template whose words are learned, all but the name, and what they start from.
+
+    Args:
+        backbone: Gives tokens and embeddings.
+        names: Class names.
+        template: With one `{}`. Its m tokens are those before the name, then those after it; full
+            stops are left out.
+
+    Raises:
+        ValueError: A prompt is longer than the text tower reads.
+
+    Source: Du et al., "Mixture of Prompt Learning for Vision Language Models", 2024; the full
+    stops are left out in the authors' code alone.
+    """
+    words = template.replace(".", "")
+    head = words.partition("{}")[0].strip()
+    tokens = backbone.tokenize([words.replace("{}", name) for name in (PLACEHOLDER, *names)])
+    start, end = backbone.text_start, tokens.end[:, None]
+    before = int(backbone.tokenize([head]).end[0]) - start if head else 0
+    after = int(tokens.end[0]) - start - before - 1  # of a name of one token
+    index = torch.arange(before + after, device=end.device)
+    slots = torch.where(index < before, start + index, end - before - after + index)
+    embeddings = backbone.embed(tokens.ids)
+    prompts = TextPrompts(tokens.ids[1:], embeddings[1:], tokens.end[1:], slots[1:])
+    return prompts, embeddings[0, slots[0]].clone()
