@@ -89,7 +89,10 @@ class IVLP(StaticClassifier):
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
-        """Fewer and deeper tokens where other data are asked about, as MaPLe's authors have it."""
+        """Fewer and deeper tokens where other data are asked about, as MaPLe's authors have it.
+
+        See `Method.recipe`.
+        """
         if protocol not in ("cross_dataset", "domain_generalization"):
             return {}
         tokens = {"text_tokens": 2, "image_tokens": 2, "text_depth": 12, "image_depth": 12}

@@ -70,7 +70,7 @@ class ClipAdapter(StaticClassifier):
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
-        """The epochs of CoOp, whose commands the authors point to."""
+        """The epochs of CoOp, whose commands the authors point to. See `Method.recipe`."""
         return {"epochs": coop_epochs(shots, dataset)}
 
     def class_features(self) -> Float[Tensor, "k d"]:

@@ -81,7 +81,10 @@ class CoOp(StaticClassifier):
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
-        """Fewer epochs for fewer shots; worded context where new classes are asked for."""
+        """Fewer epochs for fewer shots; worded context where new classes are asked for.
+
+        See `Method.recipe`.
+        """
         if protocol == "few_shot":
             return {"epochs": coop_epochs(shots, dataset)}
         worded = {"n_context": 4, "context_init": "a photo of a"}

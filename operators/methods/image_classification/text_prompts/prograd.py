@@ -94,7 +94,10 @@ class ProGrad(StaticClassifier):
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
-        """Fewer epochs for fewer shots, 100 where new classes are asked for; its own lambda."""
+        """Fewer epochs for fewer shots, 100 where new classes are asked for; its own lambda.
+
+        See `Method.recipe`.
+        """
         weight = {"weight": 0.8} if shots >= 8 and dataset in WEAKER else {}
         if protocol == "few_shot":
             return {"epochs": coop_epochs(shots, dataset), **weight}
@@ -114,7 +117,7 @@ class ProGrad(StaticClassifier):
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
-        """Learns with the projected gradient in place of the plain one."""
+        """Learns with the projected gradient in place of the plain one. See `Method.fit`."""
         if tuning is None:
             return FitReport()
         return tune(self, shots, tuning, generator, backward=self.backward)
