@@ -169,7 +169,10 @@ class TipAdapter(ImageClassifier):
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
-        """Grid and start of each of the authors' datasets, and the scale that they write out."""
+        """Grid and start of each of the authors' datasets, and the scale that they write out.
+
+        See `Method.recipe`.
+        """
         return published(dataset)
 
     @classmethod
@@ -194,7 +197,7 @@ class TipAdapter(ImageClassifier):
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
-        """Fills the cache, then searches."""
+        """Fills the cache, then searches. See `Method.fit`."""
         self.cache.fill(shots)
         return FitReport(selected=self.cache.choose(shots.val) or None)
 
@@ -277,7 +280,7 @@ class TipAdapterF(ImageClassifier):
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
-        """As of Tip-Adapter, and the epochs of each dataset."""
+        """As of Tip-Adapter, and the epochs of each dataset. See `Method.recipe`."""
         epochs = {"epochs": PUBLISHED[dataset].epochs} if dataset in PUBLISHED else {}
         return {**published(dataset), **epochs}
 
@@ -299,7 +302,7 @@ class TipAdapterF(ImageClassifier):
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
-        """Fills the cache, learns its keys, then searches."""
+        """Fills the cache, learns its keys, then searches. See `Method.fit`."""
         self.cache.fill(shots)
         report = FitReport() if tuning is None else tune(self, shots, tuning, generator)
         chosen = {**(report.selected or {}), **self.cache.choose(shots.val)}
