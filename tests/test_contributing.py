@@ -1,6 +1,7 @@
 """The examples of CONTRIBUTING.md do what it says, as they stand there."""
 
 import importlib
+import json
 import re
 import shlex
 import subprocess
@@ -8,6 +9,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 PROJECT = Path(__file__).parents[1]
@@ -22,6 +25,7 @@ METHOD_FILE = "operators/methods/image_classification/feature_heads/prototype.py
 DATASET_FILE = "data_catalog/datasets/shapes.py"
 KIND_FILE = "data_catalog/kinds/feature.py"
 PROTOCOL_FILE = "operators/episodes/new_to_base.py"
+METRIC_FILE = "operators/metrics/selective.py"
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +261,80 @@ def test_the_protocol_takes_as_many_lines_as_the_recipe_says():
     assert said in (PROJECT / "CONTRIBUTING.md").read_text()
 
 
-@pytest.mark.parametrize("path", [METHOD_FILE, DATASET_FILE, KIND_FILE, PROTOCOL_FILE])
+@pytest.fixture
+def one_trial(tmp_path, spec):
+    """A store with a trial from before the metric: two of four rows right, the surest one wrong."""
+    from operators.metrics import Score
+    from operators.metrics.predictions import PREDICTIONS
+    from operators.trials.results import Cost, Provenance, TrialResult
+    from tasks.storage.store import Store
+
+    store, trial = Store(tmp_path / "store"), spec(protocol="few_shot", shots=1)
+    folder = store.trial(trial.trial_id)
+    folder.mkdir(parents=True)
+    columns = {
+        "split": ["all"] * 4,
+        "row_id": range(4),
+        "label": [0, 0, 1, 1],
+        "predicted": [1, 0, 1, 0],
+        "confidence": [0.9, 0.8, 0.7, 0.6],
+    }
+    pq.write_table(pa.table(columns, schema=PREDICTIONS), folder / "predictions.parquet")
+    cost = Cost(
+        **dict.fromkeys(("tune_seconds", "evaluate_seconds"), 1.0),
+        **dict.fromkeys(("peak_memory_bytes", "trainable_parameters", "steps"), 1),
+    )
+    origin = Provenance(started_at="2026-01-01T00:00:00+00:00", device="cpu", torch_version="2")
+    scores = (Score("all", "accuracy", 0.5, 4),)
+    result = TrialResult(
+        spec=trial, metrics=scores, cost=cost, provenance=origin, episode_fingerprint="e"
+    )
+    (folder / "prompt.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    (folder / "trial.json").write_text(json.dumps(result.to_json()))
+    return store
+
+
+def test_the_metric_comes_to_a_trial_that_is_there_and_to_a_new_one(
+    example, one_trial, methods, spec, clip, dataset, drawn_images, monkeypatch
+):
+    """By hand: errors among the surest 1, 2, 3 and 4 rows are 1, 1/2, 1/3 and 1/2."""
+    from operators.metrics import METRICS, classification
+    from operators.tracks.classification import ClassificationTrack
+    from operators.trials.trial import run_trial
+    from tasks.pages.asking import rows
+    from tasks.pages.board import rebuild
+    from tasks.planning.data import TrialData
+
+    rebuild(one_trial)
+    before = rows(one_trial, "SELECT * FROM metrics ORDER BY metric")
+    names = {**vars(classification), **vars(example(METRIC_FILE))}
+    for name, metric in registered("CLASSIFICATION", names).items():
+        monkeypatch.setitem(classification.CLASSIFICATION, name, metric)
+        monkeypatch.setitem(METRICS, name, metric)
+    monkeypatch.setattr(ClassificationTrack, "metrics", tuple(classification.CLASSIFICATION))
+    rebuild(one_trial)
+    found = rows(one_trial, "SELECT * FROM metrics ORDER BY metric")
+    assert [row for row in found if row["metric"] != "aurc"] == before
+    (new,) = (row for row in found if row["metric"] == "aurc")
+    assert (new["value"], new["n"]) == (pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 2) / 4), 4)
+    (said,) = rows(one_trial, "SELECT * FROM metric_definitions WHERE metric = 'aurc'")
+    assert said["better"] == "lower"
+    images = drawn_images(dataset.labels, clip.feature_width)
+    trial = spec(
+        method="prototype", hyperparameters={"text_weight": 0.5}, dataset="shapes", shots=2
+    )
+    scores = run_trial(trial, clip, TrialData(dataset), images).metrics
+    assert 0 <= next(score.value for score in scores if score.metric == "aurc") < 0.5
+
+
+def test_the_metric_takes_as_many_lines_as_the_recipe_says():
+    entry = next(text for title, text in TITLED.items() if title.startswith("CLASSIFICATION in "))
+    counts = TITLED[METRIC_FILE].count("\n"), entry.count("\n")
+    said = "That is all: {} lines in a file, {} in the registry".format(*counts)
+    assert said in (PROJECT / "CONTRIBUTING.md").read_text()
+
+
+@pytest.mark.parametrize("path", [METHOD_FILE, DATASET_FILE, KIND_FILE, PROTOCOL_FILE, METRIC_FILE])
 @pytest.mark.parametrize("check", [["check"], ["format", "--check"]], ids=" ".join)
 def test_an_example_passes_the_linter(path, check):
     command = [sys.executable, "-m", "ruff", *check, "--stdin-filename", path, "-"]

@@ -28,7 +28,7 @@ class Protocol:
         new_classes: Whether the tuned method is asked about classes it has not seen.
         targets: Whether other datasets are tested than the one that is learned.
         held_out: Whether, where there are none, each domain of that one is left out in turn.
-        revision: Moves when the rows that it draws or tests, or the metrics, do.
+        revision: Moves when the rows that it draws or tests do.
     """
 
     title: str
