@@ -13,7 +13,6 @@ PACKAGES = ("operators", "data_catalog")
 SEE = re.compile(r"[Ss]ee\s+`([A-Za-z_][\w.]*)`")
 ENTRY = re.compile(r"    \*{0,2}(\w+)(?: \([^)]*\))?: *(.*)")
 EXAMPLE = re.compile(r'^```python title="([\w/]+\.py)"\n(.*?)^```', re.M | re.S)
-HEADING = re.compile(r"[A-Z][a-z]+:$")
 
 
 class Described(NamedTuple):
@@ -43,7 +42,7 @@ def section(docstring: str, heading: str) -> dict[str, str]:
     found: dict[str, str] = {}
     inside, name = False, ""
     for line in docstring.splitlines():
-        if HEADING.match(line):
+        if line and not line.startswith(" "):
             inside = line == heading
         elif inside and (entry := ENTRY.match(line)):
             name = entry[1]

@@ -130,8 +130,8 @@ def refuse_swallowed_rows(table: Table, text: str, label: str | None, place: str
             fields = each.split(table.separator)
             if len(fields) != len(table.header):
                 continue
-            told = fields[position].strip(' "')
-            if told in labels or (numbers and told.isdecimal()):
+            value = fields[position].strip(' "')
+            if value in labels or (numbers and value.isdecimal()):
                 raise SourceError(
                     f"{place}, line {line}: the {text} holds a line break, and a line in it looks "
                     f"like a row: {each!r}. Remove the quote that opens there, or write it twice "

@@ -207,41 +207,41 @@ def _wrapped_alike(rests: list[Folder]) -> bool:
 
 def _class_levels(folders: list[Folder], before: str, place: str, above: str) -> str:
     """The levels from the class folders down; `folders` are below the split level."""
-    told = f"{above}{before}"
+    prefix = f"{above}{before}"
     children: dict[str, set[Folder]] = defaultdict(set)
     for folder in folders:
         children[folder[0]].add(folder[1:])
     names = sorted(children)
     nested = {name: {rest for rest in rests if rest} for name, rests in children.items()}
     if not any(nested.values()):
-        doubt_names(names, place, f"{told}class")
+        doubt_names(names, place, f"{prefix}class")
         return "class"
     below = {rest[0] for rests in nested.values() for rest in rests}
     if not before and all(map(known_split, below)) and all(() not in c for c in children.values()):
         if inner := _same_classes({n: [r[1:] for r in rests] for n, rests in nested.items()}):
-            doubt_names(inner, place, f"{told}domain/split/class")
+            doubt_names(inner, place, f"{prefix}domain/split/class")
             return "domain/split/class"
-        doubt_names(names, place, f"{told}class/split")
+        doubt_names(names, place, f"{prefix}class/split")
         return "class/split"
     if _is_alphabet(nested):
         return "group/class+"
     direct = [name for name, rests in children.items() if () in rests]
     if direct or len(below) == 1:  # further folders below a class folder, or one in each
-        doubt_names(names, place, f"{told}class")
+        doubt_names(names, place, f"{prefix}class")
         return "class"
     if inner := _same_classes(nested):
         levels = "group/class" if all(map(_PART.fullmatch, names)) else "domain/class"
-        doubt_names(inner, place, f"{told}{levels}")
+        doubt_names(inner, place, f"{prefix}{levels}")
         return levels
     alike = [name for name in below if sum(name in {r[0] for r in n} for n in nested.values()) > 1]
-    hint = f"--layout {told}domain/class" if alike else f"--layout {told}group/class"
+    hint = f"--layout {prefix}domain/class" if alike else f"--layout {prefix}group/class"
     inner = some(sorted("/".join(rest) for rest in nested[names[0]]), 3)
     raise Doubt(
         f"{place}: images lie two folders deep ({names[0]}/ holds {inner}; "
         f"{plural(len(names), 'folder')} like it). Which level is the class? If the outer one: "
-        f"--layout {told}class. If the inner one: --layout {told}group/class, or "
-        f"--layout {told}domain/class where the outer ones are domains; if all of them: "
-        f"--layout {told}class+."
+        f"--layout {prefix}class. If the inner one: --layout {prefix}group/class, or "
+        f"--layout {prefix}domain/class where the outer ones are domains; if all of them: "
+        f"--layout {prefix}class+."
         + (
             f" {some(sorted(alike), 3)} is in several of them, so {hint} is likely."
             if alike

@@ -34,7 +34,7 @@ from data_catalog.wording import did_you_mean, some
 _TELLING = (*TABLE_SUFFIXES, *SHARD_SUFFIXES, ".json")  # files that may say what images show
 
 
-class Told(NamedTuple):
+class Hints(NamedTuple):
     """What a user says of a place; empty where nothing was said. See `source_for`."""
 
     table: str = ""
@@ -61,12 +61,12 @@ class Told(NamedTuple):
             raise ValueError(f"{' and '.join(unused)} was given, but {why}. Leave it out.")
 
 
-def look(place: str, told: Told, above: str = "") -> Source:
+def look(place: str, hints: Hints, above: str = "") -> Source:
     """The source for a folder or a file that is neither archive, pattern nor hub.
 
     Args:
         place: Where it is.
-        told: What the user said of it.
+        hints: What the user said of it.
         above: Levels from the path of the user down to `place`, such as `group/`.
 
     Raises:
@@ -76,37 +76,38 @@ def look(place: str, told: Told, above: str = "") -> Source:
     files = listing.files
     if not files:
         raise SourceError(f"{place} is empty. Give a folder of class folders, or a table.")
-    if told.kind == "text" or (not (told.kind or told.layout) and holds_texts(place, told.columns)):
-        return _texts(place, listing, told)
+    guess = not (hints.kind or hints.layout)
+    if hints.kind == "text" or (guess and holds_texts(place, hints.columns)):
+        return _texts(place, listing, hints)
     info = next(iter(files.values()))
     if list(files) == [place.rstrip("/").rpartition("/")[2]] and listing.fs.isfile(info["name"]):
-        told.refuse_unused("the path is a single file", allowed=("columns",))
-        return table_source(listing.fs, info["name"], place, told.columns)
+        hints.refuse_unused("the path is a single file", allowed=("columns",))
+        return table_source(listing.fs, info["name"], place, hints.columns)
     if links := copied_links(place, files):
         name, target = next(iter(links.items()))
         raise SourceError(
             f"{place}/{name} is a text that says {target!r}: a link that was copied as a file "
             f"({len(links)} of them: {some(links)}). Put the link, or what it names, in its place."
         )
-    if told.layout:
-        told.refuse_unused("a layout is one of folders", allowed=("layout",))
-        source = ImageFolder(place, told.layout)
+    if hints.layout:
+        hints.refuse_unused("a layout is one of folders", allowed=("layout",))
+        source = ImageFolder(place, hints.layout)
         source.describe()
         return source
-    if told.table:
-        return _told_table(place, listing, told)
-    source = _recognised(place, listing, told, above)
-    if told.columns and getattr(source, "columns", None) is None:
-        told.refuse_unused(f"{place} is read as {source.describe()}, which has no columns")
+    if hints.table:
+        return _named_table(place, listing, hints)
+    source = _recognised(place, listing, hints, above)
+    if hints.columns and getattr(source, "columns", None) is None:
+        hints.refuse_unused(f"{place} is read as {source.describe()}, which has no columns")
     return source
 
 
-def _texts(place: str, listing: Listing, told: Told) -> Source:
+def _texts(place: str, listing: Listing, hints: Hints) -> Source:
     """The source for tables of texts."""
-    told.refuse_unused("texts are read from tables", allowed=("table", "columns"))
-    if told.table:
-        place = f"{place}/{_inside(place, listing, told.table)}"
-    return _checked(TextTables(place, told.columns))
+    hints.refuse_unused("texts are read from tables", allowed=("table", "columns"))
+    if hints.table:
+        place = f"{place}/{_inside(place, listing, hints.table)}"
+    return _checked(TextTables(place, hints.columns))
 
 
 def _inside(place: str, listing: Listing, table: str) -> str:
@@ -121,28 +122,28 @@ def _inside(place: str, listing: Listing, table: str) -> str:
     return name
 
 
-def _told_table(place: str, listing: Listing, told: Told) -> Source:
+def _named_table(place: str, listing: Listing, hints: Hints) -> Source:
     """The source for the table that the user names."""
-    name = _inside(place, listing, told.table)
+    name = _inside(place, listing, hints.table)
     info = listing.files[name]
     if name.lower().endswith(".json"):
-        told.refuse_unused("a split file has no columns", allowed=("table",))
+        hints.refuse_unused("a split file has no columns", allowed=("table",))
         return _checked(SplitFile(place, name))
-    source = table_source(listing.fs, info["name"], f"{place}/{name}", told.columns)
+    source = table_source(listing.fs, info["name"], f"{place}/{name}", hints.columns)
     if isinstance(source, Manifest) and "/" in name:
         return replace(source, root=place)
     return source
 
 
-def _recognised(place: str, listing: Listing, told: Told, above: str) -> Source:
+def _recognised(place: str, listing: Listing, hints: Hints, above: str) -> Source:
     """What the names and tables of a folder say."""
     files = listing.files
     suffixes = Counter(PurePosixPath(name).suffix.lower() for name in files)
     loose = bool(IMAGE_SUFFIXES & suffixes.keys())
     if suffixes[".parquet"] and not loose:
-        return _parquet_folder(listing, place, told.columns)
+        return _parquet_folder(listing, place, hints.columns)
     if wrapper := _wrapper(name for name in files if _tells(name)):
-        return look(f"{place}/{wrapper}", told, f"{above}group/")
+        return look(f"{place}/{wrapper}", hints, f"{above}group/")
     if not loose and (shards := [n for n in files if n.lower().endswith(SHARD_SUFFIXES)]):
         return _shards(place, listing, shards)
     if splits := [name for name in files if _is_split_file(listing, name)]:
@@ -152,7 +153,7 @@ def _recognised(place: str, listing: Listing, told: Told, above: str) -> Source:
                 f"(--table {splits[0]})."
             )
         return _checked(SplitFile(place, splits[0]))
-    return _tables_or_folders(place, listing, told, above)
+    return _tables_or_folders(place, listing, hints, above)
 
 
 def _tells(name: str) -> bool:
@@ -172,18 +173,18 @@ def _wrapper(names: Iterable[str]) -> str | None:
     return None if known_split(top) or (bare and not tables) else top
 
 
-def _tables_or_folders(place: str, listing: Listing, told: Told, above: str) -> Source:
+def _tables_or_folders(place: str, listing: Listing, hints: Hints, above: str) -> Source:
     """Weighs the tables beside images against the folders that these lie in."""
-    tables = candidates(place, listing, told.columns)
+    tables = candidates(place, listing, hints.columns)
     images = [name for name in listing.files if is_image_name(name)]
     folder, problem = _folders(place, images, above)
     if not tables and folder is None:
-        tables = candidates(place, listing, told.columns, deep=True)
+        tables = candidates(place, listing, hints.columns, deep=True)
     usable = [table for table in tables if table.source]
     by_split = {table.split: table.name for table in usable if table.split}
     if len(by_split) > 1 and TRAIN in by_split and len(by_split) == len(usable):
         ordered = {s: by_split[s] for s in ("train", "val", "test") if s in by_split}
-        return SplitTables(place, ordered, told.columns)
+        return SplitTables(place, ordered, hints.columns)
     if not usable:
         if folder:
             return folder

@@ -22,7 +22,7 @@ from data_catalog.sources.base import (
 from data_catalog.sources.candidates import ARCHIVES_SHOWN
 from data_catalog.sources.hub import HuggingFace
 from data_catalog.sources.listing import is_pattern, list_files
-from data_catalog.sources.looking import Told, look
+from data_catalog.sources.looking import Hints, look
 from data_catalog.sources.parquet import ParquetImages
 from data_catalog.sources.texts import TextTables, holds_texts
 from data_catalog.sources.webdataset import SHARD_SUFFIXES, WebDataset, is_shard
@@ -153,28 +153,28 @@ def source_for(
     if kind not in ("", *_KINDS):
         raise ValueError(f"no kind of data is called {kind!r}. {did_you_mean(kind, _KINDS)}")
     place = absolute(path)
-    told = Told(table, columns, layout, kind)
+    hints = Hints(table, columns, layout, kind)
     if sha256 is not None and not is_archive(place):
         raise ValueError(
             f"sha256 was given, but {place} is no archive ({ARCHIVES_SHOWN}), and only "
             "archives are checked by digest. Leave it out."
         )
     if place.startswith("hf://"):
-        told.refuse_unused("a dataset of the hub is a set of Parquet files", allowed=("columns",))
-        return _hub(place, revision, told)
+        hints.refuse_unused("a dataset of the hub is a set of Parquet files", allowed=("columns",))
+        return _hub(place, revision, hints)
     if revision is not None:
         raise ValueError(
             f"revision {revision!r} was given, but {place} is no dataset of the Hugging Face hub "
             f"({_HUB}owner/name). Leave it out."
         )
     if is_pattern(place):
-        return _pattern(place, told)
+        return _pattern(place, hints)
     if is_archive(place):
-        return _archive(place, sha256, cache, told)
-    return look(place, told)
+        return _archive(place, sha256, cache, hints)
+    return look(place, hints)
 
 
-def _hub(place: str, revision: str | None, told: Told) -> HuggingFace:
+def _hub(place: str, revision: str | None, hints: Hints) -> HuggingFace:
     rest = place.removeprefix(_HUB)
     if rest == place:
         raise ValueError(f"{place} is no dataset of the hub. Write {_HUB}owner/name.")
@@ -187,29 +187,29 @@ def _hub(place: str, revision: str | None, told: Told) -> HuggingFace:
         repo, written = f"{owner}/{name}" if name else owner, ""
     if written and revision and written != revision:
         raise ValueError(f"{place} names a revision, and {revision!r} was given. Give one.")
-    return HuggingFace(repo, revision or written, files, told.columns, kind=told.kind)
+    return HuggingFace(repo, revision or written, files, hints.columns, kind=hints.kind)
 
 
-def _pattern(place: str, told: Told) -> Source:
+def _pattern(place: str, hints: Hints) -> Source:
     if place.lower().endswith(SHARD_SUFFIXES):
-        told.refuse_unused("shards have labels of their own")
+        hints.refuse_unused("shards have labels of their own")
         source: ParquetImages | TextTables | WebDataset = WebDataset(place)
     else:
-        told.refuse_unused("a pattern is one of tables", allowed=("columns",))
-        texts = told.kind == "text" or (not told.kind and holds_texts(place, told.columns))
-        source = (TextTables if texts else ParquetImages)(place, told.columns)
+        hints.refuse_unused("a pattern is one of tables", allowed=("columns",))
+        texts = hints.kind == "text" or (not hints.kind and holds_texts(place, hints.columns))
+        source = (TextTables if texts else ParquetImages)(place, hints.columns)
     source.describe()  # refuses a pattern that matches nothing
     return source
 
 
 def _archive(
-    place: str, sha256: str | None, cache: str | os.PathLike[str] | None, told: Told
+    place: str, sha256: str | None, cache: str | os.PathLike[str] | None, hints: Hints
 ) -> Source:
     listing = list_files(place)
     if sha256 is None and place.lower().endswith(SHARD_SUFFIXES):
         (info,) = listing.files.values() if len(listing.files) == 1 else (None,)
         if info and is_shard(listing.fs, info["name"], place):
-            told.refuse_unused("shards have labels of their own")
+            hints.refuse_unused("shards have labels of their own")
             return WebDataset(place)
     where = absolute(cache) if cache is not None else ""
-    return Archive(place, sha256, cache=where, told=told.given() or None)
+    return Archive(place, sha256, cache=where, told=hints.given() or None)

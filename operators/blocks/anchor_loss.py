@@ -11,12 +11,12 @@ from operators.shapes import Float
 def cosine_distance(found: Float[Tensor, "n d"], frozen: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """Mean of 1 - cos of the angle between features: half the squared distance of unit vectors.
 
-    Source: Yao et al., "Visual-Language Prompt Tuning with Knowledge-guided Context
-    Optimization", CVPR 2023, section 3.2; the half, and so the cosine, are in the authors' code.
-
     Args:
         found: Features that are learned, of any norm.
         frozen: Features that they are held to, of any norm.
+
+    Source: Yao et al., "Visual-Language Prompt Tuning with Knowledge-guided Context
+    Optimization", CVPR 2023, section 3.2; the half, and so the cosine, are in the authors' code.
     """
     return 1 - (unit(found) * unit(frozen)).sum(dim=1).mean()
 

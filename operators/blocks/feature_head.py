@@ -13,17 +13,17 @@ def mixed(
 ) -> Float[Tensor, "n d"]:
     """Ratio * head(f) + (1 - ratio) * f of each feature f.
 
-    Source: Gao et al., "CLIP-Adapter", IJCV 2024, section 3.2.
-
     Args:
         head: From features to features of the same width d.
         features: One a row.
         ratio: Share of what the head makes of them, 0..1.
+
+    Source: Gao et al., "CLIP-Adapter", IJCV 2024, section 3.2.
     """
     return ratio * head(features) + (1 - ratio) * features
 
 
-class Bottleneck(nn.Module):
+class Adapter(nn.Module):
     """A(f) = relu(V relu(W f)), without intercepts.
 
     Dimensions: b features, d their width, h = d / reduction width of the inner layer.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from operators.blocks.feature_head import Bottleneck
+from operators.blocks.feature_head import Adapter
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
 
@@ -68,7 +68,7 @@ def test_the_texts_are_encoded_once(clip, classes, few_shot, monkeypatch):
 
 
 def test_the_network_starts_as_torch_starts_linear_maps():
-    head = Bottleneck(64, 4, generator=torch.Generator().manual_seed(0), device=torch.device("cpu"))
+    head = Adapter(64, 4, generator=torch.Generator().manual_seed(0), device=torch.device("cpu"))
     assert head.down.shape == (16, 64)
     assert head.up.shape == (64, 16)
     for drawn, inputs in ((head.down, 64), (head.up, 16)):
@@ -78,7 +78,7 @@ def test_the_network_starts_as_torch_starts_linear_maps():
 
 
 def test_the_inner_layer_is_never_empty():
-    head = Bottleneck(8, 100, generator=torch.Generator(), device=torch.device("cpu"))
+    head = Adapter(8, 100, generator=torch.Generator(), device=torch.device("cpu"))
     assert head.down.shape == (1, 8)
 
 

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from operators.backbones import DualEncoder, unit
 from operators.blocks.anchor_loss import cosine_distance
 from operators.blocks.deep_prompts import CoupledPrompts
-from operators.blocks.feature_head import Bottleneck, mixed
+from operators.blocks.feature_head import Adapter, mixed
 from operators.blocks.prompt_tokens import refuse_few_words
 from operators.bounds import Deviation, Layers, Reduction, Share, Tokens, Weight
 from operators.engine.stacking import take_step
@@ -131,9 +131,7 @@ class CoPrompt(StaticClassifier):
             std=init_std,
         )
         self.image_adapter, self.text_adapter = (
-            Bottleneck(
-                backbone.feature_width, reduction, generator=generator, device=backbone.device
-            )
+            Adapter(backbone.feature_width, reduction, generator=generator, device=backbone.device)
             for _ in range(2)
         )
         self.image_ratio, self.text_ratio = image_ratio, text_ratio

@@ -210,11 +210,11 @@ def mean_class_features(
 def feature_gap(found: Float[Tensor, "n d"], frozen: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """Mean absolute difference of the entries of features.
 
-    Source: Khattak et al., "Self-regulating Prompts", ICCV 2023, equation 3, whose norm the
-    authors' code takes as a mean over all n d entries.
-
     Args:
         found: Features that are learned.
         frozen: Features that they are held to.
+
+    Source: Khattak et al., "Self-regulating Prompts", ICCV 2023, equation 3, whose norm the
+    authors' code takes as a mean over all n d entries.
     """
     return (found - frozen).abs().mean()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder
-from operators.blocks.feature_head import Bottleneck, mixed
+from operators.blocks.feature_head import Adapter, mixed
 from operators.blocks.training_length import coop_epochs
 from operators.bounds import Reduction, Share
 from operators.episodes.episode import Batch, Classes
@@ -64,7 +64,7 @@ class ClipAdapter(StaticClassifier):
     ) -> None:
         super().__init__(backbone, classes)
         self.ratio = ratio
-        self.adapter = Bottleneck(
+        self.adapter = Adapter(
             backbone.feature_width, reduction, generator=generator, device=backbone.device
         )
 

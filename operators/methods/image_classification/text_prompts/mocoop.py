@@ -188,11 +188,11 @@ def text_contrast(soft: Float[Tensor, "g k d"], hard: Float[Tensor, "g k d"]) ->
 def top_gates(scores: Float[Tensor, "b g"], active: int) -> Float[Tensor, "b g"]:
     """Softmax over the `active` largest scores of each image, and 0 for the others.
 
-    Source: Du et al., "Mixture of Prompt Learning for Vision Language Models", 2024, section 3.2.
-
     Args:
         scores: Of each image for each of g groups.
         active: How many groups of an image have a share.
+
+    Source: Du et al., "Mixture of Prompt Learning for Vision Language Models", 2024, section 3.2.
     """
     largest, chosen = scores.topk(active, dim=1)
     return torch.zeros_like(scores).scatter(1, chosen, largest.softmax(dim=1))
