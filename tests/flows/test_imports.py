@@ -56,6 +56,23 @@ def test_reading_imports_no_heavy_module(filled, tmp_path):
     assert {command: said for command, said in found.items() if said[:2] != [0, []]} == {}
 
 
+def test_a_command_imports_no_other_and_help_names_all_of_them():
+    program = (
+        "import sys\nfrom flows.cli.app import COMMANDS, app\nfrom typer.testing import CliRunner\n"
+        "ask = lambda *words: CliRunner().invoke(app, words)\n"
+        "assert ask('board', '--help').exit_code == 0\n"
+        "loaded = {name for name in COMMANDS.values() if f'flows.cli.{name}' in sys.modules}\n"
+        "assert loaded == {'reading'}, loaded\n"
+        "assert 'tasks.planning.suite' not in sys.modules\n"
+        "said = ask('--help').stdout.split()\n"
+        "assert set(COMMANDS) <= set(said), said\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+
+
 def test_what_is_kept_of_the_code_is_what_the_code_says():
     from tasks.pages.known import backbone_rows, kept, method_rows
     from tasks.pages.zoo import PARTS
