@@ -23,7 +23,7 @@ class Protocol:
         title: One line for listings.
         episode: Which rows are learned from, and what is tested.
         track: Key of `TRACKS`.
-        learns: Whether methods are given labelled images; shots is 0 otherwise.
+        learns: Whether methods are given labelled examples; shots is 0 otherwise.
         minimum_classes: Fewest classes that make sense.
         new_classes: Whether the tuned method is asked about classes it has not seen.
         targets: Whether other datasets are tested than the one that is learned.

@@ -29,7 +29,7 @@ class MethodCard:
         cost: What a step and a test image take, in one sentence.
         source: Paper, year and address.
         needs: What it asks of the backbone, as in `BackboneCard.capabilities`.
-        learns: Whether it reads labelled images at all.
+        learns: Whether it reads labelled examples at all.
         new_classes: Whether what it learned carries over to classes it has not seen.
         transductive: It sees unlabelled test images or new class names while it learns.
         test_time: It adapts to every test image.

@@ -31,9 +31,9 @@ def facts(row: Mapping[str, Any]) -> dict[str, str | list[str]]:
         "costs": card["cost"],
         "reads": "unlabelled images; its teacher reads labelled ones"
         if row["unlabelled"]
-        else "labelled images"
+        else "labelled examples"
         if card["learns"]
-        else "no labelled image",
+        else "no labelled example",
         "needs": [f"{name}: {capabilities()[name]}" for name in row["needs"]]
         + ["descriptions: sentences about each class of the dataset"] * row["descriptions"]
         or "frozen features and text prompts, which every backbone has",

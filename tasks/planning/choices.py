@@ -227,7 +227,7 @@ def unfit(name: str, method: type[Method], protocol_name: str, protocol: Protoco
             f"{protocol.track}."
         )
     if method.card.learns and not protocol.learns:
-        return f"{name} in {protocol_name}: it learns from labelled images, and there are none."
+        return f"{name} in {protocol_name}: it learns from labelled examples, and there are none."
     if protocol.new_classes and not method.card.new_classes:
         return (
             f"{name} in {protocol_name}: it learns something of its own for each class and cannot "

@@ -77,7 +77,7 @@ def _is_a_policy(views: str) -> str:
 
 
 SHOTS, ROWS = Bounds(1, 100_000), Bounds(1, 10_000_000)
-_NO_SHOTS = "For no labelled image at all use the protocol zero_shot."
+_NO_SHOTS = "For no labelled example at all use the protocol zero_shot or text_zero_shot."
 Shots = Annotated[int, _whole("shots", SHOTS, 16, _NO_SHOTS), _shown(SHOTS)]
 Seed = Annotated[int, _whole("seed", SEEDS, 1), _shown(SEEDS)]
 TestRows = Annotated[

@@ -171,7 +171,7 @@ def test_a_method_that_cannot_name_new_classes_is_skipped_in_base_to_new(plan, p
 def test_a_method_that_learns_is_skipped_in_zero_shot(plan, pets):
     made = plan(pets, protocols=["zero_shot"])
     assert made.skipped == (
-        "coop in zero_shot: it learns from labelled images, and there are none.",
+        "coop in zero_shot: it learns from labelled examples, and there are none.",
     )
     assert of(made, "coop") == []
 
