@@ -75,7 +75,7 @@ def _hyperparameters(settings: Sequence[str] | None) -> dict[str, dict[str, Any]
     found: dict[str, dict[str, Any]] = {}
     for setting in settings or ():
         place, equals, value = setting.partition("=")
-        method, dot, name = place.partition(".")
+        method, dot, name = place.rpartition(".")
         if not (equals and dot and method and name):
             raise ValueError(f"{SET} {setting}: write METHOD.NAME=VALUE, such as coop.epochs=20.")
         found.setdefault(method, {})[name] = _yaml(f"{SET} {setting}", value)

@@ -1,10 +1,12 @@
 """`shotboard methods` and `backbones`: what there is, what it needs, its source."""
 
+from typing import Annotated, Any
+
 import typer
 
-from flows.cli.common import AsJson, commands, one_sentence
+from flows.cli.common import AsJson, commands, one_sentence, quiet_libraries
 from flows.cli.pretraining import verify_backbone
-from flows.cli.terminal import print_card, print_json, print_table, write_out
+from flows.cli.terminal import out, print_card, print_json, print_table, write_out
 
 app = commands()
 methods_app = commands("What is compared.")
@@ -49,11 +51,9 @@ def list_methods(as_json: AsJson = False) -> None:
 def show_method(name: str, as_json: AsJson = False) -> None:
     """Show what a method tunes, needs, costs and defaults to, and where it comes from."""
     with one_sentence():
-        from tasks.pages.known import method_rows
         from tasks.pages.method_page import COLUMNS, facts, settings
-        from tasks.planning.resolve import resolve
 
-        row = resolve("method", name, {row["method"]: row for row in method_rows()})
+        row = _method_row(name)
         if as_json:
             print_json(row)
             return
@@ -64,6 +64,48 @@ def show_method(name: str, as_json: AsJson = False) -> None:
         print_table(["", ""], lines)
         if row["card"]["hyperparameters"]:
             print_table(COLUMNS, settings(row), title="\ndefaults")
+
+
+def _method_row(name: str) -> dict[str, Any]:
+    """What is known of a method; of a user's own by its file."""
+    from tasks.pages.known import method_rows
+    from tasks.planning.own_files import place_of
+    from tasks.planning.resolve import resolve
+
+    place = place_of(name)
+    if place is None:
+        return resolve("method", name, {row["method"]: row for row in method_rows()})
+    from tasks.pages.zoo import method_row
+    from tasks.planning.own_methods import load_method
+
+    return method_row(*load_method(place))
+
+
+@methods_app.command("check")
+def check_method(
+    method: Annotated[str, typer.Argument(metavar="FILE[:CLASS]", help="Or the name of one.")],
+    as_json: AsJson = False,
+) -> None:
+    """Look whether a method keeps the contract of methods; exit code 1 if a promise is broken."""
+    quiet_libraries(verbose=False)
+    with one_sentence():
+        from tasks.planning.checking import check
+
+        found = []
+        for promise, sentences in check(method):
+            found.append({"promise": promise.name, "broken": sentences})
+            if not as_json:
+                out.print(f"{'BROKEN' if sentences else 'kept  '}  {promise.name}", markup=False)
+                for sentence in sentences:
+                    out.print(f"        {sentence}", markup=False, soft_wrap=True)
+        count = sum(bool(each["broken"]) for each in found)
+        if as_json:
+            print_json(found)
+        else:
+            told = f"{count} of {len(found)} promises broken." if count else "All promises kept."
+            out.print(f"\n{told}")
+    if count:
+        raise typer.Exit(1)
 
 
 @methods_app.command("page")

@@ -5,9 +5,11 @@ broken. Some follow from the class alone and cost nothing, so a plan checks them
 method on a few drawn examples. A new promise is one function and one line in `PROMISES`.
 """
 
+import inspect
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from operators.contract import answering, carded, learning, shaped
 from operators.contract.case import Case, in_precision, weights_of
@@ -18,7 +20,6 @@ from operators.contract.drawn import (
     drawn_features,
     drawn_pictures,
 )
-from operators.methods import Method
 
 # What a promise is about: a `shape` without which nothing runs, the rest of the `card`, and fits on
 # `one` backbone, or on one of `each` kind where what is promised depends on the towers.
@@ -80,15 +81,35 @@ def broken(promise: Promise, case: Case) -> list[str]:
     return list(promise.check(case))
 
 
-def cases(name: str, method: type[Method], backbones: list) -> list[Case]:
-    """A case for each backbone that can do what the method needs.
+def report(name: str, method: Any, backbone: Any) -> Iterator[tuple[Promise, list[str]]]:
+    """Every promise and what is broken of it, as it is looked at; ends where nothing could run.
 
     Args:
-        name: Id of the method.
-        method: Its class.
-        backbones: Loaded.
+        name: Id of the method, for messages.
+        method: Its class, or whatever was found under its name.
+        backbone: Loaded; one of the method's track that can do what it needs.
     """
-    return [Case(name, method, b) for b in backbones if method.card.needs <= b.card.capabilities]
+    case = None
+    for promise in PROMISES:
+        if promise.about == "shape":
+            told = list(promise.check(name, method))
+        else:
+            case = case or Case(name, method, backbone)
+            try:
+                told = broken(promise, case)
+            except Exception as error:  # whatever a method raises
+                told = [_raised(error, method)]
+        yield promise, told
+        if told and promise.about == "shape":
+            return
+
+
+def _raised(error: Exception, method: type) -> str:
+    """What a method raised, and where in its own file."""
+    file = inspect.getfile(method)
+    lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == file]
+    where = f" in line {lines[-1]}" if lines else ""
+    return f"it raised {type(error).__name__}{where}: {error}"
 
 
 __all__ = [
@@ -99,10 +120,10 @@ __all__ = [
     "DrawnPictures",
     "Promise",
     "broken",
-    "cases",
     "drawn_features",
     "drawn_pictures",
     "in_precision",
     "misshapen",
+    "report",
     "weights_of",
 ]

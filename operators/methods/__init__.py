@@ -34,6 +34,7 @@ from operators.methods.text_classification.in_context.in_context import InContex
 from operators.methods.text_classification.soft_prompts.cpt import CPT
 from operators.methods.text_classification.soft_prompts.dept import DePT
 from operators.methods.text_classification.soft_prompts.soft_prompt import SoftPrompt
+from operators.spec import TrialSpec
 
 METHODS: dict[str, type[Method]] = {
     "zero-shot": ZeroShot,
@@ -70,6 +71,59 @@ METHODS: dict[str, type[Method]] = {
 }
 
 
+# Users' own: by name, then by the digest of their source, the one that was loaded last at the end.
+_OWN: dict[str, dict[str, type[Method]]] = {}
+
+
+def add_own(name: str, method: type[Method]) -> None:
+    """Makes a user's own method known to this process, beside other sources of the same name.
+
+    Args:
+        name: As on the board; no key of `METHODS`.
+        method: Its class; `source_digest` tells sources apart.
+
+    Raises:
+        ValueError: The name is that of a shipped method.
+    """
+    if name in METHODS:
+        raise ValueError(f"{name} is the name of a method of Shotboard: choose another.")
+    known = _OWN.setdefault(name, {})
+    known.pop(method.source_digest, None)
+    known[method.source_digest] = method
+
+
+def find_method(name: str, source: str = "") -> type[Method] | None:
+    """A shipped method, or a user's own that was loaded; None where there is none.
+
+    Args:
+        name: As on the board.
+        source: Digest of its source; of a user's own the one loaded last where it is empty.
+    """
+    own = _OWN.get(name, {})
+    if source:
+        return own.get(source)
+    return METHODS.get(name) or next(reversed(own.values()), None)
+
+
+def known_method(spec: TrialSpec) -> type[Method] | None:
+    """The method of a trial; None where its code is not here."""
+    return find_method(spec.method, str(spec.aids.get("method_source", "")))
+
+
+def method_for(spec: TrialSpec) -> type[Method]:
+    """The method of a trial.
+
+    Raises:
+        LookupError: Its code is not here.
+    """
+    method = known_method(spec)
+    if method is None:
+        raise LookupError(
+            f"trial {spec.trial_id} is of the method {spec.method}, whose code is not loaded here."
+        )
+    return method
+
+
 def methods_of(track: str) -> dict[str, type[Method]]:
     """The methods of a track, a key of `TRACKS`."""
     return {name: method for name, method in METHODS.items() if method.track == track}
@@ -82,5 +136,9 @@ __all__ = [
     "MethodCard",
     "StaticClassifier",
     "Teacher",
+    "add_own",
+    "find_method",
+    "known_method",
+    "method_for",
     "methods_of",
 ]

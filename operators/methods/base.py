@@ -91,6 +91,7 @@ class Method(nn.Module, ABC):
         selects_by: Key of `METRICS`, of what `validation_score` gives.
         other_backbone: What to use where one lacks something, in words.
         revision: Moves when its numbers do.
+        source_digest: Of the file of a user's own method; empty for those that ship.
         tuning: Published settings of the tuning loop; None where it takes no gradient steps.
         teaching: The published teacher; None where it learns from no other tuned model.
         block: Attribute of the block that the method is about. A prompt file has what that block
@@ -105,6 +106,7 @@ class Method(nn.Module, ABC):
     selects_by: ClassVar[str]
     other_backbone: ClassVar[str] = "another"
     revision: ClassVar[int] = 1
+    source_digest: ClassVar[str] = ""
     tuning: ClassVar[Tuning | None] = None
     teaching: ClassVar[Teaching | None] = None
     block: ClassVar[str] = "prompt"

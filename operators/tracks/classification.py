@@ -18,7 +18,7 @@ from operators.episodes.episode import (
     Unlabelled,
     batch_of,
 )
-from operators.methods import METHODS, Classifier
+from operators.methods import Classifier, method_for
 from operators.methods.classifier import logits_of
 from operators.methods.hyperparameters import own_of
 from operators.metrics import CLASSIFICATION
@@ -48,8 +48,8 @@ class ClassificationTrack(Track):
         teacher: Any = None,
     ) -> Classifier:
         """See `Track.build`."""
-        method: type = METHODS[spec.method]
-        if (teacher is None) == METHODS[spec.method].card.teacher:
+        method: Any = method_for(spec)
+        if (teacher is None) == method.card.teacher:
             needs = "learns from a teacher: give one" if teacher is None else "has no teacher"
             raise ValueError(f"{spec.method} {needs}.")
         taught = {} if teacher is None else {"teacher": teacher}

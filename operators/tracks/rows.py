@@ -8,7 +8,7 @@ from operators.episodes.episode import Episode
 from operators.episodes.protocols import PROTOCOLS, Pool, pool_of
 from operators.episodes.table import Setup, Table
 from operators.episodes.views import CENTRE, View, ViewPolicy
-from operators.methods import METHODS
+from operators.methods import method_for
 from operators.spec import TrialSpec
 
 
@@ -44,7 +44,7 @@ def validation_of(spec: TrialSpec, table: Table, episode: Episode) -> np.ndarray
         table: Of the dataset that is learned.
         episode: The draw.
     """
-    if not METHODS[spec.method].whole_validation(spec.hyperparameters):
+    if not method_for(spec).whole_validation(spec.hyperparameters):
         return episode.val
     rows = table.without(spec.held_out).rows("val")
     return rows[np.isin(table.labels[rows], episode.classes)]
@@ -58,7 +58,7 @@ def unlabelled_of(spec: TrialSpec, table: Table, episode: Episode) -> Pool | Non
         table: Of the dataset that is learned.
         episode: The draw.
     """
-    if not METHODS[spec.method].card.unlabelled:
+    if not method_for(spec).card.unlabelled:
         return None
     return pool_of(table.without(spec.held_out), episode, clean=spec.setting == "clean")
 
@@ -71,7 +71,7 @@ def view_policy(spec: TrialSpec) -> ViewPolicy:
             be another trial with the same number.
     """
     policy = ViewPolicy.parse(spec.views)
-    if policy != CENTRE and not METHODS[spec.method].view_epochs(spec.hyperparameters):
+    if policy != CENTRE and not method_for(spec).view_epochs(spec.hyperparameters):
         raise ValueError(
             f"views={spec.views!r}: {spec.method} reads the centre crop alone, so its trials have "
             "the views none."
@@ -81,5 +81,5 @@ def view_policy(spec: TrialSpec) -> ViewPolicy:
 
 def views_shown(spec: TrialSpec) -> tuple[View | None, ...]:
     """The different views that a trial has of its training images; None is the centre crop."""
-    epochs = METHODS[spec.method].view_epochs(spec.hyperparameters)
+    epochs = method_for(spec).view_epochs(spec.hyperparameters)
     return view_policy(spec).shown(epochs, seed=spec.seed)

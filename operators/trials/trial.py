@@ -14,7 +14,7 @@ from operators.divergence import refuse_diverged
 from operators.engine.accounting import Work, counting
 from operators.engine.stacking import clock, lanes_worth
 from operators.episodes.episode import Episode
-from operators.methods import METHODS
+from operators.methods import method_for
 from operators.methods.hyperparameters import tuning_of
 from operators.metrics import Score, scores_of
 from operators.spec import TrialSpec
@@ -53,7 +53,7 @@ def lanes_of(spec: TrialSpec, backbone: Backbone, episode: Episode) -> int:
         backbone: The backbone that it names.
         episode: Of it, or of any with the same protocol and shots.
     """
-    method = METHODS[spec.method]
+    method = method_for(spec)
     if method.tuning is None or not spec.shots or not backbone.merges_calls:
         return 1
     through_tower = bool(method.card.needs)

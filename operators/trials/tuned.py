@@ -9,7 +9,7 @@ from torch import Tensor
 
 from operators.backbones import Backbone
 from operators.episodes.episode import Batch, ImageSource, TextSource
-from operators.methods import METHODS, Classifier, StaticClassifier, Teacher
+from operators.methods import Classifier, StaticClassifier, Teacher, method_for
 from operators.methods.classifier import logits_of
 from operators.spec import TrialSpec
 from operators.tracks import Data, track_of
@@ -69,7 +69,7 @@ def teacher_of(
     Raises:
         ValueError: Its method has no class vectors that are the same for every image.
     """
-    if not issubclass(METHODS[spec.method], StaticClassifier):
+    if not issubclass(method_for(spec), StaticClassifier):
         raise ValueError(f"{spec.method} has no class vectors, so it is no teacher.")
     method = method_of(spec, backbone, data, learned)
     assert isinstance(method, StaticClassifier)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from operators.methods import METHODS
+from operators.methods import known_method
 from operators.spec import TrialSpec
 from tasks.computing.deaths import OutOfTime, WorkerDied
 from tasks.computing.worker_pool import TRIES
@@ -28,7 +28,7 @@ def time_limit(spec: TrialSpec, datasets: "Mapping[str, Dataset]", asked: float 
     """
     if asked is not None:
         return asked
-    method = METHODS.get(spec.method)
+    method = known_method(spec)
     if method is None:
         return BASE_SECONDS
     dataset = datasets[spec.dataset]

@@ -14,7 +14,7 @@ from operators.backbones import BackboneCard
 from operators.episodes.episode import Episode
 from operators.episodes.features import FeatureStore, view_folder
 from operators.episodes.views import View
-from operators.methods import METHODS
+from operators.methods import method_for
 from operators.spec import TrialSpec
 from operators.tracks import track_of
 from operators.tracks.rows import episode_of, unlabelled_of, validation_of, views_shown
@@ -22,6 +22,7 @@ from tasks.computing.worker import Context, Encoder, Place
 from tasks.computing.worker_pool import WorkerPool
 from tasks.planning.choices import Backbones
 from tasks.planning.data import TrialData
+from tasks.planning.own_methods import sources_of
 from tasks.progress import Stage, reporter, stage
 from tasks.storage.store import Store
 
@@ -58,6 +59,7 @@ def contexts_of(
         datasets: By name.
         run: Provenance; see `Context`.
     """
+    specs = list(specs)
     encoders: dict[tuple[str, str], Encoder] = {}
     for name, on in sorted({pair for spec in specs for pair in encoders_of(spec)}):
         features = features_folder(store, backbones.cards[name], datasets[on])
@@ -73,7 +75,8 @@ def contexts_of(
             for target in sorted(targets.get((name, on), ()))
         }
         contexts[name, on] = Context(
-            own.backbone, datasets[on].folder, own.features, run, others, tested
+            *(own.backbone, datasets[on].folder, own.features, run, others, tested),
+            sources=sources_of(specs),
         )
     return contexts
 
@@ -102,7 +105,7 @@ def encode(
     Raises:
         OSError: The disk has no room for the features; nothing is encoded then.
     """
-    specs = [spec for spec in specs if METHODS[spec.method].card.features]
+    specs = [spec for spec in specs if method_for(spec).card.features]
     if not specs:
         return 0
     track = track_of(specs[0].protocol).name

@@ -23,7 +23,7 @@ from operators.backbones import (
 )
 from operators.episodes.episode import Classes
 from operators.images import TRANSFORM_VERSION
-from operators.methods import Classifier
+from operators.methods import Classifier, method_for
 from operators.methods.hyperparameters import later_defaults, own_defaults
 from operators.spec import TrialSpec
 from operators.tracks import track_of
@@ -33,6 +33,7 @@ from tasks.computing.device import device_for
 from tasks.computing.tuned import learned_by, teacher_from
 from tasks.planning import resolve
 from tasks.planning.data import TrialData, data_of, text_version_of
+from tasks.planning.own_methods import read_method
 from tasks.planning.resolve import RequestError
 from tasks.storage.store import Store
 
@@ -157,6 +158,7 @@ def predictor(
     """
     spec = _spec_of(store, trial_id)
     specs = [spec] if spec.teacher is None else [spec, spec.teacher]
+    read_method(store, spec)
     for each in specs:
         _refuse_other_version(each)
     dataset = _dataset_of(store, spec)
@@ -205,7 +207,7 @@ def _spec_of(store: Store, trial_id: str) -> TrialSpec:
 
 def _refuse_other_version(spec: TrialSpec) -> None:
     """Raises where what a trial learned does not mean the same in this version of the code."""
-    method, protocol = resolve.method(spec.method), resolve.protocol(spec.protocol)
+    method, protocol = method_for(spec), resolve.protocol(spec.protocol)
     then = spec.method_revision, spec.protocol_revision, spec.transform_version
     now = method.revision, protocol.revision, TRANSFORM_VERSION
     if (
@@ -256,7 +258,7 @@ def _asked(
         said: Likewise.
     """
     known = data[specs[0].template_set].all_classes
-    readers = [spec for spec in specs if resolve.method(spec.method).card.descriptions]
+    readers = [spec for spec in specs if method_for(spec).card.descriptions]
     if said is not None and not readers:
         raise RequestError(
             f"--descriptions: {specs[0].method} reads no sentences about classes. Leave it out."

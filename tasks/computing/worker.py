@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tasks.computing.failures import note_failure, of_the_store
+from tasks.planning.own_files import Source
+from tasks.planning.own_methods import FILE, make_known, source_of
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ class Context:
         run: Provenance that only the driver knows: suite, flow_run_id, git_commit, git_dirty.
         others: The run's other backbones on this dataset, by name: teachers may need them.
         targets: The datasets that its trials are tested on beside this one, by name.
+        sources: Files of users' own methods, by digest: they travel by their content.
     """
 
     backbone: "BackboneReference"
@@ -77,6 +80,7 @@ class Context:
     run: Mapping[str, Any]
     others: Mapping[str, Encoder] = field(default_factory=dict)
     targets: Mapping[str, Place] = field(default_factory=dict)
+    sources: Mapping[str, Source] = field(default_factory=dict)
 
 
 class Done(NamedTuple):
@@ -163,6 +167,7 @@ class TrialWorker:
                 return [1] * len(specs)
             lanes = []
             for spec in specs:
+                make_known(spec, context.sources)
                 key = context.dataset, spec.protocol, spec.shots
                 if key not in self._episodes:
                     data = self._data(context.dataset, spec.template_set)
@@ -223,6 +228,7 @@ class TrialWorker:
         from operators.trials.trial import run_trial
 
         started = _now()
+        make_known(spec, context.sources)
         backbone = self._backbone(context.backbone)
         dataset = self._dataset(context.dataset)
         outcome = run_trial(
@@ -257,6 +263,8 @@ class TrialWorker:
             "predictions.parquet": predictions.getvalue().to_pybytes(),
             "prompt.safetensors": save(learned, {"trial_id": spec.trial_id}),
         }
+        if (source := source_of(spec)) is not None:  # so that `predict` needs no other file
+            files[FILE] = source.text.encode()
         result = TrialResult(
             spec=spec,
             metrics=outcome.metrics,

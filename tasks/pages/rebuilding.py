@@ -1,12 +1,16 @@
 """The board brought to what the store holds, with all that is known of what is on it."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
+from operators.spec import TrialSpec
 from tasks.pages import board
 from tasks.pages.cards import dataset_rows
 from tasks.pages.known import backbone_rows, method_rows
+from tasks.planning.own_methods import read_method
 from tasks.planning.plan import variant_of
+from tasks.planning.resolve import RequestError
 from tasks.progress import reporter
 from tasks.storage.store import Store
 
@@ -27,12 +31,18 @@ def rebuild_board(
     Raises:
         BoardError: The board could not be written; the published one is as it was.
     """
+
+    def variant(spec: TrialSpec) -> str:
+        with suppress(RequestError):  # the code of a method may be gone; its numbers stay
+            read_method(store, spec)
+        return variant_of(spec)
+
     rebuilt = board.rebuild(
         store,
         datasets=dataset_rows(store),
         methods=method_rows(),
         backbones=backbone_rows() if backbones is None else backbones,
-        variant=variant_of,
+        variant=variant,
         full=full,
     )
     for path, reason in rebuilt.skipped.items():

@@ -23,6 +23,7 @@ from operators.episodes.protocols import PROTOCOLS, Protocol
 from operators.methods import METHODS, Method
 from operators.methods.hyperparameters import PUBLISHED_ON, annotations, defaults, published
 from operators.tracks import TRACKS
+from tasks.planning.own_methods import installed_methods
 
 SHOTS = (1, 2, 4, 8, 16)  # those of the published tables
 
@@ -65,35 +66,42 @@ def _tested(protocol: Protocol) -> str:
 
 
 def method_rows() -> list[dict[str, Any]]:
-    """One row a method."""
-    return [
-        {
-            "method": name,
-            "title": method.card.title,
-            "source": method.card.source,
-            "revision": method.revision,
-            "trains": method.tuning is not None or method.card.learns,
-            "needs": sorted(method.card.needs),
-            "transductive": method.card.transductive,
-            "test_time": method.card.test_time,
-            "external_knowledge": method.card.external_knowledge,
-            "descriptions": method.card.descriptions,
-            "teacher": method.card.teacher,
-            "unlabelled": method.card.unlabelled,
-            "track": method.track,
-            "card": {
-                "tunes": method.card.tunes,
-                "cost": method.card.cost,
-                "learns": method.card.learns,
-                "new_classes": method.card.new_classes,
-                "departures": list(method.card.departures),
-                "hyperparameters": defaults(method),
-                "bounds": {name: described(kind) for name, kind in annotations(method).items()},
-                "recipes": recipes(method),
-            },
-        }
-        for name, method in METHODS.items()
-    ]
+    """One row a method, of those that ship and of those of installed packages."""
+    return [method_row(name, method) for name, method in {**METHODS, **installed_methods()}.items()]
+
+
+def method_row(name: str, method: type[Method]) -> dict[str, Any]:
+    """The row of a method.
+
+    Args:
+        name: As on the board.
+        method: Its class.
+    """
+    return {
+        "method": name,
+        "title": method.card.title,
+        "source": method.card.source,
+        "revision": method.revision,
+        "trains": method.tuning is not None or method.card.learns,
+        "needs": sorted(method.card.needs),
+        "transductive": method.card.transductive,
+        "test_time": method.card.test_time,
+        "external_knowledge": method.card.external_knowledge,
+        "descriptions": method.card.descriptions,
+        "teacher": method.card.teacher,
+        "unlabelled": method.card.unlabelled,
+        "track": method.track,
+        "card": {
+            "tunes": method.card.tunes,
+            "cost": method.card.cost,
+            "learns": method.card.learns,
+            "new_classes": method.card.new_classes,
+            "departures": list(method.card.departures),
+            "hyperparameters": defaults(method),
+            "bounds": {name: described(kind) for name, kind in annotations(method).items()},
+            "recipes": recipes(method),
+        },
+    }
 
 
 def recipes(method: type[Method]) -> list[dict[str, Any]]:

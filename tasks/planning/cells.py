@@ -20,6 +20,7 @@ from tasks.planning.data import (
     text_version_of,
     undescribed,
 )
+from tasks.planning.own_methods import aids_of
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import Suite
 from tasks.planning.transfer import Ground, alike
@@ -146,6 +147,7 @@ def cell_of(draft: Draft, place: Place, settings: Settings, shots: int) -> dict[
             for target in place.ground.targets
         },
         "held_out": place.ground.held_out,
+        "aids": aids_of(method),
     }
 
 

@@ -7,7 +7,7 @@ from itertools import groupby, islice, product
 
 from data_catalog import Dataset
 from operators.episodes.protocols import Protocol
-from operators.methods import METHODS
+from operators.methods import known_method
 from operators.methods.hyperparameters import variant
 from operators.spec import TrialSpec
 from tasks.planning.cells import Draft, Place, cell_of, obstacle
@@ -116,7 +116,7 @@ class Plan:
 
 def expected_cost(spec: TrialSpec) -> float:
     """A rough order of trials by time: gradient steps, then shots."""
-    method = METHODS.get(spec.method)
+    method = known_method(spec)
     reads_all = method is not None and method.card.unlabelled
     images = TRAIN_SPLIT if reads_all else max(1, spec.shots)
     return spec.hyperparameters.get("epochs", 0) * images + spec.shots
@@ -198,8 +198,8 @@ def _add(
         if settings.teacher is not None and not teachers:
             return
         for seed in place.suite.seeds if place.learns(settings.method) else (0,):
-            aids = {"teacher": teachers[seed]} if teachers else {}
-            spec = TrialSpec(seed=seed, aids=aids, **cell)
+            aids = cell["aids"] | ({"teacher": teachers[seed]} if teachers else {})
+            spec = TrialSpec(**cell | {"seed": seed, "aids": aids})
             draft.specs[spec.trial_id] = spec
 
 
@@ -239,7 +239,7 @@ def _add_teachers(draft: Draft) -> None:
 
 def variant_of(spec: TrialSpec) -> str:
     """What tells the cells of one method apart, as the board shows it."""
-    method = METHODS.get(spec.method)
+    method = known_method(spec)
     text = ""
     if method is not None:
         place = {"protocol": spec.protocol, "shots": spec.shots, "dataset": spec.dataset}
@@ -250,6 +250,8 @@ def variant_of(spec: TrialSpec) -> str:
         text += f" precision={spec.precision}"
     if spec.setting != "paper":
         text += f" setting={spec.setting}"
+    if "method_source" in spec.aids:
+        text += f" source={str(spec.aids['method_source'])[:8]}"
     if spec.test_rows_per_class is not None:
         text += f" test_rows_per_class={spec.test_rows_per_class}"
     return text.strip()

@@ -114,7 +114,11 @@ def method(name: str) -> "type[Method]":
     Raises:
         RequestError: There is no such method.
     """
-    return resolve("method", name, methods())
+    from operators.methods import find_method
+
+    return find_method(name) or resolve(
+        "method", name, methods(), "One of your own is a file and a class, as ./mine.py:Mine."
+    )
 
 
 def protocols() -> "Mapping[str, Protocol]":

@@ -22,6 +22,7 @@ from operators.episodes.views import ViewPolicy
 from tasks.planning import resolve
 from tasks.planning.faults import read_mapping, sentences
 from tasks.planning.knobs import Asked, knobs, null_words
+from tasks.planning.own_files import anchored
 from tasks.planning.resolve import RequestError
 
 
@@ -189,11 +190,15 @@ S = TypeVar("S", bound=Suite)
 def read_suite(path: Path) -> Suite:
     """Reads a suite from a YAML file; its name is that of the file unless it says otherwise.
 
+    Files that it names are relative to its own.
+
     Raises:
         RequestError: No such file, no YAML, an unknown key, or a value that cannot work.
     """
     values = read_mapping(path, "suite", "datasets: [..]")
-    return make_suite({"name": path.stem, **values}, where=str(path))
+    suite = make_suite({"name": path.stem, **values}, where=str(path))
+    methods = (m.model_copy(update={"id": anchored(m.id, path.parent)}) for m in suite.methods)
+    return suite.model_copy(update={"methods": tuple(methods)})
 
 
 @overload
@@ -240,11 +245,11 @@ def override(suite: S, changes: Mapping[str, Any]) -> S:
     if "methods" in asked:
         asked["methods"] = [
             entry
-            for name in asked["methods"]
+            for name in (anchored(name, Path.cwd()) for name in asked["methods"])
             for entry in ([m for m in values["methods"] if m["id"] == name] or [{"id": name}])
         ]
     values |= asked
-    for name, changed in settings.items():
+    for name, changed in ((anchored(n, Path.cwd()), c) for n, c in settings.items()):
         chosen = [m for m in values["methods"] if m["id"] == name]
         if not chosen:
             resolve.method(name)  # an unknown name is refused with the nearest

@@ -1,6 +1,7 @@
 """The contract notices what breaks it: for each promise a method that does, in a sentence."""
 
 import copy
+import re
 from dataclasses import replace
 from functools import wraps
 
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from operators.bounds import Share
-from operators.contract import PROMISES, Case, broken, misshapen
+from operators.contract import PROMISES, Case, broken, misshapen, report
 from operators.episodes.views import CENTRE
 from operators.methods import METHODS, StaticClassifier
 from operators.tuning import FitReport, Tuning
@@ -230,6 +231,13 @@ class Needs(ZeroShot):
         nn.Module.__init__(self)
 
 
+class Raises(CoOp):
+    """Source: nowhere. Cannot count."""
+
+    def fit(self, shots, **how):
+        return 1 / 0
+
+
 SHAPES = [
     (object, "it is no method"),
     (NotWritten, "it does not write"),
@@ -299,3 +307,20 @@ def test_every_shipped_method_has_the_shape():
 def test_what_breaks_a_promise_is_told(own, method, name, sentence):
     (told, *_) = broken(BY_NAME[name], Case("mine", method, own))
     assert sentence in told
+
+
+def test_a_report_goes_on_after_what_raises_and_names_the_line(own):
+    told = {promise.name: sentences for promise, sentences in report("mine", Raises, own)}
+    assert told.keys() == BY_NAME.keys()
+    assert next(name for name, sentences in told.items() if sentences) == (
+        "it reads training rows in as many views as it says and no test row"
+    )
+    (sentence,) = told["gradient steps lower the loss"]
+    assert re.fullmatch(r"it raised ZeroDivisionError in line \d+: .*", sentence)
+
+
+def test_a_report_ends_where_nothing_can_run(own):
+    (*kept, (promise, sentences)) = report("mine", NoBounds, own)
+    assert promise.about == "shape"
+    assert [told for _, told in kept] == [[]] * len(kept)
+    assert "it has no bounds" in sentences[0]

@@ -264,7 +264,8 @@ def built(spec, clip, generator):
 
 def test_the_generator_decides_the_initialisation(clip, asked):
     starts = [
-        built(asked(), clip, torch.Generator().manual_seed(seed)).context for seed in (0, 0, 1)
+        built(asked(), clip, torch.Generator().manual_seed(seed)).learned()["context"]
+        for seed in (0, 0, 1)
     ]
     assert torch.equal(starts[0], starts[1])
     assert not torch.equal(starts[0], starts[2])
