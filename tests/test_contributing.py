@@ -21,7 +21,7 @@ BLOCK = re.compile(
 )
 BLOCKS = [match.groupdict() for match in BLOCK.finditer((PROJECT / "CONTRIBUTING.md").read_text())]
 TITLED = {block["title"]: block["text"] for block in BLOCKS if block["title"]}
-METHOD_FILE = "operators/methods/image_classification/feature_heads/prototype.py"
+METHOD_FILE, METHOD = "prototype.py", "prototype:Prototype"
 DATASET_FILE = "data_catalog/datasets/shapes.py"
 KIND_FILE = "data_catalog/kinds/feature.py"
 PROTOCOL_FILE = "operators/episodes/new_to_base.py"
@@ -52,8 +52,11 @@ def example(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def prototype(example):
-    return example(METHOD_FILE)
+def prototype(tmp_path_factory):
+    """The file of the example, as somebody has it."""
+    file = tmp_path_factory.mktemp("somebody") / METHOD_FILE
+    file.write_text(TITLED[METHOD_FILE])
+    return file
 
 
 @pytest.fixture(scope="module")
@@ -69,25 +72,26 @@ def dataset(shapes, tmp_path_factory):
 
 
 @pytest.fixture
-def methods(prototype, monkeypatch):
-    """`METHODS` with the line of the recipe in it."""
-    from operators.methods import METHODS
+def method(prototype):
+    """The class of the example."""
+    from tasks.planning.own_files import place_of
+    from tasks.planning.own_methods import load_method
 
-    for name, method in registered("METHODS", vars(prototype)).items():
-        monkeypatch.setitem(METHODS, name, method)
-    return METHODS
+    name, found = load_method(place_of(f"{prototype}:Prototype"))
+    assert name == METHOD
+    return found
 
 
 @pytest.fixture
-def accuracy_of(methods, spec, clip, dataset, drawn_images):
+def accuracy_of(method, spec, clip, dataset, drawn_images):
     """Makes the accuracy that a trial of a method reaches on rows of the dataset."""
     from operators.trials.trial import run_trial
     from tasks.planning.data import TrialData
 
     images = drawn_images(dataset.labels, clip.feature_width)
 
-    def make(method, shots, **hyperparameters):
-        trial = spec(method=method, hyperparameters=hyperparameters, dataset="shapes", shots=shots)
+    def make(name, shots, **hyperparameters):
+        trial = spec(method=name, hyperparameters=hyperparameters, dataset="shapes", shots=shots)
         metrics = run_trial(trial, clip, TrialData(dataset), images).metrics
         return next(metric.value for metric in metrics if metric.metric == "accuracy")
 
@@ -101,25 +105,92 @@ def registered(table, names):
 
 
 def test_the_method_learns_from_labelled_images(accuracy_of):
-    assert accuracy_of("prototype", 16, text_weight=0.0) > 0.9  # chance is a third
+    assert accuracy_of(METHOD, 16, text_weight=0.0) > 0.9  # chance is a third
 
 
 def test_the_method_with_all_weight_on_the_text_is_zero_shot(accuracy_of):
-    assert accuracy_of("prototype", 16, text_weight=1.0) == accuracy_of("zero-shot", 0)
+    assert accuracy_of(METHOD, 16, text_weight=1.0) == accuracy_of("zero-shot", 0)
 
 
-def test_the_published_setting_of_the_method_resolves(methods):
+def test_the_published_setting_of_the_method_resolves(method):
     from operators.methods.hyperparameters import resolve
 
-    values = resolve("prototype", methods["prototype"], {}, protocol="few_shot", shots=1)
+    values = resolve(METHOD, method, {}, protocol="few_shot", shots=1)
     assert values == {"text_weight": 0.0}
 
 
-def test_the_method_refuses_a_weight_that_cannot_work(methods):
+def test_the_method_refuses_a_weight_that_cannot_work(method):
     from operators.methods.hyperparameters import resolve
 
     with pytest.raises(ValueError, match="text_weight=2"):
-        resolve("prototype", methods["prototype"], {"text_weight": 2}, protocol="few_shot", shots=1)
+        resolve(METHOD, method, {"text_weight": 2}, protocol="few_shot", shots=1)
+
+
+def test_the_file_of_the_method_is_short():
+    assert len(TITLED[METHOD_FILE].splitlines()) <= 60
+
+
+@pytest.mark.parametrize("command", ["check", "show"])
+def test_the_method_keeps_the_contract_and_is_shown(prototype, command, monkeypatch):
+    from typer.testing import CliRunner
+
+    from flows.cli.app import app
+
+    monkeypatch.chdir(prototype.parent)
+    script = next(block["text"] for block in BLOCKS if "methods check" in block["text"])
+    (line,) = (line for line in script.splitlines() if f"methods {command}" in line)
+    answer = CliRunner().invoke(app, shlex.split(line)[1:])
+    assert answer.exit_code == 0, answer.output
+    assert ("All promises kept." if command == "check" else "text_weight") in answer.output
+
+
+def test_the_method_is_on_the_board_and_an_edit_makes_other_trials(
+    shapes, prototype, clip_folder, tmp_path, monkeypatch
+):
+    from data_catalog import CATALOG
+    from operators.episodes.features import FeatureStore, view_folder
+    from tasks.computing.encode import contexts_of, needed_rows
+    from tasks.computing.worker import TrialWorker
+    from tasks.ingestion.ingest import ingest_dataset
+    from tasks.pages.rebuilding import rebuild_board
+    from tasks.pages.reports import board_rows
+    from tasks.planning.choices import check
+    from tasks.planning.plan import make_plan
+    from tasks.planning.suite import read_suite
+    from tasks.storage.store import Store
+
+    monkeypatch.setitem(CATALOG, "shapes", shapes.CARD)
+    store, file, suite = Store(tmp_path / "store"), tmp_path / METHOD_FILE, tmp_path / "mine.yaml"
+    datasets = {"shapes": ingest_dataset("shapes", store)}
+    file.write_text(prototype.read_text())
+    suite.write_text(
+        f"methods: [./{METHOD_FILE}:Prototype, zero-shot]\nbackbones: [{clip_folder}]\n"
+        "datasets: [shapes]\nshots: [16]\nseeds: [1, 2]\n"
+    )
+
+    def planned():
+        request = check(store, read_suite(suite))
+        return request, make_plan(store, request, datasets)
+
+    request, plan = planned()
+    ((_, context),) = contexts_of(store, request.backbones, plan.specs, datasets, {}).items()
+    worker = TrialWorker(store.home, "cpu")
+    for view, rows in needed_rows(plan.specs, datasets["shapes"]).items():
+        folder = view_folder(context.features, view, context.backbone.precision)
+        features = FeatureStore.create(folder, datasets["shapes"].rows, 24)
+        features.write(rows, worker.encode(rows, context, "image-classification", view))
+    assert [done.error for done in worker.compute(plan.specs, context)] == [""] * 3
+    rebuild_board(store)
+    rows = {row["method"]: row for row in board_rows(store, plan.specs)}
+    assert rows[METHOD]["mean"] > rows["zero-shot"]["mean"]
+    assert rows[METHOD]["variant"].startswith("source=")
+    assert not planned()[1].missing
+    file.write_text(
+        prototype.read_text().replace("text_weight: Share = 0.0", "text_weight: Share = 0.5")
+    )
+    assert len(planned()[1].missing) == 2
+    file.write_text(prototype.read_text())
+    assert not planned()[1].missing
 
 
 def test_the_dataset_keeps_the_promises_of_its_card(dataset, shapes):
