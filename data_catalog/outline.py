@@ -217,8 +217,8 @@ def refuse_rivals(card: DatasetCard, rows: Sequence[Example], labelling: Labelli
         ValueError: As said; the message has the values of both.
     """
     texts = card.kind == "text"
-    told = _columns_told(card)
-    if "label" in told or "class_name" in told:
+    columns = _columns_named(card)
+    if "label" in columns or "class_name" in columns:
         return
     for column in rows[0].extras:
         if not any(is_usual(part, column, texts=texts) for part in ("label", "class_name")):
@@ -254,7 +254,7 @@ def unread_splits(card: DatasetCard, rows: Sequence[Example]) -> Iterator[str]:
             )
 
 
-def _columns_told(card: DatasetCard) -> Mapping[str, str]:
+def _columns_named(card: DatasetCard) -> Mapping[str, str]:
     """Columns by part, as the user named them."""
-    told = getattr(card.source, "told", None) or {}
-    return getattr(card.source, "columns", None) or told.get("columns") or {}
+    hints = getattr(card.source, "told", None) or {}
+    return getattr(card.source, "columns", None) or hints.get("columns") or {}

@@ -25,12 +25,12 @@ def with_fields(suite: type[Suite] = Suite) -> Callable[[F], F]:
     known = knobs(suite).values()
     fields = [parameter(knob.name, knob.field) for knob in known]
     fields.append(parameter("hyperparameters", dict[str, dict[str, Any]] | None))
-    told = [f"{knob.name}: {knob.description}; default: the suite's.\n" for knob in known]
-    told.append(f"hyperparameters: {_HYPERPARAMETERS}.\n")
+    lines = [f"{knob.name}: {knob.description}; default: the suite's.\n" for knob in known]
+    lines.append(f"hyperparameters: {_HYPERPARAMETERS}.\n")
 
     def decorated(function: F) -> F:
         head, indent, tail = re.split(r"( +)changes: .*\n", function.__doc__ or "")
-        function.__doc__ = head + "".join(indent + line for line in told) + tail
+        function.__doc__ = head + "".join(indent + line for line in lines) + tail
         return with_parameters(function, fields)
 
     return decorated

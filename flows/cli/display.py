@@ -115,11 +115,11 @@ def board_tables(rows: Sequence[Mapping[str, Any]]) -> list[BoardTable]:
 
 def print_board(rows: Sequence[Mapping[str, Any]]) -> None:
     """Prints the board."""
-    told = None
+    shown = None
     for table in board_tables(rows):
-        if table.quantity != told:
+        if table.quantity != shown:
             out.print(f"\n{table.quantity}, mean ± standard deviation over seeds")
-            told = table.quantity
+            shown = table.quantity
         print_table(table.columns, table.rows, title=f"\n{table.title}")
         for note in table.notes:
             out.print(f"   {note}", style="dim")

@@ -125,13 +125,13 @@ def _changes(connection: Connection, previous: str, current: str) -> Iterator[di
             mean, n, seeds = asked.get((split, metric), _NOTHING)
             mean_now, n_now, seeds_now = asked_now.get((split, metric), _NOTHING)
             trials = moved.get((new_id, split, metric), 0) if old_id == new_id else 0
-            told = list(causes)
+            reasons = list(causes)
             if seeds and seeds_now and seeds != seeds_now:
-                told.append(f"seeds {seeds} to {seeds_now}")
+                reasons.append(f"seeds {seeds} to {seeds_now}")
             if trials:
-                told.append("by itself")
+                reasons.append("by itself")
             if failed.get(new_id or old_id):
-                told.append(f"trials that failed: {failed[new_id or old_id]}")
+                reasons.append(f"trials that failed: {failed[new_id or old_id]}")
             yield {
                 **{name: names[name] for name in (*_COMPARED, "variant")},
                 "split": split,
@@ -141,7 +141,7 @@ def _changes(connection: Connection, previous: str, current: str) -> Iterator[di
                 "current_mean": mean_now,
                 "previous_n": n or None,
                 "current_n": n_now or None,
-                "cause": ", ".join(told) or None,
+                "cause": ", ".join(reasons) or None,
                 "previous_cell_id": old_id or None,
                 "current_cell_id": new_id or None,
                 "previous_variant": old["variant"] if old else None,
@@ -290,33 +290,35 @@ def _differences(old: Cell, new: Cell) -> list[str]:
     """What makes another cell of one, in words: what, from what, to what."""
     if old["cell_id"] == new["cell_id"]:
         return []
-    told = []
+    differences = []
     for name in COLUMNS:
         if name == "hyperparameters":
             settings, settings_now = (json.loads(cell[name]) for cell in (old, new))
             moved = _moves(settings, settings_now, sorted({*settings, *settings_now}))
-            told += [f"hyperparameters {' and '.join(moved)}"] if moved else []
+            differences += [f"hyperparameters {' and '.join(moved)}"] if moved else []
         elif name == "targets":
             before, after = (_targets(cell) for cell in (old, new))
-            told += [f"target {move}" for move in _moves(before, after, sorted({*before, *after}))]
+            differences += [
+                f"target {move}" for move in _moves(before, after, sorted({*before, *after}))
+            ]
         elif name == "aids":
-            told += _aids(old[name], new[name])
+            differences += _aids(old[name], new[name])
         elif name != "seed":
-            told += _moves(old, new, [name])
-    return told
+            differences += _moves(old, new, [name])
+    return differences
 
 
 def _aids(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """How aids differ; trials by their ids where one of the two has left the board."""
-    told = []
+    differences = []
     for role in sorted({*old, *new}):
         name, before, after = role.replace("_", " "), old.get(role), new.get(role)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             moved = _differences(before, after)
-            told += [f"{name} ({'; '.join(moved)})"] if moved else []
+            differences += [f"{name} ({'; '.join(moved)})"] if moved else []
         elif _id_of(before) != _id_of(after):
-            told.append(f"{name} {_told(_id_of(before))} to {_told(_id_of(after))}")
-    return told
+            differences.append(f"{name} {_written(_id_of(before))} to {_written(_id_of(after))}")
+    return differences
 
 
 def _targets(cell: Cell) -> dict[str, str]:
@@ -332,12 +334,12 @@ def _moves(old: Mapping[str, Any], new: Mapping[str, Any], names: Iterable[str])
     """`name from to`, in words, of the values that differ."""
     return [
         f"{name.replace('_', ' ') if name in _IDENTITY else name} "
-        f"{_told(old.get(name))} to {_told(new.get(name))}"
+        f"{_written(old.get(name))} to {_written(new.get(name))}"
         for name in names
         if old.get(name) != new.get(name)
     ]
 
 
-def _told(value: Any) -> str:
+def _written(value: Any) -> str:
     """A value in words."""
     return "none" if value is None else str(value)

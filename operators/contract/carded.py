@@ -43,8 +43,8 @@ def the_docstrings_say_what_it_is_and_where_it_comes_from(name: str, method: Any
     """
     if not vars(method).get("__doc__"):
         yield "its class has no docstring."
-    told = (sys.modules[method.__module__].__doc__ or "") + (method.__doc__ or "")
-    if "Source:" not in told:
+    text = (sys.modules[method.__module__].__doc__ or "") + (method.__doc__ or "")
+    if "Source:" not in text:
         yield 'no docstring has a line "Source: .." with the paper and the equations.'
 
 
@@ -79,8 +79,8 @@ def published_settings_resolve_and_differ_from_nothing(name: str, method: Any) -
         values = resolve(name, method, {}, **place)
         if values.keys() - expected:
             yield f"{protocol}: its recipe sets what a later trial alone may have."
-        elif told := variant(method, values, **place):
-            yield f"{protocol}: its published settings are told as {told}."
+        elif difference := variant(method, values, **place):
+            yield f"{protocol}: its published settings are told as {difference}."
 
 
 PROMISES = (

@@ -98,7 +98,7 @@ class Method(nn.Module, ABC):
             learned by its own names, and what others did by those of their attributes too.
         backbone: Frozen; its parameters are not this module's.
         hyperparameters: Those that it was built with.
-        taught: The teacher that it was built with, as an argument; empty for most.
+        teacher_argument: The teacher that it was built with, as an argument; empty for most.
     """
 
     card: ClassVar[MethodCard]
@@ -116,11 +116,11 @@ class Method(nn.Module, ABC):
         self = super().__new__(cls)
         given = {name: value for name, value in keywords.items() if name not in EPISODE}
         self.hyperparameters = given
-        self.taught = {"teacher": keywords["teacher"]} if "teacher" in keywords else {}
+        self.teacher_argument = {"teacher": keywords["teacher"]} if "teacher" in keywords else {}
         return self
 
     hyperparameters: dict[str, Any]
-    taught: dict[str, Any]
+    teacher_argument: dict[str, Any]
 
     def __init__(self, backbone: Backbone) -> None:
         """Holds the backbone.

@@ -70,7 +70,7 @@ class Classifier(Method):
                 "classify others."
             )
         build: Any = type(self)
-        given = {**self.taught, **self.hyperparameters}
+        given = {**self.teacher_argument, **self.hyperparameters}
         twin = build(self.backbone, classes, generator=torch.Generator(), **given)
         twin.load_state_dict(self.state_dict())
         return twin.eval()

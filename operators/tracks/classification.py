@@ -52,10 +52,10 @@ class ClassificationTrack(Track):
         if (teacher is None) == method.card.teacher:
             needs = "learns from a teacher: give one" if teacher is None else "has no teacher"
             raise ValueError(f"{spec.method} {needs}.")
-        taught = {} if teacher is None else {"teacher": teacher}
+        given = {} if teacher is None else {"teacher": teacher}
         classes = data.all_classes.subset(episode.classes)
         own = own_of(method, spec.hyperparameters)
-        return method(backbone, classes, generator=generator, **taught, **own)
+        return method(backbone, classes, generator=generator, **given, **own)
 
     def shots(
         self, spec: TrialSpec, backbone: Any, data: Data, source: Any, episode: Episode

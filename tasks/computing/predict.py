@@ -178,8 +178,8 @@ def predictor(
             own = _load(spec.teacher, found)
             track = track_of(spec.teacher.protocol)
             images = track.source(held.examples, own, None)
-        told = data[spec.teacher.template_set]
-        teacher = teacher_from(store, spec.teacher, own, told, images)
+        theirs = data[spec.teacher.template_set]
+        teacher = teacher_from(store, spec.teacher, own, theirs, images)
     learned = learned_by(store, spec, str(backbone.device))
     method = method_of(spec, backbone, data[spec.template_set], learned, teacher)
     if asked is None:

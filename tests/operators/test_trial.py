@@ -156,7 +156,7 @@ def test_fitting_knows_the_drawn_rows_alone(clip, images, asked, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         run_trial(asked(protocol="base_to_new"), clip, Data(), images)
     episode = episode_of(asked(protocol="base_to_new"), Data.table)
-    assert given[0].shots == 2
+    assert given[0].n_shots == 2
     assert np.array_equal(given[0].train.rows, episode.train)
     assert np.array_equal(given[0].val.rows, episode.val)
 

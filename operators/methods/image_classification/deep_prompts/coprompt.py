@@ -204,6 +204,6 @@ class CoPrompt(StaticClassifier):
         texts, images = self.weights(), unit(self.image_features(batch))
         logits = self.backbone.logit_scale * images @ texts.T
         seen = batch.under(self.second_view).features
-        told = torch.stack([own[int(self.place * len(own))] for own in self.described])
-        apart = cosine_distance(images, seen) + cosine_distance(texts, told)
+        sentences = torch.stack([own[int(self.place * len(own))] for own in self.described])
+        apart = cosine_distance(images, seen) + cosine_distance(texts, sentences)
         return F.cross_entropy(logits, batch.labels) + self.consistency_weight * apart
