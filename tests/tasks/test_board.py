@@ -10,7 +10,7 @@ import pytest
 from operators.board import TABLES, VIEWS, audit, inspect, projecting
 from operators.metrics import METRICS, Metric, Score
 from operators.metrics.predictions import PREDICTIONS
-from operators.spec import TrialSpec
+from operators.spec import Target, TrialSpec
 from operators.trials.results import Cost, Provenance, TrialResult
 from tasks.pages import board
 from tasks.pages.artifacts import mlflow_place
@@ -112,6 +112,23 @@ def test_a_rebuild_reads_only_what_is_new_and_a_full_one_gives_the_same(store):
     done = rebuild(store, variant=lambda one: f"ctx{one.hyperparameters['n_context']}", full=True)
     assert done.added == 2
     assert content(store) == step_by_step
+
+
+def test_what_else_a_trial_leans_on_and_is_tested_on_is_on_the_board(store):
+    teacher = spec(method="promptsrc")
+    commit(
+        store,
+        aids={"teacher": teacher, "corpus": "c" * 16},
+        targets={"cars": Target("f" * 16, "card-1")},
+        held_out="sketch",
+    )
+    rebuild(store)
+    (row,) = rows(store, "SELECT * FROM trials")
+    assert json.loads(row["aids"]) == {"teacher": teacher.trial_id, "corpus": "c" * 16}
+    assert row["teacher_trial_id"] == teacher.trial_id
+    cars = {"fingerprint": "f" * 16, "template_set": "card-1"}
+    assert json.loads(row["targets"]) == {"cars": cars}
+    assert row["held_out"] == "sketch"
 
 
 def test_students_name_their_teachers_and_their_seeds_are_one_row(store):
