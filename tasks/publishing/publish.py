@@ -161,7 +161,7 @@ class Publication:
             trials,
             run=run,
             there={i for i in before if receipt and receipt.holds(self.store, i)},
-            tags=self.tags | {"mlflow.parentRunId": session.parent},
+            tags=self.tags | {"mlflow.parentRunId": session.parent} | self._ranking(trials),
             git_commit=self.git_commit,
         )
         session.alive.add(mlflow_run_id)
@@ -169,6 +169,11 @@ class Publication:
             self.store, self.uri, self.suite, cell_id, mlflow_run_id, trials
         )
         self.written.add(cell_id)
+
+    def _ranking(self, trials: Mapping[str, Trial]) -> dict[str, str]:
+        """The tag that says by which metric rows of the cell's protocol are ranked."""
+        metric = self._primary.get(next(iter(trials.values()))["spec"]["protocol"])
+        return {"shotboard.primary_metric": metric} if metric else {}
 
     def _complete(self, cell_id: str, trials: Iterable[str]) -> bool:
         """Whether the run of a cell is there and holds these trials."""

@@ -5,13 +5,14 @@ import warnings
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn import metrics as theirs
 
 from operators.metrics import CLASSIFICATION, METRICS, scores_of
 from operators.metrics.classification import expected_calibration_error
 from operators.metrics.predictions import CLASSIFICATION as SCHEMA
-from operators.metrics.predictions import PREDICTIONS
+from operators.metrics.predictions import PARQUET, PREDICTIONS
 
 CLASSES = 7
 
@@ -45,6 +46,18 @@ def predictions(labels, probabilities, split="all"):
 
 def values(*drawn, names=METRICS):
     return {score.metric: score.value for score in scores_of(predictions(*drawn), names)}
+
+
+def test_a_row_of_predictions_takes_few_bytes_however_many_classes_there_are():
+    generator = np.random.default_rng(0)
+    labels = np.arange(2000) % 1000
+    scores = np.exp(generator.normal(size=(2000, 1000)))
+    table = predictions(labels, scores / scores.sum(axis=1, keepdims=True))
+    file = pa.BufferOutputStream()
+    pq.write_table(table, file, **PARQUET)
+    content = file.getvalue()
+    assert content.size / len(table) < 45
+    assert pq.read_table(content).equals(table)
 
 
 def test_hits_are_those_of_scikit_learn(drawn):

@@ -329,6 +329,7 @@ def test_every_metric_is_logged_that_a_trial_knows(store, client):
     publish(store, trials, suite="quick", run_id="r1")
     (run,) = cell_runs(client)
     assert {"all/accuracy", "all/ece", "all/nll"} <= set(run.data.metrics)
+    assert run.data.tags["shotboard.primary_metric"] == "accuracy"
     history = client.get_metric_history(run.info.run_id, "all/nll")
     assert [(point.step, point.value) for point in history] == [(2, 1.5)]
     (mean,) = client.get_metric_history(run.info.run_id, "all/nll_mean")
