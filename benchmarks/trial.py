@@ -26,7 +26,7 @@ from data_catalog import Dataset
 from operators.backbones import DualEncoder
 from operators.backbones.formats.clip_files import EMBEDDED
 from operators.episodes.episode import Batch, batch_of
-from operators.episodes.features import FeatureStore, Images, view_folder
+from operators.episodes.features import DatasetImages, FeatureStore, view_folder
 from operators.spec import TrialSpec
 from operators.tracks import track_of
 from operators.tracks.rows import episode_of
@@ -55,14 +55,14 @@ def specs_of(store: Store, dataset: Dataset, options: argparse.Namespace) -> lis
 
 def encode(
     folder: Path, specs: list[TrialSpec], dataset: Dataset, backbone: DualEncoder
-) -> tuple[Images, float]:
+) -> tuple[DatasetImages, float]:
     """A source of kept features, and the CPU seconds that they took."""
     features = FeatureStore.create(view_folder(folder, None), dataset.rows, backbone.feature_width)
     rows = needed_rows(specs, dataset)[None]
     started = time.process_time()
-    features.write(rows, Images(dataset.images, backbone).features(rows).numpy())
+    features.write(rows, DatasetImages(dataset.images, backbone).features(rows).numpy())
     seconds = time.process_time() - started
-    return Images(dataset.images, backbone, lambda view: features), seconds
+    return DatasetImages(dataset.images, backbone, lambda view: features), seconds
 
 
 def plain_seconds(
@@ -71,7 +71,7 @@ def plain_seconds(
     backbone: DualEncoder,
     plain: PlainClip,
     data: TrialData,
-    source: Images,
+    source: DatasetImages,
 ) -> float:
     """CPU seconds of the same trial in plain arithmetic."""
     episode = episode_of(spec, data.table)

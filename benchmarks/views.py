@@ -34,7 +34,7 @@ from measuring import write_json
 
 from data_catalog import Dataset
 from operators.backbones import DualEncoder
-from operators.episodes.features import FeatureStore, Images, view_folder
+from operators.episodes.features import DatasetImages, FeatureStore, view_folder
 from operators.episodes.views import View, ViewPolicy
 from operators.spec import TrialSpec
 from operators.trials.trial import run_trial
@@ -62,7 +62,7 @@ class Kept:
 
     def __init__(self, folder: Path, dataset: Dataset, backbone: DualEncoder) -> None:
         self.folder, self.rows, self.width = folder, dataset.rows, backbone.feature_width
-        self.images = Images(dataset.images, backbone)
+        self.images = DatasetImages(dataset.images, backbone)
         self.seconds: dict[tuple[View | None, int], float] = {}  # of a row, its share of a batch
         self.store = cache(self._create)  # of a view
 
@@ -99,7 +99,7 @@ def measure(
     """One line of the table: the seeds of one policy at one number of shots."""
     needed = needed_rows(specs, dataset)
     kept.encode(needed[None], None)
-    data, source = TrialData(dataset), Images(dataset.images, backbone, kept.store)
+    data, source = TrialData(dataset), DatasetImages(dataset.images, backbone, kept.store)
     policy = ViewPolicy.parse(specs[0].views)
     if policy.kind == "none":
         train = needed[None][data.table.splits[needed[None]] == "train"]

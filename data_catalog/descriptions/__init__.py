@@ -7,7 +7,7 @@ beside the card; it is read first.
 from data_catalog.descriptions.form import Descriptions
 from data_catalog.descriptions.generation import (
     QUESTIONS,
-    Answers,
+    AnswerCache,
     Client,
     article,
     generate,
@@ -16,7 +16,7 @@ from data_catalog.descriptions.keeping import describe, described, kept_file
 
 __all__ = [
     "QUESTIONS",
-    "Answers",
+    "AnswerCache",
     "Client",
     "Descriptions",
     "article",

@@ -34,7 +34,7 @@ class Client(Protocol):
         ...
 
 
-class Answers:
+class AnswerCache:
     """Answers on disk, a JSON file a prompt: what has been asked is not asked again.
 
     Args:
@@ -75,7 +75,7 @@ class Answers:
 
 def generate(
     classes: Sequence[str],
-    answers: Answers,
+    answers: AnswerCache,
     *,
     questions: Sequence[str] = QUESTIONS,
     source: str = "",

@@ -22,7 +22,7 @@ HEADER_FIRST = "The first line of a table is its header, and names its columns."
 _ABSENT = frozenset({"nan", "<na>"})  # how pandas writes a gap as text
 
 
-class Table(NamedTuple):
+class DelimitedTable(NamedTuple):
     """A table of texts.
 
     Attributes:
@@ -40,7 +40,7 @@ class Table(NamedTuple):
 
 def read_table(
     content: bytes, suffix: str, place: str, *, known: Collection[str], prose: bool = False
-) -> Table:
+) -> DelimitedTable:
     """Reads a table with a header.
 
     Args:
@@ -77,10 +77,12 @@ def read_table(
         {name: _value(fields[column]) for column, name in header.items()}
         for _, fields in records[1:]
     ]
-    return Table(tuple(header.values()), rows, [line for line, _ in records[1:]], separator)
+    return DelimitedTable(
+        tuple(header.values()), rows, [line for line, _ in records[1:]], separator
+    )
 
 
-def refuse_line_breaks(table: Table, parts: Collection[str | None], place: str) -> None:
+def refuse_line_breaks(table: DelimitedTable, parts: Collection[str | None], place: str) -> None:
     """Refuses what a quote that opens in one row and closes in another makes of the rows between.
 
     Args:
@@ -105,7 +107,7 @@ def refuse_line_breaks(table: Table, parts: Collection[str | None], place: str) 
                 )
 
 
-def refuse_swallowed_rows(table: Table, text: str, label: str | None, place: str) -> None:
+def refuse_swallowed_rows(table: DelimitedTable, text: str, label: str | None, place: str) -> None:
     """Refuses texts of several lines, of which one looks like a row of the table.
 
     A quote that opens in one row and closes in another makes one text of all rows between.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from data_catalog.sources import columns as cols
 from data_catalog.sources.base import SourceError, reaching, without_query
-from data_catalog.sources.delimited import DELIMITERS, Table, read_table
+from data_catalog.sources.delimited import DELIMITERS, DelimitedTable, read_table
 from data_catalog.sources.parquet import open_parquet
 
 LINES_SUFFIX = ".jsonl"
@@ -29,7 +29,7 @@ class Records(NamedTuple):
     kinds: dict[str, str]
     rows: Iterator[Mapping[str, Any]]
     schema: Any = None
-    table: Table | None = None
+    table: DelimitedTable | None = None
 
     def names_of(self, label: str | None) -> tuple[str, ...] | None:
         """Names of the labels in a column, where the metadata of the table has them."""
@@ -135,7 +135,7 @@ def _kind_of_types(types: set[type]) -> str:
     return cols.TEXT if types <= {str, int, float, bool} else cols.OTHER
 
 
-def kinds_of_table(table: Table) -> dict[str, str]:
+def kinds_of_table(table: DelimitedTable) -> dict[str, str]:
     """Type of each column of a CSV or TSV."""
     return {name: _kind_of_texts([row[name] for row in table.rows]) for name in table.header}
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from operators.backbones import DualEncoder
 from operators.backbones.language import LanguageModel
 from operators.episodes.episode import Classes
-from operators.episodes.texts import Texts
+from operators.episodes.texts import DatasetTexts
 from operators.episodes.views import View
 from operators.methods import Method
 from operators.shapes import Float
@@ -166,7 +166,7 @@ def drawn_texts(
     labels: Sequence[int] | np.ndarray,
     *,
     seed: int = 0,
-) -> Texts:
+) -> DatasetTexts:
     """Texts that hold the word of their class among others, of several lengths.
 
     Args:
@@ -178,7 +178,7 @@ def drawn_texts(
     drawn = np.random.default_rng(seed)
     which = np.asarray(labels)
     texts = [f"{drawn.choice(FILLERS)} {TEXT_CLASSES.words[label]}" for label in which.tolist()]
-    return Texts(lambda rows: [texts[row] for row in rows], backbone)
+    return DatasetTexts(lambda rows: [texts[row] for row in rows], backbone)
 
 
 class Drawn(NamedTuple):

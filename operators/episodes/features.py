@@ -250,7 +250,7 @@ def _room(folder: Path, rows: int = 0, size: int = 0) -> Iterator[None]:
         ) from error
 
 
-class Images:
+class DatasetImages:
     """The images of a dataset as a backbone reads them; see `ImageSource`.
 
     Args:

@@ -12,7 +12,7 @@ from operators.episodes.views import View
 from operators.shapes import Float
 
 
-class Texts:
+class DatasetTexts:
     """The texts of a dataset; see `TextSource`.
 
     Args:

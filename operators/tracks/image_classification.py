@@ -7,7 +7,7 @@ import numpy as np
 
 from operators.backbones import DualEncoder
 from operators.episodes.episode import Episode, FewShot
-from operators.episodes.features import Images
+from operators.episodes.features import DatasetImages
 from operators.episodes.kept_pixels import KeptPixels
 from operators.methods.image_classification.base import ImageClassifier
 from operators.spec import TrialSpec
@@ -24,9 +24,11 @@ class ImageClassification(ClassificationTrack):
     contract = ImageClassifier
     backbones = DualEncoder
 
-    def source(self, read: Callable[[np.ndarray], list[Any]], backbone: Any, stores: Any) -> Images:
+    def source(
+        self, read: Callable[[np.ndarray], list[Any]], backbone: Any, stores: Any
+    ) -> DatasetImages:
         """See `Track.source`."""
-        return Images(read, backbone, stores)
+        return DatasetImages(read, backbone, stores)
 
     def shots(
         self, spec: TrialSpec, backbone: Any, data: Data, source: Any, episode: Episode

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from operators.backbones.language import LanguageModel
-from operators.episodes.texts import Texts
+from operators.episodes.texts import DatasetTexts
 from operators.methods.text_classification.base import TextClassifier
 from operators.tracks.classification import ClassificationTrack
 
@@ -20,6 +20,8 @@ class TextClassification(ClassificationTrack):
     contract = TextClassifier
     backbones = LanguageModel
 
-    def source(self, read: Callable[[np.ndarray], list[Any]], backbone: Any, stores: Any) -> Texts:
+    def source(
+        self, read: Callable[[np.ndarray], list[Any]], backbone: Any, stores: Any
+    ) -> DatasetTexts:
         """See `Track.source`."""
-        return Texts(read, backbone, stores)
+        return DatasetTexts(read, backbone, stores)

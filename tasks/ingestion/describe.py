@@ -8,7 +8,7 @@ from typing import cast
 
 from data_catalog.descriptions import (
     QUESTIONS,
-    Answers,
+    AnswerCache,
     Client,
     Descriptions,
     describe,
@@ -95,7 +95,7 @@ def ask(
             "add --replace."
         )
     folder = store.cards / f"{name}.answers" / model.replace(":", ".")
-    answers = Answers(folder, client(model))
+    answers = AnswerCache(folder, client(model))
     with stage(f"describe {name}", len(classes)) as progress:
         return generate(
             classes,

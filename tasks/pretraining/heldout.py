@@ -80,7 +80,7 @@ def _accuracy(backbone: "Backbone", dataset: Dataset, split: str) -> Accuracy:
 
     from operators.backbones import DualEncoder
     from operators.episodes.episode import batch_of
-    from operators.episodes.features import Images
+    from operators.episodes.features import DatasetImages
     from operators.episodes.protocols import PROTOCOLS
     from operators.episodes.table import Setup
     from operators.methods.classifier import logits_of
@@ -103,7 +103,7 @@ def _accuracy(backbone: "Backbone", dataset: Dataset, split: str) -> Accuracy:
             "out of `evaluate`, or give it such rows."
         )
     method = ZeroShot(backbone, data.all_classes, generator=torch.Generator())
-    images = Images(dataset.images, backbone)
+    images = DatasetImages(dataset.images, backbone)
     batch = batch_of(images, rows, dataset.labels, every, backbone.device)
     predicted = logits_of(method, batch).argmax(dim=1)
     correct = int((predicted == batch.labels).sum())

@@ -8,7 +8,7 @@ import pytest
 from data_catalog import CATALOG
 from data_catalog.descriptions import (
     QUESTIONS,
-    Answers,
+    AnswerCache,
     Descriptions,
     article,
     describe,
@@ -181,7 +181,7 @@ def test_every_question_is_asked_of_every_class_and_each_answer_is_a_sentence(tm
     model = Model("first to {}", "  second\nto {}!", " ")
     said = generate(
         ["apple", "sea_lion"],
-        Answers(tmp_path, model),
+        AnswerCache(tmp_path, model),
         questions=("What is {a} {}?", "Describe {}"),
         source="a model",
     )
@@ -203,15 +203,15 @@ def test_every_question_is_asked_of_every_class_and_each_answer_is_a_sentence(tm
 
 def test_the_questions_of_the_paper_are_asked_unless_there_are_others(tmp_path):
     model = Model("Grey.")
-    said = generate(["platypus"], Answers(tmp_path, model))
+    said = generate(["platypus"], AnswerCache(tmp_path, model))
     assert len(said.sentences["platypus"]) == len(model.asked) == len(QUESTIONS) == 5
     assert "What does a platypus look like?" in model.asked
 
 
 def test_what_was_answered_is_not_asked_again(tmp_path):
     first, second = Model("one"), Model("two")
-    said = generate(["cat", "dog"], Answers(tmp_path, first))
-    again = generate(["cat", "dog", "fox"], Answers(tmp_path, second))
+    said = generate(["cat", "dog"], AnswerCache(tmp_path, first))
+    again = generate(["cat", "dog", "fox"], AnswerCache(tmp_path, second))
     assert {name: again.sentences[name] for name in said.sentences} == said.sentences
     assert all("fox" in prompt for prompt in second.asked)
 
@@ -224,15 +224,15 @@ def test_answers_before_a_failure_are_kept(tmp_path):
             return super().__call__(prompt)
 
     with pytest.raises(ConnectionError):
-        generate(["cat", "dog"], Answers(tmp_path, Breaks("one")))
+        generate(["cat", "dog"], AnswerCache(tmp_path, Breaks("one")))
     model = Model("two")
-    assert generate(["cat", "dog"], Answers(tmp_path, model)).sentences["cat"] == ("one.",) * 5
+    assert generate(["cat", "dog"], AnswerCache(tmp_path, model)).sentences["cat"] == ("one.",) * 5
     assert not any("cat" in prompt for prompt in model.asked)
 
 
 def test_two_labels_of_one_name_are_asked_about_once(tmp_path):
     model = Model("one")
-    assert list(generate(["cat", "dog", "cat"], Answers(tmp_path, model)).sentences) == [
+    assert list(generate(["cat", "dog", "cat"], AnswerCache(tmp_path, model)).sentences) == [
         "cat",
         "dog",
     ]
@@ -245,7 +245,7 @@ def test_two_labels_of_one_name_are_asked_about_once(tmp_path):
 )
 def test_what_is_no_answer_is_refused_and_not_kept(tmp_path, answer, message):
     with pytest.raises(ValueError, match=message):
-        generate(["cat"], Answers(tmp_path / "answers", lambda _: answer))
+        generate(["cat"], AnswerCache(tmp_path / "answers", lambda _: answer))
     assert not (tmp_path / "answers").exists()
 
 
@@ -253,7 +253,7 @@ def test_what_is_no_answer_is_refused_and_not_kept(tmp_path, answer, message):
 def test_a_question_without_the_class_name_is_refused_before_any_is_asked(tmp_path, questions):
     model = Model("one")
     with pytest.raises(ValueError, match="question"):
-        generate(["cat"], Answers(tmp_path, model), questions=questions)
+        generate(["cat"], AnswerCache(tmp_path, model), questions=questions)
     assert not model.asked
 
 

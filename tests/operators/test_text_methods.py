@@ -12,7 +12,7 @@ from operators.blocks.demonstrations import chosen_examples, fitting_examples
 from operators.episodes.episode import Batch, Classes, FewShot, batch_of
 from operators.episodes.protocols import PROTOCOLS
 from operators.episodes.table import Setup, Table
-from operators.episodes.texts import Texts
+from operators.episodes.texts import DatasetTexts
 from operators.methods import METHODS, methods_of
 from operators.methods.hyperparameters import defaults, own_of, resolve, tuning_of
 from operators.tracks import TRACKS, track_of
@@ -53,7 +53,7 @@ def classes_for(model):
 
 
 def source(model):
-    return Texts(lambda rows: [TEXTS[row] for row in rows], model)
+    return DatasetTexts(lambda rows: [TEXTS[row] for row in rows], model)
 
 
 def batch_for(model, rows=range(8)):
@@ -236,7 +236,7 @@ def test_a_soft_prompt_starts_where_it_says(model, start):
 def test_learned_tokens_leave_room_for_themselves(model):
     texts = ["movie " * 100, "good"]
     batch = batch_of(
-        Texts(lambda rows: [texts[row] for row in rows], model),
+        DatasetTexts(lambda rows: [texts[row] for row in rows], model),
         np.arange(2), np.array([0, 1]), range(2), model.device,
     )  # fmt: skip
     for name in ("soft-prompt", "dept"):
@@ -353,7 +353,9 @@ def test_the_probe_reads_sentence_features_and_no_text_otherwise(model):
 
 def test_texts_are_read_once_for_a_whole_and_its_parts(tiny_causal):
     read = []
-    texts = Texts(lambda rows: read.append(rows.tolist()) or [TEXTS[r] for r in rows], tiny_causal)
+    texts = DatasetTexts(
+        lambda rows: read.append(rows.tolist()) or [TEXTS[r] for r in rows], tiny_causal
+    )
     batch = Batch(texts, np.arange(4), torch.tensor(LABELS[:4]))
     part = batch.select(torch.tensor([2, 0]))
     assert part.texts == [TEXTS[2], TEXTS[0]]

@@ -19,7 +19,7 @@ from torch import nn
 from operators.crops import Crop
 from operators.engine.accounting import counting
 from operators.episodes.episode import Classes
-from operators.episodes.features import FeatureStore, Images, view_folder
+from operators.episodes.features import DatasetImages, FeatureStore, view_folder
 from operators.episodes.kept_pixels import KeptPixels
 from operators.episodes.table import Table
 from operators.episodes.views import AREAS, CENTRE, RATIOS, View, ViewPolicy
@@ -57,7 +57,7 @@ def picture(row: int) -> bytes:
 PICTURES = [picture(row) for row in range(len(LABELS))]
 
 
-class Watched(Images):
+class Watched(DatasetImages):
     """Images in memory; remembers what was decoded, and under which view."""
 
     def __init__(self, backbone, stores=None):
@@ -457,7 +457,7 @@ def test_pixels_are_kept_by_view_and_those_of_a_fresh_view_are_not(images):
     for view in (None, View(0), View(1), View(0, seed=1)):
         first, again = kept.pixels(rows, view), kept.pixels(rows, view)
         assert torch.equal(first, again)
-        assert torch.equal(first[0], Images.pixels(images, rows[:1], view)[0])
+        assert torch.equal(first[0], DatasetImages.pixels(images, rows[:1], view)[0])
         assert torch.equal(kept.features(rows, view), images.features(rows, view))
     assert set(kept.kept.values) == {None, View(0), View(1)}
 

@@ -22,7 +22,7 @@ def pets(dataset_of):
 
 
 def test_the_figure_is_that_of_zero_shot_on_the_board(pets, clip, clip_folder, spec):
-    from operators.episodes.features import Images
+    from operators.episodes.features import DatasetImages
     from operators.trials.trial import run_trial
     from tasks.planning.data import TrialData
 
@@ -30,7 +30,7 @@ def test_the_figure_is_that_of_zero_shot_on_the_board(pets, clip, clip_folder, s
     asked = spec(
         method="zero-shot", hyperparameters={}, protocol="zero_shot", shots=0, backbone="tiny"
     )
-    images = Images(pets.images, clip)
+    images = DatasetImages(pets.images, clip)
     outcome = run_trial(asked, clip, TrialData(pets), images)
     (theirs,) = (m for m in outcome.metrics if m.metric == "accuracy")
     assert (ours.accuracy, ours.n) == (theirs.value, theirs.n) == (ours.correct / ours.n, 16)

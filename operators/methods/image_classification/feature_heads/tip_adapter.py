@@ -37,7 +37,7 @@ from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
 
-class Published(NamedTuple):
+class PublishedSearch(NamedTuple):
     """What differs between the authors' configurations: `configs/<dataset>.yaml`.
 
     Attributes:
@@ -54,17 +54,17 @@ class Published(NamedTuple):
 
 
 PUBLISHED = {
-    "imagenet": Published(7, 3, 1.17),
-    "caltech101": Published(12, 5, 3),
-    "oxford_pets": Published(7, 3, 1.17),
-    "stanford_cars": Published(20, 10, 3),
-    "flowers102": Published(50, 50, 10),
-    "food101": Published(10, 10, 1.17),
-    "fgvc_aircraft": Published(30, 30, 5),
-    "sun397": Published(12, 10, 1.17),
-    "dtd": Published(13, 13, 2),
-    "eurosat": Published(12, 10, 2, epochs=100),
-    "ucf101": Published(7, 3, 3),
+    "imagenet": PublishedSearch(7, 3, 1.17),
+    "caltech101": PublishedSearch(12, 5, 3),
+    "oxford_pets": PublishedSearch(7, 3, 1.17),
+    "stanford_cars": PublishedSearch(20, 10, 3),
+    "flowers102": PublishedSearch(50, 50, 10),
+    "food101": PublishedSearch(10, 10, 1.17),
+    "fgvc_aircraft": PublishedSearch(30, 30, 5),
+    "sun397": PublishedSearch(12, 10, 1.17),
+    "dtd": PublishedSearch(13, 13, 2),
+    "eurosat": PublishedSearch(12, 10, 2, epochs=100),
+    "ucf101": PublishedSearch(7, 3, 3),
 }
 DEPARTURES = (
     "alpha and beta are searched on the episode's few validation images, but on datasets that were "

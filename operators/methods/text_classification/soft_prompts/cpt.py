@@ -29,7 +29,7 @@ WIDTH = 2048  # of the embeddings that the published radii are for
 Radius = Annotated[float, Bounds(0, 1000)]
 
 
-class Context(NamedTuple):
+class ExampleTokens(NamedTuple):
     """Examples as tokens.
 
     Attributes:
@@ -100,13 +100,13 @@ class CPT(PromptClassifier):
         self.radius = radius
         self.template_radius = template_radius
         self.decay = decay
-        self.show(Context(*(torch.empty(0, dtype=torch.long, device=backbone.device),) * 3))
+        self.show(ExampleTokens(*(torch.empty(0, dtype=torch.long, device=backbone.device),) * 3))
 
     ids: Tensor
     parts: Tensor
     example: Tensor
 
-    def show(self, context: Context) -> None:
+    def show(self, context: ExampleTokens) -> None:
         """Puts examples in front of every question, not moved yet."""
         for name, value in context._asdict().items():
             self.register_buffer(name, value.to(self.backbone.device))
@@ -176,13 +176,13 @@ class CPT(PromptClassifier):
 
     def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
         """Takes the examples from the file."""
-        self.show(Context(*(state_dict[name].clone() for name in Context._fields)))
+        self.show(ExampleTokens(*(state_dict[name].clone() for name in ExampleTokens._fields)))
         return super().load_state_dict(state_dict, *args, **kwargs)
 
 
 def context_of(
     backbone: LanguageModel, template: Template, texts: list[str], words: list[str]
-) -> Context:
+) -> ExampleTokens:
     """Examples as tokens, and what each token is part of.
 
     Args:
@@ -209,7 +209,9 @@ def context_of(
             ids.append(token)
             parts.append(part)
             example.append(number)
-    return Context(*(torch.tensor(values, dtype=torch.long) for values in (ids, parts, example)))
+    return ExampleTokens(
+        *(torch.tensor(values, dtype=torch.long) for values in (ids, parts, example))
+    )
 
 
 def with_answers(tokens: PromptTokens, ids: Tensor, lengths: Tensor) -> PromptTokens:
