@@ -24,6 +24,7 @@ class Evaluation:
         classes: Labels to choose from, in the order of the logits.
         rows: Row ids.
         dataset: That labels and rows are of; empty for the one that is learned.
+        version: Fingerprint of that dataset, so that trials on two versions are not paired.
         domain: That all rows are of; empty where they may be of any.
     """
 
@@ -31,11 +32,12 @@ class Evaluation:
     classes: tuple[int, ...]
     rows: np.ndarray
     dataset: str = ""
+    version: str = ""
     domain: str = ""
 
     def identity(self) -> list[Any]:
         """What its episode's fingerprint is taken from."""
-        place = {name: getattr(self, name) for name in ("dataset", "domain")}
+        place = {name: getattr(self, name) for name in ("dataset", "version", "domain")}
         own = {name: value for name, value in place.items() if value}
         return [self.split, self.classes, self.rows.tolist(), *([own] if own else [])]
 

@@ -21,6 +21,7 @@ class Table:
         names: Of the classes, in label order; they say which classes of two datasets are one.
         domains: (n,) domain of each row, an index into `domain_names`; -1 where there is none.
         domain_names: Of the domains; empty where the dataset has none.
+        fingerprint: Of the dataset; it tells two versions of a target apart.
     """
 
     labels: np.ndarray
@@ -29,6 +30,7 @@ class Table:
     names: tuple[str, ...] = ()
     domains: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     domain_names: tuple[str, ...] = ()
+    fingerprint: str = ""
 
     def rows(self, split: str) -> np.ndarray:
         """Row ids of one split, in the dataset's order."""

@@ -91,4 +91,5 @@ def _keys(names: Sequence[str]) -> list[tuple[str, int]]:
 
 
 def _target(name: str, table: Table, classes: Sequence[int], cap: int | None) -> Evaluation:
-    return Evaluation(name, tuple(classes), test_rows(table, classes, cap), dataset=name)
+    rows = test_rows(table, classes, cap)
+    return Evaluation(name, tuple(classes), rows, dataset=name, version=table.fingerprint)

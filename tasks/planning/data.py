@@ -39,6 +39,7 @@ class TrialData:
             DatasetCard.prompt_names(dataset.classes),
             dataset.domain_codes,
             dataset.domain_names,
+            dataset.fingerprint,
         )
         self.all_classes = classes_of(dataset, descriptions)
 

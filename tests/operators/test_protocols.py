@@ -1,5 +1,7 @@
 """Which rows each protocol learns from and tests, on a small table."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -134,6 +136,14 @@ def test_a_dataset_is_learned_whole_and_others_are_tested_among_their_own_classe
     assert other.rows.tolist() == [30, 31, 32, 39, 40, 41, 48, 49, 50]  # of ten each
     assert episode.tested("pets").tolist() == other.rows.tolist()
     assert set(episode.rows) == {*few_shot.rows}
+
+
+def test_another_version_of_a_target_is_another_episode():
+    first, second = (
+        PROTOCOLS["cross_dataset"].episode(asked(4, 1, targets={"pets": table})).fingerprint
+        for table in (VARIANT, replace(VARIANT, fingerprint="f" * 16))
+    )
+    assert first != second
 
 
 def test_a_variant_is_asked_among_its_own_classes_in_the_order_of_the_learned_ones():
