@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from operators.backbones import DualEncoder
 from operators.blocks.linear_maps import draw_uniform
 from operators.blocks.parts import IMAGE_ROWS, in_parts
-from operators.engine.accounting import counted
+from operators.engine.accounting import count_cached
 from operators.episodes.episode import Batch
 from operators.episodes.kept_pixels import KeptRows
 from operators.shapes import Float
@@ -60,16 +60,16 @@ class PatchReader:
     @torch.no_grad()
     def read(self, batch: Batch) -> Patched:
         """Features and patches of a batch."""
+        read = 0
 
         def encoded(places: np.ndarray) -> Float[Tensor, "c n d"]:
-            if (work := counted()) is not None:
-                work.cached_images -= len(places)
+            nonlocal read
+            read += len(places)
             index = torch.from_numpy(places).to(batch.device)
             return in_parts(self._encoded, batch.select(index), IMAGE_ROWS)
 
-        if (work := counted()) is not None:
-            work.cached_images += len(batch)
         both = self._kept.read(batch.rows, batch.view, encoded)
+        count_cached(len(batch) - read)
         return Patched(both[:, 0], both[:, 1:])
 
     def _encoded(self, batch: Batch) -> Float[Tensor, "b n d"]:

@@ -5,6 +5,12 @@ its batch, and every text padded to full length through all layers of the text t
 image again where prompts depend on the image. Backbones report what they did and what the plain
 form would have done; nothing is measured, and nobody counts unless `counting` is on.
 
+The count that is on is a context variable, as torch's own `no_grad` and `autocast` are. A backbone
+and its towers serve all trials of a process, so none of them can hold a trial's count; and methods,
+those of users too, call towers deep inside of `logits` and `loss` without handing anything along.
+A trial that is tuned beside others has a thread of its own, hence a context of its own. Towers
+report to it by `count`, and what reads kept features by `count_cached`.
+
 Counted are matrix products, 2 m n k operations each. A linear layer with frozen weights takes as
 many on the way back, for the gradient of its input alone; attention takes twice as many, for the
 gradients of both factors. Masked pairs count, in both forms. Not counted are norms, activations and
@@ -12,7 +18,7 @@ softmax, what a fused attention kernel computes again on the way back, the optim
 method does outside the towers, such as the product of image and class features.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -43,6 +49,23 @@ class Flops:
         return self.linear + 2 * self.attention
 
 
+@dataclass(frozen=True)
+class Pass:
+    """A pass through some layers.
+
+    Attributes:
+        done: Layers that were computed.
+        plain: Layers of the plain form.
+        since: First of the layers that a gradient reaches.
+        recomputed: Operations of `done` that are done again on the way back.
+    """
+
+    done: Sequence[Flops] = ()
+    plain: Sequence[Flops] = ()
+    since: int = 0
+    recomputed: int = 0
+
+
 class Work:
     """What was done while counting, and what the plain form would have done.
 
@@ -59,28 +82,17 @@ class Work:
         self.plain = 0
         self.cached_images = 0
 
-    def add(
-        self,
-        output: Tensor,
-        *,
-        done: Iterable[Flops] = (),
-        plain: Iterable[Flops] = (),
-        since: int = 0,
-        recomputed: int = 0,
-    ) -> None:
+    def add(self, output: Tensor, made: Pass) -> None:
         """Counts a pass through some layers: now forward, and backward whenever that happens.
 
         Args:
             output: Of the last layer.
-            done: Layers that were computed.
-            plain: Layers of the plain form.
-            since: First of the layers that a gradient reaches.
-            recomputed: Operations of `done` that are done again on the way back.
+            made: The pass.
         """
-        done, plain = list(done), list(plain)
-        self.book(forward(done), forward(plain))
+        self.book(forward(made.done), forward(made.plain))
         if output.requires_grad:
-            done_back, plain_back = recomputed + backward(done[since:]), backward(plain[since:])
+            done_back = made.recomputed + backward(made.done[made.since :])
+            plain_back = backward(made.plain[made.since :])
 
             def returned(_: Tensor) -> None:
                 self.book(done_back, plain_back)
@@ -138,3 +150,20 @@ def counting(work: Work | None = None) -> Iterator[Work]:
 def counted() -> Work | None:
     """The count that is on, if there is one."""
     return _current.get()
+
+
+def count(output: Tensor, made: Callable[[], Pass]) -> None:
+    """Adds a pass to the count that is on; where none is, nothing is worked out.
+
+    Args:
+        output: Of the last layer.
+        made: Says what the pass was.
+    """
+    if (work := counted()) is not None:
+        work.add(output, made())
+
+
+def count_cached(images: int) -> None:
+    """Adds images whose kept features a step read to the count that is on."""
+    if (work := counted()) is not None:
+        work.cached_images += images

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from operators.engine.accounting import counted
+from operators.engine.accounting import count_cached
 from operators.episodes.views import CENTRE, View, ViewPolicy
 from operators.shapes import Float, Int
 from operators.spec import digest
@@ -192,11 +192,11 @@ class Batch:
         """Frozen features, not normalised."""
         if self._part_of is not None:
             whole, index = self._part_of
-            if (work := counted()) is not None and whole._part_of is None and self.kept:
-                work.cached_images += len(index)
+            if whole._part_of is None and self.kept:
+                count_cached(len(index))
             return whole.features[index]
-        if self._read_by_steps and (work := counted()) is not None:
-            work.cached_images += len(self)
+        if self._read_by_steps:
+            count_cached(len(self))
         return self._source.features(self.rows, self.view).to(self.device)
 
     @cached_property

@@ -20,7 +20,7 @@ from operators.backbones.towers.prompts import (
     refuse_deep_text,
 )
 from operators.backbones.towers.transformer import Attention, Tower
-from operators.engine.accounting import Flops, counted
+from operators.engine.accounting import Flops, Pass, count
 from operators.engine.stacking import merged
 from operators.images import Preprocessing
 from operators.shapes import Float, Int
@@ -195,13 +195,15 @@ class DualEncoder(Backbone):
             context: (*s, c, m, w) what was put into their slots.
             deep_prompts: What replaced tokens before later layers.
         """
-        if (work := counted()) is None:
-            return
         texts, length = features.shape[:-1].numel(), self.padded_length or prompts.ids.shape[1]
-        layers = full_layers(self.packed_text.tower.shape, texts, length)
         output = Flops(texts * self.text_output_flops)
-        work.add(features, done=[output])
-        work.add(features, plain=[*layers, output], since=gradient_since(context, deep_prompts))
+
+        def plainly() -> Pass:
+            layers = full_layers(self.packed_text.tower.shape, texts, length)
+            return Pass(plain=[*layers, output], since=gradient_since(context, deep_prompts))
+
+        count(features, lambda: Pass(done=[output]))  # `PackedText` counts its own layers
+        count(features, plainly)
 
     def encode_prompts_plainly(
         self,

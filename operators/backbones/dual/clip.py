@@ -37,7 +37,7 @@ from operators.backbones.towers.flops import (
 )
 from operators.backbones.towers.prompts import DeepPrompts, refuse_inserted_text
 from operators.backbones.towers.transformer import Attention
-from operators.engine.accounting import Flops, counted
+from operators.engine.accounting import Flops, Pass, count
 from operators.images import Preprocessing
 from operators.shapes import Float, Int
 
@@ -162,14 +162,17 @@ class Clip(ClipTexts, ViTBackbone):
             tokens, first, deep_prompts=deep_prompts, attention=attention
         )
         features = self.image_outputs(x)
-        if (work := counted()) is not None:
+
+        def made() -> Pass:
             b, n, _ = tokens.shape
             shape, output = self.image_tower.shape, self.output_flops(b, n)
             plain = full_layers(shape, b, n, deep_prompts)
             whole = attention is not None and shape.layers - 1 in attention
             done = plain if whole else layers_read_at_one(shape, b, n, deep_prompts)
             since = gradient_since(tokens, deep_prompts)
-            work.add(features, done=[*done, output], plain=[*plain, output], since=since)
+            return Pass([*done, output], [*plain, output], since)
+
+        count(features, made)
         return features
 
     def image_outputs(self, states: Float[Tensor, "*b v"]) -> Float[Tensor, "*b d"]:

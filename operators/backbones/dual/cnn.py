@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from operators.backbones.dual.base import DualEncoder
 from operators.backbones.towers.prompts import DeepPrompts, PromptPlace
 from operators.backbones.towers.transformer import Attention
-from operators.engine.accounting import Flops, counted
+from operators.engine.accounting import Flops, Pass, count
 from operators.shapes import Float
 
 
@@ -51,9 +51,12 @@ class CnnBackbone(DualEncoder):
         features = self.pixel_features(
             pixels.to(self.device, self.dtype, memory_format=torch.channels_last)
         )
-        if (work := counted()) is not None:
-            images = Flops(len(pixels) * self.image_flops)
-            work.add(features, done=[images], plain=[images])
+
+        def made() -> Pass:
+            images = [Flops(len(pixels) * self.image_flops)]
+            return Pass(images, images)
+
+        count(features, made)
         return features
 
     @property

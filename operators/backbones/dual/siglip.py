@@ -42,7 +42,7 @@ from operators.backbones.towers.flops import finish, full_layers, gradient_since
 from operators.backbones.towers.packed_attention import split_heads
 from operators.backbones.towers.prompts import DeepPrompts, refuse_inserted_text
 from operators.backbones.towers.transformer import Attention
-from operators.engine.accounting import Flops, counted
+from operators.engine.accounting import Flops, Pass, count
 from operators.images import Preprocessing
 from operators.shapes import Float, Int
 
@@ -176,12 +176,14 @@ class Siglip(ViTBackbone):
         """See `ViTBackbone.encode_tokens`; the head needs all of them."""
         x = self.image_tower(tokens, deep_prompts=deep_prompts, attention=attention)
         features = self.pooled(x)
-        if (work := counted()) is not None:
+
+        def made() -> Pass:
             b, n, _ = x.shape
             tower = full_layers(self.image_tower.shape, b, tokens.shape[1], deep_prompts)
             layers = [*tower, self.output_flops(b, n)]
-            since = gradient_since(tokens, deep_prompts)
-            work.add(features, done=layers, plain=layers, since=since)
+            return Pass(layers, layers, gradient_since(tokens, deep_prompts))
+
+        count(features, made)
         return features
 
     def pooled(self, states: Float[Tensor, "b n v"]) -> Float[Tensor, "b d"]:

@@ -18,7 +18,7 @@ from operators.backbones.towers.flops import full_layers, gradient_since, produc
 from operators.backbones.towers.packed_text import Pool
 from operators.backbones.towers.prompts import DeepPrompts, PromptPlace
 from operators.backbones.towers.transformer import Attention, Tower
-from operators.engine.accounting import Flops, counted, forward
+from operators.engine.accounting import Flops, Pass, count, forward
 from operators.engine.stacking import merged
 from operators.shapes import Float
 
@@ -64,9 +64,8 @@ class ViTBackbone(TextTowerBackbone):
         """See `DualEncoder.embed_images`."""
         pixels = pixels.to(self.device, self.patches.weight.dtype)
         tokens = self.placed(self.patches(pixels).flatten(2).transpose(1, 2))
-        if (work := counted()) is not None:
-            cut = Flops(len(tokens) * self.patch_flops)
-            work.add(tokens, done=[cut], plain=[cut])
+        cut = [Flops(len(tokens) * self.patch_flops)]
+        count(tokens, lambda: Pass(cut, cut))
         return tokens
 
     @abstractmethod
@@ -166,12 +165,15 @@ class ViTBackbone(TextTowerBackbone):
         if deep_prompts is not None and deep_prompts.insert and deep_prompts.start >= 0:
             before += deep_prompts.width
         patches = self.dense(x[:, before : before + tokens.shape[1] - self.image_start])
-        if (work := counted()) is not None:
+
+        def made() -> Pass:
             b, n, _ = x.shape
             outputs = [self.output_flops(b, n), self.output_flops(b * patches.shape[1], 1)]
             shape, entered = self.image_tower.shape, shown.shape[1]
-            done = [*full_layers(shape, b, entered, deep_prompts), *outputs]
-            work.add(x, done=done, plain=done, since=gradient_since(shown, deep_prompts))
+            layers = [*full_layers(shape, b, entered, deep_prompts), *outputs]
+            return Pass(layers, layers, gradient_since(shown, deep_prompts))
+
+        count(x, made)
         return ImageReading(self.pooled(x), patches, states)
 
     def refuse_inserted(self, deep: DeepPrompts | None) -> None:

@@ -28,7 +28,7 @@ from operators.backbones.towers.packed_attention import (
 from operators.backbones.towers.packing import PADDING, PackPlan, pack
 from operators.backbones.towers.prompts import DeepPrompts, TextPrompts
 from operators.backbones.towers.transformer import Attention, Layer, Tower, TowerShape
-from operators.engine.accounting import Flops, counted, forward
+from operators.engine.accounting import Flops, Pass, count, forward
 from operators.shapes import Float, Int
 
 # What is read of a text: the state at its end token (CLIP), the mean over its tokens (sentence
@@ -171,15 +171,16 @@ class PackedText:
             deep: What replaced tokens before later layers.
             attention: By layer, what attended instead of the usual softmax.
         """
-        if (work := counted()) is None:
-            return
-        piece, tower = part.piece, self.tower
-        slots, contexts = len(piece.slots), len(context)
-        at_ends = self.pool != "mean" and tower.shape.layers - 1 not in (attention or ())
-        layers = packed_layers(tower.shape, piece.plan, slots, contexts, at_ends=at_ends)
-        again = forward(layers) if part.recompute else 0
-        since = gradient_since(context, deep)
-        work.add(states, done=layers, since=since, recomputed=again)
+
+        def made() -> Pass:
+            piece, shape = part.piece, self.tower.shape
+            slots, contexts = len(piece.slots), len(context)
+            at_ends = self.pool != "mean" and shape.layers - 1 not in (attention or ())
+            layers = packed_layers(shape, piece.plan, slots, contexts, at_ends=at_ends)
+            again = forward(layers) if part.recompute else 0
+            return Pass(layers, since=gradient_since(context, deep), recomputed=again)
+
+        count(states, made)
 
     def parts(self, prompts: TextPrompts, context: Tensor, budget: int) -> list[Part]:
         """Cuts the work so that each part fits the budget, if need be down to one class.
@@ -269,10 +270,8 @@ class PackedText:
         places = (plan.end - plan.prefix)[plan.row_ends] % plan.row_length
         end_bias = bias.gather(1, places[..., None].expand(-1, -1, bias.shape[2]))
         projected = first.project(inputs)
-        if (work := counted()) is not None:
-            work.add(
-                projected, done=[Flops(product(len(inputs), inputs.shape[1], projected.shape[1]))]
-            )
+        operations = product(len(inputs), inputs.shape[1], projected.shape[1])
+        count(projected, lambda: Pass([Flops(operations)]))
         return Piece(plan, slots, context, inputs, projected, bias[:, None], end_bias[:, None])
 
     def encode(
