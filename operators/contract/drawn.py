@@ -181,7 +181,7 @@ def drawn_texts(
     return DatasetTexts(lambda rows: [texts[row] for row in rows], backbone)
 
 
-class Drawn(NamedTuple):
+class DrawnExamples(NamedTuple):
     """What the contract shows methods of a kind of data.
 
     Attributes:
@@ -194,4 +194,7 @@ class Drawn(NamedTuple):
 
 
 # By kind of data of a track.
-DRAWN = {"image": Drawn(CLASSES, drawn_images), "text": Drawn(TEXT_CLASSES, drawn_texts)}
+DRAWN = {
+    "image": DrawnExamples(CLASSES, drawn_images),
+    "text": DrawnExamples(TEXT_CLASSES, drawn_texts),
+}

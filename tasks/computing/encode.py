@@ -18,7 +18,7 @@ from operators.methods import method_for
 from operators.spec import TrialSpec
 from operators.tracks import track_of
 from operators.tracks.rows import episode_of, unlabelled_of, validation_of, views_shown
-from tasks.computing.worker import Context, Encoder, Place
+from tasks.computing.worker import Context, Encoder, TargetFolders
 from tasks.computing.worker_pool import WorkerPool
 from tasks.planning.choices import Backbones
 from tasks.planning.data import TrialData
@@ -71,7 +71,7 @@ def contexts_of(
     for (name, on), own in encoders.items():
         others = {b: other for (b, d), other in encoders.items() if d == on and b != name}
         tested = {
-            target: Place(datasets[target].folder, encoders[name, target].features)
+            target: TargetFolders(datasets[target].folder, encoders[name, target].features)
             for target in sorted(targets.get((name, on), ()))
         }
         contexts[name, on] = Context(

@@ -48,7 +48,7 @@ class Encoder(NamedTuple):
     features: Path
 
 
-class Place(NamedTuple):
+class TargetFolders(NamedTuple):
     """A dataset that trials are tested on and do not learn from.
 
     Attributes:
@@ -79,7 +79,7 @@ class Context:
     features: Path
     run: Mapping[str, Any]
     others: Mapping[str, Encoder] = field(default_factory=dict)
-    targets: Mapping[str, Place] = field(default_factory=dict)
+    targets: Mapping[str, TargetFolders] = field(default_factory=dict)
     sources: Mapping[str, Source] = field(default_factory=dict)
 
 

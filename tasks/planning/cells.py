@@ -48,25 +48,25 @@ class Draft:
     known: dict[tuple[str, bool], Classes] = field(default_factory=dict)
 
     def classes(
-        self, place: "Place", dataset: "Dataset | Preview", method: type[Method]
+        self, condition: "Condition", dataset: "Dataset | Preview", method: type[Method]
     ) -> Classes:
         """All that a method reads of a dataset's classes.
 
         Args:
-            place: Where it is planned.
+            condition: Under which it is planned.
             dataset: The one that is learned, or a target.
             method: Its class.
         """
         reads = method.card.descriptions
         if (dataset.name, reads) not in self.known:
-            said = descriptions_of(place.store, dataset) if reads else None
+            said = descriptions_of(condition.store, dataset) if reads else None
             self.known[dataset.name, reads] = classes_of(dataset, said)
         return self.known[dataset.name, reads]
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where trials are planned: what those of one backbone, dataset and protocol share."""
+class Condition:
+    """A condition of the experiment: what trials of a backbone, dataset and protocol share."""
 
     store: Store
     suite: Suite
@@ -81,33 +81,35 @@ class Place:
         return self.protocol.learns and method.card.learns
 
 
-def obstacle(place: Place, name: str, method: type[Method]) -> str:
+def obstacle(condition: Condition, name: str, method: type[Method]) -> str:
     """Why a method has no trials on a backbone and a dataset; empty if it has."""
-    kind = track_of(place.protocol_name).backbones
-    if not is_a(place.card, kind):
-        return f"{name} on {place.card.name}: {place.protocol_name} asks for a {kind.title}."
-    missing = method.card.needs - place.card.capabilities
+    kind = track_of(condition.protocol_name).backbones
+    if not is_a(condition.card, kind):
+        return (
+            f"{name} on {condition.card.name}: {condition.protocol_name} asks for a {kind.title}."
+        )
+    missing = method.card.needs - condition.card.capabilities
     if missing:
-        return f"{name} on {place.card.name}: it has no {', '.join(sorted(missing))}."
-    for dataset in (place.dataset, *place.ground.targets):
-        if template_set_for(place.store, method, dataset) is None:
+        return f"{name} on {condition.card.name}: it has no {', '.join(sorted(missing))}."
+    for dataset in (condition.dataset, *condition.ground.targets):
+        if template_set_for(condition.store, method, dataset) is None:
             return undescribed(name, dataset.name)
-    for target in place.ground.targets:
-        if not (method.card.new_classes or alike(place.dataset, target)):
+    for target in condition.ground.targets:
+        if not (method.card.new_classes or alike(condition.dataset, target)):
             return (
                 f"{name} on {target.name}: it learns something of its own for each class, and the "
-                f"classes of {target.name} are not those of {place.dataset.name}."
+                f"classes of {target.name} are not those of {condition.dataset.name}."
             )
     return ""
 
 
-def cell_of(draft: Draft, place: Place, settings: Settings, shots: int) -> dict[str, Any]:
+def cell_of(draft: Draft, condition: Condition, settings: Settings, shots: int) -> dict[str, Any]:
     """What the trials of a cell share: thousands may differ by seed alone."""
-    suite, dataset, protocol = place.suite, place.dataset, place.protocol
+    suite, dataset, protocol = condition.suite, condition.dataset, condition.protocol
     choice, method, values = settings.choice, settings.method, settings.values
     if values.get("selection") == "val" and isinstance(dataset, Dataset):
         _refuse_without_validation(choice.id, dataset)
-    learns = place.learns(method)
+    learns = condition.learns(method)
     views = suite.views if learns and method.view_epochs(values) else "none"
     if learns and views != suite.views:
         draft.notices[f"{choice.id} learns from centre crops alone: its views are none."] = None
@@ -115,38 +117,38 @@ def cell_of(draft: Draft, place: Place, settings: Settings, shots: int) -> dict[
     differs = method.card.unlabelled and protocol.new_classes and not protocol.targets
     if suite.setting == "clean" and not differs:
         draft.notices[
-            f"{choice.id} in {place.protocol_name}: clean is the same as paper, which its trials "
-            "are filed under."
+            f"{choice.id} in {condition.protocol_name}: clean is the same as paper, which its "
+            "trials are filed under."
         ] = None
     return {
         "method": choice.id,
         "method_revision": method.revision,
         "hyperparameters": dict(values),
-        "backbone": place.card.name,
-        "backbone_fingerprint": place.card.fingerprint or "",
+        "backbone": condition.card.name,
+        "backbone_fingerprint": condition.card.fingerprint or "",
         "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint,
-        "protocol": place.protocol_name,
+        "protocol": condition.protocol_name,
         "protocol_revision": protocol.revision,
         "shots": shots,
         "setting": suite.setting if differs else "paper",
         "selection": str(values.get("selection", "last")),
-        "template_set": template_set_for(place.store, method, dataset),
+        "template_set": template_set_for(condition.store, method, dataset),
         "transform_version": TRANSFORM_VERSION,
         "views": views,
         "precision": suite.precision,
         "test_rows_per_class": suite.test_rows_per_class,
         "text_version": max(
-            text_version_of(place.card, draft.classes(place, each, method), values)
-            for each in (dataset, *place.ground.targets)
+            text_version_of(condition.card, draft.classes(condition, each, method), values)
+            for each in (dataset, *condition.ground.targets)
         ),
         "targets": {
             target.name: Target(
-                target.fingerprint, str(template_set_for(place.store, method, target))
+                target.fingerprint, str(template_set_for(condition.store, method, target))
             )
-            for target in place.ground.targets
+            for target in condition.ground.targets
         },
-        "held_out": place.ground.held_out,
+        "held_out": condition.ground.held_out,
         "aids": aids_of(method),
     }
 

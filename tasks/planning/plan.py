@@ -10,7 +10,7 @@ from operators.episodes.protocols import Protocol
 from operators.methods import known_method
 from operators.methods.hyperparameters import variant
 from operators.spec import TrialSpec
-from tasks.planning.cells import Draft, Place, cell_of, obstacle
+from tasks.planning.cells import Condition, Draft, cell_of, obstacle
 from tasks.planning.choices import Backbones, Request, Settings
 from tasks.planning.data import Preview
 from tasks.planning.resolve import RequestError
@@ -139,9 +139,9 @@ def make_plan(store: Store, request: Request, datasets: "Mapping[str, Dataset | 
         card, dataset = request.backbones.cards[name], datasets[dataset_name]
         for protocol_name, protocol in request.protocols.items():
             for ground in _grounds(draft, suite, dataset, protocol_name, protocol, datasets):
-                place = Place(store, suite, card, dataset, protocol_name, protocol, ground)
+                condition = Condition(store, suite, card, dataset, protocol_name, protocol, ground)
                 for by_shots in request.settings.get((protocol_name, dataset_name), ()):
-                    _add(draft, place, by_shots, request.backbones)
+                    _add(draft, condition, by_shots, request.backbones)
     if not draft.specs:
         raise RequestError(f"nothing to run: {' '.join(draft.skipped)}")
     _add_teachers(draft)
@@ -185,39 +185,39 @@ def _grounds(
 
 
 def _add(
-    draft: Draft, place: Place, by_shots: Mapping[int, Settings], backbones: Backbones
+    draft: Draft, condition: Condition, by_shots: Mapping[int, Settings], backbones: Backbones
 ) -> None:
     """Adds the trials of one method, or says why there are none."""
     first = next(iter(by_shots.values()))
-    if reason := obstacle(place, first.choice.id, first.method):
+    if reason := obstacle(condition, first.choice.id, first.method):
         draft.skipped[reason] = None
         return
     for shots, settings in by_shots.items():
-        cell = cell_of(draft, place, settings, shots)
-        teachers = _teachers(draft, place, settings, shots, backbones)
+        cell = cell_of(draft, condition, settings, shots)
+        teachers = _teachers(draft, condition, settings, shots, backbones)
         if settings.teacher is not None and not teachers:
             return
-        for seed in place.suite.seeds if place.learns(settings.method) else (0,):
+        for seed in condition.suite.seeds if condition.learns(settings.method) else (0,):
             aids = cell["aids"] | ({"teacher": teachers[seed]} if teachers else {})
             spec = TrialSpec(**cell | {"seed": seed, "aids": aids})
             draft.specs[spec.trial_id] = spec
 
 
 def _teachers(
-    draft: Draft, place: Place, settings: Settings, shots: int, backbones: Backbones
+    draft: Draft, condition: Condition, settings: Settings, shots: int, backbones: Backbones
 ) -> dict[int, TrialSpec]:
     """The trial of the teacher by seed of the student; none where it has no place here."""
-    student, taught = settings.choice.id, settings.teacher
-    if taught is None:
+    student, teacher = settings.choice.id, settings.teacher
+    if teacher is None:
         return {}
-    if taught.backbone:
-        place = replace(place, card=backbones.cards[taught.backbone.name])
-    if reason := obstacle(place, taught.choice.id, taught.method):
+    if teacher.backbone:
+        condition = replace(condition, card=backbones.cards[teacher.backbone.name])
+    if reason := obstacle(condition, teacher.choice.id, teacher.method):
         draft.skipped[f"{student}: its teacher has no place: {reason}"] = None
         return {}
-    learns = place.learns(taught.method)
-    cell = cell_of(draft, place, taught, shots if learns else 0)
-    found = {seed: TrialSpec(seed=seed if learns else 0, **cell) for seed in place.suite.seeds}
+    learns = condition.learns(teacher.method)
+    cell = cell_of(draft, condition, teacher, shots if learns else 0)
+    found = {seed: TrialSpec(seed=seed if learns else 0, **cell) for seed in condition.suite.seeds}
     for spec in found.values():
         draft.teachers[spec.trial_id] = spec
         draft.students[spec.trial_id] = student
