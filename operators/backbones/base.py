@@ -95,6 +95,11 @@ class Backbone(ABC):
         return False
 
     @property
+    def counts_operations(self) -> bool:
+        """Whether its passes are counted; see engine/accounting.py."""
+        return False
+
+    @property
     def image_tokens(self) -> int:
         """Tokens of one image in its image tower, without prompts; 0 where it has none."""
         return 0

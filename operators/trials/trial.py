@@ -117,8 +117,8 @@ def run_trial(
         peak_memory_bytes=peak_memory(backbone.device),
         trainable_parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
         steps=report.steps,
-        tune_flops=work.done,
-        plain_tune_flops=plain_flops(work, backbone),
+        tune_flops=work.done if backbone.counts_operations else None,
+        plain_tune_flops=plain_flops(work, backbone) if backbone.counts_operations else None,
     )
     return Outcome(
         tuple(scores_of(predictions, track.metrics)),

@@ -1,6 +1,7 @@
 """A trial on texts from end to end: planned, computed, on the board, asked about a sentence."""
 
 import csv
+import json
 
 import duckdb
 import pyarrow.parquet as pq
@@ -97,6 +98,13 @@ def test_every_method_of_texts_has_its_trial_and_none_fails(done):
     assert not [each.error for each in done.found if each.error]
     assert {name for name, spec in done.specs.items() if not spec.shots} == set(METHODS[:2])
     assert {spec.views for spec in done.specs.values()} == {"none"}
+
+
+def test_operations_that_nobody_counts_are_not_told_as_none(done):
+    for spec in done.specs.values():
+        trial = json.loads((done.store.trial(spec.trial_id) / "trial.json").read_text())
+        assert trial["cost"]["tune_flops"] is None
+        assert trial["cost"]["plain_tune_flops"] is None
 
 
 @pytest.mark.parametrize("method", ["verbalizer-calibrated", "in-context", "dept", "cpt"])

@@ -91,6 +91,11 @@ class DualEncoder(Backbone):
         """See `Backbone.merges_calls`."""
         return True
 
+    @property
+    def counts_operations(self) -> bool:
+        """See `Backbone.counts_operations`."""
+        return True
+
     def tokenize(self, texts: Sequence[str], *, cut: bool = False) -> Tokens:
         """Token ids of `texts`, with the family's start and end tokens.
 
