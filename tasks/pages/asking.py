@@ -56,6 +56,10 @@ class BoardError(ValueError):
         self.excerpt = excerpt
 
 
+class QueryError(BoardError):
+    """SQL that the board has no answer to: it is wrong, or asks for what is not there."""
+
+
 class Column(NamedTuple):
     """A column of an answer.
 
@@ -207,7 +211,7 @@ def _with_excerpt() -> Iterator[None]:
         raise
     except duckdb.Error as error:
         text, mark, excerpt = str(error).partition(_EXCERPT)
-        raise BoardError(one_paragraph(text), (mark + excerpt).strip()) from error
+        raise QueryError(one_paragraph(text), (mark + excerpt).strip()) from error
 
 
 def _without_end(sql: str) -> str:

@@ -374,6 +374,19 @@ def test_a_private_file_of_an_older_form_is_made_anew(store):
     assert rebuild(store).added == 1
 
 
+def test_a_board_of_another_version_is_told_with_the_way_out(store):
+    commit(store)
+    rebuild(store)
+    with duckdb.connect(store.board) as connection:
+        connection.execute("DROP VIEW leaderboard")
+        connection.execute("DROP VIEW nightly_changes")
+    for ask in (board_rows, lambda store: changes_markdown(store, "mini")):
+        with pytest.raises(BoardError, match=r"another version .* `shotboard board --rebuild`"):
+            ask(store)
+    rebuild(store, full=True)
+    assert len(board_rows(store)) == 1
+
+
 def test_readers_are_served_while_rebuilds_run(store):
     commit(store)
     rebuild(store)
