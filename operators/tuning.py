@@ -190,6 +190,7 @@ def tune(
     for epoch in range(tuning.epochs):
         images = shots.in_epoch(epoch)
         batches = _batches(len(images), tuning, generator)
+        # Summed where it is and read once an epoch: a GPU would be waited for at every read.
         total = torch.zeros((), device=shots.train.device)
         for step, index in enumerate(batches):
             for group in optimizer.param_groups:

@@ -152,6 +152,8 @@ class FeatureStore:
         features = np.ascontiguousarray(features, dtype=np.float32)
         sums = _checksums(features)
         with _room(self.folder, len(rows), features.nbytes):
+            # Values first: what stops this in between leaves rows without a checksum, which count
+            # as missing and are encoded again, and never a checksum beside what it is not of.
             self._values.write(rows, features)
             self._sums.write(rows, sums)
         self._known[rows] = sums

@@ -141,7 +141,7 @@ class WorkerPool:
             except OutOfTime:
                 worker = self._replace(worker)
                 raise
-            finally:
+            finally:  # or the one that has taken its place
                 self._idle.put(worker)
         raise AssertionError("unreachable")
 
@@ -178,7 +178,7 @@ class WorkerPool:
         def work() -> None:
             try:
                 while not closed.is_set():
-                    with lock:
+                    with lock:  # a generator may not be advanced by two threads at once
                         batch = next(waiting)
                     results.put(result_of(batch))
             except StopIteration:
@@ -186,6 +186,8 @@ class WorkerPool:
             finally:
                 results.put(None)
 
+        # A thread a worker, which waits for it: what a call may take and whether it is tried again
+        # is then plain code around one call, with no table of calls under way.
         threads = ThreadPoolExecutor(max_workers=len(self), thread_name_prefix=method)
         try:
             working = [threads.submit(work) for _ in range(len(self))]
@@ -196,6 +198,7 @@ class WorkerPool:
                 thread.result()
         finally:
             closed.set()
+            # Not waited for: a call under way may take hours, and whoever closes has no use for it.
             threads.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
@@ -241,6 +244,8 @@ class WorkerPool:
         try:
             answer = getattr(worker.actor, method).remote(*args)
             ends = None if seconds is None else time.monotonic() + seconds
+            # In short waits, since a Ray that is gone never answers: it ends this process after a
+            # minute of waiting.
             while True:
                 left = POLL_SECONDS if ends is None else ends - time.monotonic()
                 if ray.wait([answer], timeout=min(POLL_SECONDS, max(left, 0.0)))[0]:
