@@ -123,7 +123,7 @@ class ConditionalContext(nn.Module):
 
     def contexts(self, features: Float[Tensor, "*b d"]) -> Float[Tensor, "*b m w"]:
         """V + h(x) of each feature x, which has unit norm."""
-        shift = self.widen(F.relu(self.narrow(features)))
+        shift = self.widen(F.relu(self.narrow(features)))  # one for all m tokens of a context
         return self.context + shift[..., None, :]
 
     def class_features(self, features: Float[Tensor, "b ... d"]) -> Float[Tensor, "b k d"]:

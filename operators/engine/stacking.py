@@ -31,6 +31,9 @@ from torch import Tensor
 from operators.engine.accounting import SharedWork, Work, counted, counting
 
 T = TypeVar("T")
+# The lane of this thread, asked by `clock`, `take_step` and `merged`. No argument could say it:
+# lanes share one backbone object, so a tower that is called cannot know for whom, and a method that
+# is tuned beside others is not to know it. The thread does, and a context variable is its own.
 _current: "ContextVar[_Lane[Any] | None]" = ContextVar("lane", default=None)
 
 TOKENS = 2048  # of a merged step on a CPU: beyond them a larger batch is no quicker

@@ -220,6 +220,7 @@ class Method(nn.Module, ABC):
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """As `nn.Module.state_dict`, but for the names in `block`."""
+        # Which block holds a tensor says how a method is built, and may change; files stay.
         found = super().state_dict(*args, **kwargs)
         return {name.removeprefix(f"{self.block}."): value for name, value in found.items()}
 

@@ -25,6 +25,8 @@ def attend(
     q, k, v = rows.split(w, dim=-1)
     if head is None:
         return merge_heads(read(layer, q, k, v, bias), s)
+    # There is a prefix in causal towers alone. It reads nothing behind itself, so it is computed
+    # once for all rows, and each row has its keys in front of its own.
     head_q, head_k, head_v = head.split(w, dim=-1)
     k, v = with_head(head_k, k), with_head(head_v, v)
     read_q, read_k, read_v = (split_heads(x, layer.heads) for x in (head_q, head_k, head_v))
@@ -75,6 +77,9 @@ def finish_at_ends(
             0, or -inf.
     """
     s, _, w = x.shape
+    # Keys and values of all tokens, since the end tokens read them; queries, the second half of the
+    # layer and what comes after it of end tokens alone. Rows have different numbers of these, and
+    # `row_ends` repeats some so that one product does for all; `answer` picks each once.
     normed = layer.normed(x)
     q = layer.queries(normed.index_select(1, plan.end))
     q = q.index_select(1, plan.row_ends.flatten()).unflatten(1, (plan.rows, -1))
