@@ -1,6 +1,7 @@
 """The tuning loop: schedule, optimiser, batches, selection, and what it says when it fails."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -84,6 +85,24 @@ def test_the_step_schedule_is_that_of_torch():
             assert found == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
             optimizer.step()
             theirs.step()
+
+
+def test_the_linear_schedule_is_that_of_transformers():
+    from transformers import get_linear_schedule_with_warmup
+
+    tuning = Tuning(lr=0.03, epochs=4, warmup_epochs=0, schedule="linear")
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.03)
+    theirs = get_linear_schedule_with_warmup(optimizer, 0, 4 * 3)
+    for epoch in range(4):
+        for step in range(3):
+            found = learning_rate(tuning, epoch, step, 3)
+            assert found == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
+            optimizer.step()
+            theirs.step()
+
+
+def test_the_constant_schedule_stays_behind_its_warm_up():
+    assert rates(Tuning(lr=0.3, epochs=4, schedule="constant")) == [1e-5, 0.3, 0.3, 0.3]
 
 
 def test_sgd_is_momentum_with_weight_decay_on_the_scheduled_rate(linear, few_shot):
@@ -222,6 +241,36 @@ def test_adamw_is_that_of_torch(linear, few_shot):
         twin.loss(shots.train).backward()
         optimizer.step()
     tune(linear, shots, tuning, seeded())
+    torch.testing.assert_close(linear.weight.detach(), twin.weight.detach())
+
+
+def test_adafactor_is_that_of_transformers_without_its_own_scaling(linear, few_shot):
+    from transformers.optimization import Adafactor
+
+    shots = few_shot(6, [0, 1, 2])
+    tuning = Tuning(
+        optimizer="adafactor", lr=0.3, weight_decay=1e-5, epochs=3, warmup_epochs=0,
+        schedule="constant",
+    )  # fmt: skip
+    twin = Linear(6, 3)
+    optimizer = Adafactor(
+        twin.parameters(), lr=0.3, weight_decay=1e-5, scale_parameter=False, relative_step=False
+    )
+    for _ in range(3):
+        optimizer.zero_grad()
+        twin.loss(shots.train).backward()
+        optimizer.step()
+    tune(linear, shots, tuning, seeded())
+    torch.testing.assert_close(linear.weight.detach(), twin.weight.detach())
+    assert set(Tuning.idle(vars(tuning))) == {"eps", "momentum", "warmup_lr"}
+
+
+def test_a_part_may_learn_at_a_rate_of_its_own(linear, few_shot):
+    shots = few_shot(6, [0, 1, 2])
+    tuning = Tuning(lr=0.1, epochs=2, warmup_epochs=0, weight_decay=0.0, schedule="constant")
+    twin = Linear(6, 3)
+    tune(linear, shots, tuning, seeded(), rates={"weight": 0.5})
+    tune(twin, shots, replace(tuning, lr=0.05), seeded())
     torch.testing.assert_close(linear.weight.detach(), twin.weight.detach())
 
 
