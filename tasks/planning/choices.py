@@ -20,6 +20,7 @@ from operators.methods.hyperparameters import teaching_of
 from operators.tracks import TRACKS
 from tasks.planning import resolve
 from tasks.planning.data import undescribed
+from tasks.planning.own_datasets import with_own_cards
 from tasks.planning.own_methods import with_own
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import MethodChoice, Suite
@@ -98,7 +99,12 @@ def check(store: Store, suite: Suite) -> Request:
             had, a method or its teacher can do nothing on any of the backbones, or no trial
             remains.
     """
-    suite = suite.model_copy(update={"methods": with_own(suite.methods)})
+    own = {
+        "methods": with_own(suite.methods),
+        "datasets": with_own_cards(store, suite.datasets),
+        "targets": with_own_cards(store, suite.targets),
+    }
+    suite = suite.model_copy(update=own)
     names = _Names(store)
     cards = {name: resolve.dataset_card(store, name) for name in suite.all_datasets}
     references = [names.backbone(name) for name in suite.backbones]

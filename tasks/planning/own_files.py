@@ -111,7 +111,9 @@ def module_of(source: Source) -> ModuleType:
     return module
 
 
-def pick(source: Source, name: str, fits: Callable[[Any], bool], what: str) -> tuple[str, Any]:
+def pick(
+    source: Source, name: str, fits: Callable[[Any], bool], what: str, kind: type | None = None
+) -> tuple[str, Any]:
     """What a file has under a name, or the only thing in it that fits, and its name.
 
     Args:
@@ -119,15 +121,17 @@ def pick(source: Source, name: str, fits: Callable[[Any], bool], what: str) -> t
         name: In the file; empty where it need not be said.
         fits: Whether an object is of the kind that is looked for.
         what: The kind, for messages, as `a method`.
+        kind: What a name must stand for; None where others look at it.
 
     Raises:
-        RequestError: There is no such name, or none or several things fit.
+        RequestError: There is no such name, it stands for something else, or none or several
+            things fit.
     """
     module = module_of(source)
     own = {
         key: value
         for key, value in vars(module).items()
-        if fits(value) and getattr(value, "__module__", module.__name__) == module.__name__
+        if fits(value) and (kind or value.__module__ == module.__name__)
     }
     if not name:
         if len(own) == 1:
@@ -136,7 +140,13 @@ def pick(source: Source, name: str, fits: Callable[[Any], bool], what: str) -> t
         raise RequestError(f"{source.file} {there}: say which, as {source.file}:NAME.")
     if name not in vars(module):
         raise RequestError(f"{source.file} has no {name}. {did_you_mean(name, own)}".strip())
-    return name, vars(module)[name]
+    found = vars(module)[name]
+    if kind is not None and not isinstance(found, kind):
+        raise RequestError(
+            f"{source.file}:{name} is a {type(found).__name__}, not {what}. "
+            f"{did_you_mean(name, own)}".strip()
+        )
+    return name, found
 
 
 def _raised(source: Source, error: Exception) -> str:

@@ -6,13 +6,12 @@ digest of the source is part of a trial, as its aid `method_source`.
 """
 
 import inspect
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.planning.installed import METHODS, installed
 from tasks.planning.own_files import Located, Source, pick, place_of, read_source
 from tasks.planning.resolve import RequestError
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:  # it takes torch
     from tasks.planning.suite import MethodChoice
     from tasks.storage.store import Store
 
-GROUP = "shotboard.methods"
 FILE = "method.py"  # in the folder of a trial
 _SOURCES: dict[str, Source] = {}  # by digest, of all files that this process has loaded
 
@@ -70,28 +68,24 @@ def _loaded(source: Source, class_name: str, name: str = "") -> tuple[str, "type
 
 @cache
 def installed_methods() -> Mapping[str, "type[Method]"]:
-    """Methods of installed packages, by the name of their entry points.
-
-    One that cannot be loaded, or is called like a shipped one, is told of and left out.
-    """
-    from operators.contract import misshapen
+    """Methods of installed packages, by the name of their entry points."""
     from operators.methods import add_own
 
-    found: dict[str, type[Method]] = {}
-    for point in entry_points(group=GROUP):
-        try:
-            method = point.load()
-            if trouble := misshapen(point.name, method):
-                raise ValueError(trouble)
-            file = inspect.getsourcefile(method)
-            method.source_digest = read_source(Path(file or "")).digest
-            add_own(point.name, method)
-        except Exception as error:  # whatever a package raises
-            told = "left out: the method %s of the package %s: %s"
-            logging.getLogger("shotboard").warning(told, point.name, point.dist, error)
-        else:
-            found[point.name] = method
+    found = installed(METHODS, _fault_of_method)
+    for name, method in found.items():
+        method.source_digest = read_source(Path(inspect.getsourcefile(method) or "")).digest
+        add_own(name, method)
     return found
+
+
+def _fault_of_method(name: str, method: Any) -> str:
+    """Why the method of a package cannot be known under a name; empty where it can."""
+    from operators.contract import misshapen
+    from operators.methods import METHODS as SHIPPED
+
+    return (
+        "that is the name of a method of Shotboard." if name in SHIPPED else misshapen(name, method)
+    )
 
 
 def aids_of(method: "type[Method]") -> dict[str, Any]:

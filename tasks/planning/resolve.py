@@ -10,6 +10,7 @@ from data_catalog import CATALOG, Dataset, DatasetCard, current, registered_card
 from data_catalog.descriptions import Descriptions, described
 from data_catalog.secrets import redact
 from data_catalog.wording import did_you_mean
+from tasks.planning.installed import DATASETS, installed
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:  # they take torch, and listings of datasets do not
@@ -42,13 +43,44 @@ def resolve(kind: str, name: str, table: Mapping[str, T], way_out: str = "") -> 
     raise RequestError(text.strip())
 
 
+_OWN_CARDS: dict[str, DatasetCard] = {}  # of users' own files, by name
+
+
+def add_card(store: Store, card: DatasetCard, where: str) -> None:
+    """Makes the card of a user's own file known to this process.
+
+    Args:
+        store: Where others are registered.
+        card: The card.
+        where: It was found, for messages.
+
+    Raises:
+        RequestError: Its name is that of another dataset.
+    """
+    if card.name in {**CATALOG, **registered_cards(store.cards, {})}:
+        raise RequestError(
+            f"{where}: a dataset is called {card.name} already. Give the card another name."
+        )
+    _OWN_CARDS[card.name] = card
+
+
+def _fault_of_card(name: str, card: object) -> str:
+    """Why the card of a package cannot be known under a name; empty where it can."""
+    if not isinstance(card, DatasetCard):
+        return f"it is a {type(card).__name__}, not a DatasetCard."
+    if name in CATALOG:
+        return "that is the name of a dataset of Shotboard."
+    return "" if card.name == name else f"its card is called {card.name}."
+
+
 def dataset_cards(store: Store) -> dict[str, DatasetCard]:
-    """All datasets by name: the embedded ones and those registered in the store.
+    """All datasets by name: embedded, of packages, of users' own files, and of the store.
 
     A card that cannot be read is named in a warning and left out.
     """
     faults: dict[str, str] = {}
-    cards = {**CATALOG, **registered_cards(store.cards, faults)}
+    known = {**CATALOG, **installed(DATASETS, _fault_of_card), **_OWN_CARDS}
+    cards = {**known, **registered_cards(store.cards, faults)}
     for fault in faults.values():
         _warn(fault)
     return cards
@@ -64,12 +96,14 @@ def dataset_card(store: Store, name: str) -> DatasetCard:
     """The card of a dataset.
 
     Raises:
-        RequestError: It is neither embedded nor registered, or its card cannot be read.
+        RequestError: There is no such dataset, or its card cannot be read.
     """
     faults: dict[str, str] = {}
-    cards = {**CATALOG, **registered_cards(store.cards, faults)}
+    cards = {**CATALOG, **_OWN_CARDS, **registered_cards(store.cards, faults)}
     if name in faults:
         raise RequestError(faults[name])
+    if name not in cards:
+        cards |= installed(DATASETS, _fault_of_card)
     return resolve(
         "dataset",
         name,

@@ -198,7 +198,10 @@ def read_suite(path: Path) -> Suite:
     values = read_mapping(path, "suite", "datasets: [..]")
     suite = make_suite({"name": path.stem, **values}, where=str(path))
     methods = (m.model_copy(update={"id": anchored(m.id, path.parent)}) for m in suite.methods)
-    return suite.model_copy(update={"methods": tuple(methods)})
+    own: dict[str, Any] = {"methods": tuple(methods)}
+    for knob in ("datasets", "targets"):
+        own[knob] = tuple(anchored(name, path.parent) for name in getattr(suite, knob))
+    return suite.model_copy(update=own)
 
 
 @overload

@@ -14,7 +14,7 @@ from tasks.computing.encode import contexts_of, needed_rows
 from tasks.computing.predict import predictor
 from tasks.computing.worker import TrialWorker
 from tasks.pages.rebuilding import rebuild_board
-from tasks.planning import own_methods, resolve
+from tasks.planning import installed, own_methods, resolve
 from tasks.planning.choices import check
 from tasks.planning.own_files import anchored, place_of
 from tasks.planning.own_methods import installed_methods, load_method, make_known, read_method
@@ -236,23 +236,26 @@ def test_an_unknown_name_says_how_ones_own_is_written():
 def package(mine, monkeypatch):
     """An installed package that names methods of its own."""
     monkeypatch.syspath_prepend(str(mine.parent))
-    group = own_methods.GROUP
+    group = installed.METHODS
     points = [
         importlib.metadata.EntryPoint(name, value, group)
         for name, value in (("nearest-text", "mine:Mine"), ("coop", "mine:Mine"), ("gone", "no:No"))
     ]
     monkeypatch.setattr(
-        own_methods, "entry_points", lambda group: importlib.metadata.EntryPoints(points)
+        installed, "entry_points", lambda group: importlib.metadata.EntryPoints(points)
     )
-    installed_methods.cache_clear()
+    caches = installed_methods, installed.installed
+    for each in caches:
+        each.cache_clear()
     yield
-    installed_methods.cache_clear()
+    for each in caches:
+        each.cache_clear()
 
 
 def test_methods_of_packages_are_found_by_their_entry_points(package, planned, caplog):
     assert list(installed_methods()) == ["nearest-text"]
-    assert "the method coop of the package" in caplog.text
-    assert "the method gone of the package" in caplog.text
+    assert "left out: coop of the package mine:Mine (shotboard.methods): that is the" in caplog.text
+    assert "left out: gone of the package no:No (shotboard.methods): ModuleNot" in caplog.text
     _, (spec,) = planned("nearest-text")
     assert spec.method == "nearest-text"
     assert len(spec.aids["method_source"]) == 16
