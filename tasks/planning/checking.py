@@ -1,15 +1,19 @@
 """`shotboard methods check`: the contract of methods on a user's own, with drawn examples."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from operators.backbones import reference
+from operators.backbones import BackboneUnavailable, reference
 from operators.contract import Promise, misshapen, report
+from operators.methods import Method
+from operators.tracks import TRACKS
 from tasks.planning import resolve
 from tasks.planning.own_files import place_of, read_source
 from tasks.planning.own_methods import find_class
+from tasks.planning.resolve import RequestError
 
-# What methods of a kind of data are checked on: small, and here without a download.
-EMBEDDED = {"image": "mini-clip"}
+# What methods of a kind of data are checked on: the first that is here and can what is needed.
+SMALL = {"image": ("mini-clip",), "text": ("minilm", "smollm2-135m-q4")}
 
 
 def check(text: str) -> Iterator[tuple[Promise, list[str]]]:
@@ -19,7 +23,8 @@ def check(text: str) -> Iterator[tuple[Promise, list[str]]]:
         text: A file and a class in it, or the name of a method.
 
     Raises:
-        RequestError: There is no such method, or its file cannot be run.
+        RequestError: There is no such method, its file cannot be run, or no backbone that is here
+            can do what it needs.
     """
     place = place_of(text)
     if place is None:
@@ -31,5 +36,21 @@ def check(text: str) -> Iterator[tuple[Promise, list[str]]]:
     if misshapen(name, method):
         yield from report(name, method, None)
         return
-    found = reference(EMBEDDED["image"])
-    yield from report(name, method, found.load(found.describe()))
+    yield from report(name, method, _backbone(name, method))
+
+
+def _backbone(name: str, method: type[Method]) -> Any:
+    missing = ""
+    for each in SMALL[TRACKS[method.track].kind]:
+        found = reference(each)
+        try:
+            card = found.describe()
+        except BackboneUnavailable as error:
+            missing = f" {error}"
+            continue
+        if method.card.needs <= card.capabilities:
+            return found.load(card)
+    raise RequestError(
+        f"{name} needs {', '.join(sorted(method.card.needs))}, and no small backbone that is here "
+        f"has that.{missing}"
+    )

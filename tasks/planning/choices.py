@@ -21,6 +21,7 @@ from operators.tracks import TRACKS
 from tasks.planning import resolve
 from tasks.planning.data import undescribed
 from tasks.planning.own_datasets import with_own_cards
+from tasks.planning.own_files import place_of
 from tasks.planning.own_methods import with_own
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import MethodChoice, Suite
@@ -107,6 +108,11 @@ def check(store: Store, suite: Suite) -> Request:
     suite = suite.model_copy(update=own)
     names = _Names(store)
     cards = {name: resolve.dataset_card(store, name) for name in suite.all_datasets}
+    for name in filter(place_of, suite.backbones):
+        raise RequestError(
+            f"backbone {name}: a backbone is a name, a folder of weights or a hub id; code for a "
+            "new family has its place in operators/backbones."
+        )
     references = [names.backbone(name) for name in suite.backbones]
     protocols = {name: resolve.protocol(name) for name in suite.protocols}
     if suite.targets and not any(protocol.targets for protocol in protocols.values()):

@@ -21,6 +21,7 @@ def installed(group: str, fault: Callable[[str, Any], str]) -> Mapping[str, Any]
     """
     found: dict[str, Any] = {}
     for point in entry_points(group=group):
+        loaded = None
         try:
             loaded = point.load()
             why = fault(point.name, loaded)
