@@ -1,7 +1,7 @@
 """What a method is: a module that adapts a frozen backbone to an episode."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -217,6 +217,11 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def validation_score(self, batch: Batch) -> float:
         """What `selection="val"` chooses an epoch by: the greater the better."""
+
+    def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
+        """As `nn.Module.named_parameters`, but for the names in `block`."""
+        for name, parameter in super().named_parameters(*args, **kwargs):
+            yield name.removeprefix(f"{self.block}."), parameter
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """As `nn.Module.state_dict`, but for the names in `block`."""

@@ -107,6 +107,7 @@ def test_names_in_a_prompt_file_are_those_that_users_have(name, clip, classes):
     method = METHODS[name](clip, classes, generator=torch.Generator())
     assert set(method.learned()) == NAMES[name]
     assert set(method.state_dict()) == NAMES[name]
+    assert {key for key, _ in method.named_parameters()} <= NAMES[name]
     drawn = {key: torch.rand_like(value) for key, value in method.learned().items()}
     twin = METHODS[name](clip, classes, generator=torch.Generator())
     assert not twin.load_state_dict(drawn).missing_keys
