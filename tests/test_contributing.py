@@ -366,7 +366,7 @@ def one_trial(tmp_path, spec):
 
 
 def test_the_metric_comes_to_a_trial_that_is_there_and_to_a_new_one(
-    example, one_trial, methods, spec, clip, dataset, drawn_images, monkeypatch
+    example, one_trial, method, spec, clip, dataset, drawn_images, monkeypatch
 ):
     """By hand: errors among the surest 1, 2, 3 and 4 rows are 1, 1/2, 1/3 and 1/2."""
     from operators.metrics import METRICS, classification
@@ -391,9 +391,7 @@ def test_the_metric_comes_to_a_trial_that_is_there_and_to_a_new_one(
     (said,) = rows(one_trial, "SELECT * FROM metric_definitions WHERE metric = 'aurc'")
     assert said["better"] == "lower"
     images = drawn_images(dataset.labels, clip.feature_width)
-    trial = spec(
-        method="prototype", hyperparameters={"text_weight": 0.5}, dataset="shapes", shots=2
-    )
+    trial = spec(method=METHOD, hyperparameters={"text_weight": 0.5}, dataset="shapes", shots=2)
     scores = run_trial(trial, clip, TrialData(dataset), images).metrics
     assert 0 <= next(score.value for score in scores if score.metric == "aurc") < 0.5
 
