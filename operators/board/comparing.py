@@ -12,6 +12,7 @@ percentages", Psychometrika 12, 1947; Dietterich, "Approximate statistical tests
 supervised classification learning algorithms", Neural Computation 10, 1998.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -28,6 +29,20 @@ GROUND = (  # trials that differ in one of these were tested on something else
 _PLACE = (*GROUND, "split", "metric")
 _PREDICTIONS_AT_ONCE = 5_000_000  # bounds memory
 _EQUAL = 1e-12  # differences below it are rounding
+
+
+class _Place(NamedTuple):
+    """What cells of one table of comparisons were asked about.
+
+    A split has the name of a target or of a domain that was left out: two versions of a target,
+    and a domain and a target of one name, are not the same rows.
+    """
+
+    values: tuple  # of `_PLACE`
+    split: str
+    metric: str
+    version: str  # fingerprint of the target
+    held_out: str
 
 
 class _Asked(NamedTuple):
@@ -77,24 +92,27 @@ def compare(connection: Connection, grounds: Iterable[tuple]) -> None:
         connection.execute(f"DELETE FROM comparisons USING incoming WHERE {_same('comparisons')}")
         ground = ", ".join(f"trials.{name}" for name in GROUND)
         found = connection.execute(
-            f"SELECT {ground}, split, metric, shots, cell_id, seed, "
+            f"SELECT {ground}, split, metric, targets, held_out, shots, cell_id, seed, "
             "episode_fingerprint, trial_id, value, n "
             f"FROM trials JOIN metrics USING (trial_id) JOIN incoming ON {_same('trials')} "
             "JOIN protocols ON protocols.protocol = trials.protocol "
             "WHERE status = 'completed' AND metric = primary_metric AND value IS NOT NULL "
             "ORDER BY ALL"
         ).fetchall()
-    places: dict[tuple, list[tuple]] = defaultdict(list)
+    places: dict[_Place, list[tuple]] = defaultdict(list)
     for row in found:
-        places[row[: len(_PLACE)]].append(row[len(_PLACE) :])
+        values, (targets, held_out, *trial) = row[: len(_PLACE)], row[len(_PLACE) :]
+        *_, split, metric = values
+        version = json.loads(targets).get(split, {}).get("fingerprint", "")
+        places[_Place(values, split, metric, version, held_out)].append(tuple(trial))
     hits = _hits(connection)
     for batch in _batches(places):
-        trial_ids = {trial[4] for place in batch if place[-1] in hits for trial in places[place]}
+        trial_ids = {trial[4] for place in batch if place.metric in hits for trial in places[place]}
         asked = _asked(connection, sorted(trial_ids))
         lines = [
-            {**dict(zip(_PLACE, place, strict=True)), **line}
+            {**dict(zip(_PLACE, place.values, strict=True)), **line}
             for place in batch
-            for line in _compared(place[-2], places[place], asked)
+            for line in _compared(place.split, places[place], asked)
         ]
         if lines:
             insert(connection, "comparisons", pa.Table.from_pylist(lines))
@@ -118,9 +136,9 @@ def _type(name: str) -> pa.DataType:
     return pa.int32() if name == "test_rows_per_class" else pa.string()
 
 
-def _batches(places: Mapping[tuple, list[tuple]]) -> Iterator[list[tuple]]:
+def _batches(places: Mapping[_Place, list[tuple]]) -> Iterator[list[_Place]]:
     """Grounds, splits and metrics in bunches whose predictions fit into memory."""
-    batch: list[tuple] = []
+    batch: list[_Place] = []
     size = 0
     for place, trials in places.items():
         rows = sum(trial[-1] for trial in trials)

@@ -2,9 +2,9 @@
 -- What each column means is in columns.csv, from where it becomes the column's comment.
 -- Nothing is indexed: the builder keeps ids unique, and DuckDB's scans need no help.
 
--- The harmonic mean of two accuracies, 0 where both are.
+-- The harmonic mean of two accuracies, 0 where both are; NULL where one of them is not known.
 CREATE MACRO harmonic(base, new) AS
-    CASE WHEN base + new > 0 THEN 2 * base * new / (base + new) ELSE 0 END;
+    CASE WHEN base + new > 0 THEN 2 * base * new / (base + new) WHEN base + new = 0 THEN 0 END;
 
 -- Half of the 95 % interval of a mean over seeds. Seeds that all say the same, as one seed alone,
 -- tell nothing of how far the next would be off: that is no certainty, and the answer is NULL.

@@ -226,6 +226,20 @@ def test_harmonic_means_come_in_both_conventions(connection, rows, trial):
     assert average["h_std"] == pytest.approx(each.mean(axis=0).std(ddof=1))
 
 
+def test_an_unknown_half_leaves_no_harmonic_mean(connection, rows, trial):
+    """It is no 0: classes of which nothing is known are not all wrong."""
+    pairs = {"dtd": (0.8, None), "pets": (0.0, 0.0)}
+    fill(
+        connection,
+        results=[
+            trial({"base": b, "new": n}, protocol="base_to_new", dataset=name)
+            for name, (b, n) in pairs.items()
+        ],
+    )
+    found = {row["dataset"]: (row["h"], row["h_of_means"]) for row in rows("base_to_new")}
+    assert found == {"dtd": (None, None), "pets": (0, 0), "AVERAGE": (None, None)}
+
+
 def test_an_average_takes_the_latest_of_two_revisions(connection, rows, trial):
     old, new = (
         trial(

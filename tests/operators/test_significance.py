@@ -8,6 +8,7 @@ from scipy import stats
 
 from operators.board import fill
 from operators.metrics.predictions import PREDICTIONS
+from operators.spec import Target
 
 
 @pytest.fixture
@@ -71,6 +72,28 @@ def test_a_zero_shot_cell_is_compared_with_every_seed(connection, rows, cell):
     test = stats.ttest_1samp(np.array(values) - 0.4, 0)
     assert (row["method_b"], row["shots"], row["n"]) == ("zero_shot", 4, 3)
     assert (row["difference"], row["p"]) == pytest.approx((0.2, test.pvalue))
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"targets": {"photo": Target("newer")}},
+        {"held_out": "photo"},
+    ],
+)
+def test_what_no_draw_tells_apart_is_paired_on_the_same_rows_alone(connection, rows, cell, others):
+    """A cell without draws: a newer version of a target, and a domain that has its name."""
+    place = {"protocol": "domain_generalization", "split": "photo"}
+    then = {**place, "targets": {"photo": Target("older")}}
+    results = [
+        *cell([0.5, 0.7], **then),
+        *cell([0.4], method="zero_shot", shots=0, **then),
+        *cell([0.9], method="zero_shot", shots=0, **place, **others),
+    ]
+    fill(connection, results=results)
+    found = rows("significance", "method_a = 'coop'")
+    assert [(row["method_b"], row["mean_b"]) for row in found] == [("zero_shot", 0.4)]
+    assert not rows("significance", "method_a = 'zero_shot' AND method_b = 'zero_shot'")
 
 
 def test_differences_without_spread_have_no_p_unless_they_are_zero(connection, rows, cell):
