@@ -174,12 +174,12 @@ def tune(
 
     Raises:
         TuningError: A loss, or something that is learned, is infinite or no number.
-        ValueError: `selection="val"` without validation images.
+        ValueError: `selection="val"` without validation examples.
     """
     if tuning.selection == "val" and not len(shots.val):
         raise ValueError(
-            "selection='val' needs validation images, but this dataset has no val split: "
-            "use selection='last'."
+            "selection='val' needs validation examples, and the draw has none: use "
+            "selection='last'."
         )
     parameters = [p for p in method.parameters() if p.requires_grad]
     optimizer = _optimizer(_groups(method, rates or {}), tuning)

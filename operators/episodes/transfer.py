@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from operators.episodes.episode import Episode, Evaluation
 from operators.episodes.table import Setup, Table, capped, drawn_rows, test_rows
 
+OWN_TEST = "all"  # the split of the learned dataset's own test rows; no target is called so
+
 
 def cross_dataset(setup: Setup) -> Episode:
     """The draw over all classes of one dataset, tested on others among the classes of each.
@@ -16,7 +18,7 @@ def cross_dataset(setup: Setup) -> Episode:
     """
     every = tuple(range(setup.table.classes))
     train, val = drawn_rows(setup.table, setup.shots, setup.seed)
-    own = Evaluation("all", every, test_rows(setup.table, every, setup.cap))
+    own = Evaluation(OWN_TEST, every, test_rows(setup.table, every, setup.cap))
     others = (
         _target(name, table, range(table.classes), setup.cap)
         for name, table in setup.targets.items()
@@ -47,7 +49,7 @@ def domain_generalization(setup: Setup) -> Episode:
         rows = capped(setup.table, setup.table.rows_in(setup.held_out), every, setup.cap)
         tested = (Evaluation(setup.held_out, every, rows, domain=setup.held_out),)
         return Episode(every, train, val, tested)
-    own = Evaluation("all", every, test_rows(setup.table, every, setup.cap))
+    own = Evaluation(OWN_TEST, every, test_rows(setup.table, every, setup.cap))
     others = []
     for name, table in setup.targets.items():
         if unknown := strange_classes(setup.table.names, table.names):

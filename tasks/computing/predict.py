@@ -290,9 +290,11 @@ def _asked(
             "and there are none. Give some about all of the classes with --descriptions FILE, "
             'a JSON of {"class name": ["sentence", ..], ..}.'
         )
-    if readers:
+    if not strange:
         return known.subset([places[name] for name in names])
-    return Classes(names, known.templates, known.ensemble)
+    # A language model answers with the words of the classes that it knows, with names else.
+    words = [known.verbalizer[places[n]] if n in places else n for n in names if known.verbalizer]
+    return Classes(names, known.templates, known.ensemble, verbalizer=tuple(words))
 
 
 class _Found(NamedTuple):

@@ -23,6 +23,7 @@ from tasks.planning.data import (
 from tasks.planning.own_methods import aids_of
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import Suite
+from tasks.planning.suited import lacks_validation
 from tasks.planning.transfer import Ground, alike
 from tasks.storage.store import Store
 
@@ -107,8 +108,12 @@ def cell_of(draft: Draft, condition: Condition, settings: Settings, shots: int) 
     """What the trials of a cell share: thousands may differ by seed alone."""
     suite, dataset, protocol = condition.suite, condition.dataset, condition.protocol
     choice, method, values = settings.choice, settings.method, settings.values
-    if values.get("selection") == "val" and isinstance(dataset, Dataset):
-        _refuse_without_validation(choice.id, dataset)
+    chooses = shots and values.get("selection") == "val"
+    if chooses and lacks_validation(dataset, protocol, condition.ground, shots):
+        raise RequestError(
+            f"{choice.id} with selection='val' on {dataset.name}: it has no validation rows for "
+            f"{condition.protocol_name} of {shots} shots. Use selection='last'."
+        )
     learns = condition.learns(method)
     views = suite.views if learns and method.view_epochs(values) else "none"
     if learns and views != suite.views:
@@ -151,11 +156,3 @@ def cell_of(draft: Draft, condition: Condition, settings: Settings, shots: int) 
         "held_out": condition.ground.held_out,
         "aids": aids_of(method),
     }
-
-
-def _refuse_without_validation(name: str, dataset: Dataset) -> None:
-    if not len(dataset.rows_of("val")):
-        raise RequestError(
-            f"{name} with selection='val' on {dataset.name}: it has no validation rows. "
-            "Use selection='last'."
-        )

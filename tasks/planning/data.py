@@ -53,7 +53,6 @@ class Preview:
         verbalizer: A word for each class.
         domain_names: In sorted order, where the card says them.
         classes: Names in label order.
-        domain_names: As the card names them.
         fingerprint: A word in its place; so no trial of it is ever found to be done.
     """
 
@@ -64,7 +63,6 @@ class Preview:
         self.kind = card.kind
         self.classes = card.classes or ()
         self.verbalizer = card.verbalizer or self.classes
-        self.domain_names = tuple(sorted(card.domains))
         self.template = card.template
         self.templates = card.templates or (card.template,)
         self.domain_names = tuple(sorted(card.domains))

@@ -6,6 +6,7 @@ import numpy as np
 
 from data_catalog import Dataset
 from data_catalog.wording import some
+from operators.episodes.episode import Episode
 from operators.episodes.protocols import Protocol
 from operators.episodes.table import Setup
 from operators.tracks import TRACKS
@@ -43,22 +44,13 @@ def without_rows(dataset: "Dataset | Preview", protocol: Protocol, ground: Groun
         protocol: What is asked of it.
         ground: What is tested.
     """
-    known = [dataset, *ground.targets]
-    if not all(isinstance(each, Dataset) for each in known):
+    datasets = {each.name: each for each in (dataset, *ground.targets) if isinstance(each, Dataset)}
+    episode = _sample(dataset, protocol, ground, 1 if protocol.learns else 0)
+    if episode is None:
         return ""
-    datasets = {each.name: each for each in known if isinstance(each, Dataset)}
-    tables = {name: TrialData(each).table for name, each in datasets.items()}
-    setup = Setup(
-        table=tables.pop(dataset.name),
-        shots=1 if protocol.learns else 0,
-        seed=1,
-        targets=tables,
-        held_out=ground.held_out,
-    )
-    episode = protocol.episode(setup)
     way_out = "Give it some, or leave the protocol out."
     own = datasets[dataset.name]
-    if setup.shots and not len(episode.train):
+    if protocol.learns and not len(episode.train):
         beside = f" beside the domain {ground.held_out}" if ground.held_out else ""
         return f"{_of(own, episode.classes)} have no train rows to learn from{beside}. {way_out}"
     for evaluation in episode.evaluations:
@@ -66,6 +58,34 @@ def without_rows(dataset: "Dataset | Preview", protocol: Protocol, ground: Groun
             which = _of(datasets[evaluation.dataset or dataset.name], evaluation.classes)
             return f"{which}, the split {evaluation.split!r}, have no test rows. {way_out}"
     return ""
+
+
+def lacks_validation(
+    dataset: "Dataset | Preview", protocol: Protocol, ground: Ground, shots: int
+) -> bool:
+    """Whether a draw has no rows to choose on, wherever its protocol takes them from.
+
+    Args:
+        dataset: That is learned; of one that is not ingested nothing is known.
+        protocol: Says from where the rows come.
+        ground: What is tested.
+        shots: That are drawn of a class, at least 1.
+    """
+    episode = _sample(dataset, protocol, ground, shots)
+    return episode is not None and not len(episode.val)
+
+
+def _sample(
+    dataset: "Dataset | Preview", protocol: Protocol, ground: Ground, shots: int
+) -> Episode | None:
+    """An episode of a protocol, of any seed; None where a dataset is not ingested."""
+    known = [dataset, *ground.targets]
+    if not all(isinstance(each, Dataset) for each in known):
+        return None
+    tables = {each.name: TrialData(each).table for each in known if isinstance(each, Dataset)}
+    own = tables.pop(dataset.name)
+    setup = Setup(table=own, shots=shots, seed=1, targets=tables, held_out=ground.held_out)
+    return protocol.episode(setup)
 
 
 def small_classes(dataset: Dataset, shots: int) -> Iterator[str]:

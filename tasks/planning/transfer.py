@@ -6,7 +6,7 @@ from typing import NamedTuple
 from data_catalog import Dataset, DatasetCard
 from data_catalog.wording import some
 from operators.episodes.protocols import Protocol
-from operators.episodes.transfer import strange_classes
+from operators.episodes.transfer import OWN_TEST, strange_classes
 from tasks.planning.data import Preview
 from tasks.planning.suite import Suite
 
@@ -82,6 +82,11 @@ def _unfit(dataset: "Dataset | Preview", target: "Dataset | Preview", protocol: 
     """Why a dataset is no target of another; empty if it is one."""
     if target.kind != dataset.kind:
         return f"it holds {target.kind}s, and {dataset.name} holds {dataset.kind}s."
+    if target.name == OWN_TEST:
+        return (
+            f"{OWN_TEST!r} is what the scores of the source's own test rows are called. Register "
+            "it under another name."
+        )
     if isinstance(target, Dataset) and not len(target.rows_of("test")):
         return "it has no test rows."
     if protocol.new_classes:

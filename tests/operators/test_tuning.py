@@ -194,8 +194,8 @@ def test_last_selection_never_reads_validation_images(linear, few_shot):
     assert "features" not in vars(shots.val)
 
 
-def test_selection_without_validation_images_is_refused(linear, few_shot):
-    with pytest.raises(ValueError, match="selection='val' needs validation images"):
+def test_selection_without_validation_examples_is_refused(linear, few_shot):
+    with pytest.raises(ValueError, match="selection='val' needs validation examples"):
         tune(linear, few_shot(6, [0, 1, 2]), Tuning(selection="val"), seeded())
 
 

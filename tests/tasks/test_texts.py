@@ -17,6 +17,7 @@ from tasks.ingestion.ingest import ingest_dataset
 from tasks.pages.board import rebuild
 from tasks.planning.choices import check
 from tasks.planning.plan import make_plan
+from tasks.planning.resolve import RequestError
 from tasks.planning.suite import make_suite
 from tasks.storage.store import Store
 
@@ -58,6 +59,7 @@ class Done:
         )
         register(card, self.store.cards)
         dataset = ingest_dataset("opinions", self.store)
+        self.dataset = dataset
         self.texts = dataset.texts(range(dataset.rows))
         values = {
             "name": "words",
@@ -116,6 +118,37 @@ def test_a_sentence_is_told_what_its_test_row_was_told(done, method):
         ((name, probability),) = answer.ranked
         assert name == ("complaint", "praise")[row["predicted"]]
         assert probability == pytest.approx(row["confidence"], abs=1e-4)
+
+
+def test_classes_that_are_named_are_answered_with_their_words(done):
+    """Of those that the dataset has, that is its verbalizer; another class answers by its name."""
+    trial_id = done.specs["verbalizer"].trial_id
+    names = ["praise", "complaint", "shrug"]
+    asked = predictor(done.store, trial_id, backbones=[done.folder], classes=names).method.classes
+    assert asked.words == ("good", "bad", "shrug")
+    plain = predictor(done.store, trial_id, backbones=[done.folder])
+    same = predictor(done.store, trial_id, backbones=[done.folder], classes=["praise", "complaint"])
+    ((one,), (other,)) = (ready(done.texts[:1], top=2) for ready in (plain, same))
+    assert dict(one.ranked) == pytest.approx(dict(other.ranked), abs=1e-6)
+
+
+def test_texts_are_chosen_on_rows_of_the_train_split(done):
+    """So a draw that takes all of them leaves none, whatever the val split has."""
+    dataset = done.dataset
+    assert len(dataset.rows_of("val"))
+    most = len(dataset.rows_of("train")) // 2  # of each of the two classes
+
+    def planned(shots):
+        values = {"name": "chosen", "datasets": ["opinions"], "backbones": [done.folder]}
+        values |= {"protocols": ["text_few_shot"], "shots": [shots], "seeds": [13]}
+        values |= {"methods": [{"soft-prompt": {"selection": "val"}}]}
+        request = check(done.store, make_suite(values, where="chosen"))
+        return make_plan(done.store, request, {"opinions": dataset}).specs
+
+    (spec,) = planned(4)
+    assert spec.selection == "val"
+    with pytest.raises(RequestError, match=r"no validation rows for text_few_shot of \d+ shots"):
+        planned(most)
 
 
 def test_texts_are_on_the_board_with_their_scores(done):

@@ -190,3 +190,20 @@ def test_a_trial_is_computed_on_all_its_datasets_as_on_each_alone(
         for s, split in ((alone, "all"), (crossed, "trees"))
     )
     assert by_itself == among_others
+
+
+def test_a_target_is_not_called_what_the_sources_own_scores_are_called(plan, pets, dataset_of):
+    everything = dataset_of("all", pets.classes)
+    with pytest.raises(RequestError, match="cross_dataset from pets to all: 'all' is what"):
+        plan(pets, targets=(everything,), protocols=["cross_dataset"])
+
+
+def test_selection_on_validation_needs_rows_beside_the_domain(plan, dataset_of):
+    """The only validation rows are of the domain that is left out."""
+    pets = dataset_of(domains=STYLES, train=6, val=1, test=6)
+    domains = {pets.domain_names[code] for code in pets.domain_codes[pets.rows_of("val")]}
+    assert len(domains) == 1
+    methods = [{"coop": {"selection": "val"}}]
+    with pytest.raises(RequestError, match="no validation rows for domain_generalization"):
+        plan(pets, methods=methods, protocols=["domain_generalization"])
+    assert plan(pets, methods=methods, protocols=["few_shot"]).specs
