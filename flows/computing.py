@@ -78,7 +78,7 @@ def not_encoded(
     encoded: Mapping[tuple[str, str], PrefectFuture[int]],
     provenance: Mapping[str, Any],
 ) -> dict[str, str]:
-    """The errors of trials whose images could not be encoded: a backbone costs its own alone.
+    """The errors of trials whose examples could not be encoded: a backbone costs its own alone.
 
     Raises:
         OSError, MachineError: As `compute`: it is no backbone's fault.

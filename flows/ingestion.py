@@ -49,7 +49,7 @@ def ingest(
             {
                 "dataset": dataset.name,
                 "fingerprint": dataset.fingerprint,
-                "images": dataset.rows,
+                "examples": dataset.rows,
                 "classes": len(dataset.classes),
                 **dataset.card["splits"],
                 "quarantined": dataset.card["quarantined"]["count"],

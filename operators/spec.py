@@ -84,7 +84,7 @@ class TrialSpec:
         dataset: Name in the catalog or the store.
         dataset_fingerprint: Digest of its images, labels, splits and class names.
         protocol: Id in `PROTOCOLS`.
-        shots: Labelled images a class; 0 for a method that reads none.
+        shots: Labelled examples a class; 0 for a method that reads none.
         seed: Seed of the draw, the initialisation and the order of batches.
         protocol_revision: The protocol's own revision; moves when its draw, its test rows or
             the metrics taken on them do.

@@ -1,4 +1,4 @@
-"""`shotboard predict`: a tuned prompt on images."""
+"""`shotboard predict`: a tuned prompt on images or texts of one's own."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,8 +26,12 @@ app = commands()
 @app.command()
 def predict(
     trial_id: Annotated[str, typer.Argument(help="Or the first digits of it.")],
-    images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE", help="Files, or URLs that fsspec reads.")
+    examples: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="EXAMPLE",
+            help="What its dataset holds: images (files, or URLs that fsspec reads), or texts.",
+        ),
     ],
     classes: Annotated[
         str | None,
@@ -37,7 +41,7 @@ def predict(
             "one name a line.  [default: the classes of its dataset]",
         ),
     ] = None,
-    top: Annotated[int, typer.Option(help="Classes to show of each image.")] = 5,
+    top: Annotated[int, typer.Option(help="Classes to show of each example.")] = 5,
     backbone: Annotated[
         list[str] | None,
         typer.Option(
@@ -57,7 +61,7 @@ def predict(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Use what a trial has learned on images; exit code 1 if one of them cannot be read."""
+    """Use what a trial has learned on images or texts; exit code 1 if one cannot be read."""
     with one_sentence():
         if top < 1:
             raise ValueError(f"--top {top}: give at least 1.")
@@ -72,7 +76,7 @@ def predict(
         ready = predictor(
             store, trial, classes=class_names(classes), descriptions=said, backbones=backbone or ()
         )
-        found = list(ready(images, top))
+        found = list(ready(examples, top))
         if as_json:
             print_json(
                 [

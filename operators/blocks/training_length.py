@@ -5,7 +5,7 @@ def coop_epochs(shots: int, dataset: str) -> int:
     """Epochs of CoOp's few-shot runs; on ImageNet 50, whatever the shots.
 
     Args:
-        shots: Labelled images a class.
+        shots: Labelled examples a class.
         dataset: Its name.
 
     Source: `COOP.md` of the authors' code.

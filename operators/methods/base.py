@@ -143,7 +143,7 @@ class Method(nn.Module, ABC):
 
         Args:
             protocol: Key of `PROTOCOLS`.
-            shots: Labelled images a class.
+            shots: Labelled examples a class.
             dataset: Its name; one that nobody has published settings for has those of all.
         """
         return {}
@@ -202,7 +202,7 @@ class Method(nn.Module, ABC):
         """Learns from the episode, in place.
 
         Args:
-            shots: Labelled images; test rows are not reachable from here.
+            shots: Labelled examples; test rows are not reachable from here.
             tuning: Settings of the loop.
             generator: Source of all randomness, on the CPU.
         """

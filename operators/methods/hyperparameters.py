@@ -82,7 +82,7 @@ def resolve(
         method: Its class.
         given: What the user asked for.
         protocol: Key of `PROTOCOLS`.
-        shots: Labelled images a class.
+        shots: Labelled examples a class.
         dataset: Its name.
 
     Raises:

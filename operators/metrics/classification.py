@@ -51,7 +51,7 @@ def top5_accuracy(answers: Answers) -> float:
 
 def negative_log_likelihood(answers: Answers) -> float:
     """Mean of minus the natural logarithm of the probability of the right class."""
-    return float(-np.mean(answers["log_probability"].astype(np.float64)))
+    return float(0.0 - np.mean(answers["log_probability"].astype(np.float64)))  # no -0.0
 
 
 def brier_score(answers: Answers) -> float:
@@ -62,7 +62,8 @@ def brier_score(answers: Answers) -> float:
     Source: Brier, "Verification of forecasts expressed in terms of probability", 1950, equation 2.
     """
     right = np.exp(answers["log_probability"].astype(np.float64))
-    return float(np.mean(answers["squared_probability"].astype(np.float64) - 2 * right + 1))
+    # Single precision may be a hair below the bound.
+    return max(0.0, float(np.mean(answers["squared_probability"] - 2 * right + 1)))
 
 
 _HIT = frozenset({"label", "predicted"})

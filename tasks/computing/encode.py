@@ -27,7 +27,7 @@ from tasks.progress import Stage, reporter, stage
 from tasks.storage.store import Store
 
 CHUNK_SECONDS = 3600.0  # when a call is taken to hang; the first one loads the backbone
-CHUNK = 32  # images a call: about a second of a CPU core
+CHUNK = 32  # examples a call: about a second of a CPU core
 
 
 def features_folder(store: Store, card: BackboneCard, dataset: Dataset) -> Path:

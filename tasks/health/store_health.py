@@ -96,7 +96,7 @@ def records(store: Store) -> Check:
 
 
 def datasets(store: Store) -> Check:
-    """Whether the ingested datasets can be opened; `datasets verify` reads their images."""
+    """Whether the ingested datasets can be opened; `datasets verify` reads their examples."""
     found: dict[str, str] = {}
     there = 0
     for folder in sorted(store.data.iterdir()) if store.data.is_dir() else ():

@@ -1,4 +1,4 @@
-"""Raw images to an ingested dataset in the store."""
+"""Raw data to an ingested dataset in the store."""
 
 from pathlib import Path
 

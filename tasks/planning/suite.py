@@ -126,7 +126,7 @@ class Suite(BaseModel):
         default=("few_shot",), min_length=1, description="What is learned from and asked about"
     )
     shots: tuple[Shots, ...] = Field(
-        default=(1, 2, 4, 8, 16), min_length=1, description="Labelled images a class"
+        default=(1, 2, 4, 8, 16), min_length=1, description="Labelled examples a class"
     )
     seeds: tuple[Seed, ...] = Field(
         default=(1, 2, 3), min_length=1, description="Of what is drawn and of where tuning starts"
@@ -142,8 +142,8 @@ class Suite(BaseModel):
     )
     setting: Literal["paper", "clean"] = Field(
         default="paper",
-        description="paper: as published, quirks included; clean: images without labels are those "
-        "of the learned classes alone",
+        description="paper: as published, quirks included; clean: examples without labels are "
+        "those of the learned classes alone",
     )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         default="fp32",
@@ -151,7 +151,7 @@ class Suite(BaseModel):
     )
     time_limit: Annotated[Seconds | None, Asked(null="auto", moves=False)] = Field(
         default=None,
-        description="Most seconds that a trial may take, or auto: by method, epochs and images",
+        description="Most seconds that a trial may take, or auto: by method, epochs and rows",
     )
 
     @property

@@ -123,7 +123,7 @@ def test_what_cannot_be_asked_is_one_sentence(predict, trial, image, filled):
     assert "cannot classify others" in predict(trial, image, "--classes", "zebra,cat").sentence
     answer = predict(trial)
     assert answer.code == 2
-    assert answer.sentence.startswith("missing argument 'IMAGE'.")
+    assert answer.sentence.startswith("missing argument 'EXAMPLE'.")
 
 
 def test_a_failed_trial_says_how(predict, image, filled):

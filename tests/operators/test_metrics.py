@@ -91,6 +91,19 @@ def test_likelihood_and_brier_of_a_worked_example():
     assert found["top5_accuracy"] == 1  # three classes
 
 
+def test_sure_and_right_answers_keep_the_bounds_of_their_metrics():
+    """No -0.0 in a file, and no Brier score below 0 for the rounding of its parts."""
+    sure = predictions(np.array([0, 1]), np.eye(2)[[0, 1]] * (1 - 1e-300) + 1e-300)
+    right = np.float32(np.log(1 - 2**-25))  # the square of its exponential rounds down
+    hair = {"log_probability": [right] * 2, "squared_probability": [np.float32(1 - 2**-23)] * 2}
+    for name, values_of in hair.items():
+        place = sure.column_names.index(name)
+        off = sure.set_column(place, name, pa.array(values_of, pa.float32()))
+        assert all(score.value >= METRICS[score.metric].low for score in scores_of(off, METRICS))
+    found = {score.metric: score.value for score in scores_of(sure, METRICS)}
+    assert math.copysign(1, found["nll"]) == 1
+
+
 def answers(correct, confidence):
     correct = np.array(correct)
     return {

@@ -1,5 +1,6 @@
--- What a score in the primary metric costs: means over the seeds of a cell. Times are those of the device that
--- computed each trial; compare them where `devices` is the same. Operations are the same on all.
+-- What a score in the primary metric costs: means over the seeds of a cell. Times are those of the
+-- device that computed each trial; compare them where `devices` is the same. Operations are the
+-- same on all.
 CREATE VIEW cost AS
 WITH cells AS (
     SELECT

@@ -1,6 +1,6 @@
--- The primary metric over shots, one row per cell, and the average over datasets as dataset 'AVERAGE'.
--- An average takes one cell of each dataset, the latest where the variant does not tell them
--- apart (an older revision of a method), and its spread is that of the seeds all of them have.
+-- The primary metric over shots, one row per cell, and the average over datasets as dataset
+-- 'AVERAGE'. An average takes one cell of each dataset, the latest where the variant does not tell
+-- them apart (an older revision of a method), and its spread is that of the seeds all of them have.
 CREATE VIEW few_shot_curves AS
 WITH seeds AS (
     SELECT

@@ -36,7 +36,8 @@ cells AS (
     SELECT
         protocol, dataset AS source, target, shots, backbone, method, variant, cell_id,
         is_source, test_rows_per_class, setting, selection, views, metric, covers,
-        CASE held_out WHEN '' THEN cell_id ELSE '' END AS together, min(targets) AS targets, whole_mean(value) AS mean, whole_std(value) AS std, count(*) AS n
+        CASE held_out WHEN '' THEN cell_id ELSE '' END AS together, min(targets) AS targets,
+        whole_mean(value) AS mean, whole_std(value) AS std, count(*) AS n
     FROM lines
     GROUP BY protocol, dataset, target, shots, backbone, method, variant, cell_id, is_source,
         test_rows_per_class, setting, selection, views, metric, covers, held_out
