@@ -159,7 +159,7 @@ def _raised(source: Source, error: Exception) -> str:
         at = at.tb_next
     where = f"{source.file}, line {lines[-1]}" if lines else str(source.file)
     told = f"{where}: {type(error).__name__}: {error}"
-    if isinstance(error, ImportError):
+    if isinstance(error, ModuleNotFoundError):
         told += ". A file is taken by itself: put what it imports from beside it into it, or "
         told += "install that as a package"
     return f"{told}."

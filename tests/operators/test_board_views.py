@@ -182,7 +182,7 @@ def test_scores_on_a_part_of_the_test_rows_are_ranked_apart(connection, rows, ce
     assert [r["rank"] for r in rows("leaderboard")] == [1, 1]
 
 
-def test_a_number_that_is_none_leaves_its_cell_without_a_mean_and_ranks_last(
+def test_a_number_that_is_none_leaves_its_cell_without_a_mean_and_a_rank(
     connection, rows, trial, cell
 ):
     results = [
@@ -190,8 +190,12 @@ def test_a_number_that_is_none_leaves_its_cell_without_a_mean_and_ranks_last(
         for s, v in ((1, 0.2), (2, math.nan))
     ]
     fill(connection, results=results + cell([0.4], method="b"))
+    other = trial({"all": 0.4}, method="c", extra=(Score("all", "ece", 0.3, 10),))
     (row,) = rows("leaderboard", "metric = 'ece'")
-    assert row["mean"] is row["std"] is None
+    assert row["mean"] is row["std"] is row["rank"] is None
+    fill(connection, results=[other])
+    found = {row["method"]: row["rank"] for row in rows("leaderboard", "metric = 'ece'")}
+    assert found == {"coop": None, "c": 1}
 
 
 def test_harmonic_means_come_in_both_conventions(connection, rows, trial):
