@@ -4,9 +4,9 @@ An experiment is a suite, a run below it one flow run, its children are the cell
 `mlflow_cell.py` for what they hold. What is in MLflow is a projection, and a receipt says what is
 there already.
 
-The prompt that is best by the primary metric of its track (mean of the splits) of each method,
-backbone, dataset and protocol is a version of a registered model, alias `best`: it is for use, not
-for comparison, for it is chosen on test rows.
+The prompt that is best by the primary metric of its track (mean of the splits, those of targets
+left out) of each method, backbone, dataset and protocol is a version of a registered model, alias
+`best`: it is for use, not for comparison, for it is chosen on test rows.
 `mlflow.artifacts.download_artifacts("models:/<name>@best")` gives it.
 """
 
@@ -194,7 +194,12 @@ class Publication:
     def _offer(self, trial: Trial) -> None:
         """Remembers a trial if it is the best of its model so far."""
         metric = self._primary.get(trial["spec"]["protocol"])
-        values = [m["value"] for m in trial["metrics"] if m["metric"] == metric]
+        others = trial["spec"].get("targets", {})  # harder ones make no worse prompt
+        values = [
+            m["value"]
+            for m in trial["metrics"]
+            if m["metric"] == metric and m["split"] not in others
+        ]
         if not values or None in values:
             return
         if not (self.store.trial(trial["trial_id"]) / PROMPT).exists():

@@ -43,7 +43,9 @@ TRIAL = TrialSpec(
 )
 
 
-def write_trial(store, *, seed=1, method="coop", accuracy=0.5, ece=0.1, nll=None, **changes):
+def write_trial(
+    store, *, seed=1, method="coop", accuracy=0.5, ece=0.1, nll=None, elsewhere=(), **changes
+):
     spec = replace(TRIAL, seed=seed, method=method, **changes)
     result = TrialResult(
         spec=spec,
@@ -51,6 +53,7 @@ def write_trial(store, *, seed=1, method="coop", accuracy=0.5, ece=0.1, nll=None
             Score("all", "accuracy", accuracy, 100),
             Score("all", "ece", ece, 100),
             Score("all", "nll", nll, 100),
+            *(Score(target, "accuracy", value, 100) for target, value in elsewhere),
         ),
         cost=Cost(
             tune_seconds=1.5,
@@ -262,6 +265,17 @@ def test_each_domain_that_is_held_out_has_a_best_model_of_its_own(store, client)
         "coop tiny digits few_shot 4 ink",
         "coop tiny digits few_shot 4 art",
     }
+
+
+def test_a_prompt_that_is_tested_on_easier_targets_is_no_better_model(store, client):
+    better, worse = (
+        write_trial(store, accuracy=a, targets={name: Target("f" * 16)}, elsewhere=[(name, value)])
+        for a, name, value in ((0.6, "hard", 0.1), (0.5, "easy", 0.9))
+    )
+    for trial in (better, worse):
+        publish(store, [trial], suite="quick", run_id=f"r-{trial}", git_commit="abc")
+    best = client.get_model_version_by_alias("coop-tiny-digits-few_shot", "best")
+    assert (best.tags["trial_id"], best.tags["accuracy"]) == (better, "0.6")
 
 
 def test_the_best_prompt_is_a_registered_model(store, client, tmp_path):
