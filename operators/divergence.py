@@ -21,7 +21,7 @@ def refuse_diverged(method: nn.Module) -> None:
         if lost:
             raise TuningError(
                 f"{lost} of the {value.numel()} learned numbers of {name} are infinite or nan: try "
-                "a smaller lr or precision fp32; or images or backbone are damaged."
+                "a smaller lr or precision fp32; or data or backbone are damaged."
             )
 
 
@@ -29,7 +29,7 @@ def refuse_nonsense(what: str, scores: Float[Tensor, "b k"]) -> None:
     """Raises where no metric can be had from logits.
 
     Args:
-        what: The images that they are of, such as `split 'all'`.
+        what: The rows that they are of, such as `split 'all'`.
         scores: The logits.
 
     Raises:
@@ -40,7 +40,7 @@ def refuse_nonsense(what: str, scores: Float[Tensor, "b k"]) -> None:
     lost = int((~scores.isfinite()).any(dim=1).sum())
     if lost:
         raise ValueError(
-            f"the logits of {lost} of the {len(scores)} images of {what} are infinite or nan: what "
-            "was learned is too large (try a smaller lr or precision fp32), or images or backbone "
-            "are damaged (`shotboard datasets verify` tells of images)."
+            f"the logits of {lost} of the {len(scores)} rows of {what} are infinite or nan: what "
+            "was learned is too large (try a smaller lr or precision fp32), or data or backbone "
+            "are damaged (`shotboard datasets verify` tells of data)."
         )

@@ -31,13 +31,13 @@ class MethodCard:
         needs: What it asks of the backbone, as in `BackboneCard.capabilities`.
         learns: Whether it reads labelled examples at all.
         new_classes: Whether what it learned carries over to classes it has not seen.
-        transductive: It sees unlabelled test images or new class names while it learns.
-        test_time: It adapts to every test image.
+        transductive: It sees unlabelled test examples or new class names while it learns.
+        test_time: It adapts to every test example.
         external_knowledge: It reads texts that are not in the dataset; a teacher's are not its own.
         features: It reads frozen features of whole examples, which are then encoded beforehand.
         descriptions: Those texts are sentences about each class, which the dataset must come with.
         teacher: It learns from another tuned model; it has a `Teaching` and takes a `Teacher`.
-        unlabelled: It learns from all images of the train split, without their labels.
+        unlabelled: It learns from all examples of the train split, without their labels.
         seconds_per_image: Far more than it takes for one image, learned from or classified, on a
             slow core; the time limit of a trial follows from it.
         departures: Where it differs from the published code, one sentence each.

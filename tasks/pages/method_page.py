@@ -8,11 +8,11 @@ from tasks.pages.known import capabilities, method_rows
 COMMAND = "shotboard methods page > docs/methods.md"
 COLUMNS = ("hyperparameter", "default", "may be", "elsewhere")
 FLAGS = {
-    "transductive": "transductive: sees unlabelled test images or new class names as it learns",
-    "test_time": "test-time: adapts to every test image",
+    "transductive": "transductive: sees unlabelled test examples or new class names as it learns",
+    "test_time": "test-time: adapts to every test example",
     "external_knowledge": "external knowledge: reads texts that are not in the dataset",
     "teacher": "teacher: learns from another tuned model",
-    "unlabelled": "unlabelled: learns from all images of the train split, without their labels",
+    "unlabelled": "unlabelled: learns from all examples of the train split, without their labels",
 }
 
 
@@ -29,7 +29,7 @@ def facts(row: Mapping[str, Any]) -> dict[str, str | list[str]]:
     found: dict[str, str | list[str]] = {
         "tunes": card["tunes"],
         "costs": card["cost"],
-        "reads": "unlabelled images; its teacher reads labelled ones"
+        "reads": "unlabelled examples; its teacher reads labelled ones"
         if row["unlabelled"]
         else "labelled examples"
         if card["learns"]

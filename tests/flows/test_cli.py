@@ -466,7 +466,7 @@ def test_a_method_shows_its_published_hyperparameters(shotboard):
 def test_a_method_shows_what_it_costs_and_asks_of_a_comparison(shotboard):
     text = shotboard("methods", "show", "tpt").out
     assert "through the image tower" in text
-    assert "test-time: adapts to every test image" in text
+    assert "test-time: adapts to every test example" in text
     assert "no AugMix" in text
 
 

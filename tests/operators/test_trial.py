@@ -379,7 +379,7 @@ def test_a_loss_that_is_no_number_fails_the_trial(clip, images, asked):
 
 def test_logits_that_are_no_numbers_fail_the_trial(clip, images, asked):
     images.values[75] = torch.inf
-    said = "the logits of 1 of the 30 images of split 'all' are infinite or nan: what"
+    said = "the logits of 1 of the 30 rows of split 'all' are infinite or nan: what"
     with pytest.raises(ValueError, match=said):
         run_trial(asked(), clip, Data(), images)
 
@@ -401,7 +401,7 @@ def test_what_is_learned_without_steps_and_is_no_number_fails_the_trial(
 
 def test_a_backbone_that_gives_no_numbers_fails_the_trial(clip, images, asked, monkeypatch):
     monkeypatch.setattr(clip, "logit_scale", torch.nan)
-    with pytest.raises(ValueError, match=r"30 of the 30 images.*or images or backbone are damaged"):
+    with pytest.raises(ValueError, match=r"30 of the 30 rows.*or data or backbone are damaged"):
         run_trial(asked("zero-shot", "zero_shot", shots=0), clip, Data(), images)
 
 
