@@ -46,8 +46,11 @@ def test_every_published_method_is_one_of_ours_or_is_listed_as_none():
 
 
 def test_no_method_of_ours_is_listed_as_none():
-    """A published name that is an id of ours but for its spelling, alone or with a remark."""
-    ids = {name.replace("-", ""): name for name in METHODS}
+    """A published name that is an id of ours but for its spelling, alone or with a remark.
+
+    The published numbers are of images, where DePT is another method than that of texts.
+    """
+    ids = {n.replace("-", ""): n for n, m in METHODS.items() if m.track == "image-classification"}
     for row in shipped("reference_names"):
         plain = row["published"].partition(" (")[0].strip("*").lower().replace("-", "")
         if row["kind"] == "method" and plain in ids:
