@@ -79,15 +79,14 @@ class TrialSpec:
         method: Id in `METHODS`.
         method_revision: The method's own revision; moves when its arithmetic does.
         hyperparameters: All of them, after defaults and the recipe of the protocol.
-        backbone: Name or location of the frozen dual encoder.
+        backbone: Name or location of the frozen model.
         backbone_fingerprint: Digest of its weights, tokenizer and preprocessing.
         dataset: Name in the catalog or the store.
         dataset_fingerprint: Digest of its images, labels, splits and class names.
         protocol: Id in `PROTOCOLS`.
         shots: Labelled examples a class; 0 for a method that reads none.
         seed: Seed of the draw, the initialisation and the order of batches.
-        protocol_revision: The protocol's own revision; moves when its draw, its test rows or
-            the metrics taken on them do.
+        protocol_revision: The protocol's own revision; moves when its draw or its test rows do.
         setting: `paper` reproduces the published recipe, quirks included; `clean` corrects it.
         selection: `last` step or best on `val`; never on test rows.
         template_set: Name of the prompt templates and a digest of their texts.
@@ -99,6 +98,9 @@ class TrialSpec:
             is no trial; empty for most.
         text_version: Of what the tokenizer is given: 2 where the cleaning of texts changed one that
             the trial reads; see operators/backbones/formats/cleaning.py.
+        targets: Datasets that are tested beside `dataset`, by name; empty for most.
+        held_out: Domain of `dataset` that nothing is learned from and that is tested; empty for
+            most.
     """
 
     method: str

@@ -25,7 +25,7 @@ class Tuning:
     Attributes:
         optimizer: `sgd`, `adamw`, or `adafactor` (without its own scaling by the parameters).
         lr: Learning rate after the warm-up.
-        epochs: Passes over the training images.
+        epochs: Passes over the training examples.
         batch_size: Images a step. An incomplete batch is dropped unless it is the only one.
         momentum: Of SGD.
         weight_decay: L2 factor.
@@ -160,13 +160,13 @@ def tune(
     epoch_end: Callable[[int], None] | None = None,
     rates: Mapping[str, float] | None = None,
 ) -> FitReport:
-    """Minimises `method.loss` over the training images.
+    """Minimises `method.loss` over the training examples.
 
     Args:
         method: What requires a gradient in it is learned, in place.
-        shots: Training images, and validation images for `selection="val"`.
+        shots: Training examples, and validation examples for `selection="val"`.
         tuning: Optimiser, schedule and selection.
-        generator: Draws the order of the images, on the CPU.
+        generator: Draws the order of the examples, on the CPU.
         backward: Puts the gradients of a step into the parameters and returns the loss to
             report; those of `method.loss` where it is not given.
         epoch_end: Called with the number of each epoch, from 0, after its last step.
@@ -188,15 +188,15 @@ def tune(
     steps = 0
     best = _Best(method) if tuning.selection == "val" else None
     for epoch in range(tuning.epochs):
-        images = shots.in_epoch(epoch)
-        batches = _batches(len(images), tuning, generator)
+        examples = shots.in_epoch(epoch)
+        batches = _batches(len(examples), tuning, generator)
         # Summed where it is and read once an epoch: a GPU would be waited for at every read.
         total = torch.zeros((), device=shots.train.device)
         for step, index in enumerate(batches):
             for group in optimizer.param_groups:
                 group["lr"] = group["rate"] * learning_rate(tuning, epoch, step, len(batches))
             optimizer.zero_grad(set_to_none=True)
-            batch = images.select(index.to(images.device))
+            batch = examples.select(index.to(examples.device))
             if backward is None:
                 total += take_step(partial(method.loss, batch))
             else:

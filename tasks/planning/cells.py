@@ -117,7 +117,7 @@ def cell_of(draft: Draft, condition: Condition, settings: Settings, shots: int) 
     learns = condition.learns(method)
     views = suite.views if learns and method.view_epochs(values) else "none"
     if learns and views != suite.views:
-        draft.notices[f"{choice.id} learns from centre crops alone: its views are none."] = None
+        draft.notices[f"{choice.id} learns from each example as it is: its views are none."] = None
     # Only where some of the dataset's own classes are new is there something to keep out.
     differs = method.card.unlabelled and protocol.new_classes and not protocol.targets
     if suite.setting == "clean" and not differs:

@@ -391,7 +391,7 @@ def test_a_method_that_reads_centre_crops_alone_has_one_trial_for_all_policies(p
 def test_a_method_that_learns_but_sees_no_view_is_noted(plan, pets):
     methods = ["zero-shot", "linear-probe", "coop"]
     assert plan(pets, methods=methods, views="bank:8").notices == (
-        "linear-probe learns from centre crops alone: its views are none.",
+        "linear-probe learns from each example as it is: its views are none.",
     )
     assert plan(pets, methods=methods).notices == ()
 
