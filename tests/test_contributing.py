@@ -22,6 +22,7 @@ BLOCK = re.compile(
 BLOCKS = [match.groupdict() for match in BLOCK.finditer((PROJECT / "CONTRIBUTING.md").read_text())]
 TITLED = {block["title"]: block["text"] for block in BLOCKS if block["title"]}
 METHOD_FILE, METHOD = "prototype.py", "prototype:Prototype"
+BACKBONE_FILE = "squeezed.py"
 DATASET_FILE = "data_catalog/datasets/shapes.py"
 KIND_FILE = "data_catalog/kinds/feature.py"
 PROTOCOL_FILE = "operators/episodes/new_to_base.py"
@@ -128,6 +129,41 @@ def test_the_method_refuses_a_weight_that_cannot_work(method):
 
 def test_the_file_of_the_method_is_short():
     assert len(TITLED[METHOD_FILE].splitlines()) <= 60
+
+
+@pytest.mark.parametrize("command", ["show", "plan"])
+def test_the_backbone_is_shown_and_planned_under_its_own_name(tmp_path, command, monkeypatch):
+    from typer.testing import CliRunner
+
+    from flows.cli.app import app
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / BACKBONE_FILE).write_text(TITLED[BACKBONE_FILE])
+    script = next(block["text"] for block in BLOCKS if "backbones show" in block["text"])
+    (line,) = [line for line in script.splitlines() if f" {command} " in line]
+    home = ["--home", str(tmp_path / "store")] if command == "plan" else []
+    answer = CliRunner().invoke(app, [*shlex.split(line)[1:], *home, "--json"])
+    assert answer.exit_code == 0, answer.output
+    told = json.loads(answer.stdout)
+    names = [told] if command == "show" else told["trials"]
+    assert "squeezed:Squeezed" in {row["backbone"] for row in names}
+
+
+def test_the_backbone_sees_the_whole_image(tmp_path):
+    import io
+
+    from PIL import Image
+
+    from tasks.planning.own_backbones import find_backbone
+
+    (tmp_path / BACKBONE_FILE).write_text(TITLED[BACKBONE_FILE])
+    wide = Image.fromarray(np.repeat(np.uint8([[0] * 40 + [255] * 40 + [0] * 40]), 40, axis=0))
+    wide.save(file := io.BytesIO(), "PNG")
+    names = f"{tmp_path / BACKBONE_FILE}:Squeezed", "mini-clip"
+    loaded = [which.load(which.describe()) for which in map(find_backbone, names)]
+    squeezed, centre = (one.preprocess([file.getvalue()])[0, 0] for one in loaded)
+    assert squeezed[:, 0].max() < squeezed[:, 24].min()  # the dark border is there
+    assert squeezed[:, 0].max() < centre.min()
 
 
 @pytest.mark.parametrize("command", ["check", "show"])

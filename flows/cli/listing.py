@@ -141,16 +141,16 @@ def list_backbones(as_json: AsJson = False) -> None:
 
 @backbones_app.command("show")
 def show_backbone(name: str, as_json: AsJson = False) -> None:
-    """Show a backbone: a name, a folder or a hub id."""
+    """Show a backbone: a name, a folder, a hub id, or a file of yours as ./my_clip.py:MyClip."""
     with one_sentence():
         from tasks.pages.known import backbone_rows
 
         row = next((row for row in backbone_rows() if row["backbone"] == name), {})
         if "fingerprint" not in row:  # its files have to be looked at
             from tasks.pages.zoo import backbone_row
-            from tasks.planning.resolve import backbone
+            from tasks.planning.own_backbones import find_backbone
 
-            row = backbone_row(backbone(name).describe())
+            row = backbone_row(find_backbone(name).describe())
         if as_json:
             print_json(row)
         else:

@@ -29,6 +29,7 @@ from operators.backbones.language.files import family_at as language_family_at
 from operators.backbones.language.masked import MaskedLM, SentenceEncoder
 from operators.backbones.language.minilm import MiniLM
 from operators.backbones.language.smollm2 import SmolLM2
+from operators.backbones.own import own_family
 from operators.backbones.towers.prompts import DeepPrompts, TextPrompts
 
 FAMILIES: dict[str, Any] = {
@@ -82,7 +83,8 @@ class BackboneReference(NamedTuple):
     Attributes:
         name: As it stands on the board: the known name, the hub id, or the folder's own name,
             after that of the folder round it where it is also a known one.
-        family: Key of `FAMILIES`; empty for a folder or hub id, whose configuration says it.
+        family: Key of `FAMILIES`; empty for a folder or hub id, whose configuration says it; for
+            code of a user's own as `add_own` of own.py gave it.
         location: Folder or hub id.
         precision: Key of `PRECISIONS`: of the frozen weights, once they are loaded, and of the
             arithmetic with them.
@@ -99,6 +101,8 @@ class BackboneReference(NamedTuple):
         Raises:
             BackboneUnavailable: The weights cannot be had here.
         """
+        if (own := own_family(self.family)) is not None:
+            return own.describe(self.name, self.family)
         with making_a_model("the settings", self.location):
             family = self.family or family_of(self.location)
             return FAMILIES[family].describe(self.name, self.location)
@@ -119,6 +123,8 @@ class BackboneReference(NamedTuple):
                 f"precision {self.precision!r} is not one of {', '.join(PRECISIONS)}."
             )
         dtype = PRECISIONS[self.precision]
+        if (own := own_family(card.family)) is not None:
+            return own.load(card, torch.device(device), dtype)
         with making_a_model("the weights or the tokenizer", self.location):
             return FAMILIES[card.family].load(card, self.location, torch.device(device), dtype)
 
@@ -139,7 +145,13 @@ def is_a(card: BackboneCard, kind: type[Backbone]) -> bool:
         card: Its card.
         kind: `DualEncoder` or `LanguageModel`, as a track asks for it.
     """
-    return issubclass(FAMILIES[card.family], kind)
+    return issubclass(class_of(card), kind)
+
+
+def class_of(card: BackboneCard) -> Any:
+    """The class that reads the files of a backbone, or a user's own."""
+    own = own_family(card.family)
+    return FAMILIES[card.family] if own is None else own.kind
 
 
 def is_location(text: str) -> bool:
@@ -184,6 +196,7 @@ __all__ = [
     "LanguageModel",
     "TextPrompts",
     "Tokens",
+    "class_of",
     "family_of",
     "is_a",
     "is_location",

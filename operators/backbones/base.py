@@ -49,7 +49,7 @@ class BackboneCard:
 
     Attributes:
         name: As it stands on the board.
-        family: Key of `FAMILIES`.
+        family: Key of `FAMILIES`, or what stands for a class of a user's own.
         source: Where the weights come from, as a person would look for them.
         license: Of the weights.
         fingerprint: Digest of weights, tokenizer and preprocessing; None until they are here.

@@ -20,6 +20,7 @@ from operators.tracks import track_of
 from operators.tracks.rows import episode_of, unlabelled_of, validation_of, views_shown
 from tasks.computing.worker import Context, Encoder, TargetFolders
 from tasks.computing.worker_pool import WorkerPool
+from tasks.planning import own_backbones
 from tasks.planning.choices import Backbones
 from tasks.planning.data import TrialData
 from tasks.planning.own_methods import sources_of
@@ -67,6 +68,7 @@ def contexts_of(
     targets: dict[tuple[str, str], set[str]] = {}
     for spec in specs:
         targets.setdefault((spec.backbone, spec.dataset), set()).update(spec.targets)
+    code = own_backbones.sources_of(encoder.backbone for encoder in encoders.values())
     contexts: dict[tuple[str, str], Context] = {}
     for (name, on), own in encoders.items():
         others = {b: other for (b, d), other in encoders.items() if d == on and b != name}
@@ -76,7 +78,7 @@ def contexts_of(
         }
         contexts[name, on] = Context(
             *(own.backbone, datasets[on].folder, own.features, run, others, tested),
-            sources=sources_of(specs),
+            sources=sources_of(specs) | code,
         )
     return contexts
 

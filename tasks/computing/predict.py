@@ -19,7 +19,6 @@ from operators.backbones import (
     BackboneCard,
     BackboneReference,
     is_location,
-    reference,
 )
 from operators.episodes.episode import Classes
 from operators.images import TRANSFORM_VERSION
@@ -33,6 +32,8 @@ from tasks.computing.device import device_for
 from tasks.computing.tuned import learned_by, teacher_from
 from tasks.planning import resolve
 from tasks.planning.data import TrialData, data_of, text_version_of
+from tasks.planning.own_backbones import FILE as CODE
+from tasks.planning.own_backbones import find_backbone, installed_backbones, read_backbone
 from tasks.planning.own_methods import read_method
 from tasks.planning.resolve import RequestError
 from tasks.storage.store import Store
@@ -165,7 +166,7 @@ def predictor(
     data = {each.template_set: data_of(store, dataset, each.template_set) for each in specs}
     known = data[spec.template_set].all_classes
     asked = _asked(specs, data, classes, descriptions)
-    found = _backbones(specs, backbones)
+    found = _backbones(store, specs, backbones)
     for each in specs:
         card = found[each.backbone_fingerprint].card
         _refuse_other_texts(each, card, data[each.template_set].all_classes)
@@ -304,12 +305,20 @@ class _Found(NamedTuple):
     card: BackboneCard
 
 
-def _backbones(specs: Sequence[TrialSpec], places: Sequence[str]) -> dict[str, _Found]:
-    """The backbones of a trial and its teacher, by fingerprint."""
+def _backbones(
+    store: Store, specs: Sequence[TrialSpec], places: Sequence[str]
+) -> dict[str, _Found]:
+    """The backbones of a trial and its teacher, by fingerprint.
+
+    Args:
+        store: What the trials keep of code for their backbones.
+        specs: The trials.
+        places: That the user gave.
+    """
     found: dict[str, _Found] = {}
     wanted = {spec.backbone_fingerprint: spec for spec in specs}
     for place in places:
-        which = resolve.backbone(place)
+        which = find_backbone(place)
         card = which.describe()
         if card.fingerprint not in wanted:
             raise RequestError(f"--backbone {place}: {_others(specs[0], card)}")
@@ -317,17 +326,28 @@ def _backbones(specs: Sequence[TrialSpec], places: Sequence[str]) -> dict[str, _
     for fingerprint, spec in wanted.items():
         if fingerprint in found:
             continue
-        if spec.backbone not in BACKBONES and not is_location(spec.backbone):
-            raise RequestError(
-                f"trial {spec.trial_id} was tuned on {spec.backbone}, a folder, and where that is "
-                "belongs to no trial: add --backbone PATH."
-            )
-        which = reference(spec.backbone)
+        which = read_backbone(store, spec) or _named(spec)
         card = which.describe()
         if card.fingerprint != fingerprint:
             raise RequestError(f"{_others(spec, card)} Name the right one with --backbone PATH.")
         found[fingerprint] = _Found(which, card)
     return found
+
+
+def _named(spec: TrialSpec) -> BackboneReference:
+    """What the name of a trial's backbone stands for here."""
+    known = spec.backbone in BACKBONES or is_location(spec.backbone)
+    if known or spec.backbone in installed_backbones():
+        return find_backbone(spec.backbone)
+    if ":" in spec.backbone:
+        raise RequestError(
+            f"trial {spec.trial_id} was tuned on {spec.backbone}, code that its folder keeps no "
+            f"copy of ({CODE}): add --backbone FILE.py:CLASS."
+        )
+    raise RequestError(
+        f"trial {spec.trial_id} was tuned on {spec.backbone}, a folder, and where that is "
+        "belongs to no trial: add --backbone PATH."
+    )
 
 
 def _others(spec: TrialSpec, card: BackboneCard) -> str:

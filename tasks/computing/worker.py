@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tasks.computing.failures import note_failure, of_the_store
+from tasks.planning import own_backbones
 from tasks.planning.own_files import Source
 from tasks.planning.own_methods import FILE, make_known, source_of
 from tasks.storage.store import Store
@@ -71,7 +72,7 @@ class Context:
         run: Provenance that only the driver knows: suite, flow_run_id, git_commit, git_dirty.
         others: The run's other backbones on this dataset, by name: teachers may need them.
         targets: The datasets that its trials are tested on beside this one, by name.
-        sources: Files of users' own methods, by digest: they travel by their content.
+        sources: Files of users' own methods and backbones, by digest: they travel by their content.
     """
 
     backbone: "BackboneReference"
@@ -106,7 +107,7 @@ class TrialWorker:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.store = Store(home)
         self.device = device
-        self._backbone = cache(self._load_backbone)
+        self._loaded = cache(self._load_backbone)
         self._dataset = cache(_open_dataset)
         self._data = cache(self._read_data)
         self._features = lru_cache(STORES_OPEN)(_open_features)
@@ -126,7 +127,10 @@ class TrialWorker:
         """
         from operators.tracks import TRACKS
 
-        read, backbone = self._dataset(context.dataset).examples, self._backbone(context.backbone)
+        read, backbone = (
+            self._dataset(context.dataset).examples,
+            self._backbone(context.backbone, context),
+        )
         return TRACKS[track].source(read, backbone, None).features(rows, view).cpu().numpy()
 
     def compute(self, specs: Sequence["TrialSpec"], context: Context) -> list[Done]:
@@ -153,7 +157,7 @@ class TrialWorker:
     def prepare(self, context: Context) -> None:
         """Loads what the trials of a context share, so that the first of them does not wait."""
         with suppress(Exception):  # whatever it is, it will be the error of a trial
-            self._backbone(context.backbone)
+            self._backbone(context.backbone, context)
             self._dataset(context.dataset)
 
     def lanes(self, specs: Sequence["TrialSpec"], context: Context) -> list[int]:
@@ -162,7 +166,7 @@ class TrialWorker:
         from operators.trials.trial import lanes_of
 
         try:
-            backbone = self._backbone(context.backbone)
+            backbone = self._backbone(context.backbone, context)
             if backbone.device.type != "cpu":  # as in `lanes_worth`
                 return [1] * len(specs)
             lanes = []
@@ -229,7 +233,7 @@ class TrialWorker:
 
         started = _now()
         make_known(spec, context.sources)
-        backbone = self._backbone(context.backbone)
+        backbone = self._backbone(context.backbone, context)
         dataset = self._dataset(context.dataset)
         outcome = run_trial(
             spec,
@@ -266,6 +270,8 @@ class TrialWorker:
         }
         if (source := source_of(spec)) is not None:  # so that `predict` needs no other file
             files[FILE] = source.text.encode()
+        if (source := own_backbones.source_of(context.backbone)) is not None:
+            files[own_backbones.FILE] = source.text.encode()
         result = TrialResult(
             spec=spec,
             metrics=outcome.metrics,
@@ -315,8 +321,10 @@ class TrialWorker:
         data = self._data(context.dataset, spec.template_set)
         own = context.others.get(spec.backbone)
         if own is None:
-            return teacher_from(self.store, spec, self._backbone(context.backbone), data, None)
-        backbone, dataset = self._backbone(own.backbone), self._dataset(context.dataset)
+            return teacher_from(
+                self.store, spec, self._backbone(context.backbone, context), data, None
+            )
+        backbone, dataset = self._backbone(own.backbone, context), self._dataset(context.dataset)
         source = self._source(spec, dataset, backbone, own.features, own.backbone.precision)
         return teacher_from(self.store, spec, backbone, data, source)
 
@@ -325,7 +333,7 @@ class TrialWorker:
         from operators.tracks import TargetData
 
         folder, features = context.targets[name]
-        backbone, precision = self._backbone(context.backbone), context.backbone.precision
+        backbone, precision = self._backbone(context.backbone, context), context.backbone.precision
         data = self._data(folder, spec.targets[name].template_set)
         source = self._source(spec, self._dataset(folder), backbone, features, precision)
         return TargetData(data, source)
@@ -347,6 +355,10 @@ class TrialWorker:
             backbone,
             lambda view: self._features(view_folder(features, view, precision)),
         )
+
+    def _backbone(self, which: "BackboneReference", context: Context) -> "Backbone":
+        own_backbones.make_known(which, context.sources)
+        return self._loaded(which)
 
     def _load_backbone(self, which: "BackboneReference") -> "Backbone":
         return which.load(which.describe(), self.device)

@@ -16,13 +16,16 @@ from operators.backbones import (
     LANGUAGE_CAPABILITIES,
     BackboneCard,
     BackboneUnavailable,
+    class_of,
     reference,
 )
+from operators.backbones.own import own_family
 from operators.bounds import described
 from operators.episodes.protocols import PROTOCOLS, Protocol
 from operators.methods import METHODS, Method
 from operators.methods.hyperparameters import PUBLISHED_ON, annotations, defaults, published
 from operators.tracks import TRACKS
+from tasks.planning.own_backbones import installed_backbones
 from tasks.planning.own_methods import installed_methods
 
 SHOTS = (1, 2, 4, 8, 16)  # those of the published tables
@@ -179,6 +182,11 @@ def backbone_rows(used: list[BackboneCard] | None = None) -> list[dict[str, Any]
         for name, known in BACKBONES.items()
         if name not in cards
     ]
+    for name, which in installed_backbones().items():
+        if name not in cards:
+            own = own_family(which.family)
+            told = {"family": which.family, "source": "a package that is installed", "card": {}}
+            rows.append({"backbone": name, **told, "kind": own.kind.title if own else ""})
     return rows
 
 
@@ -193,7 +201,7 @@ def backbone_row(card: BackboneCard) -> dict[str, Any]:
         "license": card.license,
         "capabilities": sorted(card.capabilities),
         "card": {"note": card.note},
-        "kind": FAMILIES[card.family].title,
+        "kind": class_of(card).title,
     }
 
 

@@ -20,8 +20,8 @@ from operators.methods.hyperparameters import teaching_of
 from operators.tracks import TRACKS
 from tasks.planning import resolve
 from tasks.planning.data import undescribed
+from tasks.planning.own_backbones import find_backbone
 from tasks.planning.own_datasets import with_own_cards
-from tasks.planning.own_files import place_of
 from tasks.planning.own_methods import with_own
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import MethodChoice, Suite
@@ -88,7 +88,7 @@ class _Names:
 
     def __init__(self, store: Store) -> None:
         self.method = cache(resolve.method)
-        self.backbone = cache(resolve.backbone)
+        self.backbone = cache(find_backbone)
         self.descriptions = cache(partial(resolve.descriptions, store))
 
 
@@ -108,11 +108,6 @@ def check(store: Store, suite: Suite) -> Request:
     suite = suite.model_copy(update=own)
     names = _Names(store)
     cards = {name: resolve.dataset_card(store, name) for name in suite.all_datasets}
-    for name in filter(place_of, suite.backbones):
-        raise RequestError(
-            f"backbone {name}: a backbone is a name, a folder of weights or a hub id; code for a "
-            "new family has its place in operators/backbones."
-        )
     references = [names.backbone(name) for name in suite.backbones]
     protocols = {name: resolve.protocol(name) for name in suite.protocols}
     if suite.targets and not any(protocol.targets for protocol in protocols.values()):
@@ -198,7 +193,10 @@ def _describe(
         raise RequestError(str(error)) from error
     if len(cards) < len(references):
         names = ", ".join(reference.name for reference in references)
-        raise RequestError(f"backbones {names}: two would have the same name; rename a folder.")
+        raise RequestError(
+            f"backbones {names}: two would have the same name; rename a folder, "
+            "or a file or class of yours."
+        )
     known = {reference.name: reference for reference in references}
     return Backbones(known, cards, tuple(reference.name for reference in asked))
 

@@ -1,4 +1,4 @@
-"""What installed packages add: methods and datasets, under the names of their entry points."""
+"""What installed packages add: methods, datasets and backbones, by the names of entry points."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -6,7 +6,8 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
-METHODS, DATASETS = "shotboard.methods", "shotboard.datasets"  # groups
+# Groups.
+METHODS, DATASETS, BACKBONES = "shotboard.methods", "shotboard.datasets", "shotboard.backbones"
 
 
 @cache

@@ -14,7 +14,6 @@ from tasks.planning.installed import DATASETS, installed
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:  # they take torch, and listings of datasets do not
-    from operators.backbones import BackboneReference
     from operators.episodes.protocols import Protocol
     from operators.methods import Method
 
@@ -169,16 +168,3 @@ def protocol(name: str) -> "Protocol":
         RequestError: There is no such protocol.
     """
     return resolve("protocol", name, protocols())
-
-
-def backbone(name: str) -> "BackboneReference":
-    """What a backbone's name, folder or hub id refers to.
-
-    Raises:
-        RequestError: It is none of these.
-    """
-    from operators.backbones import BACKBONES, is_location, reference
-
-    if not is_location(name):
-        resolve("backbone", name, BACKBONES, "A folder or a hub id of a CLIP will do as well.")
-    return reference(name)

@@ -199,7 +199,7 @@ def read_suite(path: Path) -> Suite:
     suite = make_suite({"name": path.stem, **values}, where=str(path))
     methods = (m.model_copy(update={"id": anchored(m.id, path.parent)}) for m in suite.methods)
     own: dict[str, Any] = {"methods": tuple(methods)}
-    for knob in ("datasets", "targets"):
+    for knob in ("datasets", "targets", "backbones"):
         own[knob] = tuple(anchored(name, path.parent) for name in getattr(suite, knob))
     return suite.model_copy(update=own)
 

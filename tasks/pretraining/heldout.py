@@ -263,8 +263,9 @@ def verify_figures(store: Store, name: str, device: str = "cpu") -> list[Compari
     from operators.backbones.formats.clip_files import fetch
     from tasks.ingestion.ingest import ingest_dataset
     from tasks.planning import resolve
+    from tasks.planning.own_backbones import find_backbone
 
-    which = resolve.backbone(name)
+    which = find_backbone(name)
     if which.family not in ("", "clip"):  # of a folder or a hub id it is not known yet
         raise RequestError(
             f"{name} is of family {which.family}: only models that `shotboard pretrain` has "

@@ -70,7 +70,7 @@ def test_a_file_is_planned_with_a_hyperparameter_of_its_own(shotboard, mine, tmp
         (["plan", "--methods", "./mine.py:Mein"], "has no Mein. Did you mean Mine?"),
         (["methods", "show", "./mine.py:Mein"], "has no Mein. Did you mean Mine?"),
         (["methods", "check", "coup"], "no method is called 'coup'. Did you mean"),
-        (["plan", "--backbones", "./mine.py:Mine"], "code for a new family has its place in"),
+        (["plan", "--backbones", "./mine.py:Mine"], "it is no backbone: write a class that"),
         (["plan", "--datasets", "./mine.py:Mine"], "is a ABCMeta, not a dataset card"),
     ],
 )

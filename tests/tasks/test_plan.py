@@ -327,8 +327,9 @@ def test_a_trial_is_named_once_and_its_hyperparameters_resolved_once_a_cell(plan
 
 
 def test_each_name_of_a_suite_becomes_an_object_once(plan, pets, dataset_of, counted):
-    toys, names = dataset_of("toys"), ("method", "protocol", "backbone", "dataset_card")
-    calls = counted(*(f"tasks.planning.resolve.{name}" for name in names))
+    toys, names = dataset_of("toys"), ("method", "protocol", "dataset_card")
+    looked_up = [f"tasks.planning.resolve.{name}" for name in names]
+    calls = counted(*looked_up, "tasks.planning.choices.find_backbone")
     made = plan(
         pets,
         toys,
@@ -337,8 +338,8 @@ def test_each_name_of_a_suite_becomes_an_object_once(plan, pets, dataset_of, cou
         protocols=["few_shot", "base_to_new"],
     )
     assert {spec.method for spec in made.specs} == {"zero-shot", "coop", "promptkd", "promptsrc"}
-    methods, protocols, backbones, datasets = calls.values()
-    assert (methods, protocols, backbones, datasets) == (3 + 1, 2, 2, 2)  # and the teacher
+    methods, protocols, datasets, backbones = calls.values()
+    assert (methods, protocols, datasets, backbones) == (3 + 1, 2, 2, 2)  # and the teacher
 
 
 def test_trials_of_other_suites_are_not_counted_as_done(plan, pets, store):
