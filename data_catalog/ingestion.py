@@ -21,7 +21,7 @@ from data_catalog.doubts import doubts
 from data_catalog.drafts import held
 from data_catalog.kinds import KINDS
 from data_catalog.kinds.decoding import needs_eight_bits
-from data_catalog.naming import check_prompts, check_verbalizer
+from data_catalog.naming import check_prompts
 from data_catalog.outline import (
     class_notes,
     labelling_of,
@@ -166,14 +166,14 @@ def _fill(
         _check_corrupt(card, len(kept), quarantine)
         try:
             labelling = labelling_of(card, kept)
-            if card.verbalizer:
-                check_verbalizer(card.name, card.verbalizer, labelling.classes)
             assignment = assign_splits(
                 [row.split for row in kept], labelling.labels, [row.sha256 for row in kept]
             )
             notes = class_notes(card, labelling, assignment)
         except ValueError as error:
-            raise IngestionError(f"{card.name}: {error}") from error
+            told = str(error)
+            named = told if told.startswith(f"{card.name}: ") else f"{card.name}: {told}"
+            raise IngestionError(named) from error
         report = report_of(card, kept, labelling, assignment, quarantine)
         report |= {
             "signature": signature,

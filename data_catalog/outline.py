@@ -8,6 +8,7 @@ from typing import NamedTuple
 from data_catalog.card import DatasetCard
 from data_catalog.kinds import KINDS, Kept
 from data_catalog.labels import Labelling, code_notes, has_label, resolve_labels
+from data_catalog.naming import check_verbalizer
 from data_catalog.sources import Example, Outlined
 from data_catalog.sources.columns import is_usual
 from data_catalog.splits import (
@@ -117,18 +118,21 @@ def wanted(
 
 
 def labelling_of(card: DatasetCard, rows: Sequence[Example | Kept]) -> Labelling:
-    """Class names and labels of some rows; see `resolve_labels`.
+    """Class names and labels of some rows, see `resolve_labels`; a verbalizer has to fit them.
 
     Args:
         card: Gives names, where it does.
         rows: Of one source.
     """
-    return resolve_labels(
+    labelling = resolve_labels(
         card,
         [row.label for row in rows],
         [row.class_name for row in rows],
         [row.path for row in rows],
     )
+    if card.verbalizer:
+        check_verbalizer(card.name, card.verbalizer, labelling.classes)
+    return labelling
 
 
 def unlabelled_splits(rows: Sequence[Example | Kept]) -> dict[str, int]:

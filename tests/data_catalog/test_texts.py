@@ -211,8 +211,11 @@ def test_a_verbalizer_that_tells_no_classes_apart_is_refused(words, message):
 
 def test_a_verbalizer_is_checked_against_the_classes_of_the_source(write, tmp_path):
     path = write({"all.csv": as_csv([(text, NAMES[label]) for text, label in ROWS])}) / "all.csv"
-    with pytest.raises(IngestionError, match="3 words for 2 classes"):
-        ingest(card_at(path, classes=None, verbalizer=("a", "b", "c")), tmp_path / "no")
+    card = card_at(path, classes=None, verbalizer=("a", "b", "c"))
+    with pytest.raises(IngestionError, match=f"^{card.name}: the verbalizer has 3 words for 2 cl"):
+        ingest(card, tmp_path / "no")
+    with pytest.raises(ValueError, match=f"^{card.name}: the verbalizer has 3 words for 2 classes"):
+        outline(card)
     dataset = ingest(card_at(path, classes=None, verbalizer=("poor", "great")), tmp_path / "data")
     assert (dataset.classes, dataset.verbalizer) == (NAMES, ("poor", "great"))
 
