@@ -76,7 +76,7 @@ def _usage(error: typer.TyperException) -> str:
 
 app = typer.Typer(
     name="shotboard",
-    help="Few-shot prompt tuning of vision-language models: every method, one protocol, one board.",
+    help="Few-shot prompt tuning of vision-language and language models, on one board.",
     cls=Commands,
     add_completion=False,
     pretty_exceptions_enable=False,
