@@ -27,6 +27,7 @@ datasets_app = commands("What there is to learn from.")
 datasets_app.command("describe")(describe_dataset)
 app.add_typer(datasets_app, name="datasets")
 
+_SUITES = {"text": "text "}  # that learn from a kind of data; the default one from images
 _LISTED = ("classes", "fingerprint", "license", "title")
 
 
@@ -210,7 +211,8 @@ def add_dataset(
             out.print(line)
         if holds_secret(file.read_text("utf-8")):
             out.print("It holds a secret, with which the data is fetched: only you may read it.")
-        out.print(f"next: shotboard run --datasets {name}")
+        suite = _SUITES.get(card.kind, "")
+        out.print(f"next: shotboard run {suite}--datasets {name}", soft_wrap=True)
 
 
 def _understood(kind: str, found: "Outline") -> Iterator[str]:

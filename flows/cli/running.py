@@ -128,7 +128,7 @@ def plan(
             [[*key, len(done), sum(done)] for key, done in cells.items()],
         )
         out.print("")
-        for text in (*planned.standing, *trials.remarks):
+        for text in (*planned.standing, *planned.unknown, *trials.remarks):
             out.print(text)
 
 
@@ -158,6 +158,16 @@ class Planned(NamedTuple):
             yield f"{len(self.plan.specs)} trials, {done} done, {missing} to do"
         if self.waiting:
             yield f"to ingest first: {', '.join(self.waiting)}"
+
+    @property
+    def unknown(self) -> Iterator[str]:
+        """Datasets of which a plan can say nothing yet, a line each."""
+        for name in self.waiting:
+            if not self.request.cards[name].classes:
+                yield (
+                    f"{name}: its card names no classes, so its trials are known once it is "
+                    f"ingested: shotboard datasets ingest {name}"
+                )
 
 
 def _planned(store: Store, suite: str, changes: dict[str, Any]) -> Planned:

@@ -87,7 +87,8 @@ def obstacle(condition: Condition, name: str, method: type[Method]) -> str:
     kind = track_of(condition.protocol_name).backbones
     if not is_a(condition.card, kind):
         return (
-            f"{name} on {condition.card.name}: {condition.protocol_name} asks for a {kind.title}."
+            f"{name} on {condition.card.name}: {condition.protocol_name} asks for a {kind.title}. "
+            "Choose one with --backbones, see `shotboard backbones`."
         )
     missing = method.card.needs - condition.card.capabilities
     if missing:

@@ -25,6 +25,7 @@ from tasks.planning.own_datasets import with_own_cards
 from tasks.planning.own_methods import with_own
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import MethodChoice, Suite
+from tasks.planning.suited import another, testing_targets
 from tasks.storage.store import Store
 
 
@@ -113,8 +114,8 @@ def check(store: Store, suite: Suite) -> Request:
     if suite.targets and not any(protocol.targets for protocol in protocols.values()):
         raise RequestError(
             f"targets {', '.join(suite.targets)}: none of the protocols "
-            f"{', '.join(suite.protocols)} tests other datasets than those that are learned. Add "
-            "cross_dataset or domain_generalization to them."
+            f"{', '.join(suite.protocols)} tests other datasets than those that are learned. "
+            f"{testing_targets({protocol.track for protocol in protocols.values()})}"
         )
     methods = [(choice, names.method(choice.id)) for choice in suite.methods]
     settings: dict[tuple[str, str], list[Mapping[int, Settings]]] = {}
@@ -236,7 +237,7 @@ def unfit(name: str, method: type[Method], protocol_name: str, protocol: Protoco
     if method.track != protocol.track:
         return (
             f"{name} in {protocol_name}: it is a method of {method.track}, and the protocol is of "
-            f"{protocol.track}."
+            f"{protocol.track}. {another(protocol.learns, track=method.track)}"
         )
     if method.card.learns and not protocol.learns:
         return f"{name} in {protocol_name}: it learns from labelled examples, and there are none."

@@ -48,14 +48,17 @@ class MethodChoice(BaseModel):
 MethodEntry = Annotated[MethodChoice, BeforeValidator(_method_entry)]
 
 
-def _whole(name: str, bounds: Bounds, default: int, hint: str = "") -> BeforeValidator:
+def _whole(name: str, bounds: Bounds, usual: int, hint: str = "") -> BeforeValidator:
     """Takes a whole number between bounds, as hyperparameters are taken; pydantic takes `true`."""
 
     def taken(value: Any) -> int:
         try:
-            return read(name, value, Annotated[int, bounds], default)
+            number = read(name, value, int, usual)
+            if not bounds.hold(number):  # `read` would call the usual number the default
+                raise ValueError(f"{name}={number}: give {bounds}.")
         except ValueError as error:
             raise ValueError(f"{error} {hint}".strip()) from error
+        return number
 
     return BeforeValidator(taken)
 

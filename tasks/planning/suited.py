@@ -7,7 +7,7 @@ import numpy as np
 from data_catalog import Dataset
 from data_catalog.wording import some
 from operators.episodes.episode import Episode
-from operators.episodes.protocols import Protocol
+from operators.episodes.protocols import PROTOCOLS, Protocol
 from operators.episodes.table import Setup
 from operators.tracks import TRACKS
 from tasks.planning.data import Preview, TrialData
@@ -23,15 +23,43 @@ def unsuited(dataset: "Dataset | Preview", protocol: Protocol) -> str:
     """
     asked = TRACKS[protocol.track].kind
     if dataset.kind != asked:
-        return f"it holds {dataset.kind}s, and the protocol asks about {asked}s."
+        return (
+            f"it holds {dataset.kind}s, and the protocol asks about {asked}s. "
+            f"{another(protocol.learns, kind=dataset.kind)}"
+        )
     if len(dataset.classes) < protocol.minimum_classes:
         return f"it has {len(dataset.classes)} classes, and {protocol.minimum_classes} are needed."
     if isinstance(dataset, Dataset):
         if not len(dataset.rows_of("test")):
             return "it has no test rows."
         if protocol.learns and not len(dataset.rows_of("train")):
-            return "it has no train rows to draw from; use the protocol zero_shot."
+            return f"it has no train rows to draw from. {another(False, kind=asked)}"
     return ""
+
+
+def another(learns: bool, *, kind: str = "", track: str = "") -> str:
+    """The way out of a protocol that does not fit; empty if no other one would.
+
+    Args:
+        learns: Whether methods are given labelled examples in the protocol that is wanted.
+        kind: Of the data that it asks about; any if not given.
+        track: That it belongs to; any if not given.
+    """
+    for name, protocol in PROTOCOLS.items():
+        fits = track in ("", protocol.track) and kind in ("", TRACKS[protocol.track].kind)
+        if fits and protocol.learns == learns:
+            return f"Choose another with --protocols, such as {name}."
+    return ""
+
+
+def testing_targets(tracks: set[str]) -> str:
+    """The way out where no protocol tests other datasets: those of these tracks that do, if any."""
+    known = {name: protocol.track for name, protocol in PROTOCOLS.items() if protocol.targets}
+    own = [name for name, track in known.items() if track in tracks]
+    if own:
+        return f"Add {' or '.join(own)} to them."
+    of = ", ".join(sorted(set(known.values())))
+    return f"Leave targets out: {' and '.join(known)} do, and are of {of}."
 
 
 def without_rows(dataset: "Dataset | Preview", protocol: Protocol, ground: Ground) -> str:

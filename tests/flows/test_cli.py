@@ -64,6 +64,13 @@ def suite_file(tmp_path):
     ("arguments", "said"),
     [
         (["--methods", "co-op"], "'co-op'. Did you mean coop, mocoop or kgcoop?"),
+        (["text", "--methods", "coop"], "Choose another with --protocols, such as few_shot."),
+        (["--methods", "verbalizer"], "--protocols, such as text_few_shot."),
+        (["--datasets", "mini-reviews"], "asks about images. Choose another with --protocols,"),
+        (["text", "--backbones", "mini-clip"], "a language model. Choose one with --backbones,"),
+        (["--targets", "digits"], "learned. Add cross_dataset or domain_generalization to them."),
+        (["text", "--targets", "digits"], "Leave targets out: cross_dataset and domain_general"),
+        (["--test-rows-per-class", "0"], "give 1 to 10000000. `all` keeps all rows."),
         (["--datasets", "digit"], "no dataset is called 'digit'. Did you mean digits?"),
         (["--backbones", "efnet-minilm"], "'efnet-minilm'. Did you mean effnet-minilm"),
         (["--protocols", "few-shot"], "no protocol is called 'few-shot'. Did you mean few_shot"),
@@ -204,7 +211,9 @@ def test_what_is_no_dataset_cannot_be_added(refused, pictures, name, path, said)
 def test_a_parquet_without_images_cannot_be_added(refused, tmp_path):
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"says": ["a", "b"], "label": [0, 1]}), path)
-    assert "has no column of images" in refused("datasets", "add", "pets", "--path", path)
+    said = refused("datasets", "add", "pets", "--path", path)
+    assert "has no column of images" in said
+    assert "If it is a table of texts, say which column has them (--columns text=..)." in said
 
 
 def test_a_template_without_a_place_for_the_name_is_refused(refused, pictures):
@@ -253,6 +262,9 @@ def test_texts_are_added_shown_and_verified_as_images_are(shotboard, tmp_path):
     ).out
     assert "registered says: texts in column 'review', classes in 'stars', of 1 table at" in said
     assert "texts: 21: train 1" in said
+    assert "next: shotboard run text --datasets says\n" in said
+    planned = shotboard("plan", "text", "--datasets", "says", "--shots", "1", *home)
+    assert (planned.code, "text-linear-probe" in planned.out) == (0, True)
     answer = shotboard("datasets", "ingest", "says", *home)
     assert answer.out == (
         "quarantined in says: says.csv#20: empty: no character is in it\n"
@@ -526,7 +538,18 @@ def test_a_plan_before_ingestion_says_so(shotboard, tmp_path):
     answer = shotboard("plan", "--home", tmp_path / "store")
     assert answer.code == 0
     assert "to ingest first: world-icons, world-domains, digits, textiles" in answer.out
+    assert "names no classes" not in answer.out
     assert not (tmp_path / "store").exists()
+
+
+def test_a_plan_says_which_dataset_it_cannot_know_yet(shotboard, pictures, tmp_path):
+    home = ["--home", tmp_path / "store"]
+    shotboard("datasets", "add", "pets", "--path", pictures, *home)
+    answer = shotboard("plan", "--datasets", "pets", *home)
+    assert answer.code == 0
+    said = " ".join(answer.out.split())
+    assert "pets: its card names no classes" in said
+    assert "ingested: shotboard datasets ingest pets" in said
 
 
 def test_the_board_is_shown(shotboard, filled):

@@ -192,8 +192,8 @@ def test_a_dataset_without_train_rows_is_for_zero_shot_alone(plan, dataset_of):
     made = plan(only_test, protocols=["zero_shot", "few_shot", "base_to_new"])
     assert {spec.protocol for spec in made.specs} == {"zero_shot"}
     assert (
-        "few_shot on benchmark: it has no train rows to draw from; use the protocol zero_shot."
-        in made.skipped
+        "few_shot on benchmark: it has no train rows to draw from. Choose another with "
+        "--protocols, such as zero_shot." in made.skipped
     )
 
 
@@ -670,7 +670,7 @@ def test_a_language_model_has_no_trials_on_images(plan, pets):
     made = plan(pets, backbones=["one", "lm"], **asked)
     assert {spec.backbone for spec in made.specs} == {"one"}
     reason = "zero-shot on lm: few_shot asks for a dual encoder of images and texts."
-    assert made.skipped == (reason,)
+    assert made.skipped == (f"{reason} Choose one with --backbones, see `shotboard backbones`.",)
     with pytest.raises(RequestError, match=f"nothing to run: {reason}"):
         plan(pets, backbones=["lm"], **asked)
 
