@@ -33,10 +33,11 @@ def list_methods(as_json: AsJson = False) -> None:
             print_json(rows)
             return
         print_table(
-            ["method", "title", "new classes", "needs", "tunes"],
+            ["method", "track", "title", "new classes", "needs", "tunes"],
             [
                 [
                     r["method"],
+                    r["track"],
                     r["title"],
                     "yes" if r["card"]["new_classes"] else "no",
                     [*r["needs"], *["descriptions"] * r["descriptions"]],
@@ -125,7 +126,7 @@ def _backbones(context: typer.Context, as_json: AsJson = False) -> None:
 
 @backbones_app.command("list")
 def list_backbones(as_json: AsJson = False) -> None:
-    """List the backbones with a name of their own; any CLIP folder or hub id will do as well."""
+    """List the backbones with a name of their own; a folder or hub id will do as well."""
     with one_sentence():
         from tasks.pages.known import backbone_rows
 
@@ -134,8 +135,11 @@ def list_backbones(as_json: AsJson = False) -> None:
             print_json(rows)
             return
         print_table(
-            ["backbone", "family", "fingerprint", "source"],
-            [[r["backbone"], r["family"], r.get("fingerprint"), r["source"]] for r in rows],
+            ["backbone", "kind", "family", "fingerprint", "source"],
+            [
+                [r["backbone"], r["kind"], r["family"], r.get("fingerprint"), r["source"]]
+                for r in rows
+            ],
         )
 
 

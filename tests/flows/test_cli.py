@@ -14,6 +14,8 @@ import typer
 import yaml
 
 from flows.cli.common import one_sentence
+from operators.backbones import DualEncoder
+from operators.backbones.language import LanguageModel
 from operators.methods import METHODS, MethodCard
 from operators.methods.image_classification.hand_written.zero_shot import ZeroShot
 from tasks.pages.method_page import page
@@ -723,3 +725,12 @@ def test_a_full_disk_is_a_sentence_with_a_way_out(capsys):
     said = " ".join(capsys.readouterr().err.split())
     assert "/there/board" in said
     assert "make room, or give --home or SHOTBOARD_HOME another disk." in said
+
+
+def test_listings_say_of_which_track_a_method_is_and_of_which_kind_a_backbone(shotboard):
+    tracks = {row["method"]: row["track"] for row in shotboard("methods", "--json").json}
+    assert (tracks["coop"], tracks["dept"]) == ("image-classification", "text-classification")
+    kinds = {row["backbone"]: row["kind"] for row in shotboard("backbones", "--json").json}
+    assert (kinds["minilm"], kinds["mini-clip"]) == (LanguageModel.title, DualEncoder.title)
+    assert "text-classification" in shotboard("methods").out
+    assert "language model" in shotboard("backbones").out
