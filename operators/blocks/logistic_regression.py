@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from operators.episodes.episode import FewShot
 from operators.shapes import Float, Int
+from operators.tuning import FitReport
 
 
 class Linear(NamedTuple):
@@ -54,6 +55,52 @@ def searched_regression(
     if len(shots.val):
         c = search.refine(c, search_steps)
     return Fitted(search.solve(c), c, search.iterations)
+
+
+class RegressionHead(nn.Module):
+    """Linear scores of frozen features, from a regression whose C validation prefers.
+
+    Dimensions: b examples, k classes, d width of a feature.
+
+    Args:
+        width: d.
+        classes: k.
+        device: Of the features.
+        max_iterations: Of L-BFGS, for each C.
+        search_steps: Bisections of C after the coarse search.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        classes: int,
+        *,
+        device: torch.device,
+        max_iterations: int,
+        search_steps: int,
+    ) -> None:
+        super().__init__()
+        self.max_iterations = max_iterations
+        self.search_steps = search_steps
+        self.weight = nn.Parameter(torch.zeros(classes, width, device=device))
+        self.bias = nn.Parameter(torch.zeros(classes, device=device))
+
+    def learn(self, shots: FewShot) -> FitReport:
+        """Solves for each C that is tried and keeps the one validation prefers."""
+        found = searched_regression(
+            shots,
+            len(self.bias),
+            max_iterations=self.max_iterations,
+            search_steps=self.search_steps,
+        )
+        with torch.no_grad():
+            self.weight.copy_(found.linear.weight)
+            self.bias.copy_(found.linear.bias)
+        return FitReport(steps=found.iterations, selected={"C": found.c})
+
+    def forward(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
+        """Linear scores of features as they are, not normalised."""
+        return F.linear(features, self.weight, self.bias)
 
 
 class _Search:

@@ -60,7 +60,6 @@ def contexts_of(
         datasets: By name.
         run: Provenance; see `Context`.
     """
-    specs = list(specs)
     encoders: dict[tuple[str, str], Encoder] = {}
     for name, on in sorted({pair for spec in specs for pair in encoders_of(spec)}):
         features = features_folder(store, backbones.cards[name], datasets[on])
@@ -69,6 +68,7 @@ def contexts_of(
     for spec in specs:
         targets.setdefault((spec.backbone, spec.dataset), set()).update(spec.targets)
     code = own_backbones.sources_of(encoder.backbone for encoder in encoders.values())
+    code |= sources_of(specs)
     contexts: dict[tuple[str, str], Context] = {}
     for (name, on), own in encoders.items():
         others = {b: other for (b, d), other in encoders.items() if d == on and b != name}
@@ -78,7 +78,7 @@ def contexts_of(
         }
         contexts[name, on] = Context(
             *(own.backbone, datasets[on].folder, own.features, run, others, tested),
-            sources=sources_of(specs) | code,
+            sources=code,
         )
     return contexts
 

@@ -83,6 +83,11 @@ class Context:
     targets: Mapping[str, TargetFolders] = field(default_factory=dict)
     sources: Mapping[str, Source] = field(default_factory=dict)
 
+    @property
+    def encoder(self) -> Encoder:
+        """How its own backbone sees its own dataset."""
+        return Encoder(self.backbone, self.features)
+
 
 class Done(NamedTuple):
     """What became of one trial; `error` is empty unless it failed."""
@@ -127,10 +132,8 @@ class TrialWorker:
         """
         from operators.tracks import TRACKS
 
-        read, backbone = (
-            self._dataset(context.dataset).examples,
-            self._backbone(context.backbone, context),
-        )
+        read = self._dataset(context.dataset).examples
+        backbone = self._backbone(context.backbone, context)
         return TRACKS[track].source(read, backbone, None).features(rows, view).cpu().numpy()
 
     def compute(self, specs: Sequence["TrialSpec"], context: Context) -> list[Done]:
@@ -234,12 +237,11 @@ class TrialWorker:
         started = _now()
         make_known(spec, context.sources)
         backbone = self._backbone(context.backbone, context)
-        dataset = self._dataset(context.dataset)
         outcome = run_trial(
             spec,
             backbone,
             self._data(context.dataset, spec.template_set),
-            self._source(spec, dataset, backbone, context.features, context.backbone.precision),
+            self._source(spec, context.dataset, context.encoder, context),
             None if spec.teacher is None else self._teacher(spec.teacher, context),
             {name: self._target(spec, name, context) for name in spec.targets},
         )
@@ -320,40 +322,35 @@ class TrialWorker:
 
         data = self._data(context.dataset, spec.template_set)
         own = context.others.get(spec.backbone)
-        if own is None:
-            return teacher_from(
-                self.store, spec, self._backbone(context.backbone, context), data, None
-            )
-        backbone, dataset = self._backbone(own.backbone, context), self._dataset(context.dataset)
-        source = self._source(spec, dataset, backbone, own.features, own.backbone.precision)
-        return teacher_from(self.store, spec, backbone, data, source)
+        which = context.backbone if own is None else own.backbone
+        source = None if own is None else self._source(spec, context.dataset, own, context)
+        return teacher_from(self.store, spec, self._backbone(which, context), data, source)
 
     def _target(self, spec: "TrialSpec", name: str, context: Context) -> "TargetData":
         """A dataset that a trial is tested on, with the templates that it was planned with."""
         from operators.tracks import TargetData
 
         folder, features = context.targets[name]
-        backbone, precision = self._backbone(context.backbone, context), context.backbone.precision
         data = self._data(folder, spec.targets[name].template_set)
-        source = self._source(spec, self._dataset(folder), backbone, features, precision)
-        return TargetData(data, source)
+        encoder = context.encoder._replace(features=features)
+        return TargetData(data, self._source(spec, folder, encoder, context))
 
     def _source(
         self,
         spec: "TrialSpec",
-        dataset: "Dataset",
-        backbone: "Backbone",
-        features: Path,
-        precision: str,
+        folder: Path,
+        encoder: Encoder,
+        context: Context,
     ) -> Any:
-        """Reads features from the stores, and encodes what is in none."""
+        """A dataset as a trial reads it: features from the stores, and encoded where in none."""
         from operators.episodes.features import view_folder
         from operators.tracks import track_of
 
+        which, features = encoder
         return track_of(spec.protocol).source(
-            dataset.examples,
-            backbone,
-            lambda view: self._features(view_folder(features, view, precision)),
+            self._dataset(folder).examples,
+            self._backbone(which, context),
+            lambda view: self._features(view_folder(features, view, which.precision)),
         )
 
     def _backbone(self, which: "BackboneReference", context: Context) -> "Backbone":

@@ -346,7 +346,7 @@ def test_cpt_trains_on_texts_that_are_not_shown(tiny_causal, monkeypatch):
 def test_the_probe_reads_sentence_features_and_no_text_otherwise(model):
     built, report = fitted("text-linear-probe", model)
     batch = batch_for(model)
-    wanted = model.sentence_features(TEXTS) @ built.weight.T + built.bias
+    wanted = model.sentence_features(TEXTS) @ built.head.weight.T + built.head.bias
     torch.testing.assert_close(built.logits(batch), wanted, **CLOSE)
     assert set(report.selected) == {"C"}
 

@@ -90,7 +90,7 @@ def test_the_probe_gives_what_its_best_c_solves(clip, classes, few_shot):
     solved, _ = logistic_regression(
         shots.train.features, shots.train.labels, 4, c=report.selected["C"]
     )
-    torch.testing.assert_close(method.weight.detach().double(), solved.weight)
+    torch.testing.assert_close(method.head.weight.detach().double(), solved.weight)
 
 
 def test_on_imagenet_the_ensemble_is_of_the_seven_alone(clip, classes):

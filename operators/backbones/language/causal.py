@@ -19,11 +19,17 @@ from torch.nn import functional as F
 from operators.backbones.base import BackboneCard, Tokens, freeze, widened
 from operators.backbones.language.base import LanguageModel
 from operators.backbones.language.files import describe_folder, load_folder
-from operators.backbones.language.inputs import Answers, PromptEmbeddings, PromptTokens
+from operators.backbones.language.inputs import (
+    Answers,
+    KeyValues,
+    PromptEmbeddings,
+    PromptTokens,
+    additive,
+    by_layer,
+    cache_of,
+)
 from operators.backbones.language.reading import TextReader
 from operators.shapes import Float, Int
-
-KeyValues = list[tuple[Tensor, Tensor]]  # of each layer: (b, heads, n, width of a head)
 
 
 class Tails(NamedTuple):
@@ -74,10 +80,8 @@ class CausalLM(LanguageModel):
         self.feature_width = config.hidden_size
         self.layers = config.num_hidden_layers
         self.heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        self.head_width = (
-            getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        )
-        self.key_value_width = self.heads * self.head_width
+        split = config.hidden_size // config.num_attention_heads
+        self.key_value_width = self.heads * (getattr(config, "head_dim", None) or split)
         # Up to its window a model that slides one sees all there is.
         window = getattr(config, "sliding_window", None) or config.max_position_embeddings
         longest = min(config.max_position_embeddings, window)
@@ -143,7 +147,7 @@ class CausalLM(LanguageModel):
         """
         self.refuse_key_values(key_values)
         rows, length, _ = prompts.embeddings.shape
-        past = [] if key_values is None else self.split_key_values(key_values)
+        past = [] if key_values is None else by_layer(key_values.to(self.dtype), self.heads)
         before = 0 if key_values is None else key_values.shape[-2]
         longest = 0 if tails is None else int(tails.step.max()) + 1
         self.room_for(before + length + longest)
@@ -188,14 +192,7 @@ class CausalLM(LanguageModel):
             past: Keys and values of p tokens before them.
             keep: Whether keys and values are returned.
         """
-        from transformers import DynamicCache  # seconds to import
-
-        rows = len(embeddings)
-        cache: Any = None
-        if past or keep:
-            cache = DynamicCache(
-                [(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in past]
-            )
+        cache: Any = cache_of(past, len(embeddings)) if past or keep else None
         output = self.tower(
             inputs_embeds=embeddings,
             position_ids=places,
@@ -224,18 +221,7 @@ class CausalLM(LanguageModel):
         above = F.pad(above, (0, count), value=False)
         below = F.pad(mask, (before, 0), value=True)[:, None].expand(-1, count, -1)
         below = torch.cat([below, own.expand(rows, -1, -1)], dim=2)
-        seen = torch.cat([above, below], dim=1)[:, None]
-        lowest = torch.finfo(self.dtype).min
-        return torch.zeros(seen.shape, dtype=self.dtype, device=seen.device).masked_fill(
-            ~seen, lowest
-        )
-
-    def split_key_values(self, key_values: Float[Tensor, "*b l 2 m h"]) -> KeyValues:
-        """Learned keys and values by layer and head."""
-        stacked = key_values.to(self.dtype)
-        stacked = stacked if stacked.ndim == 5 else stacked[None]
-        parts = stacked.unflatten(-1, (self.heads, self.head_width)).transpose(-2, -3)
-        return [(parts[:, layer, 0], parts[:, layer, 1]) for layer in range(self.layers)]
+        return additive(torch.cat([above, below], dim=1)[:, None], self.dtype)
 
     def answer_logits(
         self,

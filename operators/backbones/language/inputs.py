@@ -5,12 +5,14 @@ nothing.
 """
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from operators.shapes import Float, Int
+
+KeyValues = list[tuple[Tensor, Tensor]]  # of each layer: (b, heads, m, width of a head)
 
 
 class PromptTokens(NamedTuple):
@@ -130,3 +132,38 @@ def common_prefix(ids: Int[Tensor, "b n"], end: Int[Tensor, "b"]) -> int:  # noq
     """
     same = (ids == ids[:1]).all(dim=0)
     return min(int(same.cumprod(dim=0).sum()), int(end.min()))
+
+
+def by_layer(key_values: Float[Tensor, "*b l 2 m h"], heads: int) -> KeyValues:
+    """Learned keys and values by layer and head, one set for all rows or one each.
+
+    Args:
+        key_values: As `LanguageModel.states` takes them, in the precision of the layers.
+        heads: Into which h is cut.
+    """
+    stacked = key_values if key_values.ndim == 5 else key_values[None]
+    parts = stacked.unflatten(-1, (heads, -1)).transpose(-2, -3)
+    return [(parts[:, layer, 0], parts[:, layer, 1]) for layer in range(parts.shape[1])]
+
+
+def cache_of(past: KeyValues, rows: int) -> Any:
+    """The cache of transformers with these keys and values in front of so many rows.
+
+    Args:
+        past: Of one row, which all share, or of each.
+        rows: b.
+    """
+    from transformers import DynamicCache  # seconds to import
+
+    return DynamicCache([(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in past])
+
+
+def additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to attention scores: 0 where a token is seen, else the least number.
+
+    Args:
+        seen: Who sees whom, of any shape; the answer has the same.
+        dtype: Of the scores.
+    """
+    blank = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+    return blank.masked_fill(~seen, torch.finfo(dtype).min)

@@ -21,7 +21,13 @@ from operators.backbones.language.files import (
     load_folder,
     sentence_length,
 )
-from operators.backbones.language.inputs import Answers, PromptEmbeddings
+from operators.backbones.language.inputs import (
+    Answers,
+    PromptEmbeddings,
+    additive,
+    by_layer,
+    cache_of,
+)
 from operators.backbones.language.reading import TextReader
 from operators.shapes import Float, Int
 
@@ -91,21 +97,16 @@ class SentenceEncoder(LanguageModel):
         self, prompts: PromptEmbeddings, key_values: Float[Tensor, "*b l 2 m h"] | None = None
     ) -> Float[Tensor, "b n w"]:
         """See `LanguageModel.states`."""
-        from transformers import DynamicCache  # seconds to import
-
         self.refuse_key_values(key_values)
         rows, length, _ = prompts.embeddings.shape
         before = 0 if key_values is None else key_values.shape[-2]
         self.room_for(before + length)
         mask, cache = self.mask(prompts.end, length), {}
         if key_values is not None:
-            stacked = key_values.to(self.dtype).expand(rows, *key_values.shape[-4:])
-            parts = stacked.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
-            pairs = [(parts[:, layer, 0], parts[:, layer, 1]) for layer in range(self.layers)]
-            cache = {"past_key_values": DynamicCache(pairs)}
+            past = by_layer(key_values.to(self.dtype), self.heads)
+            cache = {"past_key_values": cache_of(past, rows)}
             seen = F.pad(mask, (before, 0), value=True)[:, None, None]
-            blank = torch.zeros(seen.shape, dtype=self.dtype, device=self.device)
-            mask = blank.masked_fill(~seen, torch.finfo(self.dtype).min).expand(-1, -1, length, -1)
+            mask = additive(seen, self.dtype).expand(-1, -1, length, -1)
         first = self.first_position + before
         places = torch.arange(first, first + length, device=self.device).expand(rows, -1)
         output = self.tower(

@@ -10,11 +10,10 @@ suite asks for, it learns from the centre crops, as CoOp's does.
 from typing import Annotated
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from operators.backbones import DualEncoder
-from operators.blocks.logistic_regression import searched_regression
+from operators.blocks.logistic_regression import RegressionHead
 from operators.bounds import Bounds, Brief
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
@@ -43,6 +42,7 @@ class LinearProbe(ImageClassifier):
         new_classes=False,
         departures=("C is 1 where a dataset has no validation images",),
     )
+    block = "head"
 
     def __init__(
         self,
@@ -54,11 +54,13 @@ class LinearProbe(ImageClassifier):
         search_steps: Annotated[int, Bounds(0, 100), Brief(2)] = 8,
     ) -> None:
         super().__init__(backbone, classes)
-        self.max_iterations = max_iterations
-        self.search_steps = search_steps
-        shape = (len(classes), backbone.feature_width)
-        self.weight = nn.Parameter(torch.zeros(shape, device=backbone.device))
-        self.bias = nn.Parameter(torch.zeros(len(classes), device=backbone.device))
+        self.head = RegressionHead(
+            backbone.feature_width,
+            len(classes),
+            device=backbone.device,
+            max_iterations=max_iterations,
+            search_steps=search_steps,
+        )
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
@@ -67,17 +69,8 @@ class LinearProbe(ImageClassifier):
 
         See `Method.fit`.
         """
-        found = searched_regression(
-            shots,
-            len(self.classes),
-            max_iterations=self.max_iterations,
-            search_steps=self.search_steps,
-        )
-        with torch.no_grad():
-            self.weight.copy_(found.linear.weight)
-            self.bias.copy_(found.linear.bias)
-        return FitReport(steps=found.iterations, selected={"C": found.c})
+        return self.head.learn(shots)
 
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """Linear scores."""
-        return F.linear(batch.features, self.weight, self.bias)
+        return self.head(batch.features)

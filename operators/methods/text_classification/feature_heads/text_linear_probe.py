@@ -9,11 +9,10 @@ features), with the search for the regularisation of CoOp's linear probe of imag
 from typing import Annotated
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from operators.backbones.language import LanguageModel
-from operators.blocks.logistic_regression import searched_regression
+from operators.blocks.logistic_regression import RegressionHead
 from operators.bounds import Bounds, Brief
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
@@ -42,6 +41,7 @@ class TextLinearProbe(TextClassifier):
         new_classes=False,
         departures=("C is searched as CoOp does, on the validation rows of the draw",),
     )
+    block = "head"
 
     def __init__(
         self,
@@ -53,11 +53,13 @@ class TextLinearProbe(TextClassifier):
         search_steps: Annotated[int, Bounds(0, 100), Brief(2)] = 8,
     ) -> None:
         super().__init__(backbone, classes)
-        self.max_iterations = max_iterations
-        self.search_steps = search_steps
-        shape = (len(classes), backbone.feature_width)
-        self.weight = nn.Parameter(torch.zeros(shape, device=backbone.device))
-        self.bias = nn.Parameter(torch.zeros(len(classes), device=backbone.device))
+        self.head = RegressionHead(
+            backbone.feature_width,
+            len(classes),
+            device=backbone.device,
+            max_iterations=max_iterations,
+            search_steps=search_steps,
+        )
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
@@ -66,17 +68,8 @@ class TextLinearProbe(TextClassifier):
 
         See `Method.fit`.
         """
-        found = searched_regression(
-            shots,
-            len(self.classes),
-            max_iterations=self.max_iterations,
-            search_steps=self.search_steps,
-        )
-        with torch.no_grad():
-            self.weight.copy_(found.linear.weight)
-            self.bias.copy_(found.linear.bias)
-        return FitReport(steps=found.iterations, selected={"C": found.c})
+        return self.head.learn(shots)
 
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """Linear scores."""
-        return F.linear(batch.features, self.weight, self.bias)
+        return self.head(batch.features)
