@@ -70,6 +70,7 @@ TRIALS = pa.schema(
         pa.field("aids", pa.string(), nullable=False),
         pa.field("targets", pa.string(), nullable=False),
         pa.field("held_out", pa.string(), nullable=False),
+        ("losses", pa.list_(pa.float64())),
     ]
 )
 METRICS = pa.schema(
@@ -150,6 +151,7 @@ def completed_rows(
             "python_version": origin.python_version,
             "templates": None if origin.templates is None else [str(t) for t in origin.templates],
             "episode_fingerprint": result.episode_fingerprint,
+            "losses": [float(loss) for loss in result.losses] if result.losses else None,
             "file_stamp": file_stamp,
         }
         metrics = [
@@ -274,6 +276,7 @@ _PYTHON_TYPES: dict[pa.DataType, tuple[tuple[type, ...], int | None]] = {  # and
     pa.float64(): ((int, float), None),
     _MICROSECONDS: ((datetime,), None),
     pa.list_(pa.string()): ((list,), None),
+    pa.list_(pa.float64()): ((list,), None),
 }
 _COLUMNS = {
     schema: {column.name: (*_PYTHON_TYPES[column.type], column.nullable) for column in schema}

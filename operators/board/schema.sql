@@ -92,7 +92,8 @@ CREATE TABLE trials (
     text_version INTEGER NOT NULL,
     aids JSON NOT NULL,
     targets JSON NOT NULL,
-    held_out VARCHAR NOT NULL
+    held_out VARCHAR NOT NULL,
+    losses DOUBLE[]
 );
 
 CREATE TABLE metrics (

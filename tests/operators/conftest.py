@@ -102,6 +102,7 @@ def trial_file(board_spec):
         flops=(10, 90),
         extra=(),
         n=10,
+        losses=(),
         **changes,
     ):
         one = board_spec(**changes)
@@ -119,6 +120,7 @@ def trial_file(board_spec):
             ),
             provenance=Provenance(started_at=started_at, device="cpu", torch_version="2.13.0"),
             episode_fingerprint=f"{one.dataset}-{one.shots}-{one.seed}",
+            losses=losses,
         )
         return json.loads(json.dumps(result.to_json()))
 

@@ -70,6 +70,21 @@ def test_leaderboard_has_mean_deviation_and_interval_of_the_seeds(connection, ro
     assert (row["ci95_low"], row["ci95_high"]) == pytest.approx((low, high))
 
 
+def test_a_trial_has_its_losses_by_epoch(connection, rows, trial, trial_file):
+    fill(connection, results=[trial({"all": 0.5}, losses=(2.5, 1.25, 1.0))])
+    (row,) = rows("trials")
+    assert row["losses"] == [2.5, 1.25, 1.0]
+    edited = trial_file({"all": 0.5}) | {"losses": ["much"]}
+    with pytest.raises(ValueError, match="much"):
+        completed_rows(edited, trial_id=edited["trial_id"])
+
+
+def test_what_trains_nothing_has_no_losses(connection, rows, trial):
+    fill(connection, results=[trial({"all": 0.5})])
+    (row,) = rows("trials")
+    assert row["losses"] is None
+
+
 def test_one_seed_has_no_deviation_and_no_interval(connection, rows, cell):
     fill(connection, results=cell([0.5]))
     (row,) = rows("leaderboard")
