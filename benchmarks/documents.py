@@ -35,7 +35,7 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 FIGURES = PROJECT / "docs" / "figures"
-DOCUMENTS = ("README.md", "docs/benchmarks.md")
+DOCUMENTS = ("README.md", "docs/benchmarks.md", "docs/data.md")
 BLOCK = re.compile(
     r"^<!-- figures: (?P<name>\S+) (?P<kind>board|table|benchmark)(?P<arguments>[^\n]*) -->\n"
     r"(?P<text>.*?)^<!-- end of figures -->$",

@@ -152,8 +152,7 @@ def test_the_trial_that_the_readme_predicts_with_is_the_one_that_it_describes(sp
 
 
 def test_documents_show_the_commands_that_made_their_records(documents):
-    text = " ".join(
-        (PROJECT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ").split()
-    )
+    text = (PROJECT / "docs/data.md").read_text(encoding="utf-8")
+    text = " ".join(text.replace("\\\n", " ").split())
     for command in documents["RECIPES"]["caltech"].commands:
         assert command.replace("DATA/", "") in text
