@@ -29,6 +29,7 @@ _SHAPING = (
     "published.py",
     "comparing.py",
     "changes.py",
+    "causes.py",
 )  # code that shapes what tables hold
 
 TABLES = (

@@ -13,12 +13,12 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from operators.board.causes import IDENTITY, Cell, differences, moves
 from operators.board.connection import Connection, insert, named
-from operators.board.identity import COLUMNS
 
 NUMBERS = pa.schema(
     [
@@ -32,10 +32,18 @@ NUMBERS = pa.schema(
 _ROUNDING = 1e-9  # a number that moved by less did not
 _COMPARED = ("method", "backbone", "dataset", "protocol", "shots")
 
-_NOTHING = (None, 0, "")  # mean, seeds and their names of a cell that is not there
-_IDENTITY = frozenset(COLUMNS)
 
-Cell = Mapping[str, Any]
+class _Score(NamedTuple):
+    """What a cell scored on a split; all of it empty for a cell that is not there."""
+
+    mean: float | None = None
+    std: float | None = None
+    n: int = 0
+    test_rows: int | None = None  # the least over seeds
+    seeds: str = ""
+
+
+_NOTHING = _Score()
 
 
 def last_runs(runs: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -119,15 +127,15 @@ def _changes(connection: Connection, previous: str, current: str) -> Iterator[di
     for old, new in _matched(before, after):
         old_id, new_id = (cell["cell_id"] if cell else "" for cell in (old, new))
         names = new or old or {}
-        causes = _differences(old, new) if old and new else []
+        causes = differences(old, new) if old and new else []
         asked, asked_now = before_scores.get(old_id, {}), after_scores.get(new_id, {})
         for split, metric in _compared_keys(asked, asked_now):
-            mean, n, seeds = asked.get((split, metric), _NOTHING)
-            mean_now, n_now, seeds_now = asked_now.get((split, metric), _NOTHING)
+            then = asked.get((split, metric), _NOTHING)
+            now = asked_now.get((split, metric), _NOTHING)
             trials = moved.get((new_id, split, metric), 0) if old_id == new_id else 0
             reasons = list(causes)
-            if seeds and seeds_now and seeds != seeds_now:
-                reasons.append(f"seeds {seeds} to {seeds_now}")
+            if then.seeds and now.seeds and then.seeds != now.seeds:
+                reasons.append(f"seeds {then.seeds} to {now.seeds}")
             if trials:
                 reasons.append("by itself")
             if failed.get(new_id or old_id):
@@ -136,16 +144,18 @@ def _changes(connection: Connection, previous: str, current: str) -> Iterator[di
                 **{name: names[name] for name in (*_COMPARED, "variant")},
                 "split": split,
                 "metric": metric,
-                "change": _change(n, n_now, mean, mean_now, trials),
-                "previous_mean": mean,
-                "current_mean": mean_now,
-                "previous_n": n or None,
-                "current_n": n_now or None,
+                "change": _change(then, now, trials),
+                "previous_mean": then.mean,
+                "current_mean": now.mean,
+                "previous_n": then.n or None,
+                "current_n": now.n or None,
                 "cause": ", ".join(reasons) or None,
                 "previous_cell_id": old_id or None,
                 "current_cell_id": new_id or None,
                 "previous_variant": old["variant"] if old else None,
                 "moved_trials": trials,
+                "previous_std": then.std,
+                "previous_test_rows": then.test_rows,
             }
 
 
@@ -164,15 +174,16 @@ def _compared_keys(
     return sorted(keys)
 
 
-def _change(n: int, n_now: int, mean: float | None, mean_now: float | None, trials: int) -> str:
-    if not n:
+def _change(then: _Score, now: _Score, trials: int) -> str:
+    if not then.n:
         return "new"
-    if not n_now:
+    if not now.n:
         return "vanished"
-    if trials or (mean is None) != (mean_now is None):
+    if trials:
         return "moved"
-    far = mean is not None and mean_now is not None and abs(mean_now - mean) > _ROUNDING
-    return "moved" if far else "same"
+    if then.mean is None or now.mean is None:
+        return "same" if then.mean is now.mean else "moved"
+    return "moved" if abs(now.mean - then.mean) > _ROUNDING else "same"
 
 
 def _cells(connection: Connection, run_id: str) -> list[dict[str, Any]]:
@@ -181,7 +192,7 @@ def _cells(connection: Connection, run_id: str) -> list[dict[str, Any]]:
     Aids are those of the lowest seed, by role: a trial that is on the board as its own cell, else
     its id or fingerprint.
     """
-    shared = sorted(_IDENTITY - {"seed", "aids"})
+    shared = sorted(IDENTITY - {"seed", "aids"})
     cells = _read(
         connection,
         f"SELECT {', '.join(f'any_value({name}) AS {name}' for name in shared)}, "
@@ -216,20 +227,17 @@ def _read(connection: Connection, query: str, values: list[Any]) -> list[dict[st
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def _scores(
-    connection: Connection, run_id: str
-) -> dict[str, dict[tuple[str, str], tuple[float | None, int, str]]]:
-    """Mean, seeds and their names by cell, then by split and metric."""
+def _scores(connection: Connection, run_id: str) -> dict[str, dict[tuple[str, str], _Score]]:
+    """Scores by cell, then by split and metric."""
     found: dict[str, dict] = defaultdict(dict)
-    for cell_id, split, metric, mean, n, seeds in connection.execute(
-        "SELECT cell_id, split, metric, "
-        "CASE WHEN count(value) = count(*) THEN avg(value) END, count(*), "
+    for cell_id, split, metric, *score in connection.execute(
+        "SELECT cell_id, split, metric, whole_mean(value), whole_std(value), count(*), min(n), "
         "string_agg(seed::VARCHAR, ' ' ORDER BY seed) "
         "FROM run_metrics JOIN trials USING (trial_id) WHERE run_id = ? "
         "GROUP BY cell_id, split, metric",
         [run_id],
     ).fetchall():
-        found[cell_id][split, metric] = (mean, n, seeds)
+        found[cell_id][split, metric] = _Score(*score)
     return found
 
 
@@ -282,64 +290,5 @@ def _distance(old: Cell, new: Cell) -> int:
     if old["cell_id"] == new["cell_id"]:
         return 0
     settings, settings_now = (json.loads(cell["hyperparameters"]) for cell in (old, new))
-    fields = _moves(old, new, _IDENTITY - {"seed", "hyperparameters", "aids"})
-    return 1 + len(fields) + len(_moves(settings, settings_now, {*settings, *settings_now}))
-
-
-def _differences(old: Cell, new: Cell) -> list[str]:
-    """What makes another cell of one, in words: what, from what, to what."""
-    if old["cell_id"] == new["cell_id"]:
-        return []
-    differences = []
-    for name in COLUMNS:
-        if name == "hyperparameters":
-            settings, settings_now = (json.loads(cell[name]) for cell in (old, new))
-            moved = _moves(settings, settings_now, sorted({*settings, *settings_now}))
-            differences += [f"hyperparameters {' and '.join(moved)}"] if moved else []
-        elif name == "targets":
-            before, after = (_targets(cell) for cell in (old, new))
-            differences += [
-                f"target {move}" for move in _moves(before, after, sorted({*before, *after}))
-            ]
-        elif name == "aids":
-            differences += _aids(old[name], new[name])
-        elif name != "seed":
-            differences += _moves(old, new, [name])
-    return differences
-
-
-def _aids(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """How aids differ; trials by their ids where one of the two has left the board."""
-    differences = []
-    for role in sorted({*old, *new}):
-        name, before, after = role.replace("_", " "), old.get(role), new.get(role)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            moved = _differences(before, after)
-            differences += [f"{name} ({'; '.join(moved)})"] if moved else []
-        elif _id_of(before) != _id_of(after):
-            differences.append(f"{name} {_written(_id_of(before))} to {_written(_id_of(after))}")
-    return differences
-
-
-def _targets(cell: Cell) -> dict[str, str]:
-    """Fingerprint and templates of each dataset that is tested."""
-    return {name: " ".join(one.values()) for name, one in json.loads(cell["targets"]).items()}
-
-
-def _id_of(aid: Mapping[str, Any] | str | None) -> str | None:
-    return aid["trial_id"] if isinstance(aid, Mapping) else aid
-
-
-def _moves(old: Mapping[str, Any], new: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """`name from to`, in words, of the values that differ."""
-    return [
-        f"{name.replace('_', ' ') if name in _IDENTITY else name} "
-        f"{_written(old.get(name))} to {_written(new.get(name))}"
-        for name in names
-        if old.get(name) != new.get(name)
-    ]
-
-
-def _written(value: Any) -> str:
-    """A value in words."""
-    return "none" if value is None else str(value)
+    fields = moves(old, new, IDENTITY - {"seed", "hyperparameters", "aids"})
+    return 1 + len(fields) + len(moves(settings, settings_now, {*settings, *settings_now}))

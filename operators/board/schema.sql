@@ -232,7 +232,9 @@ CREATE TABLE changes (
     previous_run_id VARCHAR,
     current_run_id VARCHAR,
     previous_variant VARCHAR,
-    moved_trials INTEGER
+    moved_trials INTEGER,
+    previous_std DOUBLE,
+    previous_test_rows BIGINT
 );
 
 -- Every two cells on the same ground, once: the one with the lesser id first.

@@ -192,7 +192,8 @@ def test_a_changed_setting_is_one_row_that_names_it(nights, cell, changes, cause
 
 def test_every_field_of_a_specification_can_be_a_cause(board_spec):
     """One that is added later is named as well: fields are read off the specification."""
-    from operators.board.changes import _COMPARED, _differences
+    from operators.board.causes import differences
+    from operators.board.changes import _COMPARED
 
     old = {name: 1 for name in board_spec().__dataclass_fields__} | {
         "cell_id": "a",
@@ -201,12 +202,12 @@ def test_every_field_of_a_specification_can_be_a_cause(board_spec):
     }
     old["hyperparameters"] = "{}"
     for name in old.keys() - {*_COMPARED, "seed", "hyperparameters", "aids", "targets", "cell_id"}:
-        (told,) = _differences(old, old | {name: 2, "cell_id": "b"})
+        (told,) = differences(old, old | {name: 2, "cell_id": "b"})
         assert told == f"{name.replace('_', ' ')} 1 to 2"
 
 
 def test_a_target_that_comes_or_changes_is_told(board_spec):
-    from operators.board.changes import _differences
+    from operators.board.causes import differences
     from operators.board.identity import identity_row
     from operators.spec import Target
 
@@ -215,7 +216,7 @@ def test_a_target_that_comes_or_changes_is_told(board_spec):
         identity_row(board_spec(targets=targets)) | {"aids": {}}
         for targets in ({"digits": one}, {"digits": other, "pets": one})
     ]
-    assert _differences(*cells) == [
+    assert differences(*cells) == [
         "target digits f1 card-1 to f2 card-1",
         "target pets none to f1 card-1",
     ]
@@ -332,3 +333,58 @@ def test_runs_are_compared_by_suite_and_only_whole_ones_that_ended():
         run("x", [], 7, suite=None),
     ]
     assert last_runs(reversed(runs)) == {"a": ["a2", "a3"], "b": ["b1"]}
+
+
+@pytest.mark.parametrize(
+    ("after", "verdict"),
+    [
+        ([0.67, 0.69, 0.71], "within"),  # the interval of 0.70, 0.72, 0.74 is 0.670 to 0.770
+        ([0.60, 0.62, 0.64], "regressed"),
+        ([0.80, 0.82, 0.84], "improved"),
+        ([0.70, 0.72, 0.74], None),
+    ],
+)
+def test_a_mean_outside_the_interval_of_the_run_before_is_a_verdict(nights, cell, after, verdict):
+    (row,) = nights(cell([0.70, 0.72, 0.74]), cell(after))
+    assert row["verdict"] == verdict
+    half = 4.302652729749 * 0.02 / 3**0.5
+    assert row["previous_ci95_low"] == pytest.approx(0.72 - half)
+    assert row["previous_ci95_high"] == pytest.approx(0.72 + half)
+
+
+def less_is_better(values):
+    return [
+        {
+            "accuracies": {},
+            "extra": (Score("all", "nll", value, 10),),
+            "protocol": "next_word",
+            "seed": seed,
+        }
+        for seed, value in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("after", "verdict"), [([2.5, 2.6], "regressed"), ([0.5, 0.6], "improved")]
+)
+def test_where_less_is_better_more_is_a_regression(nights, trial, after, verdict):
+    first, second = (
+        [trial(**one) for one in less_is_better(values)] for values in ([1.50, 1.51], after)
+    )
+    (row,) = nights(first, second)
+    assert (row["metric"], row["verdict"]) == ("nll", verdict)
+
+
+def test_one_seed_is_judged_by_test_images_where_its_metric_is_a_share_of_them(nights, trial):
+    def verdict(before, after, n):
+        (row,) = nights([trial({"all": before}, n=n)], [trial({"all": after}, n=n)])
+        return row["verdict"]
+
+    assert verdict(0.5, 0.4, n=1000) == "regressed"  # Wilson: 0.469 to 0.531
+    assert verdict(0.5, 0.4, n=10) == "within"
+
+
+def test_what_has_no_interval_is_not_judged(nights, trial):
+    first, second = ([trial(**one) for one in less_is_better([v])] for v in (1.5, 2.5))
+    (row,) = nights(first, second)
+    assert (row["change"], row["cause"], row["verdict"]) == ("moved", "by itself", "unknown")

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from operators.board import fill
+from operators.board import fill, run_row
 from operators.metrics.predictions import PREDICTIONS
 from operators.spec import Target
 
@@ -294,3 +294,31 @@ def test_filling_step_by_step_gives_what_filling_at_once_gives(connection, rows,
     assert rows("comparisons") == []
     put(connection, trials)
     assert rows("comparisons") == step_by_step
+
+
+@pytest.mark.parametrize(("wrong", "verdict"), [(12, "regressed"), (3, "within")])
+def test_a_changed_setting_is_a_regression_where_the_test_images_say_so(
+    connection, rows, tested, wrong, verdict
+):
+    """Seeds are far apart and say nothing; images that only the run before had right do."""
+
+    def night(revision):
+        right = [np.arange(200) % 10 < tenths for tenths in (4, 9)]
+        if revision == 2:
+            right = [each & ~(np.cumsum(each) <= wrong) for each in right]
+        return [tested(each, seed=s, method_revision=revision) for s, each in enumerate(right)]
+
+    nights = night(1), night(2)
+    runs = [
+        run_row(
+            {"run_id": f"r{day}", "suite": "s", "trial_ids": [one.trial_id for one, _ in there]}
+            | {"started_at": f"2026-01-0{day}", "finished_at": f"2026-01-0{day}"}
+        )
+        for day, there in enumerate(nights, start=1)
+    ]
+    put(connection, [*nights[0], *nights[1]], runs=runs)
+    (row,) = rows("nightly_changes")
+    assert row["cause"] == "method revision 1 to 2"
+    assert row["previous_ci95_low"] < row["current_mean"] < row["previous_mean"]
+    assert (row["p_images"] < 0.05) == (verdict == "regressed")
+    assert row["verdict"] == verdict
