@@ -14,6 +14,7 @@ from pydantic import Field
 from data_catalog import Dataset
 from flows.computing import compute_all, whole
 from flows.knobs import with_fields
+from flows.naming import named
 from flows.suites import load_suite
 from tasks.computing.ray_cluster import ray_cluster
 from tasks.computing.ray_start import START_SECONDS
@@ -38,8 +39,10 @@ V = TypeVar("V")
 BUNDLES_AT_ONCE = 2  # so that the tail of one bundle does not leave workers idle
 
 once = task(cache_policy=NO_CACHE, persist_result=False)
-publish_trials = once(publish.Publication.finish).with_options(name="publish")
-aggregate = once(rebuild_board).with_options(name="aggregate")
+publish_trials = once(publish.Publication.finish).with_options(
+    name="publish", task_run_name="publish to MLflow"
+)
+aggregate = once(rebuild_board).with_options(name="aggregate", task_run_name="rebuild the board")
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class TrialsFailed(RuntimeError):
 
 @flow(  # pyright: ignore[reportCallIssue]  # the task runner's type is invariant upstream
     name="benchmark",
+    flow_run_name=named,
     task_runner=ThreadPoolTaskRunner(max_workers=BUNDLES_AT_ONCE),  # pyright: ignore[reportArgumentType]
     validate_parameters=True,
     persist_result=False,

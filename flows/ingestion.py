@@ -8,6 +8,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from data_catalog import Dataset
+from flows.naming import of_names
 from tasks.ingestion.ingest import ingest as ingest_task
 from tasks.planning import resolve
 from tasks.progress import LogReporter, chosen, reporter, reporting_to
@@ -17,6 +18,7 @@ from tasks.storage.store import Store
 
 @flow(  # pyright: ignore[reportCallIssue]  # the task runner's type is invariant upstream
     name="ingest",
+    flow_run_name=lambda: of_names("datasets"),
     task_runner=ThreadPoolTaskRunner(max_workers=2),  # pyright: ignore[reportArgumentType]
     persist_result=False,
 )

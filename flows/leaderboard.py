@@ -6,7 +6,7 @@ from tasks.pages.rebuilding import rebuild_board
 from tasks.storage.store import Store
 
 
-@flow(name="rebuild-leaderboard", persist_result=False)
+@flow(name="rebuild-leaderboard", flow_run_name="rebuild the board", persist_result=False)
 def rebuild_leaderboard(home: str | None = None, full: bool = True) -> int:
     """Rebuilds the DuckDB file; returns the number of trials on it.
 

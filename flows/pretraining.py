@@ -18,6 +18,7 @@ from pydantic import Field
 
 from data_catalog import Dataset
 from data_catalog.secrets import redact, revealed
+from flows.naming import pretraining_named
 from flows.recipes import load_recipe
 from tasks.computing.batches import PairWorker, shared_bytes
 from tasks.computing.device import device_for, workers_for
@@ -67,6 +68,7 @@ class PretrainSummary:
 
 @flow(  # pyright: ignore[reportCallIssue]  # the task runner's type is invariant upstream
     name="pretrain",
+    flow_run_name=pretraining_named,
     task_runner=ThreadPoolTaskRunner(max_workers=2),  # pyright: ignore[reportArgumentType]
     validate_parameters=True,
     persist_result=False,

@@ -29,7 +29,7 @@ ARTIFACT_SECONDS = 3.0
 
 @task(
     name="tune-and-evaluate",
-    task_run_name="tune-and-evaluate-{title}",
+    task_run_name="tune and evaluate {title}",
     cache_policy=NO_CACHE,
     persist_result=False,
 )
@@ -61,7 +61,7 @@ def compute(
         MachineError: No worker starts, or Ray has ended.
         OSError: The store cannot be written, such as on a full disk.
     """
-    bar = ProgressArtifact(f"trials-{slug(title)}", len(bundle.specs), "trials")
+    bar = ProgressArtifact(f"trials-{slug(bundle.place)}", len(bundle.specs), "trials")
     done: list[Done] = []
 
     def ended(some: list[Done]) -> None:

@@ -83,7 +83,7 @@ def contexts_of(
     return contexts
 
 
-@task(name="encode", task_run_name="encode-{title}", cache_policy=NO_CACHE, persist_result=False)
+@task(name="encode", task_run_name="encode {title}", cache_policy=NO_CACHE, persist_result=False)
 def encode(
     title: str,
     specs: Iterable[TrialSpec],

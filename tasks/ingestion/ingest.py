@@ -13,7 +13,7 @@ from tasks.progress import stage
 from tasks.storage.store import Store
 
 
-@task(name="ingest", task_run_name="ingest-{name}", cache_policy=NO_CACHE, persist_result=False)
+@task(name="ingest", task_run_name="ingest {name}", cache_policy=NO_CACHE, persist_result=False)
 def ingest(name: str, home: Path) -> Path:
     """Ingests a dataset unless it is there; returns the folder that `Dataset.open` reads.
 

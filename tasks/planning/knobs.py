@@ -26,6 +26,8 @@ class Asked:
             them up, in better words than a form has.
         null: What stands for null, since no value at all leaves a suite as it is.
         moves: Whether other trials are meant where it changes.
+        said: Makes the words in the name of a run of its values in words; by default they stand
+            behind the name of the knob.
         shown: False for what tells suites apart, and is no knob.
     """
 
@@ -33,6 +35,7 @@ class Asked:
     choices: Callable[[], Iterable[str]] | None = None
     null: str = ""
     moves: bool = True
+    said: Callable[[str], str] | None = None
     shown: bool = True
 
 
@@ -63,6 +66,10 @@ class Knob:
     def plain(self) -> Any:
         """The kind without bounds: `int` of `Annotated[int, ..]`."""
         return kinds_of(self.kind)[0]
+
+    def said(self, values: str) -> str:
+        """Its part of the name of a run, such as `seeds 1, 2`; `values` are in words already."""
+        return self.asked.said(values) if self.asked.said else f"{self.name} {values}"
 
     @cached_property
     def field(self) -> Any:

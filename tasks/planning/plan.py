@@ -20,6 +20,7 @@ from tasks.planning.transfer import Ground, grounds_of
 from tasks.storage.store import Store
 from tasks.storage.wholeness import torn
 
+METHODS_SHOWN = 3  # in the name of a bundle
 BUNDLE = 200  # most trials of one Prefect task
 TRAIN_SPLIT = 64  # images a class, roughly, of which methods without labels read all
 
@@ -48,9 +49,17 @@ class Bundle:
         return frozenset(spec.trial_id for spec in self.specs)
 
     @property
-    def title(self) -> str:
-        """One line for people."""
+    def place(self) -> str:
+        """What its trials share: the same from run to run."""
         return f"{self.dataset} {self.protocol} {self.backbone}"
+
+    @property
+    def title(self) -> str:
+        """One line for people: `coop, maple on digits, few_shot, with mini-clip`."""
+        methods = list(dict.fromkeys(spec.method for spec in self.specs))
+        shown = ", ".join(methods[:METHODS_SHOWN])
+        more = f" and {len(methods) - METHODS_SHOWN} more" if len(methods) > METHODS_SHOWN else ""
+        return f"{shown}{more} on {self.dataset}, {self.protocol}, with {self.backbone}"
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,14 @@ Views = Annotated[
 _TITLE = Asked(shown=False)
 
 
+def _of_shots(values: str) -> str:
+    return f"{values} shot" if values == "1" else f"{values} shots"
+
+
+def _of_seeds(values: str) -> str:
+    return f"seeds {values}" if "," in values else f"seed {values}"
+
+
 class Suite(BaseModel):
     """The grid of trials: every combination that makes sense is planned.
 
@@ -113,28 +121,34 @@ class Suite(BaseModel):
     description: Annotated[str, _TITLE] = Field(
         default="", description="What it shows and what it costs"
     )
-    datasets: tuple[str, ...] = Field(min_length=1, description="Names, see `shotboard datasets`")
-    targets: tuple[str, ...] = Field(
+    datasets: Annotated[tuple[str, ...], Asked(said="on {}".format)] = Field(
+        min_length=1, description="Names, see `shotboard datasets`"
+    )
+    targets: Annotated[tuple[str, ...], Asked(said="tested on {}".format)] = Field(
         default=(),
         description="Datasets that cross_dataset and domain_generalization test on; unless given, "
         "the former tests on the other datasets, the latter on each domain of a dataset in turn",
     )
-    backbones: tuple[str, ...] = Field(
+    backbones: Annotated[tuple[str, ...], Asked(said="with {}".format)] = Field(
         default=("effnet-minilm",), min_length=1, description="Names, folders or hub ids"
     )
-    methods: Annotated[tuple[MethodEntry, ...], Asked(kind=str, choices=resolve.methods)] = Field(
-        min_length=1, description="What is compared, see `shotboard methods`"
+    methods: Annotated[
+        tuple[MethodEntry, ...], Asked(kind=str, choices=resolve.methods, said="{}".format)
+    ] = Field(min_length=1, description="What is compared, see `shotboard methods`")
+    protocols: Annotated[tuple[str, ...], Asked(choices=resolve.protocols, said="{}".format)] = (
+        Field(
+            default=("few_shot",), min_length=1, description="What is learned from and asked about"
+        )
     )
-    protocols: Annotated[tuple[str, ...], Asked(choices=resolve.protocols)] = Field(
-        default=("few_shot",), min_length=1, description="What is learned from and asked about"
-    )
-    shots: tuple[Shots, ...] = Field(
+    shots: Annotated[tuple[Shots, ...], Asked(said=_of_shots)] = Field(
         default=(1, 2, 4, 8, 16), min_length=1, description="Labelled examples a class"
     )
-    seeds: tuple[Seed, ...] = Field(
+    seeds: Annotated[tuple[Seed, ...], Asked(said=_of_seeds)] = Field(
         default=(1, 2, 3), min_length=1, description="Of what is drawn and of where tuning starts"
     )
-    test_rows_per_class: Annotated[TestRows | None, Asked(null="all")] = Field(
+    test_rows_per_class: Annotated[
+        TestRows | None, Asked(null="all", said="{} test rows a class".format)
+    ] = Field(
         default=None,
         description="Cap on the test rows of each class, which the board shows, or all",
     )
@@ -152,7 +166,9 @@ class Suite(BaseModel):
         default="fp32",
         description="Of the frozen encoders; what is learned, logits and losses are in fp32",
     )
-    time_limit: Annotated[Seconds | None, Asked(null="auto", moves=False)] = Field(
+    time_limit: Annotated[
+        Seconds | None, Asked(null="auto", moves=False, said="{} s a trial".format)
+    ] = Field(
         default=None,
         description="Most seconds that a trial may take, or auto: by method, epochs and rows",
     )

@@ -49,7 +49,7 @@ def learn_tokenizer(run: PretrainingRun) -> None:
         learning.summary = f"learned from up to {run.asked.tokenizer_texts:,} sentences"
 
 
-@task(name="train", task_run_name="train-{run.run_id}", cache_policy=NO_CACHE, persist_result=False)
+@task(name="train", task_run_name="train {run.run_id}", cache_policy=NO_CACHE, persist_result=False)
 def train(
     run: PretrainingRun,
     datasets: list[Dataset],
