@@ -8,6 +8,7 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import wait
 from prefect.runtime import flow_run
+from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
@@ -22,6 +23,7 @@ from tasks.computing.worker import TrialWorker
 from tasks.ingestion.ingest import ingest
 from tasks.pages.artifacts import publish_artifacts
 from tasks.pages.rebuilding import rebuild_board
+from tasks.pages.regressions import Moves, moves_of, tell_prefect
 from tasks.pages.zoo import backbone_rows
 from tasks.planning.choices import Request, check
 from tasks.planning.plan import Plan, make_plan
@@ -55,6 +57,7 @@ class Summary:
         computed: Trials that were computed.
         failed: Of those, trial id and error of each that failed.
         board: The published file.
+        moves: What it made worse, and what moved by itself.
     """
 
     run_id: str
@@ -62,6 +65,7 @@ class Summary:
     computed: int
     failed: tuple[tuple[str, str], ...]
     board: Path
+    moves: Moves
 
     @property
     def text(self) -> str:
@@ -125,7 +129,7 @@ def benchmark(
     store = Store.to_write(home)
     with reporting_to(reporter() if chosen() else LogReporter(_flow_logger())):
         request = check(store, override(load_suite(suite), changes))
-        return run_request(
+        summary = run_request(
             store,
             request,
             partial=moves_trials(changes),
@@ -134,6 +138,9 @@ def benchmark(
             gpus_per_worker=gpus_per_worker,
             workers=workers,
         )
+    # The state of the flow run: whoever calls the flow gets the summary all the same.
+    said = f"{summary.text}\n{summary.moves.text}" if summary.moves else summary.text
+    return Completed(name=summary.moves.mark or None, message=said, data=summary)  # pyright: ignore[reportReturnType]
 
 
 def run_request(
@@ -196,8 +203,10 @@ def run_request(
         used = backbone_rows(list(request.backbones.cards.values()))
         rebuilt = aggregate(store, backbones=used)
         aggregating.summary = f"{rebuilt.trials} trials"
-    summary = Summary(run.run_id, plan, len(plan.missing), tuple(failed), rebuilt.board)
+    moves = moves_of(store, run.run_id)
+    summary = Summary(run.run_id, plan, len(plan.missing), tuple(failed), rebuilt.board, moves)
     publish_artifacts(store, plan, [f"{i}: {e}" for i, e in failed], summary.text)
+    tell_prefect(moves)
     trouble = trouble or unpublished
     if trouble:
         raise trouble

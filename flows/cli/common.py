@@ -17,6 +17,7 @@ from tasks.storage.store import Store
 
 WRONG_REQUEST = 2
 TRIALS_FAILED = 1
+REGRESSED = 3
 
 Home = Annotated[
     str | None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from flows.cli.common import (
+    REGRESSED,
     TRIALS_FAILED,
     AsJson,
     Home,
@@ -40,6 +41,12 @@ def run(
     workers: Annotated[int | None, typer.Option(help="Workers side by side.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Compute again what is there.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show Prefect's log too.")] = False,
+    fail_on_regression: Annotated[
+        bool,
+        typer.Option(
+            "--fail-on-regression", help=f"End with code {REGRESSED} if a number is worse, for CI."
+        ),
+    ] = False,
     home: Home = None,
     as_json: AsJson = False,
     **asked: Any,
@@ -63,6 +70,7 @@ def run(
 
         from flows.benchmark import TrialsFailed, benchmark
         from flows.cli.display import TerminalReporter, print_board
+        from tasks.pages.regressions import line
         from tasks.pages.reports import board_rows
         from tasks.progress import reporting_to
         from tasks.services.server import prefect_api
@@ -83,14 +91,23 @@ def run(
                 summary, failed = error.summary, True
         rows = board_rows(store, summary.plan.specs)
         if as_json:
-            print_json({"run_id": summary.run_id, "summary": summary.text, "board": rows})
+            print_json(
+                {
+                    **{"run_id": summary.run_id, "summary": summary.text, "board": rows},
+                    "moves": summary.moves.rows,
+                }
+            )
         else:
             print_board(rows)
             out.print(f"\n{summary.text} Board: {near(summary.board)}")
         for trial_id, error in summary.failed:
             err.print(f"failed {trial_id}: {error}")
+        for row in summary.moves.rows:
+            err.print(line(row))
     if failed:
         raise typer.Exit(TRIALS_FAILED)
+    if fail_on_regression and summary.moves.regressed:
+        raise typer.Exit(REGRESSED)
 
 
 @app.command()
