@@ -80,4 +80,4 @@ def moves(old: Mapping[str, Any], new: Mapping[str, Any], names: Iterable[str]) 
 
 def _written(value: Any) -> str:
     """A value in words."""
-    return "none" if value is None else str(value)
+    return "none" if value in (None, "") else str(value)

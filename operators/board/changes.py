@@ -120,11 +120,11 @@ def numbers_of(connection: Connection, run_id: str) -> pa.Table:
 
 def _changes(connection: Connection, previous: str, current: str) -> Iterator[dict[str, Any]]:
     """One row for each matched cell, split and metric."""
-    before, after = _cells(connection, previous), _cells(connection, current)
+    before, after = (cells_of(connection, _trials(connection, run)) for run in (previous, current))
     before_scores, after_scores = _scores(connection, previous), _scores(connection, current)
     moved = _moved(connection, previous, current)
     failed = _failed(connection, current)
-    for old, new in _matched(before, after):
+    for old, new in matched(before, after):
         old_id, new_id = (cell["cell_id"] if cell else "" for cell in (old, new))
         names = new or old or {}
         causes = differences(old, new) if old and new else []
@@ -186,20 +186,32 @@ def _change(then: _Score, now: _Score, trials: int) -> str:
     return "moved" if abs(now.mean - then.mean) > _ROUNDING else "same"
 
 
-def _cells(connection: Connection, run_id: str) -> list[dict[str, Any]]:
-    """The cells of a run, each with all that is part of its identity but the seed.
+def _trials(connection: Connection, run_id: str) -> list[str]:
+    """The trials that a run saw numbers of."""
+    rows = connection.execute(
+        "SELECT DISTINCT trial_id FROM run_metrics WHERE run_id = ? ORDER BY ALL", [run_id]
+    ).fetchall()
+    return [trial_id for (trial_id,) in rows]
+
+
+def cells_of(connection: Connection, trial_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """The cells of some trials, each with all that is part of its identity but the seed.
 
     Aids are those of the lowest seed, by role: a trial that is on the board as its own cell, else
     its id or fingerprint.
+
+    Args:
+        connection: An open DuckDB connection to a board.
+        trial_ids: Those that are not on the board are passed over.
     """
     shared = sorted(IDENTITY - {"seed", "aids"})
     cells = _read(
         connection,
         f"SELECT {', '.join(f'any_value({name}) AS {name}' for name in shared)}, "
         "any_value(variant) AS variant, cell_id, arg_min(aids, seed) AS aids "
-        "FROM (SELECT DISTINCT trial_id FROM run_metrics WHERE run_id = ?) "
+        "FROM (SELECT unnest(?::VARCHAR[]) AS trial_id) "
         "JOIN trials USING (trial_id) GROUP BY cell_id ORDER BY cell_id",
-        [run_id],
+        [list(trial_ids)],
     )
     _read_aids(cells)
     wanted = sorted({aid for cell in cells for aid in cell["aids"].values()})
@@ -265,10 +277,18 @@ def _failed(connection: Connection, run_id: str) -> dict[str, int]:
     )
 
 
-def _matched(
+def matched(
     before: list[dict[str, Any]], after: list[dict[str, Any]]
 ) -> Iterator[tuple[Cell | None, Cell | None]]:
-    """Pairs of cells; None for one that the other run has nothing beside."""
+    """Pairs of cells of one method, backbone, dataset, protocol and shots, the nearest first.
+
+    Args:
+        before: Of `cells_of`.
+        after: Likewise.
+
+    Yields:
+        Two cells; None for one that the other side has nothing beside.
+    """
     there: dict[tuple, tuple[list[Cell], list[Cell]]] = defaultdict(lambda: ([], []))
     for side, cells in enumerate((before, after)):
         for cell in cells:

@@ -14,7 +14,7 @@ supervised classification learning algorithms", Neural Computation 10, 1998.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,12 +76,17 @@ def grounds_of(connection: Connection, trial_ids: Iterable[str]) -> set[tuple]:
         )
 
 
-def compare(connection: Connection, grounds: Iterable[tuple]) -> None:
+def compare(
+    connection: Connection,
+    grounds: Iterable[tuple],
+    pairs: Collection[frozenset[str]] | None = None,
+) -> None:
     """Makes the comparisons on some grounds anew.
 
     Args:
         connection: An open DuckDB connection whose trials, metrics and predictions are filled.
         grounds: Values of `GROUND`: those on which a trial has come, changed or gone.
+        pairs: Ids of the two cells of each comparison that is wanted; default: every two cells.
     """
     wanted = sorted(set(grounds), key=repr)
     if not wanted:
@@ -112,7 +117,7 @@ def compare(connection: Connection, grounds: Iterable[tuple]) -> None:
         lines = [
             {**dict(zip(_PLACE, place.values, strict=True)), **line}
             for place in batch
-            for line in _compared(place.split, places[place], asked)
+            for line in _compared(place.split, places[place], asked, pairs)
         ]
         if lines:
             insert(connection, "comparisons", pa.Table.from_pylist(lines))
@@ -178,7 +183,10 @@ def _asked(connection: Connection, trial_ids: list[str]) -> dict[tuple[str, str]
 
 
 def _compared(
-    split: str, trials: list[tuple], asked: Mapping[tuple[str, str], _Asked]
+    split: str,
+    trials: list[tuple],
+    asked: Mapping[tuple[str, str], _Asked],
+    pairs: Collection[frozenset[str]] | None,
 ) -> Iterator[dict[str, Any]]:
     """A line for every two cells of one ground and split, the one with the lesser id first."""
     cells: dict[int, dict[str, list]] = defaultdict(lambda: defaultdict(list))
@@ -192,20 +200,26 @@ def _compared(
         ]
         for shots, there in cells.items()
     }
-    yield from _corrected(list(_lines(0, [], fixed, among_fixed=True)))
+    yield from corrected(list(_lines(0, [], fixed, pairs, among_fixed=True)))
     for shots, there in drawn.items():
-        yield from _corrected(list(_lines(shots, there, fixed, among_fixed=False)))
+        yield from corrected(list(_lines(shots, there, fixed, pairs, among_fixed=False)))
 
 
-def _corrected(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def corrected(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The lines of one table of comparisons, with Holm's correction over them.
+
+    Args:
+        lines: Each with `p` and `p_images`, None where there is no test.
+
+    Returns:
+        The lines with `p_holm`, `p_images_holm` and `pairs`, how many they are.
 
     Source: Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal
     of Statistics 6, 1979.
     """
     for name in ("p", "p_images"):
-        corrected = _holm(np.array([line[name] for line in lines], dtype=np.float64))
-        for line, value in zip(lines, _plain(corrected), strict=True):
+        held = _holm(np.array([line[name] for line in lines], dtype=np.float64))
+        for line, value in zip(lines, _plain(held), strict=True):
             line[f"{name}_holm"] = value
     return [{**line, "pairs": len(lines)} for line in lines]
 
@@ -231,7 +245,12 @@ def _fixed(cell_id: str, lines: list) -> _Cell:
 
 
 def _lines(
-    shots: int, drawn: list[_Cell], fixed: list[_Cell], *, among_fixed: bool
+    shots: int,
+    drawn: list[_Cell],
+    fixed: list[_Cell],
+    pairs: Collection[frozenset[str]] | None,
+    *,
+    among_fixed: bool,
 ) -> Iterator[dict[str, Any]]:
     """Compares every two cells, or every two of which one draws."""
     cells = sorted([*drawn, *fixed])
@@ -246,6 +265,10 @@ def _lines(
         others = np.arange(at + 1, len(cells))
         if not among_fixed and not draws[at]:
             others = others[draws[others]]
+        if pairs is not None:
+            ids = {cells[at].cell_id}
+            wanted = [o for o in others.tolist() if frozenset(ids | {cells[o].cell_id}) in pairs]
+            others = np.array(wanted, dtype=int)
         both = ~np.isnan(values[at]) & ~np.isnan(values[others])
         others, both = others[both.any(axis=1)], both[both.any(axis=1)]
         if len(others):

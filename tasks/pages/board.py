@@ -29,6 +29,7 @@ from operators.board import (
     metrics_by_protocol,
     numbers_file,
     numbers_of,
+    stamp_of,
     stored_version,
     unbacked,
     without_labels,
@@ -128,7 +129,27 @@ def audit(store: Store) -> list[str]:
         return recompute(connection)
 
 
-def _private(store: Store) -> Path:
+def is_up_to_date(store: Store) -> bool:
+    """Whether the published board is of this version, and has all trials as they are now."""
+    import duckdb
+
+    if not store.board.is_file():
+        return False
+    try:
+        with duckdb.connect(store.board, read_only=True) as connection:
+            code = {"tracks": track_rows(), "protocols": protocol_rows()}
+            if stored_version(connection) != current_version(**code):
+                return False
+            known = connection.execute(
+                "SELECT trial_id, file_stamp FROM trials WHERE status = 'completed'"
+            ).fetchall()
+    except duckdb.Error:
+        return False
+    return dict(known) == {trial: stamp_of(store.trial(trial)) for trial in store.done()}
+
+
+def private_file(store: Store) -> Path:
+    """The file that rebuilds write, and of which the published board is a copy."""
     return store.home / ".leaderboard.private.duckdb"
 
 
@@ -178,7 +199,7 @@ def _open(store: Store) -> "DuckDBPyConnection":
 
     code = {"tracks": track_rows(), "protocols": protocol_rows()}
     try:
-        connection = duckdb.connect(_private(store), config=_WRITABLE)
+        connection = duckdb.connect(private_file(store), config=_WRITABLE)
         try:
             if stored_version(connection) == current_version(**code):
                 return connection
@@ -189,7 +210,7 @@ def _open(store: Store) -> "DuckDBPyConnection":
     except duckdb.Error:
         pass  # whatever is wrong with it, the trials can fill another one
     _discard(store)
-    connection = duckdb.connect(_private(store), config=_WRITABLE)
+    connection = duckdb.connect(private_file(store), config=_WRITABLE)
     create(connection, **code)
     return connection
 
@@ -229,7 +250,7 @@ def _keep_numbers(store: Store, connection: "DuckDBPyConnection", found: Found) 
 
 
 def _discard(store: Store) -> None:
-    private = _private(store)
+    private = private_file(store)
     for path in (private, private.with_name(f"{private.name}.wal")):
         if path.is_dir():  # DuckDB makes none; whatever did, no file can be there
             shutil.rmtree(path)
@@ -247,7 +268,7 @@ def _publish(store: Store) -> None:
         leftover.unlink(missing_ok=True)
     draft = store.home / f".leaderboard.draft-{uuid.uuid4().hex}"
     try:
-        shutil.copyfile(_private(store), draft)
+        shutil.copyfile(private_file(store), draft)
         draft.replace(store.board)
     except OSError as error:
         raise BoardError(

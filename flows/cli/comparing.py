@@ -1,0 +1,179 @@
+"""`shotboard compare`: numbers beside others."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.cli.answers import as_csv
+from flows.cli.common import AsJson, Home, commands, names, numbers, one_sentence
+from flows.cli.terminal import out, print_json, print_table, write_out
+from tasks.storage.store import Store
+
+if TYPE_CHECKING:
+    from tasks.comparing.compare import Comparison
+
+app = commands()
+SHOWN = 6  # of what differs, and of what only one side has
+
+
+class Written(StrEnum):
+    """How a comparison is written."""
+
+    table = "table"
+    markdown = "markdown"
+    csv = "csv"
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="A method, suite, run or folder of a store.")],
+    b: Annotated[str, typer.Argument(help="What it is compared with.")],
+    protocols: Annotated[str | None, typer.Option(metavar="A,B,..", help="Only these.")] = None,
+    datasets: Annotated[str | None, typer.Option(metavar="A,B,..", help="Only these.")] = None,
+    backbones: Annotated[str | None, typer.Option(metavar="A,B,..", help="Only these.")] = None,
+    shots: Annotated[str | None, typer.Option(metavar="N,N,..", help="Only these.")] = None,
+    format: Annotated[Written, typer.Option(help="How it is written.")] = Written.table,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two methods, suites, runs or stores on the same episodes, and name what differs.
+
+    A and B are recognised by what there is: a method or suite of the board, the first digits of a
+    run's id, the folder of another store. Where a name could be several, say which: method:coop,
+    suite:zoo, run:1f2e, store:../lab. Differences are A minus B, paired by episode: over seeds
+    with Student's t, over test rows with the exact sign test, both corrected by Holm's method for
+    the rows that are shown.
+    """
+    with one_sentence():
+        from tasks.comparing.compare import Only
+        from tasks.comparing.compare import compare as compared
+
+        only = Only(names(protocols), names(datasets), names(backbones), numbers("--shots", shots))
+        found = compared(Store.at(home), a, b, only)
+        if as_json:
+            print_json(found.to_json())
+        elif format is Written.csv:
+            rows = found.found.rows
+            heads = list(rows[0]) if rows else []
+            write_out(as_csv([heads, *(row.values() for row in rows)]))
+        elif format is Written.markdown:
+            write_out(_markdown(found))
+        else:
+            _print(found)
+
+
+def _print(found: "Comparison") -> None:
+    head, rows = _table(found)
+    out.print(f"A = {found.a}   B = {found.b}   difference = A - B, paired on the same episodes\n")
+    print_table(head, rows, numeric=[False] * 6 + [True] * (len(head) - 6))
+    out.print("")
+    print_table(*_summary(found))
+    for title, lines in _remarks(found).items():
+        out.print(f"\n{title}")
+        for line in lines:
+            out.print(f"  {line}")
+
+
+def _markdown(found: "Comparison") -> str:
+    from tasks.plain_text import in_markdown
+
+    parts = [f"A is {in_markdown(found.a)}, B is {in_markdown(found.b)}; differences are A - B.\n"]
+    for head, rows in (_table(found), _summary(found)):
+        lines = [head, ["---"] * len(head), *([in_markdown(cell) for cell in row] for row in rows)]
+        parts.append("".join("| " + " | ".join(line) + " |\n" for line in lines))
+    for title, lines in _remarks(found).items():
+        parts.append(f"{title}\n\n" + "".join(f"- {in_markdown(line)}\n" for line in lines))
+    return "\n".join(parts)
+
+
+def _table(found: "Comparison") -> tuple[list[str], list[list[str]]]:
+    """A cell a row; shares in per cent."""
+    methods = found.a.kind == "method"
+    head = ["protocol", "dataset", "backbone", "shots", "split", "metric"]
+    head += [] if methods else ["method"]
+    head += ["A", "B", "difference", "95 % interval", "seeds", "p", "p Holm"]
+    head += ["only A right", "only B right", "p rows", "p rows Holm"]
+    rows = []
+    for row in found.found.rows:
+        place = [str(row[name]) for name in head[:6]]
+        place[5] += " in %" if row["unit"] == "share" else ""
+        if not methods:
+            variant = row["variant_a"]
+            place.append(f"{row['method_a']} {variant}".strip())
+        low, high = row["ci95_low"], row["ci95_high"]
+        between = "" if low is None else f"[{_signed(low, row)}, {_signed(high, row)}]"
+        rows.append(
+            [
+                *place,
+                _score(row["mean_a"], row),
+                _score(row["mean_b"], row),
+                _signed(row["difference"], row),
+                between,
+                str(row["n"]),
+                _p(row["p"]),
+                _p(row["p_holm"]),
+                "" if row["only_a"] is None else str(row["only_a"]),
+                "" if row["only_b"] is None else str(row["only_b"]),
+                _p(row["p_images"]),
+                _p(row["p_images_holm"]),
+            ]
+        )
+    return head, rows
+
+
+def _summary(found: "Comparison") -> tuple[list[str], list[list[str]]]:
+    head = ["protocol", "split", "metric", "data sets", "pairs", "wins of A", "ties", "losses of A"]
+    rows = [
+        [
+            *(str(row[name]) for name in ("protocol", "split", "metric", "datasets", "pairs")),
+            *(str(row[name]) for name in ("wins", "ties", "losses")),
+            _signed(row["average_difference"], row),
+        ]
+        for row in found.summary
+    ]
+    return [*head, "average difference"], rows
+
+
+def _remarks(found: "Comparison") -> dict[str, list[str]]:
+    """What differs, and what has nothing beside it, as lines under their titles."""
+    apart = {"what differs": [f"{what} ({_pairs(n)})" for what, n in found.found.differs]}
+    unpaired = [f"{_cell(cell)}: {cell['why']}" for cell in found.found.unpaired]
+    apart["not compared, for they share no episode"] = unpaired
+    apart["only in A"] = [_cell(cell) for cell in found.found.only_a]
+    apart["only in B"] = [_cell(cell) for cell in found.found.only_b]
+    return {
+        f"{title} ({len(lines)})": [
+            *lines[:SHOWN],
+            *([f".. and {len(lines) - SHOWN} more: --json has all"] if len(lines) > SHOWN else []),
+        ]
+        for title, lines in apart.items()
+        if lines
+    }
+
+
+def _cell(cell: dict[str, Any]) -> str:
+    shots = f"{cell['shots']} shots" if cell["shots"] else ""
+    parts = [cell["protocol"], cell["dataset"], cell["backbone"], shots, cell["method"]]
+    return " ".join(filter(None, [*parts, cell["variant"]]))
+
+
+def _pairs(count: int) -> str:
+    return f"{count} pair{'s' * (count > 1)} of cells"
+
+
+def _score(value: float | None, row: dict[str, Any]) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:.1f}" if row["unit"] == "share" else f"{value:.3f}"
+
+
+def _signed(value: float, row: dict[str, Any]) -> str:
+    text = f"{100 * value:+.1f}" if row["unit"] == "share" else f"{value:+.3f}"
+    return text if any(digit in text for digit in "123456789") else text.lstrip("+-")
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return ""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"

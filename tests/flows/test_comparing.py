@@ -1,0 +1,184 @@
+"""`shotboard compare` on small stores."""
+
+import csv
+import io
+import json
+import shutil
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.comparing.sides import Named, recognised
+from tasks.planning.resolve import RequestError
+from tasks.storage import runs
+from tasks.storage.store import Store
+
+KNOWN = {"method": ["coop", "zoo"], "suite": ["zoo", "mini"], "run": ["1f2e0000", "1f2e1111"]}
+
+
+@pytest.fixture(scope="module")
+def ours(filled, tmp_path_factory):
+    """A copy of the small store, with a run of its suite."""
+    store = Store(shutil.copytree(filled.home, tmp_path_factory.mktemp("ours") / "lab"))
+    run = runs.begin(store, suite="mini", trial_ids=sorted(store.done()), flow_run_id=None)
+    runs.finish(store, run)
+    return store
+
+
+@pytest.fixture(scope="module")
+def theirs(ours, tmp_path_factory):
+    """The same trials elsewhere, one of which has answered one row otherwise."""
+    store = Store(shutil.copytree(ours.home, tmp_path_factory.mktemp("theirs") / "lab"))
+    change(store, next(t for t in sorted(store.done()) if spec_of(store, t)["seed"] == 2))
+    return store
+
+
+def spec_of(store, trial_id):
+    return json.loads((store.trial(trial_id) / "trial.json").read_text())["spec"]
+
+
+def change(store, trial_id):
+    """Turns one row of a trial that is right into a wrong one, and its numbers with it."""
+    folder = store.trial(trial_id)
+    values = json.loads((folder / "trial.json").read_text())
+    table = pq.read_table(folder / "predictions.parquet")
+    predicted, label = table["predicted"].to_pylist(), table["label"].to_pylist()
+    row = next(
+        i for i, (said, right) in enumerate(zip(predicted, label, strict=True)) if said == right
+    )
+    predicted[row] = (label[row] + 1) % 4
+    at = table.column_names.index("predicted")
+    table = table.set_column(at, table.schema.field(at), pa.array(predicted, pa.int32()))
+    pq.write_table(table, folder / "predictions.parquet")
+    for metric in values["metrics"]:
+        if metric["metric"] == "accuracy":
+            metric["value"] -= 1 / metric["n"]
+    values["sha256"] = {}
+    values["provenance"]["torch_version"] = "9.9"
+    (folder / "trial.json").write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("coop", Named("method", "coop")),
+        ("mini", Named("suite", "mini")),
+        ("1f2e1", Named("run", "1f2e1111")),
+        ("method:zoo", Named("method", "zoo")),
+        ("run:1f2e0", Named("run", "1f2e0000")),
+    ],
+)
+def test_a_name_is_recognised_by_what_there_is(text, meant):
+    assert recognised(text, KNOWN) == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("zoo", "'zoo' could be method:zoo or suite:zoo: write which one is meant."),
+        ("1f2e", "could be run:1f2e0000 or run:1f2e1111"),
+        ("coup", "'coup' is no method, suite or run of the board.*Did you mean coop"),
+        ("suite:coop", "no suite is called 'coop'. There is: mini, zoo"),
+        ("store:nowhere", "no store is called 'nowhere'. Give the folder that has `trials`"),
+        ("run:", "no run is called ''"),
+    ],
+)
+def test_what_is_unknown_or_ambiguous_is_refused(text, said):
+    with pytest.raises(RequestError, match=said):
+        recognised(text, KNOWN)
+
+
+def test_a_folder_of_trials_is_a_store(ours, tmp_path, monkeypatch):
+    monkeypatch.chdir(ours.home.parent)
+    assert recognised("lab", KNOWN) == Named("store", str(ours.home.resolve()))
+    (ours.home.parent / "zoo" / "trials").mkdir(parents=True)
+    with pytest.raises(RequestError, match="method:zoo or suite:zoo or store:/"):
+        recognised("zoo", KNOWN)
+
+
+def test_two_methods_beside_each_other(ours, shotboard):
+    said = shotboard("compare", "tip-adapter", "zero-shot", "--home", ours.home)
+    assert said.code == 0, said.err
+    assert "A = method:tip-adapter   B = method:zero-shot" in said.out
+    found = shotboard("compare", "tip-adapter", "zero-shot", "--home", ours.home, "--json").json
+    (row,) = found["rows"]
+    with duckdb.connect(ours.board, read_only=True) as board:
+        ((mean_a, mean_b),) = board.execute(
+            "SELECT avg(value) FILTER (method = 'tip-adapter'), avg(value) FILTER "
+            "(method = 'zero-shot') FROM trials JOIN metrics USING (trial_id) "
+            "WHERE metric = 'accuracy'"
+        ).fetchall()
+        seen = board.execute(
+            "SELECT p, p_images, ci95_low FROM significance "
+            "WHERE method_a = 'tip-adapter' AND method_b = 'zero-shot'"
+        ).fetchall()
+    assert (row["mean_a"], row["mean_b"]) == pytest.approx((mean_a, mean_b))
+    assert seen == [(row["p"], row["p_images"], row["ci95_low"])]
+    assert row["n"] == 2
+
+
+def test_two_stores_differ_in_the_one_number_that_was_changed(ours, theirs, shotboard):
+    found = shotboard("compare", f"store:{ours.home}", str(theirs.home), "--json").json
+    moved = [row for row in found["rows"] if row["difference"]]
+    assert len(found["rows"]) == 2
+    (row,) = moved
+    n = row["images"]
+    assert row["difference"] == pytest.approx(1 / n / row["n"])
+    assert (row["outcome"], row["only_a"], row["only_b"]) == ("win", 1, 0)
+    assert found["summary"][0]["wins"], found["summary"][0]["ties"] == (1, 1)
+    assert any(line["what"].startswith("torch version") for line in found["differs"])
+    assert found["only_a"] == found["only_b"] == found["unpaired"] == []
+
+
+def test_other_formats_say_the_same(ours, theirs, shotboard):
+    sides = f"store:{ours.home}", f"store:{theirs.home}"
+    rows = shotboard("compare", *sides, "--json").json["rows"]
+    said = list(csv.DictReader(io.StringIO(shotboard("compare", *sides, "--format", "csv").out)))
+    assert [float(row["difference"]) for row in said] == [row["difference"] for row in rows]
+    said = shotboard("compare", *sides, "--format", "markdown").out
+    lines = [line for line in said.splitlines() if line.startswith("| few")]
+    assert len(lines) == len(rows) + 1  # and one of the summary
+    assert len({line.count("|") for line in lines[:-1]}) == 1
+
+
+def test_a_run_a_suite_and_a_store_can_stand_beside_each_other(ours, theirs, shotboard):
+    (run,) = (path.stem for path in ours.runs.glob("*.json"))
+    from tasks.pages.rebuilding import rebuild_board
+
+    rebuild_board(ours)
+    for side in (run, "suite:mini"):
+        answer = shotboard("compare", side, theirs.home, "--home", ours.home, "--json")
+        assert len([row for row in answer.json["rows"] if row["difference"]]) == 1
+    refused = shotboard("compare", "mini", "zero-shot", "--home", ours.home)
+    assert refused.code == 2
+    assert "a method is compared with a method" in refused.sentence
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--shots", "4"), "--shots 4: no trial of the board has it. There is: 0, 1."),
+        (("--datasets", "pet"), "--datasets pet: no trial of the board has it. Did you mean pets"),
+        (("--protocols", "few_shots"), "Did you mean few_shot?"),
+    ],
+)
+def test_what_no_trial_has_is_refused(ours, shotboard, options, said):
+    answer = shotboard("compare", "tip-adapter", "zero-shot", *options, "--home", ours.home)
+    assert answer.code == 2
+    assert said in answer.sentence
+
+
+def test_one_side_twice_is_refused(ours, shotboard):
+    answer = shotboard("compare", "zero-shot", "method:zero-shot", "--home", ours.home)
+    assert (answer.code, "are the same: name two." in answer.sentence) == (2, True)
+
+
+def test_a_store_without_a_board_is_lent_one_and_left_as_it_is(ours, theirs, shotboard):
+    theirs.board.unlink()
+    before = sorted(path.relative_to(theirs.home) for path in theirs.home.rglob("*"))
+    answer = shotboard("compare", f"store:{ours.home}", f"store:{theirs.home}", "--json")
+    assert len(answer.json["rows"]) == 2
+    after = sorted(path.relative_to(theirs.home) for path in theirs.home.rglob("*"))
+    assert before == after
