@@ -2,6 +2,7 @@
 
     schema.sql      tables                 views/<name>.sql      one view a file
     columns.csv     what each column means t_values.csv          Student's t, 97.5 %
+    studentized_ranges.csv                 of normal means, 95 %
     reference_results.csv                  published numbers, each with its source
     reference_names.csv                    which of our names is which of theirs
     reference_averages.csv                 which data sets a published average is over

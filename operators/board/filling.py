@@ -12,6 +12,7 @@ from operators.board.changes import replace_changes
 from operators.board.comparing import compare, grounds_of
 from operators.board.connection import Connection, insert, named, transaction
 from operators.board.identity import COLUMNS, spec_of
+from operators.board.ranking import replace_friedman
 from operators.board.rows import METRICS, RUNS, TRIALS, TrialRows
 from operators.metrics.predictions import PREDICTIONS
 from operators.spec import TrialSpec
@@ -31,6 +32,7 @@ def fill(
     numbers: Mapping[str, Path] | None = None,
     published: Iterable[Mapping[str, Any]] = (),
     datasets: Iterable[Mapping[str, Any]] = (),
+    classes: Iterable[Mapping[str, Any]] = (),
     methods: Iterable[Mapping[str, Any]] = (),
     backbones: Iterable[Mapping[str, Any]] = (),
     variant: Mapping[str, str] | Callable[[TrialSpec], str] | None = None,
@@ -51,6 +53,7 @@ def fill(
         numbers: The file of what a run saw, by run, of those that have kept one.
         published: Receipts of MLflow: `mlflow_run_id` and its `trial_ids`.
         datasets: Rows of that table; a missing column is NULL, an unknown one refused.
+        classes: Rows of that table.
         methods: As `datasets`.
         backbones: As `datasets`.
         variant: Short text that tells cells of one method apart, by cell id or from a trial's
@@ -65,12 +68,16 @@ def fill(
         apart = without_labels(connection, results)
         labelled = (path for path in predictions if path.parent.name not in apart)
         _insert_predictions(connection, [str(path) for path in labelled])
+        _count_predictions(connection, results)
         compare(connection, grounds)
         _replace_failures(connection, failures)
         renamed = _name_variants(connection, variant)
+        if grounds or renamed:
+            replace_friedman(connection)
         _replace_runs(connection, runs)
         replace_changes(connection, runs, numbers or {}, afresh=bool(grounds) or renamed)
         _attach_receipts(connection, published)
+        _replace_classes(connection, classes)
         for name, cards in zip(_CARDS, (datasets, methods, backbones), strict=True):
             _replace_cards(connection, name, cards)
 
@@ -85,7 +92,7 @@ def _replace_trials(
         stale |= {trial_id for (trial_id,) in known.fetchall()} - set(present)
     grounds = grounds_of(connection, stale)
     with named(connection, pa.table({"trial_id": pa.array(sorted(stale), pa.string())})):
-        for table in ("trials", "metrics", "predictions"):
+        for table in ("trials", "metrics", "predictions", "confusion_counts"):
             connection.execute(
                 f"DELETE FROM {table} WHERE trial_id IN (SELECT trial_id FROM incoming)"
             )
@@ -127,6 +134,30 @@ def _insert_predictions(connection: Connection, paths: list[str]) -> None:
             "FROM read_parquet(?, filename = true)",
             [[glob.escape(path) for path in paths[start : start + _FILES_AT_ONCE]]],
         )
+
+
+def _count_predictions(connection: Connection, results: Sequence[TrialRows]) -> None:
+    """Counts which class each label was taken for; labels are those of what a split tests."""
+    with named(connection, pa.table({"trial_id": pa.array([r.trial_id for r in results])})):
+        connection.execute(
+            "INSERT INTO confusion_counts BY NAME "
+            "WITH counted AS ("
+            "    SELECT trial_id, split, label, predicted, count(*) AS n FROM predictions "
+            "    WHERE trial_id IN (SELECT trial_id FROM incoming) GROUP BY ALL"
+            ") "
+            "SELECT counted.*, cell_id, "
+            "sum(n) OVER (PARTITION BY trial_id, split, label) AS of_label, "
+            "coalesce(targets -> split ->> 'fingerprint', dataset_fingerprint) "
+            "AS tested_fingerprint "
+            "FROM counted JOIN trials USING (trial_id) ORDER BY ALL"
+        )
+
+
+def _replace_classes(connection: Connection, classes: Iterable[Mapping[str, Any]]) -> None:
+    connection.execute("DELETE FROM classes")
+    rows = [dict(row) for row in classes]
+    if rows:
+        insert(connection, "classes", pa.Table.from_pylist(rows))
 
 
 def _replace_failures(connection: Connection, failures: Iterable[Mapping[str, Any]]) -> None:

@@ -113,6 +113,26 @@ CREATE TABLE predictions (
     confidence FLOAT
 );
 
+-- Predictions counted: n rows of a label, of `of_label` in all, for which a class was predicted.
+CREATE TABLE confusion_counts (
+    trial_id VARCHAR NOT NULL,
+    cell_id VARCHAR NOT NULL,
+    split VARCHAR,
+    tested_fingerprint VARCHAR NOT NULL,
+    label INTEGER,
+    predicted INTEGER,
+    n BIGINT NOT NULL,
+    of_label BIGINT NOT NULL
+);
+
+-- Names of the classes of every ingested version of every data set.
+CREATE TABLE classes (
+    dataset VARCHAR NOT NULL,
+    dataset_fingerprint VARCHAR NOT NULL,
+    label INTEGER NOT NULL,
+    class VARCHAR NOT NULL
+);
+
 -- What the code says of its metrics, tracks and protocols.
 CREATE TABLE metric_definitions (
     metric VARCHAR NOT NULL,
@@ -266,6 +286,21 @@ CREATE TABLE comparisons (
     pairs INTEGER NOT NULL
 );
 
+-- Whether the ranks of methods over data sets differ by more than chance, by ground.
+CREATE TABLE friedman_tests (
+    protocol VARCHAR NOT NULL,
+    source VARCHAR,
+    backbone VARCHAR NOT NULL,
+    shots INTEGER NOT NULL,
+    split VARCHAR NOT NULL,
+    metric VARCHAR NOT NULL,
+    test_rows_per_class INTEGER,
+    methods INTEGER NOT NULL,
+    datasets INTEGER NOT NULL,
+    statistic DOUBLE,
+    p DOUBLE
+);
+
 CREATE TABLE reference_results (
     method VARCHAR,
     backbone VARCHAR,
@@ -295,3 +330,5 @@ CREATE TABLE reference_templates (
 CREATE TABLE reference_names (kind VARCHAR, ours VARCHAR, published VARCHAR, note VARCHAR);
 
 CREATE TABLE t_values (df INTEGER, t DOUBLE);
+
+CREATE TABLE studentized_ranges (methods INTEGER, q DOUBLE);

@@ -76,6 +76,7 @@ def rebuild(
     store: Store,
     *,
     datasets: Rows = (),
+    classes: Rows = (),
     methods: Rows = (),
     backbones: Rows = (),
     variant: Mapping[str, str] | Callable[[TrialSpec], str] | None = None,
@@ -90,7 +91,8 @@ def rebuild(
 
     Args:
         store: Where the trials are.
-        datasets: Rows of the table `datasets`; `methods` and `backbones` likewise.
+        datasets: Rows of the table `datasets`; `classes`, `methods` and `backbones` likewise.
+        classes: See `datasets`.
         methods: See `datasets`.
         backbones: See `datasets`.
         variant: As for `operators.board.fill`.
@@ -101,7 +103,10 @@ def rebuild(
         ValueError: A card has a column that its table lacks.
     """
     start = time.perf_counter()
-    cards = {"datasets": list(datasets), "methods": list(methods), "backbones": list(backbones)}
+    cards = {
+        **{"datasets": list(datasets), "classes": list(classes)},
+        **{"methods": list(methods), "backbones": list(backbones)},
+    }
     store.home.mkdir(parents=True, exist_ok=True)
     with FileLock(store.home / ".leaderboard.lock"):
         found = _update(store, {**cards, "variant": variant}, full=full)

@@ -1,8 +1,11 @@
 """What is known of datasets, as rows of the board and of listings."""
 
+from contextlib import suppress
 from typing import Any
 
 from data_catalog import Dataset, DatasetCard
+from data_catalog.dataset import CARD
+from data_catalog.json_text import load_json
 from data_catalog.secrets import redacted
 from tasks.planning import resolve
 from tasks.planning.resolve import dataset_cards, ingested
@@ -36,6 +39,27 @@ def dataset_row(store: Store, card: DatasetCard) -> dict[str, Any]:
         },
     }
     return redacted(row)
+
+
+def class_rows(store: Store) -> list[dict[str, Any]]:
+    """Names of the classes of every version of every dataset that was ingested, by label.
+
+    What is damaged is left out: the next run says so, and trials keep their numbers.
+    """
+    rows = []
+    for file in sorted(store.data.glob(f"*/*/{CARD}")):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            card = load_json(file.read_bytes())
+            rows += [
+                {
+                    "dataset": str(card["name"]),
+                    "dataset_fingerprint": str(card["fingerprint"]),
+                    "label": label,
+                    "class": str(name),
+                }
+                for label, name in enumerate(card["classes"])
+            ]
+    return redacted(rows)
 
 
 def said_of(store: Store, name: str) -> dict[str, Any] | None:

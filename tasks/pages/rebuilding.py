@@ -6,7 +6,7 @@ from typing import Any
 
 from operators.spec import TrialSpec
 from tasks.pages import board
-from tasks.pages.cards import dataset_rows
+from tasks.pages.cards import class_rows, dataset_rows
 from tasks.pages.known import backbone_rows, method_rows
 from tasks.planning.own_methods import read_method
 from tasks.planning.plan import variant_of
@@ -40,6 +40,7 @@ def rebuild_board(
     rebuilt = board.rebuild(
         store,
         datasets=dataset_rows(store),
+        classes=class_rows(store),
         methods=method_rows(),
         backbones=backbone_rows() if backbones is None else backbones,
         variant=variant,

@@ -471,6 +471,33 @@ def test_a_failed_trial_shows_its_error_until_it_completes(connection, rows, cel
     fill(connection, results=cell([0.5]), failures=[row])
     (completed,) = rows("trials")
     assert (completed["status"], completed["error"]) == ("completed", None)
+    assert rows("failures") == []
+
+
+def test_failures_name_the_run_that_met_them(connection, rows, board_spec):
+    trial_id = board_spec().trial_id
+    failure = {
+        "spec": board_spec().to_json(),
+        "error": "out of memory",
+        "failed_at": "2026-01-02T12:00",
+        "suite": "mini",
+        "flow_run_id": "flow-1",
+    }
+    asked = {"suite": "mini", "trial_ids": [trial_id]}
+    runs = [
+        run_row({**asked, "run_id": "first", "started_at": "2026-01-01T00:00"}),
+        run_row(
+            {**asked, "run_id": "own", "started_at": "2026-01-02T00:00", "flow_run_id": "flow-1"}
+        ),
+        run_row({**asked, "run_id": "beside", "started_at": "2026-01-02T06:00"}),
+        run_row({**asked, "run_id": "later", "started_at": "2026-01-03T00:00"}),
+    ]
+    fill(connection, failures=[failed_row(failure, trial_id=trial_id)], runs=runs)
+    (row,) = rows("failures")
+    assert (row["trial_id"], row["error"], row["suite"]) == (trial_id, "out of memory", "mini")
+    assert row["run_id"] == "own"
+    fill(connection, failures=[failed_row(failure, trial_id=trial_id)])
+    assert [row["run_id"] for row in rows("failures")] == [None]
 
 
 def test_filling_twice_changes_nothing(connection, rows, cell):

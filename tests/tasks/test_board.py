@@ -16,6 +16,7 @@ from tasks.pages import board
 from tasks.pages.artifacts import mlflow_place
 from tasks.pages.asking import BoardError, rows
 from tasks.pages.board import rebuild
+from tasks.pages.rebuilding import rebuild_board
 from tasks.pages.reports import board_rows, changes_markdown
 from tasks.storage import runs
 from tasks.storage.store import Store
@@ -607,3 +608,19 @@ def test_rows_are_values_that_json_can_write(store):
     assert (row["whole"], row["part"], row["none"]) == (1, 1.5, None)
     assert (row["time"], row["list"]) == ("2026-01-01T00:00:00", [1])
     json.dumps(row, allow_nan=False)
+
+
+def test_classes_have_the_names_of_every_version_that_was_ingested(store):
+    for fingerprint, names in (("f0", ["cat", "dog"]), ("f1", ["cat", "dog", "boat"])):
+        folder = store.data / "pets" / fingerprint
+        folder.mkdir(parents=True)
+        card = {"name": "pets", "fingerprint": fingerprint, "classes": names}
+        (folder / "card.json").write_text(json.dumps(card))
+    torn = store.data / "torn" / "f2"
+    torn.mkdir(parents=True)
+    (torn / "card.json").write_text("{")
+    commit(store, correct=5, dataset="pets", dataset_fingerprint="f1")
+    rebuild_board(store)
+    (taken,) = rows(store, "SELECT class, predicted_class, n FROM confusions WHERE predicted = 1")
+    assert (taken["class"], taken["predicted_class"], taken["n"]) == ("cat", "dog", 5)
+    assert len(rows(store, "FROM classes WHERE dataset = 'pets'")) == 5

@@ -5,7 +5,8 @@ SELECT
     variant, test_rows_per_class, setting, selection, views, template_set, method_revision,
     dataset_fingerprint, backbone_fingerprint, episode_fingerprint, transform_version, precision,
     hyperparameters, started_at, protocols.track,
-    coalesce(metric = primary_metric, false) AS is_primary, held_out
+    coalesce(metric = primary_metric, false) AS is_primary, held_out,
+    nullif(targets, '{}') -> split ->> 'fingerprint' AS target_fingerprint
 FROM trials
 JOIN metrics USING (trial_id)
 LEFT JOIN protocols USING (protocol)
