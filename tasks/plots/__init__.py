@@ -1,0 +1,1 @@
+"""Plots of the board: Vega-Lite specifications, their rows, and pictures of both."""

@@ -1,0 +1,325 @@
+"""Few-shot curves: the primary metric over labelled examples a class, a line for each method.
+
+Intervals stand beside each other, so that lines that cross can be told apart: points of one number
+of shots are moved sideways by up to a sixth of an octave. What needs no labelled example is a
+dashed line across.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tasks.plots.looks import Looks
+from tasks.plots.marks import FADING, HEADING, HEIGHT, POINTED, SAID, WIDTH, colour, score, shape
+from tasks.plots.measure import MEASURE, Measure
+from tasks.plots.places import spread
+from tasks.plots.plot import Figure, Lines, NothingToDraw, Plot, Row, labelled
+from tasks.plots.words import AVERAGE, best, counted, on, several, told, where
+
+_LINE = 15  # pixels from one label to the next
+_SPREAD = 1 / 3  # octaves that the points of one number of shots are apart at most
+_STEP = 0.05  # octaves between two of them, where there is room
+
+# Of cells that differ in nothing that has a name (an older revision of a method) the latest.
+SQL = f"""
+WITH ages AS (SELECT cell_id, max(started_at) AS latest_at FROM trials GROUP BY cell_id),
+published AS (
+    SELECT
+        cell_id, any_value(published_median) AS middle, any_value(published_min) AS low,
+        any_value(published_max) AS high, any_value(sources) AS sources
+    FROM reproduction
+    WHERE cell_id IS NOT NULL AND metric <> 'harmonic_mean'
+    GROUP BY cell_id
+)
+SELECT
+    protocol, dataset, backbone, test_rows_per_class, method,
+    trim(regexp_replace(variant, 'test_rows_per_class=\\d+', '')) AS variant,
+    shots, mean, ci95_low AS low, ci95_high AS high, n, datasets, covers, published.middle
+    AS published, published.low AS published_low, published.high AS published_high, sources,
+    {MEASURE}
+FROM few_shot_curves
+JOIN metric_definitions USING (metric)
+LEFT JOIN ages USING (cell_id)
+LEFT JOIN published USING (cell_id)
+WHERE dataset <> '{AVERAGE}' OR datasets > 1
+QUALIFY row_number() OVER (
+    PARTITION BY protocol, dataset, backbone, test_rows_per_class, method, variant, shots
+    ORDER BY latest_at DESC NULLS LAST, cell_id
+) = 1
+ORDER BY
+    protocol, dataset = '{AVERAGE}' DESC, dataset, backbone, test_rows_per_class NULLS FIRST,
+    method, variant, shots
+"""
+
+_X = {
+    "field": "at",
+    "type": "quantitative",
+    "scale": {"type": "log", "base": 2, "domain": {"$": "x_domain"}, "nice": False},
+    "axis": {
+        "title": "labelled examples a class (shots)",
+        "values": {"$": "shots"},
+        "grid": False,
+        "format": "d",
+    },
+}
+_TOOLTIP = [
+    {"field": "label", "title": "method"},
+    {"field": "shots", "title": "shots"},
+    {"field": "told", "title": {"$": "y_title"}},
+    {"field": "n", "title": "seeds"},
+]
+TEMPLATE: dict[str, Any] = {
+    "title": HEADING,
+    "width": WIDTH,
+    "height": {"$": "height"},
+    "params": [POINTED],
+    "encoding": {"opacity": FADING},
+    "layer": [
+        {
+            "transform": [{"filter": "datum.shots === 0"}],
+            "mark": {"type": "rule", "strokeDash": [5, 4], "strokeWidth": 1.5, "aria": False},
+            "encoding": {"color": colour(), "y": score()},
+        },
+        {
+            "transform": [{"filter": "datum.shots > 0"}],
+            "mark": {"type": "line", "strokeWidth": 1.8, "aria": False},
+            "encoding": {"color": colour(), "x": _X, "y": score()},
+        },
+        {
+            "transform": [{"filter": "datum.shots > 0 && isValid(datum.shown_low)"}],
+            "mark": {"type": "rule", "strokeWidth": 1.2, "aria": False},
+            "encoding": {
+                "color": colour(),
+                "x": _X,
+                "y": score("shown_low"),
+                "y2": {"field": "shown_high"},
+            },
+        },
+        {
+            "transform": [{"filter": "datum.shots > 0 && isValid(datum.shown_published)"}],
+            "mark": {"type": "rule", "strokeWidth": 5, "strokeOpacity": 0.3, "aria": False},
+            "encoding": {
+                "color": colour(),
+                "x": _X,
+                "y": score("shown_published_low"),
+                "y2": {"field": "shown_published_high"},
+            },
+        },
+        {
+            "transform": [{"filter": "datum.shots > 0 && isValid(datum.shown_published)"}],
+            "mark": {"type": "point", "shape": "diamond", "size": 90, "filled": False},
+            "encoding": {
+                "color": colour(),
+                "x": _X,
+                "y": score("shown_published"),
+                "tooltip": {"field": "said_published"},
+                "description": {"field": "said_published"},
+            },
+        },
+        {
+            "name": "points",
+            "transform": [{"filter": "datum.shots > 0"}],
+            "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1},
+            "encoding": {
+                "color": colour(),
+                "x": _X,
+                "y": score(),
+                "shape": shape(),
+                "tooltip": _TOOLTIP,
+                "description": SAID,
+            },
+        },
+        {
+            "transform": [{"filter": "datum.last && datum.shots > 0"}],
+            "mark": {"type": "rule", "strokeWidth": 0.8, "strokeOpacity": 0.6, "aria": False},
+            "encoding": {
+                "color": colour(),
+                "x": _X,
+                "x2": {"value": {"expr": "width + 10"}},
+                "y": score(),
+                "y2": {"field": "label_at"},
+            },
+        },
+        {
+            "transform": [{"filter": "datum.last && datum.shots === 0"}],
+            "mark": {"type": "rule", "strokeWidth": 0.8, "strokeOpacity": 0.6, "aria": False},
+            "encoding": {
+                "color": colour(),
+                "x": {"value": {"expr": "width"}},
+                "x2": {"value": {"expr": "width + 10"}},
+                "y": score(),
+                "y2": {"field": "label_at"},
+            },
+        },
+        {
+            "transform": [{"filter": "datum.last"}],
+            "mark": {"type": "point", "filled": True, "size": 45, "opacity": 1, "aria": False},
+            "encoding": {
+                "color": colour(),
+                "x": {"value": {"expr": "width + 15"}},
+                "y": score("label_at"),
+                "shape": shape(),
+            },
+        },
+        {
+            "name": "names",
+            "transform": [{"filter": "datum.last"}],
+            "mark": {
+                "type": "text",
+                "align": "left",
+                "baseline": "middle",
+                "limit": 230,
+                "aria": False,
+            },
+            "encoding": {
+                "x": {"value": {"expr": "width + 23"}},
+                "y": score("label_at"),
+                "text": {"field": "name"},
+                "tooltip": _TOOLTIP,
+            },
+        },
+    ],
+}
+
+
+def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
+    """The curves of one protocol, data set and backbone.
+
+    Args:
+        ground: Values of the columns of `CURVES.ground`.
+        rows: Those of `SQL` on it.
+        looks: Of methods.
+
+    Raises:
+        NothingToDraw: No cell has a number.
+    """
+    notes: list[str] = []
+    widest = max(rows, key=lambda row: row["datasets"])["covers"]
+    narrow = sorted({row["method"] for row in rows if row["covers"] != widest})
+    if narrow:
+        notes.append(f"Not on all of {widest}, so left out of the mean: {several(narrow)}.")
+    unknown = sorted({row["method"] for row in rows if row["mean"] is None})
+    if unknown:
+        notes.append(f"Without a number: {several(unknown)}.")
+    rows = [row for row in rows if row["covers"] == widest and row["mean"] is not None]
+    if not rows:
+        raise NothingToDraw(f"no number on {where(ground)} yet. Run a suite on it first.")
+    measure = Measure.of(rows[0])
+    named = labelled(rows, within=("shots",))
+    ends = {row["label"]: row for row in sorted(named, key=lambda row: row["shots"])}
+    order = sorted(ends, key=lambda label: (-measure.goodness(ends[label]["mean"]), label))
+    lines = Lines(order, {label: ends[label]["method"] for label in order})
+    drawn = [
+        row[name]
+        for row in named
+        for name in ("mean", "low", "high", "published_low", "published_high")
+    ]
+    domain = measure.domain(drawn)
+    height = max(HEIGHT, _LINE * len(order))
+    upwards = sorted(order, key=lambda label: -ends[label]["mean"])
+    places = spread(
+        [measure.times * ends[label]["mean"] for label in upwards],
+        _LINE * (domain[1] - domain[0]) / height,
+        *domain,
+    )
+    label_at = dict(zip(upwards, places, strict=True))
+    shots = sorted({row["shots"] for row in named if row["shots"]})
+    return Figure(
+        ground=ground,
+        rows=[
+            {
+                "label": row["label"],
+                "shots": row["shots"],
+                "at": row["shots"] * 2 ** _aside(row["label"], order),
+                "name": f"{row['label']}  {measure.text(row['mean'], unit=False)}",
+                "n": row["n"],
+                "said_published": _published(row, measure),
+                "last": row is ends[row["label"]],
+                "label_at": label_at[row["label"]] if row is ends[row["label"]] else None,
+                "told": told(row, measure),
+                "said": f"{row['label']}, {counted(row['shots'], 'shot')}: {told(row, measure)}",
+                **shown(row, measure),
+            }
+            for row in named
+        ],
+        values={
+            "title": f"Few-shot curves: {on(ground)}",
+            "subtitle": [
+                f"{where(ground, but='dataset')}; mean and 95 % interval over seeds",
+                *notes,
+            ],
+            "height": height,
+            "shots": shots,
+            "x_domain": [shots[0] / 2**0.25, shots[-1] * 2**0.25] if shots else [1, 2],
+            "y_domain": domain,
+            "y_title": measure.axis,
+            **lines.looks(looks),
+        },
+        alt=_alt(ground, named, len(order), measure, notes),
+        notes=tuple(notes),
+    )
+
+
+def shown(row: Row, measure: Measure) -> dict[str, float | None]:
+    """What a row has of means, ends of intervals and published numbers, as people read it.
+
+    Args:
+        row: With columns of these names.
+        measure: Of its metric.
+    """
+    names = ("mean", "low", "high", "published", "published_low", "published_high")
+    return {
+        "shown" if name == "mean" else f"shown_{name}": None
+        if row[name] is None
+        else measure.times * row[name]
+        for name in names
+        if name in row
+    }
+
+
+def _published(row: Row, measure: Measure) -> str | None:
+    """What papers say of a cell; None where they say nothing."""
+    if row["published"] is None:
+        return None
+    said = f"published for {row['label']}, {counted(row['shots'], 'shot')}: "
+    said += measure.text(row["published"])
+    if row["sources"] == 1:
+        return f"{said} (1 source)"
+    ends = [measure.text(row[name], unit=False) for name in ("published_low", "published_high")]
+    return f"{said}, median of {row['sources']} sources ({' to '.join(ends)})"
+
+
+def _aside(label: str, order: Sequence[str]) -> float:
+    """How far the points of a line are from their number of shots, in octaves."""
+    step = min(_STEP, _SPREAD / max(len(order) - 1, 1))
+    return step * (order.index(label) - (len(order) - 1) / 2)
+
+
+def _alt(
+    ground: Row,
+    rows: Sequence[Row],
+    methods: int,
+    measure: Measure,
+    notes: Sequence[str],
+) -> str:
+    """The picture in words."""
+    shots = sorted({row["shots"] for row in rows})
+    drawn = [number for number in shots if number]
+    said = [
+        f"Few-shot curves of {counted(methods, 'method')} on {where(ground)}"
+        + (f", at {several([str(number) for number in drawn], 8)} shots." if drawn else ".")
+    ]
+    for number in {shots[-1]: 0, shots[0]: 0}:
+        if number in (0, shots[-1]):
+            at = "Without labelled examples" if not number else f"At {counted(number, 'shot')}"
+            said.append(best(at, [row for row in rows if row["shots"] == number], measure))
+    return " ".join([*said, *notes])
+
+
+CURVES = Plot(
+    name="curves",
+    title="Few-shot curves",
+    ground=("protocol", "dataset", "backbone", "test_rows_per_class"),
+    sql=SQL,
+    template=TEMPLATE,
+    draw=draw,
+)

@@ -1,0 +1,120 @@
+"""Pictures of the board: which there are, their figures, and SVG, PNG or PDF of one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from tasks.plain_text import in_html
+from tasks.plots.cost import COST
+from tasks.plots.curves import CURVES
+from tasks.plots.looks import THEMES, Looks, config
+from tasks.plots.plot import VERSION, Ask, Figure, NothingToDraw, Plot
+
+PLOTS: dict[str, Plot] = {plot.name: plot for plot in (CURVES, COST)}
+FORMATS = ("svg", "png", "pdf", "json")
+
+
+def figures(ask: Ask, plot: Plot, looks: Looks) -> Iterator[Figure]:
+    """Every picture of a plot that the board has something for.
+
+    Args:
+        ask: Answers SQL on the board.
+        plot: Which.
+        looks: Of methods.
+    """
+    for key, rows in plot.grounds(ask(plot.sql)).items():
+        try:
+            yield plot.draw(dict(zip(plot.ground, key, strict=True)), rows, looks)
+        except NothingToDraw:
+            continue
+
+
+def figure(ask: Ask, name: str, looks: Looks, filters: Mapping[str, Any] | None = None) -> Figure:
+    """One picture: that of the filters, and the fullest among them.
+
+    Args:
+        ask: Answers SQL on the board.
+        name: One of `PLOTS`.
+        looks: Of methods.
+        filters: Wanted values by column of the plot's ground; None for any.
+
+    Raises:
+        LookupError: There is no such plot, column or value.
+        NothingToDraw: The board has nothing for it.
+    """
+    plot = _near("plot", name, PLOTS)
+    wanted = {key: value for key, value in (filters or {}).items() if value is not None}
+    for key in wanted:
+        if key not in plot.ground:
+            raise LookupError(
+                f"the plot {name} has no {key} to choose: it has {', '.join(plot.ground)}."
+            )
+    rows = ask(plot.sql)
+    if not rows:
+        raise NothingToDraw(f"the board has nothing for the plot {name} yet. {plot.empty}")
+    for key, value in wanted.items():
+        _near(key, str(value), {str(row[key]): row for row in rows})
+    for key, value in wanted.items():
+        rows = [row for row in rows if str(row[key]) == str(value)]
+    if not rows:
+        chosen = ", ".join(f"{key} {value}" for key, value in wanted.items())
+        raise NothingToDraw(
+            f"the board has nothing for the plot {name} with {chosen} together. Leave one out."
+        )
+    grounds = plot.grounds(rows)
+    fullest = max(grounds, key=lambda key: len({row["method"] for row in grounds[key]}))
+    return plot.draw(dict(zip(plot.ground, fullest, strict=True)), grounds[fullest], looks)
+
+
+def render(
+    plot: Plot,
+    figure: Figure,
+    *,
+    format: str = "svg",
+    theme: str = "light",
+    transparent: bool = False,
+) -> bytes:
+    """A figure as the content of a file.
+
+    Args:
+        plot: Of which it is.
+        figure: What is drawn.
+        format: One of `FORMATS`; `json` is its Vega-Lite specification, rows included.
+        theme: One of `THEMES`.
+        transparent: Whether what is behind shows through.
+
+    Raises:
+        LookupError: There is no such format or theme.
+    """
+    import vl_convert
+
+    _near("format of pictures", format, FORMATS)
+    _near("theme", theme, tuple(THEMES))
+    spec = {**plot.spec(figure), "config": config(theme, transparent=transparent)}
+    if format == "json":
+        import json
+
+        return json.dumps(spec, indent=1, ensure_ascii=False).encode()
+    if format == "png":
+        return vl_convert.vegalite_to_png(spec, vl_version=VERSION, scale=2)
+    if format == "pdf":
+        return vl_convert.vegalite_to_pdf(spec, vl_version=VERSION)
+    return _named(vl_convert.vegalite_to_svg(spec, vl_version=VERSION), plot, figure).encode()
+
+
+def _named(svg: str, plot: Plot, figure: Figure) -> str:
+    """The picture with its title and its description, as screen readers look for them."""
+    opening, rest = svg.split(">", 1)
+    title, alt = in_html(plot.title), in_html(figure.alt)
+    return (
+        f'{opening} role="graphics-document" aria-label="{title}">'
+        f"<title>{title}</title><desc>{alt}</desc>{rest}"
+    )
+
+
+def _near(kind: str, name: str, table: Mapping[str, Any] | Sequence[str]) -> Any:
+    """What the table has under a name; where it has none, a LookupError that offers some."""
+    if name not in table:
+        near = get_close_matches(name, list(table)) or sorted(table)
+        raise LookupError(f"no {kind} is called {name!r}. Did you mean {' or '.join(near)}?")
+    return table[name] if isinstance(table, Mapping) else name

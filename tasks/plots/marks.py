@@ -1,0 +1,61 @@
+"""Parts of Vega-Lite specifications that plots have in common.
+
+Each is JSON with holes (`{"$": "name"}`); what is put into them comes with the rows.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+WIDTH = 480  # pixels, of a picture; on a page plots are as wide as their place
+HEIGHT = 340  # pixels, where names beside a plot need no more
+
+LEGEND: dict[str, Any] = {  # names with scores, best first
+    "title": {"$": "legend"},
+    "labelExpr": "names[datum.label]",
+    "symbolOpacity": 1,
+    "symbolLimit": 0,
+}
+HEADING: dict[str, Any] = {"text": {"$": "title"}, "subtitle": {"$": "subtitle"}}
+# What is pointed at stays, and the rest fades; nothing fades in a picture.
+POINTED: dict[str, Any] = {
+    "name": "pointed",
+    "select": {"type": "point", "fields": ["label"], "on": "pointerover"},
+    "views": ["points"],
+}
+FADING: dict[str, Any] = {"condition": {"param": "pointed", "value": 1}, "value": 0.15}
+
+SAID: dict[str, Any] = {"field": "said", "type": "nominal"}  # a mark in words, for screen readers
+
+
+def colour(legend: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The colour of a method, from the holes `labels` and `colours`."""
+    return _look("colours", legend)
+
+
+def shape(legend: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The symbol of a method, from the holes `labels` and `shapes`."""
+    return _look("shapes", legend)
+
+
+def score(field: str = "shown", *, axis: str = "y") -> dict[str, Any]:
+    """A score in the unit in which people read it, on an axis whose ends are given.
+
+    Args:
+        field: Of the rows.
+        axis: `x` or `y`; its holes are `y_domain` and `y_title`, or those of x.
+    """
+    return {
+        "field": field,
+        "type": "quantitative",
+        "scale": {"domain": {"$": f"{axis}_domain"}, "nice": False, "zero": False},
+        "axis": {"title": {"$": f"{axis}_title"}, "tickCount": 6},
+    }
+
+
+def _look(range_of: str, legend: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {
+        "field": "label",
+        "type": "nominal",
+        "scale": {"domain": {"$": "labels"}, "range": {"$": range_of}},
+        "legend": legend,
+    }

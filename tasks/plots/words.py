@@ -1,0 +1,81 @@
+"""What pictures say in words: titles, notes, and alternative texts with their numbers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tasks.plots.measure import Measure
+
+Row = Mapping[str, Any]
+
+AVERAGE = "AVERAGE"  # what views call the mean over data sets
+
+
+def on(ground: Row) -> str:
+    """The data set of a ground in words."""
+    return "mean over data sets" if ground["dataset"] == AVERAGE else str(ground["dataset"])
+
+
+def where(ground: Row, *, but: str = "") -> str:
+    """A ground in words: `digits, 16 shots, mini-clip, few_shot`.
+
+    Args:
+        ground: Values by column.
+        but: A column that is left out.
+    """
+    parts = []
+    for name in ("dataset", "split", "shots", "backbone", "protocol", "test_rows_per_class"):
+        value = ground.get(name)
+        if value is None or name == but or (name, value) == ("split", "all"):
+            continue
+        if name == "test_rows_per_class":
+            parts.append(f"{counted(value, 'test row')} a class")
+        elif name == "shots":
+            parts.append(counted(value, "shot"))
+        elif value == AVERAGE:
+            parts.append(on(ground))
+        else:
+            parts.append(f"{value} classes" if name == "split" else str(value))
+    return ", ".join(parts)
+
+
+def counted(number: int, what: str) -> str:
+    """`1 shot`, `4 shots`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def several(names: Sequence[str], most: int = 4) -> str:
+    """Names in a sentence: `a, b and c`, `a, b, c, d and 7 more`.
+
+    Args:
+        names: At least one.
+        most: How many are told.
+    """
+    if len(names) > most + 1:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def best(at: str, rows: Sequence[Row], measure: Measure) -> str:
+    """A sentence that says which row is best, and by how much.
+
+    Args:
+        at: How it begins: where these rows compete.
+        rows: At least one, with the columns label, mean, low and high.
+        measure: Of their metric.
+    """
+    first, *rest = sorted(rows, key=lambda row: (-measure.goodness(row["mean"]), row["label"]))
+    said = f"{at}, {first['label']} has {measure.words} {told(first, measure)}"
+    if rest:
+        lead = measure.lead(first["mean"], rest[0]["mean"])
+        said += f", best of {len(rows)} and {lead} ahead of {rest[0]['label']}"
+    return f"{said}."
+
+
+def told(row: Row, measure: Measure) -> str:
+    """A mean with its interval: `71.3 % (95 % interval 70.1 to 72.5)`.
+
+    Args:
+        row: With the columns mean, low and high.
+        measure: Of its metric.
+    """
+    return measure.text(row["mean"]) + measure.interval(row["low"], row["high"])
