@@ -36,6 +36,7 @@ from measuring import write_json  # noqa: E402
 from torch import nn  # noqa: E402
 
 import flows.benchmark as flow  # noqa: E402
+import flows.steps as steps  # noqa: E402
 from data_catalog import CATALOG, DatasetCard, Example  # noqa: E402
 from data_catalog.png import stored_png  # noqa: E402
 from flows.suites import load_suite  # noqa: E402
@@ -275,7 +276,7 @@ def measure(folder: Path, size: Size, done: int, workers: int | None) -> dict:
         name="squares", source=Squares(), classes=CLASSES, template="a photo of a {}."
     )
     METHODS["sleeper"] = Sleeper
-    flow.TrialWorker = SleepingWorker
+    steps.TrialWorker = SleepingWorker
     store, suite = Store(folder / "store"), size.suite(folder, "sleepers")
     first, stages = run(store, suite, workers)
     assert (first.computed, len(first.failed)) == (size.trials, 0), first.failed[:3]

@@ -8,9 +8,12 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from data_catalog import Dataset
+from flows.ending import in_a_sentence
+from flows.knobs import form_of
 from flows.naming import of_names
 from tasks.ingestion.ingest import ingest as ingest_task
 from tasks.planning import resolve
+from tasks.planning.own_datasets import with_own_cards
 from tasks.progress import LogReporter, chosen, reporter, reporting_to
 from tasks.storage.drafts import sweep
 from tasks.storage.store import Store
@@ -22,14 +25,15 @@ from tasks.storage.store import Store
     task_runner=ThreadPoolTaskRunner(max_workers=2),  # pyright: ignore[reportArgumentType]
     persist_result=False,
 )
+@in_a_sentence
 def ingest(
-    datasets: Annotated[list[str], Field(min_length=1)],
+    datasets: Annotated[list[str], Field(min_length=1), form_of("datasets")],
     home: str | None = None,
 ) -> list[str]:
     """Reads, checks and stores datasets; returns the fingerprint of each.
 
     Args:
-        datasets: Names, see `shotboard datasets`.
+        datasets: Names, see `shotboard datasets`, or a file and a card in it.
         home: The store; default: SHOTBOARD_HOME or .shotboard.
 
     Raises:
@@ -37,11 +41,12 @@ def ingest(
         IngestionError: A source makes no sound dataset; the others are ingested all the same.
     """
     store = Store.to_write(home)
-    for name in datasets:
+    names = with_own_cards(store, datasets)
+    for name in names:
         resolve.dataset_card(store, name)
     sweep(store)
     with reporting_to(reporter() if chosen() else LogReporter(get_run_logger())):  # pyright: ignore[reportArgumentType]
-        futures = [ingest_task.submit(name, store.home) for name in datasets]
+        futures = [ingest_task.submit(name, store.home) for name in names]
         for future in futures:
             future.wait()
     done = [Dataset.open(future.result()) for future in futures]

@@ -1,17 +1,26 @@
 """The knobs of a suite as parameters of a flow: each is a field of its form in Prefect's UI."""
 
 import inspect
+import os
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
-from tasks.planning.knobs import knobs
+from pydantic import WithJsonSchema
+
+from tasks.pages.offered import offered
+from tasks.planning.knobs import UNCHANGED, knobs
 from tasks.planning.suite import Suite
+from tasks.storage.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
+YAML = r"\.ya?ml"
 
 
 _HYPERPARAMETERS = "By method, such as {coop: {epochs: 20}}"
+_SETTINGS = {"anyOf": [{"title": "write", "type": "object"}, {"title": UNCHANGED, "type": "null"}]}
 
 
 def with_fields(suite: type[Suite] = Suite) -> Callable[[F], F]:
@@ -23,8 +32,10 @@ def with_fields(suite: type[Suite] = Suite) -> Callable[[F], F]:
         suite: Whose knobs.
     """
     known = knobs(suite).values()
-    fields = [parameter(knob.name, knob.field) for knob in known]
-    fields.append(parameter("hyperparameters", dict[str, dict[str, Any]] | None))
+    names = offered_here()
+    fields = [parameter(k.name, shown(k.field, k.form(names))) for k in known]
+    settings = dict[str, dict[str, Any]] | None
+    fields.append(parameter("hyperparameters", shown(settings, _SETTINGS)))
     lines = [f"{knob.name}: {knob.description}; default: the suite's.\n" for knob in known]
     lines.append(f"hyperparameters: {_HYPERPARAMETERS}.\n")
 
@@ -34,6 +45,40 @@ def with_fields(suite: type[Suite] = Suite) -> Callable[[F], F]:
         return with_parameters(function, fields)
 
     return decorated
+
+
+def shown(kind: Any, form: Mapping[str, Any]) -> Any:
+    """A type of a parameter, with its JSON schema in a form."""
+    return Annotated[kind, WithJsonSchema(dict(form))]
+
+
+def form_of(name: str) -> WithJsonSchema:
+    """The form of a knob of `Suite`, for a parameter of another flow that needs it."""
+    return WithJsonSchema(knobs(Suite)[name].form(offered_here(), needed=True))
+
+
+def file_or(names: Iterable[str], suffix: str) -> WithJsonSchema:
+    """The form of a shipped name, or of the path of a file.
+
+    Args:
+        names: Those that ship.
+        suffix: How the path of a file ends, as a regular expression.
+    """
+    ways = [{"title": "shipped", "type": "string", "enum": list(names)}]
+    ways.append({"title": "file", "type": "string", "pattern": f"^.+({suffix})$"})
+    return WithJsonSchema({"anyOf": ways})
+
+
+@cache
+def offered_here() -> dict[str, list[str]]:
+    """Names by kind in the store of this process; without it where it cannot be read.
+
+    `shotboard up` looks again whenever its store changes.
+    """
+    try:
+        return offered(Store.at())
+    except (OSError, ValueError):
+        return offered(Store(Path(os.devnull)))
 
 
 def parameter(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:

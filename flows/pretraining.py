@@ -18,8 +18,11 @@ from pydantic import Field
 
 from data_catalog import Dataset
 from data_catalog.secrets import redact, revealed
+from flows.ending import in_a_sentence
+from flows.knobs import YAML, file_or
 from flows.naming import pretraining_named
-from flows.recipes import load_recipe
+from flows.recipes import FOLDER, load_recipe
+from flows.shipped import shipped
 from tasks.computing.batches import PairWorker, shared_bytes
 from tasks.computing.device import device_for, workers_for
 from tasks.computing.ray_cluster import ray_cluster
@@ -73,8 +76,9 @@ class PretrainSummary:
     validate_parameters=True,
     persist_result=False,
 )
+@in_a_sentence
 def pretrain(
-    recipe: str = "mini-clip",
+    recipe: Annotated[str, file_or(shipped(FOLDER), YAML)] = "mini-clip",
     seed: Annotated[int | None, Field(ge=0)] = None,
     steps: Annotated[int | None, Field(ge=1)] = None,
     data: str | None = None,

@@ -4,16 +4,18 @@ Each is a field of `Suite` and is declared there alone. Fields of forms, options
 their help follow from `knobs`, so a new field is in all of them by itself.
 """
 
+import re
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated, Any, Literal, Optional
 
-from pydantic import BaseModel, WithJsonSchema
+from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from operators.bounds import kinds_of
+
+UNCHANGED = "the suite's"  # title of null in a form
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,10 @@ class Asked:
 
     Attributes:
         kind: Type of a value, or of each one of a list; None for that of the field.
-        choices: Gives the values that there are. They are offered, and refused by whoever looks
-            them up, in better words than a form has.
+        choices: Kind of the names that it takes: `method`, `dataset`. What there is of a kind
+            depends on the store and on what is installed.
+        own: Regular expression of what is taken beside these: files of a user's own.
+        usual: Values that are offered; others may be given too.
         null: What stands for null, since no value at all leaves a suite as it is.
         moves: Whether other trials are meant where it changes.
         said: Makes the words in the name of a run of its values in words; by default they stand
@@ -32,7 +36,9 @@ class Asked:
     """
 
     kind: Any = None
-    choices: Callable[[], Iterable[str]] | None = None
+    choices: str = ""
+    own: str = ""
+    usual: tuple[Any, ...] = ()
     null: str = ""
     moves: bool = True
     said: Callable[[str], str] | None = None
@@ -71,18 +77,48 @@ class Knob:
         """Its part of the name of a run, such as `seeds 1, 2`; `values` are in words already."""
         return self.asked.said(values) if self.asked.said else f"{self.name} {values}"
 
-    @cached_property
+    def is_own(self, name: str) -> bool:
+        """Whether a name is that of a file, or may be found elsewhere, whatever there is here."""
+        return bool(self.asked.own and re.fullmatch(self.asked.own, name))
+
+    @property
     def field(self) -> Any:
-        """Its type in a form, where None leaves the suite as it is."""
-        kind: Any = self.kind
-        if self.asked.choices:
-            offered = list(self.asked.choices())
-            kind = Annotated[kind, WithJsonSchema({"type": "string", "enum": offered})]
-        if self.many:
-            kind = list[kind]
-        elif self.asked.null:
+        """Its type as a parameter, where None leaves the suite as it is."""
+        kind: Any = list[self.kind] if self.many else self.kind
+        if self.asked.null and not self.many:
             kind = kind | Literal[self.asked.null]
         return Optional[kind]  # noqa: UP045  # of what is known at run time alone
+
+    def form(self, offered: Mapping[str, Sequence[str]], *, needed: bool = False) -> dict[str, Any]:
+        """Its JSON schema in a form: the ways in which it may be given, each with a title.
+
+        Args:
+            offered: Names by kind.
+            needed: Whether a value has to be given; else null leaves the suite as it is.
+        """
+        one = TypeAdapter(self.kind).json_schema()
+        known = list(self.asked.usual or offered.get(self.asked.choices, ()))
+        listed = {"type": "string", **one, "enum": known} if known else one
+        own = {"type": "string", "pattern": f"^({self.asked.own})$"} if self.asked.own else {}
+        ways = {"choose" if "enum" in listed else "write": _list_of(listed, self.many)}
+        if own and self.many:
+            ways["write"] = _list_of(_either({"known": listed, "own": own}), self.many)
+        elif self.asked.usual:
+            ways["write"] = _list_of(one, self.many)
+        if self.asked.null:
+            ways[self.asked.null] = {"type": "string", "enum": [self.asked.null]}
+        if not needed:
+            ways[UNCHANGED] = {"type": "null"}
+        return _either(ways)
+
+
+def _either(ways: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """What is given in one of several ways, by their titles; a form begins with the first."""
+    return {"anyOf": [{"title": title, **way} for title, way in ways.items()]}
+
+
+def _list_of(one: dict[str, Any], many: bool) -> dict[str, Any]:
+    return {"type": "array", "minItems": 1, "items": one} if many else one
 
 
 def knobs(suite: type[BaseModel]) -> dict[str, Knob]:

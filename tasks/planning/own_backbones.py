@@ -39,7 +39,7 @@ def find_backbone(text: str) -> "BackboneReference":
         return reference(text)
     own = installed_backbones()  # to look for them takes a while
     known = {**dict.fromkeys(BACKBONES), **own}
-    resolve("backbone", text, known, "A folder or a hub id of a CLIP will do as well.")
+    resolve("backbone", text, known)
     return own[text]
 
 

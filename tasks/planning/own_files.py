@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from data_catalog.wording import did_you_mean
 from tasks.planning.resolve import RequestError
 
+PLACE = r".+\.py(:\w*)?"  # as forms check it
 _PLACE = re.compile(r"(?P<file>.+\.py)(?::(?P<name>\w*))?")
 DIGITS = 16  # of a digest
 

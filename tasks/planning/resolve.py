@@ -30,7 +30,14 @@ class RequestError(ValueError):
         super().__init__(redact(message))
 
 
-def resolve(kind: str, name: str, table: Mapping[str, T], way_out: str = "") -> T:
+_WAYS_OUT = {
+    "dataset": "Register your own with `shotboard datasets add NAME --path URL`.",
+    "method": "One of your own is a file and a class, as ./mine.py:Mine.",
+    "backbone": "A folder or a hub id of a CLIP will do as well.",
+}
+
+
+def resolve(kind: str, name: str, table: Mapping[str, T]) -> T:
     """Returns `table[name]`.
 
     Raises:
@@ -38,7 +45,7 @@ def resolve(kind: str, name: str, table: Mapping[str, T], way_out: str = "") -> 
     """
     if name in table:
         return table[name]
-    text = f"no {kind} is called {name!r}. {did_you_mean(name, table)} {way_out}"
+    text = f"no {kind} is called {name!r}. {did_you_mean(name, table)} {_WAYS_OUT.get(kind, '')}"
     raise RequestError(text.strip())
 
 
@@ -103,12 +110,7 @@ def dataset_card(store: Store, name: str) -> DatasetCard:
         raise RequestError(faults[name])
     if name not in cards:
         cards |= installed(DATASETS, _fault_of_card)
-    return resolve(
-        "dataset",
-        name,
-        cards,
-        "Register your own with `shotboard datasets add NAME --path URL`.",
-    )
+    return resolve("dataset", name, cards)
 
 
 def ingested(store: Store, name: str) -> Dataset | None:
@@ -149,9 +151,7 @@ def method(name: str) -> "type[Method]":
     """
     from operators.methods import find_method
 
-    return find_method(name) or resolve(
-        "method", name, methods(), "One of your own is a file and a class, as ./mine.py:Mine."
-    )
+    return find_method(name) or resolve("method", name, methods())
 
 
 def protocols() -> "Mapping[str, Protocol]":

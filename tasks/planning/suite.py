@@ -1,6 +1,7 @@
 """What a user asks for: a suite, and what the command line changes of it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, overload
 
@@ -22,7 +23,7 @@ from operators.episodes.views import ViewPolicy
 from tasks.planning import resolve
 from tasks.planning.faults import read_mapping, sentences
 from tasks.planning.knobs import Asked, knobs, null_words
-from tasks.planning.own_files import anchored
+from tasks.planning.own_files import PLACE, anchored
 from tasks.planning.resolve import RequestError
 
 
@@ -96,6 +97,7 @@ Views = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^({VIEWS})$"}),
 ]
 _TITLE = Asked(shown=False)
+_DATASETS = Asked(choices="dataset", own=PLACE, said="on {}".format)
 
 
 def _of_shots(values: str) -> str:
@@ -121,29 +123,29 @@ class Suite(BaseModel):
     description: Annotated[str, _TITLE] = Field(
         default="", description="What it shows and what it costs"
     )
-    datasets: Annotated[tuple[str, ...], Asked(said="on {}".format)] = Field(
+    datasets: Annotated[tuple[str, ...], _DATASETS] = Field(
         min_length=1, description="Names, see `shotboard datasets`"
     )
-    targets: Annotated[tuple[str, ...], Asked(said="tested on {}".format)] = Field(
+    targets: Annotated[tuple[str, ...], replace(_DATASETS, said="tested on {}".format)] = Field(
         default=(),
         description="Datasets that cross_dataset and domain_generalization test on; unless given, "
         "the former tests on the other datasets, the latter on each domain of a dataset in turn",
     )
-    backbones: Annotated[tuple[str, ...], Asked(said="with {}".format)] = Field(
-        default=("effnet-minilm",), min_length=1, description="Names, folders or hub ids"
-    )
+    backbones: Annotated[
+        tuple[str, ...],
+        Asked(choices="backbone", own=f"{PLACE}|.*/.*", said="with {}".format),
+    ] = Field(default=("effnet-minilm",), min_length=1, description="Names, folders or hub ids")
     methods: Annotated[
-        tuple[MethodEntry, ...], Asked(kind=str, choices=resolve.methods, said="{}".format)
+        tuple[MethodEntry, ...],
+        Asked(kind=str, choices="method", own=PLACE, said="{}".format),
     ] = Field(min_length=1, description="What is compared, see `shotboard methods`")
-    protocols: Annotated[tuple[str, ...], Asked(choices=resolve.protocols, said="{}".format)] = (
-        Field(
-            default=("few_shot",), min_length=1, description="What is learned from and asked about"
-        )
+    protocols: Annotated[tuple[str, ...], Asked(choices="protocol", said="{}".format)] = Field(
+        default=("few_shot",), min_length=1, description="What is learned from and asked about"
     )
-    shots: Annotated[tuple[Shots, ...], Asked(said=_of_shots)] = Field(
+    shots: Annotated[tuple[Shots, ...], Asked(usual=(1, 2, 4, 8, 16), said=_of_shots)] = Field(
         default=(1, 2, 4, 8, 16), min_length=1, description="Labelled examples a class"
     )
-    seeds: Annotated[tuple[Seed, ...], Asked(said=_of_seeds)] = Field(
+    seeds: Annotated[tuple[Seed, ...], Asked(usual=(1, 2, 3), said=_of_seeds)] = Field(
         default=(1, 2, 3), min_length=1, description="Of what is drawn and of where tuning starts"
     )
     test_rows_per_class: Annotated[
@@ -152,7 +154,7 @@ class Suite(BaseModel):
         default=None,
         description="Cap on the test rows of each class, which the board shows, or all",
     )
-    views: Views = Field(
+    views: Annotated[Views, Asked(usual=("none", "bank:4", "bank:16", "fresh"))] = Field(
         default="none",
         description="How training images are seen: none (centre crop), bank:K (K random views in "
         "turn, encoded once) or fresh (a new random view every epoch)",

@@ -7,7 +7,7 @@ Every function asks the server that this process is set to (`server.settings`), 
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -90,6 +90,23 @@ def _schedule(schedules: list[Any]) -> str:
             clock = getattr(each.schedule, "cron", None) or str(each.schedule)
             words.append(f"{clock} {getattr(each.schedule, 'timezone', None) or ''}".strip())
     return "; ".join(words)
+
+
+def change_forms(changed: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+    """Changes the forms of the deployments of our pool.
+
+    Args:
+        changed: Gives the fields of a form, by name of the parameter, from those that it has.
+    """
+    from prefect.client.schemas.actions import DeploymentUpdate
+
+    with _client() as client:
+        for each in client.read_deployments():
+            form = each.parameter_openapi_schema or {}
+            fields = form.get("properties", {})
+            if each.work_pool_name == POOL and (new := changed(fields)) != fields:
+                update = DeploymentUpdate(parameter_openapi_schema={**form, "properties": new})
+                client.update_deployment(each.id, update)
 
 
 def trouble_with_worker(name: str, since: float) -> str | None:

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from operators.files import write_atomic
 from tasks.progress import Stage, stage
 from tasks.services.children import Child, check_port
+from tasks.services.forms import Forms
 from tasks.services.pool import (
     POOL,
     Deployment,
@@ -52,15 +53,17 @@ class Serving:
         mlflow: The page of MLflow, or the tracking server that `MLFLOW_TRACKING_URI` names.
         deployments: What can be run.
         children: The processes; each has its log.
+        forms: Of the deployments.
     """
 
     api: PrefectUrl
     mlflow: str
     deployments: tuple[Deployment, ...]
     children: tuple[Child, ...]
+    forms: Forms
 
     def watch(self) -> NoReturn:
-        """Returns never: only an interrupt or the end of a child ends it.
+        """Keeps the forms in step with the store; only an interrupt or a child's end ends it.
 
         Raises:
             ChildError: A child ended; the message ends with its log.
@@ -68,6 +71,8 @@ class Serving:
         while True:
             for child in self.children:
                 child.check()
+            with suppress(NoAnswer):
+                self.forms.follow()
             time.sleep(WATCH_SECONDS)
 
 
@@ -128,6 +133,8 @@ def serving(store: Store, project: Path, *, port: int, mlflow_port: int) -> Iter
             _deploy(store, project, environment)
             with _asked(server):
                 deployments = deployments_of_pool()
+                forms = Forms(store)
+                forms.follow()
             starting.summary = ", ".join(deployment.name for deployment in deployments)
         with _starting("worker") as starting:
             since = time.time()
@@ -145,7 +152,7 @@ def serving(store: Store, project: Path, *, port: int, mlflow_port: int) -> Iter
                 starting.summary = f"answers at {mlflow}"
         children = (server, worker, *([pages] if pages else []))
         try:
-            yield Serving(url, mlflow, deployments, children)
+            yield Serving(url, mlflow, deployments, children, forms)
         finally:
             if pages:
                 pages.ask_to_stop()  # while the worker takes its time

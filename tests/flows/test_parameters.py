@@ -8,13 +8,17 @@ from prefect import flow
 from pydantic import Field
 from typer.testing import CliRunner
 
+from data_catalog import CATALOG
 from flows.benchmark import benchmark
 from flows.cli.knobs import overrides, with_options
 from flows.ingestion import ingest
 from flows.knobs import with_fields
 from flows.leaderboard import rebuild_leaderboard
 from flows.pretraining import pretrain
-from flows.suites import load_suite
+from flows.recipes import FOLDER as RECIPES
+from flows.shipped import shipped
+from flows.suites import FOLDER, load_suite
+from operators.backbones import BACKBONES
 from operators.episodes.protocols import PROTOCOLS
 from operators.methods import METHODS
 from tasks.planning.knobs import Asked, knobs
@@ -32,20 +36,65 @@ def test_every_parameter_of_a_flow_is_described_in_one_line(flow):
     assert [name for name, text in described.items() if not text or "\n" in text] == []
 
 
+def ways(field):
+    """The ways in which a form asks for a field, by title."""
+    return {way["title"]: way for way in field["anyOf"]}
+
+
 def test_the_form_of_a_benchmark_offers_what_there_is_and_refuses_the_rest():
     form = fields(benchmark)
-    assert form["methods"]["anyOf"][0]["items"]["enum"] == list(METHODS)
-    assert form["protocols"]["anyOf"][0]["items"]["enum"] == list(PROTOCOLS)
-    least = {name: form[name]["anyOf"][0]["items"]["minimum"] for name in ("shots", "seeds")}
+    assert ways(form["suite"])["shipped"]["enum"] == list(shipped(FOLDER))
+    for name, offered in [
+        ("methods", METHODS),
+        ("backbones", BACKBONES),
+        ("datasets", CATALOG),
+        ("targets", CATALOG),
+    ]:
+        choose, write, _ = ways(form[name]).values()
+        assert set(choose["items"]["enum"]) >= set(offered)
+        assert [way["title"] for way in write["items"]["anyOf"]] == ["known", "own"]
+    assert ways(form["protocols"])["choose"]["items"]["enum"] == list(PROTOCOLS)
+    least = {name: ways(form[name])["write"]["items"]["minimum"] for name in ("shots", "seeds")}
     assert least == {"shots": 1, "seeds": 0}
+    assert ways(form["shots"])["choose"]["items"]["enum"] == [1, 2, 4, 8, 16]
     assert form["workers"]["anyOf"][0]["minimum"] == 1
     assert form["gpus_per_worker"]["minimum"] == 0
-    assert "bank" in form["views"]["anyOf"][0]["pattern"]
+    assert "bank" in ways(form["views"])["write"]["pattern"]
+    assert ways(form["setting"])["choose"]["enum"] == ["paper", "clean"]
+    assert ways(form["test_rows_per_class"])["all"]["enum"] == ["all"]
+
+
+@pytest.mark.parametrize(
+    ("values", "place"),
+    [
+        ({"suite": "quickstart", "datasets": ["digits"], "methods": ["coop", "./a.py:Mine"]}, ""),
+        ({"suite": "./mine.yaml", "backbones": ["./clip", "openai/clip", "b.py"]}, ""),
+        ({"datasets": None, "seeds": [7, 8], "views": "bank:3", "time_limit": "auto"}, ""),
+        ({"suite": "quickstrat"}, "suite"),
+        ({"datasets": ["digitz"]}, "datasets"),
+        ({"targets": ["digits", "digitz"]}, "targets"),
+        ({"backbones": ["minclip"]}, "backbones"),
+        ({"methods": ["co_op"]}, "methods"),
+        ({"protocols": ["fewshot"]}, "protocols"),
+        ({"views": "bank"}, "views"),
+        ({"shots": [0]}, "shots"),
+        ({"setting": "papers"}, "setting"),
+        ({"test_rows_per_class": "none"}, "test_rows_per_class"),
+    ],
+)
+def test_a_form_refuses_wrong_values_and_takes_files_of_a_users_own(values, place):
+    from prefect.utilities.schema_tools import validate
+
+    errors = validate(values, benchmark.parameters.model_dump(), ignore_required=True)
+    assert [str(error.absolute_path[0]) for error in errors] == ([place] if place else [])
 
 
 def test_the_forms_of_ingestion_and_pretraining_refuse_what_cannot_be():
-    assert fields(ingest)["datasets"]["minItems"] == 1
+    choose, write = ways(fields(ingest)["datasets"]).values()
+    assert choose["minItems"] == write["minItems"] == 1
+    assert set(choose["items"]["enum"]) >= set(CATALOG)
     form = fields(pretrain)
+    assert ways(form["recipe"])["shipped"]["enum"] == list(shipped(RECIPES))
     assert form["device"]["enum"] == ["auto", "cpu", "cuda"]
     least = {name: form[name]["anyOf"][0]["minimum"] for name in ("seed", "steps", "threads")}
     assert least == {"seed": 0, "steps": 1, "threads": 1}
@@ -113,7 +162,7 @@ def test_a_new_field_of_a_suite_is_an_option_a_field_of_the_form_and_an_override
         assert f"--{knob}" in helped
         assert fields(form)[knob]["description"].endswith("; default: the suite's.")
         assert getattr(override(base, {knob: given}), knob) == value
-    assert fields(form)["order"]["anyOf"][0]["enum"] == ["drawn", "sorted"]
+    assert ways(fields(form)["order"])["choose"]["enum"] == ["drawn", "sorted"]
     changed = form.fn(**form.validate_parameters({"suite": "a", **written[0]}))
     assert {name: getattr(changed, name) for name in ASKED} == {k: v[2] for k, v in ASKED.items()}
     assert override(changed, {"patience": "endless"}).patience is None
