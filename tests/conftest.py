@@ -609,3 +609,115 @@ def tiny_masked(masked_folder):
     from operators.backbones.language import MaskedLM
 
     return _loaded(MaskedLM, masked_folder)
+
+
+@pytest.fixture(scope="session")
+def drawn_board(tmp_path_factory):
+    """A store whose trials nobody computed, with its board: what pages and plots are tried on.
+
+    Two tracks, three protocols, a gap (`prograd` lacks the second data set), two settings of one
+    method, a failed trial, names that are markup, and two runs in which one method moved.
+    """
+    import hashlib
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from operators.metrics import METRICS, scores_of
+    from operators.metrics.predictions import PREDICTIONS
+    from operators.spec import TrialSpec
+    from operators.trials.results import Cost, Provenance, TrialResult
+    from tasks.pages import board
+    from tasks.pages.known import backbone_rows, method_rows
+    from tasks.storage.store import Store
+
+    store = Store(tmp_path_factory.mktemp("drawn") / "store")
+    odd = "<b>odd</b> & 'co'"
+    grid = [
+        ("few_shot", dataset, method, shots, seed, values)
+        for dataset in ("digits", odd)
+        for method, values in (("coop", {}), ("maple", {}), ("kgcoop", {}), ("prograd", {}))
+        for shots in (1, 4)
+        for seed in (1, 2, 3)
+        if (method, dataset) != ("prograd", odd)
+    ]
+    grid += [("few_shot", "digits", "coop", 4, seed, {"lr": 0.5}) for seed in (1, 2, 3)]
+    grid += [("few_shot", d, m, 0, 0, {}) for d in ("digits", odd) for m in ("zero-shot", "cupl")]
+    grid += [("base_to_new", "digits", m, 16, s, {}) for m in ("coop", "maple") for s in (1, 2, 3)]
+    grid += [("text_few_shot", "reviews", "soft-prompt", 4, s, {}) for s in (1, 2)]
+    suites: dict[str, list[str]] = {}
+    for protocol, dataset, method, shots, seed, values in grid:
+        spec = TrialSpec(
+            method=method,
+            method_revision=1,
+            hyperparameters=values,
+            backbone="mini-clip",
+            backbone_fingerprint="b0",
+            dataset=dataset,
+            dataset_fingerprint="d0",
+            protocol=protocol,
+            shots=shots,
+            seed=seed,
+        )
+        splits = ("base", "new") if protocol == "base_to_new" else ("all",)
+        generator = np.random.default_rng([len(method), shots, seed, len(dataset)])
+        tables = []
+        for split in splits:
+            labels = np.arange(40, dtype=np.int32) % 4
+            right = generator.random(40) < 0.4 + len(method) / 30 + shots / 40
+            columns = {
+                "split": [split] * 40,
+                "row_id": np.arange(40),
+                "label": labels,
+                "predicted": np.where(right, labels, (labels + 1) % 4).astype(np.int32),
+                "confidence": generator.random(40).astype(np.float32),
+            }
+            tables.append(pa.table(columns, schema=PREDICTIONS))
+        result = TrialResult(
+            spec=spec,
+            metrics=tuple(scores_of(pa.concat_tables(tables), METRICS)),
+            cost=Cost(
+                tune_seconds=1.5 * shots,
+                evaluate_seconds=0.5,
+                peak_memory_bytes=10**9,
+                trainable_parameters=8192,
+                steps=100,
+            ),
+            provenance=Provenance(
+                started_at=f"2026-01-01T00:00:{seed:02}+00:00",
+                device="cpu",
+                torch_version="2",
+                git_commit="0123456789abcdef",
+            ),
+            episode_fingerprint=hashlib.sha256(
+                f"{protocol}{dataset}{shots}{seed}".encode()
+            ).hexdigest()[:16],
+            losses=(1.0, 0.5, 0.25),
+        )
+        folder = store.trial(spec.trial_id)
+        folder.mkdir(parents=True)
+        pq.write_table(pa.concat_tables(tables), folder / "predictions.parquet")
+        (folder / "prompt.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+        (folder / "trial.json").write_text(json.dumps(result.to_json()))
+        suites.setdefault(protocol, []).append(spec.trial_id)
+    store.runs.mkdir(parents=True)
+    for day, left_out in ((1, 3), (2, 0)):
+        for suite, members in suites.items():
+            manifest = {
+                "run_id": f"{suite}-{day}",
+                "suite": suite,
+                "started_at": f"2026-01-0{day}T00:00:00+00:00",
+                "finished_at": f"2026-01-0{day}T01:00:00+00:00",
+                "flow_run_id": None,
+                "git_commit": "0123456789abcdef",
+                "partial": False,
+                "trial_ids": members[left_out:],
+            }
+            (store.runs / f"{suite}-{day}.json").write_text(json.dumps(manifest))
+    board.rebuild(
+        store,
+        methods=method_rows(),
+        backbones=backbone_rows(),
+        variant=lambda spec: " ".join(f"{k}={v}" for k, v in spec.hyperparameters.items()),
+    )
+    return store

@@ -61,14 +61,18 @@ def write_answer(answer: "Answer", format: Format, path: Path) -> None:
     err.print(f"wrote {path}: {count:,} row{'' if count == 1 else 's'} as {format.name}")
 
 
-def write_file(path: Path, text: str) -> None:
+def write_file(path: Path, content: bytes) -> None:
     """Writes a file that the user asked for, whole or not at all, and says so.
+
+    Args:
+        path: Where.
+        content: All of it.
 
     Raises:
         ValueError: There is no place for the file.
     """
     with _file(path) as file:
-        file.write(text.encode())
+        file.write(content)
     err.print(f"wrote {path}")
 
 

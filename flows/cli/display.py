@@ -1,4 +1,4 @@
-"""How a run and a board look in a terminal and on a page."""
+"""How a run and a board look in a terminal."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from flows.cli.terminal import err, out, print_table
-from tasks.plain_text import in_html, plain
+from tasks.plain_text import plain
 
 NOTE_SECONDS = 30.0  # between two lines of a stage where there is no terminal
 
@@ -123,38 +123,6 @@ def print_board(rows: Sequence[Mapping[str, Any]]) -> None:
         print_table(table.columns, table.rows, title=f"\n{table.title}")
         for note in table.notes:
             out.print(f"   {note}", style="dim")
-
-
-def board_page(rows: Sequence[Mapping[str, Any]], title: str = "Shotboard") -> str:
-    """The board as one HTML page that needs no other file."""
-    parts = [
-        "<!doctype html><html lang='en'><meta charset='utf-8'>",
-        f"<title>{in_html(title)}</title>",
-        "<meta name='viewport' content='width=device-width'>",
-        "<style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;"
-        "padding:0 1rem;color:#222;background:#fff}table{border-collapse:collapse;margin:.5rem 0 "
-        "2rem}th,td{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #ddd;"
-        "font-variant-numeric:tabular-nums}th:first-child,td:first-child{text-align:left}"
-        "td:last-child{color:#777;text-align:left}@media(prefers-color-scheme:dark){body{"
-        "color:#ddd;background:#181818}th,td{border-color:#444}}</style>",
-        f"<h1>{in_html(title)}</h1>",
-    ]
-    tables = board_tables(rows)
-    quantities = ", ".join(dict.fromkeys(table.quantity for table in tables))
-    parts.append(
-        f"<p>{in_html(quantities[:1].upper() + quantities[1:])}, mean ± standard deviation over "
-        "seeds; H is the harmonic mean of base and new.</p>"
-    )
-    for table in tables:
-        parts.append(f"<h2>{in_html(table.title)}</h2><table><tr>")
-        parts += [f"<th>{in_html(column)}</th>" for column in table.columns]
-        parts.append("</tr>")
-        for row in table.rows:
-            cells = "".join(f"<td>{in_html(cell)}</td>" for cell in row)
-            parts.append(f"<tr>{cells}</tr>")
-        parts.append("</table>")
-        parts += [f"<small>{in_html(note)}</small><br>" for note in table.notes]
-    return "\n".join([*parts, "</html>"])
 
 
 def _cell(found: Mapping[tuple[int, str], Mapping[str, Any]], head: tuple[int, str]) -> str:

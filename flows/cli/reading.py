@@ -25,8 +25,12 @@ app = commands()
 
 @app.command()
 def board(
-    protocol: Annotated[str | None, typer.Option(help="Only this protocol.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a page.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="Only this protocol; a page begins with it.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page that needs no other file.")
+    ] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a table.")] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Make it anew from the trial folders first.")
@@ -36,7 +40,7 @@ def board(
 ) -> None:
     """Show the leaderboard."""
     with one_sentence():
-        from flows.cli.display import TerminalReporter, board_page, print_board
+        from flows.cli.display import TerminalReporter, print_board
         from tasks.pages.reports import COLUMNS, board_rows
         from tasks.progress import reporting_to
 
@@ -56,9 +60,11 @@ def board(
             resolve("protocol", protocol, {row["protocol"]: row for row in protocol_rows()})
             rows = [row for row in rows if row["protocol"] == protocol]
         if html is not None:
-            write_file(html, board_page(rows))
+            from tasks.site import page
+
+            write_file(html, page(store, begin=protocol))
         if csv_file is not None:
-            write_file(csv_file, as_csv([COLUMNS, *(row.values() for row in rows)]))
+            write_file(csv_file, as_csv([COLUMNS, *(row.values() for row in rows)]).encode())
         if as_json:
             print_json(rows)
         elif not (html or csv_file):

@@ -95,6 +95,7 @@ def method_row(name: str, method: type[Method]) -> dict[str, Any]:
         "unlabelled": method.card.unlabelled,
         "track": method.track,
         "card": {
+            "family": method.card.family,
             "tunes": method.card.tunes,
             "cost": method.card.cost,
             "learns": method.card.learns,

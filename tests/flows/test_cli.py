@@ -577,7 +577,7 @@ def test_the_board_is_written_as_a_page_and_as_a_table(shotboard, filled, tmp_pa
     answer = shotboard("board", "--html", page, "--csv", table, "--home", filled.home)
     assert answer.code == 0
     assert "tip-adapter" in page.read_text()
-    assert page.read_text().endswith("</html>")
+    assert page.read_text().endswith("</html>\n")
     with table.open() as file:
         assert [row["method"] for row in csv.DictReader(file)].count("zero-shot") == 1
 

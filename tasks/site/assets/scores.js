@@ -1,0 +1,115 @@
+"use strict";
+/* From scores to tables of methods: which cells compete, lines, the best, averages and mean ranks.
+ *
+ * A place is { dataset, shots, split }, a column of such a table; a line is a method, in one setting
+ * where it was run in several, with its scores by place. The beginnings of a protocol are chosen in
+ * tasks/site/headline.py. */
+{
+  const FLAGS = {
+    transductive: "reads the test images together",
+    test_time: "adapts at test time",
+    unlabelled: "reads unlabelled images",
+    external_knowledge: "uses knowledge from elsewhere",
+    descriptions: "reads descriptions of the classes",
+    teacher: "has a teacher",
+  };
+  site.FLAGS = FLAGS;
+
+  site.flagsOf = (method) => Object.keys(FLAGS).filter((flag) => method?.[flag]);
+  site.methodOf = (name) => site.find("methods", { method: name });
+  site.familyOf = (name) => site.methodOf(name)?.card?.family ?? "";
+
+  site.placeKey = ({ dataset, shots, split }) => `${dataset}\n${shots}\n${split}`;
+
+  site.isBetter = (a, b, metric) => (site.metric(metric).better === "lower" ? a < b : a > b);
+
+  const groupBy = (rows, key) => {
+    const groups = new Map();
+    for (const row of rows) {
+      const name = key(row);
+      if (!groups.has(name)) groups.set(name, []);
+      groups.get(name).push(row);
+    }
+    return groups;
+  };
+  site.groupBy = groupBy;
+
+  /* Lines of scores on one ground. A score without labelled images stands at every number of shots. */
+  site.linesOf = (rows) => {
+    const counts = [...new Set(rows.map((row) => row.shots))].filter((shots) => shots > 0);
+    const every = counts.length ? counts : [0];
+    const lines = [];
+    for (const members of groupBy(rows, (row) => `${row.method}\n${row.backbone}`).values()) {
+      const alike = new Set(members.map(site.placeKey)).size === members.length;
+      const groups = groupBy(members, (row) => (alike ? "" : row.variant || "published"));
+      for (const [variant, group] of groups) {
+        const cells = new Map();
+        for (const row of [...group].sort((a, b) => a.shots - b.shots)) {
+          for (const shots of row.shots === 0 ? every : [row.shots]) cells.set(site.placeKey({ ...row, shots }), row);
+        }
+        const { method, backbone } = group[0];
+        const settings = [...new Set(group.map((row) => row.variant).filter(Boolean))];
+        lines.push({ method, backbone, variant, settings, cells, learns: group.some((row) => row.shots > 0) });
+      }
+    }
+    return lines;
+  };
+
+  site.cellAt = (line, place) => line.cells.get(site.placeKey(place)) ?? null;
+  site.meanAt = (line, place) => site.cellAt(line, place)?.mean ?? null;
+
+  site.bestOf = (values, metric) =>
+    values.filter((value) => value !== null).reduce((best, v) => (best === null || site.isBetter(v, best, metric) ? v : best), null);
+
+  /* Mean over places of a line; { mean: null, lacks } where one of them has no score. */
+  site.averageOf = (line, places) => {
+    const lacks = places.filter((place) => site.meanAt(line, place) === null).map((place) => place.dataset);
+    const sum = places.reduce((total, place) => total + (site.meanAt(line, place) ?? 0), 0);
+    return { mean: lacks.length ? null : sum / places.length, lacks };
+  };
+
+  /* Mean rank over places of each line that has all of them; ties share the mean of their ranks. */
+  site.meanRanks = (lines, places, metric) => {
+    const whole = lines.filter((line) => places.every((place) => site.meanAt(line, place) !== null));
+    const totals = new Map(whole.map((line) => [line, 0]));
+    for (const place of places) {
+      for (const line of whole) {
+        const own = site.meanAt(line, place);
+        const ahead = whole.filter((other) => site.isBetter(site.meanAt(other, place), own, metric)).length;
+        const equal = whole.filter((other) => site.meanAt(other, place) === own).length;
+        totals.set(line, totals.get(line) + ahead + (equal + 1) / 2);
+      }
+    }
+    return new Map([...totals].map(([line, total]) => [line, total / places.length]));
+  };
+
+  /* Every comparison that a cell takes part in on a split, from its side, by the other's id. */
+  site.comparisonsOf = (cell, split, metric) => {
+    const found = new Map();
+    for (const row of site.where("significance", { cell_a: cell, split, metric })) found.set(row.cell_b, row);
+    for (const row of site.where("significance", { cell_b: cell, split, metric })) found.set(row.cell_a, site.turned(row));
+    return found;
+  };
+
+  const minus = (value) => (value === null ? null : -value);
+  site.turned = (row) => ({
+    ...row,
+    cell_a: row.cell_b,
+    cell_b: row.cell_a,
+    mean_a: row.mean_b,
+    mean_b: row.mean_a,
+    difference: minus(row.difference),
+    ci95_low: minus(row.ci95_high),
+    ci95_high: minus(row.ci95_low),
+    only_a: row.only_b,
+    only_b: row.only_a,
+    images_ci95_low: minus(row.images_ci95_high),
+    images_ci95_high: minus(row.images_ci95_low),
+  });
+
+  /* The corrected p of a pair: over seeds, or over test images where that is asked or seeds say nothing. */
+  site.corrected = (pair, test) =>
+    test === "images" ? [pair.p_images_holm, "over test images"] : pair.p_holm !== null
+      ? [pair.p_holm, "over seeds"]
+      : [pair.p_images_holm, "over test images"];
+}

@@ -1,0 +1,123 @@
+"""What the page knows: SQL on the board, by the name that the page's views have for the answer.
+
+A table is asked for whole and in an order that packs well; views of the page filter and sort.
+"""
+
+# A mean of a cell by place. Splits that no trial has stand beside the others: H, the harmonic mean
+# of base and new, and AVERAGE, the mean over the targets that `covers` names.
+SCORES = """
+SELECT
+    protocol, backbone, test_rows_per_class, dataset, shots, split, metric, method, variant,
+    cell_id, setting, selection, views, template_set, method_revision, mean, std, n, ci95_low,
+    ci95_high, images_ci95_low, images_ci95_high, NULL AS covers
+FROM leaderboard
+UNION ALL BY NAME
+SELECT
+    protocol, backbone, test_rows_per_class, dataset, shots, 'H' AS split, metric, method, variant,
+    cell_id, setting, selection, views, h AS mean, h_std AS std, n, h_ci95_low AS ci95_low,
+    h_ci95_high AS ci95_high
+FROM base_to_new
+WHERE cell_id IS NOT NULL AND h IS NOT NULL
+UNION ALL BY NAME
+SELECT
+    protocol, backbone, test_rows_per_class, source AS dataset, shots, 'AVERAGE' AS split, metric,
+    method, variant, cell_id, setting, selection, views, mean, std, n, ci95_low, ci95_high, covers
+FROM transfer
+WHERE target = 'AVERAGE'
+"""
+
+TABLES = {
+    "tracks": "SELECT track, title, kind, primary_metric, to_json(metrics) AS metrics FROM tracks",
+    "protocols": "FROM protocols",
+    "metrics": "SELECT metric, title, better, low, high, unit, source FROM metric_definitions",
+    "methods": "FROM methods ORDER BY method",
+    "datasets": "FROM datasets ORDER BY name",
+    "backbones": "FROM backbones ORDER BY backbone",
+    "scores": f"""
+        FROM ({SCORES})
+        ORDER BY ALL
+    """,
+    # From one side: the view has every pair twice.
+    "significance": """
+        SELECT
+            protocol, dataset, backbone, test_rows_per_class, shots, split, metric, cell_a, cell_b,
+            n, mean_a, mean_b, difference, std, ci95_low, ci95_high, p, p_holm, images, only_a,
+            only_b, images_ci95_low, images_ci95_high, p_images, p_images_holm, pairs
+        FROM significance
+        WHERE cell_a < cell_b
+        ORDER BY protocol, dataset, backbone, test_rows_per_class, shots, split, cell_a, cell_b
+    """,
+    "published": """
+        SELECT
+            method, protocol, dataset, shots, backbone, split, metric, published,
+            published_method, source, difference, ci95_low, ci95_high, verdict, cell_id, variant,
+            test_rows_per_class, note, mean, templates_agree, same_images
+        FROM reproduction
+        ORDER BY ALL
+    """,
+    "reference_results": """
+        SELECT method, backbone, protocol, dataset, shots, split, metric, value, source
+        FROM reference_results
+        ORDER BY ALL
+    """,
+    "trials": """
+        SELECT
+            trial_id, cell_id, suite, method, variant, backbone, dataset, protocol, shots, seed,
+            held_out, test_rows_per_class, setting, selection, views, precision, template_set,
+            status, error, strftime(started_at, '%Y-%m-%d %H:%M:%S') AS started_at, tune_seconds,
+            evaluate_seconds, peak_memory_bytes, trainable_parameters, steps, tune_flops, device,
+            torch_version, git_commit, mlflow_run_id, flow_run_id, hyperparameters,
+            method_revision, dataset_fingerprint, backbone_fingerprint, episode_fingerprint,
+            teacher_trial_id
+        FROM trials
+        ORDER BY protocol, backbone, dataset, shots, method, variant, cell_id, seed
+    """,
+    "trial_scores": """
+        SELECT trial_id, split, metric, value, n
+        FROM scores
+        WHERE is_primary
+        ORDER BY protocol, backbone, dataset, shots, method, variant, cell_id, seed, split
+    """,
+    "runs": """
+        SELECT
+            run_id, suite, strftime(started_at, '%Y-%m-%d %H:%M:%S') AS started_at,
+            strftime(finished_at, '%Y-%m-%d %H:%M:%S') AS finished_at, flow_run_id, git_commit,
+            git_dirty, partial
+        FROM runs
+        ORDER BY runs.started_at DESC
+    """,
+    "run_trials": """
+        SELECT run_id, trial_id
+        FROM run_trials
+        JOIN trials USING (trial_id)
+        ORDER BY
+            run_id, protocol, backbone, dataset, shots, method, variant, cell_id, seed, trial_id
+    """,
+    # What each of the last runs saw, in the metric that rows are ranked by.
+    "run_scores": """
+        SELECT run_id, trial_id, split, run_metrics.metric, value
+        FROM run_metrics
+        JOIN trials USING (trial_id)
+        JOIN protocols USING (protocol)
+        WHERE run_metrics.metric = primary_metric
+        ORDER BY
+            run_id, protocol, backbone, dataset, shots, method, variant, cell_id, seed, split
+    """,
+    "changes": """
+        SELECT
+            suite, protocol, dataset, shots, backbone, method, variant, split, metric, change,
+            previous_mean, current_mean, difference, cause, previous_run_id, current_run_id
+        FROM nightly_changes
+        JOIN protocols USING (protocol)
+        WHERE metric = primary_metric AND (change <> 'same' OR cause IS NOT NULL)
+        ORDER BY ALL
+    """,
+}
+
+JSON = {"card", "needs", "capabilities", "hyperparameters", "metrics"}  # columns that hold it
+DIGITS = 6  # that are kept of a number that is not whole
+FEW_DIGITS = 4
+ROUGH = {  # columns for which few are enough: tests, costs
+    *("p", "p_holm", "p_images", "p_images_holm", "images_ci95_low", "images_ci95_high"),
+    *("tune_seconds", "evaluate_seconds"),
+}
