@@ -167,7 +167,9 @@ class Dataset:
         if name not in known:
             raise KeyError(f"{self.name} has no column {name!r}; it has {', '.join(known)}.")
         with pq.ParquetFile(self.folder / DATA, memory_map=True) as file:
-            return file.read(columns=[name])[name].to_numpy()
+            values = file.read(columns=[name])[name].to_pylist()  # `to_numpy` imports pandas
+        texts = any(isinstance(value, str | bytes) for value in values[:1])
+        return np.array(values, dtype=object if texts else None)
 
     def quarantined(self) -> list[dict[str, Any]]:
         """What could not be used: path, error, label, class_name, split, size_bytes."""

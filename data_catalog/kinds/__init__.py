@@ -15,7 +15,7 @@ come fit as follows; whatever is not content is an extra column, as masks of dra
   refuses another length and what is not finite.
 """
 
-from data_catalog.kinds.base import Checked, Kept, Kind
+from data_catalog.kinds.base import Checked, Kept, Kind, Preview
 from data_catalog.kinds.image import Images
 from data_catalog.kinds.text import Texts
 
@@ -26,4 +26,4 @@ KINDS: dict[str, Kind] = {
     "text": Texts(),
 }
 
-__all__ = ["IMAGE", "KINDS", "Checked", "Images", "Kept", "Kind", "Texts"]
+__all__ = ["IMAGE", "KINDS", "Checked", "Images", "Kept", "Kind", "Preview", "Texts"]

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, Protocol
 
 from data_catalog.sources.base import Example
 
+PREVIEW = 96  # pixels of the longer side of a picture
+
 
 class Checked(NamedTuple):
     """An example, and what checking it gave.
@@ -51,6 +53,18 @@ class Kept(NamedTuple):
         return {"sha256": self.sha256, "domain": self.domain, "path": self.path}
 
 
+class Preview(NamedTuple):
+    """How one example is shown to people.
+
+    Attributes:
+        text: In words, on one line; empty where a picture says all.
+        picture: WebP of at most `PREVIEW` pixels a side; empty where words say all.
+    """
+
+    text: str = ""
+    picture: bytes = b""
+
+
 class Kind(Protocol):
     """What one example is, how it is checked, stored and read back, and what is doubtful in it.
 
@@ -94,6 +108,14 @@ class Kind(Protocol):
 
     def content(self, value: Any) -> bytes:
         """The content of such a value, the inverse of `stored`."""
+        ...
+
+    def preview(self, value: Any) -> Preview:
+        """How such a value is shown on a page, small.
+
+        Raises:
+            ValueError: It cannot be read any more.
+        """
         ...
 
     def check_template(self, dataset: str, template: str) -> None:

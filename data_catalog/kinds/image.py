@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
 from data_catalog.deep_pixels import KEPT
-from data_catalog.kinds.base import Checked, Kept
-from data_catalog.kinds.decoding import CONSTANT, RESCALED, check_images
+from data_catalog.kinds.base import PREVIEW, Checked, Kept, Preview
+from data_catalog.kinds.decoding import CONSTANT, RESCALED, check_images, decode
 from data_catalog.sources.base import Example, read_file
 from data_catalog.wording import plural, some
 
@@ -38,6 +39,19 @@ class Images:
     def content(self, value: bytes) -> bytes:
         """The encoded bytes as they are."""
         return value
+
+    def preview(self, value: bytes) -> Preview:
+        """The image, no larger than a thumbnail; see `Kind`."""
+        from PIL import Image
+
+        try:
+            small = Image.fromarray(decode(value))
+        except Exception as error:  # Pillow's readers raise a dozen kinds on damaged data
+            raise ValueError(f"it cannot be decoded: {error}.") from error
+        small.thumbnail((PREVIEW, PREVIEW))
+        drawn = BytesIO()
+        small.save(drawn, "WEBP", quality=70)
+        return Preview(picture=drawn.getvalue())
 
     def check_template(self, dataset: str, template: str) -> None:
         """Refuses a template without exactly one `{}`, the place of the class; see `Kind`.

@@ -5,13 +5,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from data_catalog.kinds.base import Checked, Kept
+from data_catalog.kinds.base import Checked, Kept, Preview
 from data_catalog.reasons import CONTROLS, EMPTY, NOT_UTF8, TOO_LONG
 from data_catalog.sources.base import Example
 from data_catalog.wording import plural, some
 
 MAX_CHARACTERS = 100_000  # a novel in one row is a file whose rows were not told apart
 _LISTED = 20  # texts named in card.json
+_SHOWN = 200  # characters of a preview
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # all of ASCII's but tab and line ends
 # What a wrong decoding leaves: its replacement sign, and controls that Windows has letters for.
 _MISREAD = re.compile("[\ufffd\x80-\x9f]")
@@ -47,6 +48,11 @@ class Texts:
     def content(self, value: str) -> bytes:
         """Their UTF-8."""
         return value.encode()
+
+    def preview(self, value: str) -> Preview:
+        """The text on one line, cut where it is long; see `Kind`."""
+        line = " ".join(value.split())
+        return Preview(text=line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…")
 
     def check_template(self, dataset: str, template: str) -> None:
         """Refuses a template without exactly one `{text}` and one `{answer}`; see `Kind`.

@@ -18,7 +18,7 @@ COMMANDS = {  # by name: the module that has it, which is imported where it is a
     "plan": "running",
     "board": "reading",
     "sql": "reading",
-    "show": "reading",
+    "show": "showing",
     "compare": "comparing",
     "predict": "predicting",
     "datasets": "datasets",

@@ -1,8 +1,7 @@
-"""`shotboard board`, `sql`, `show` and `doctor`: reading what is there."""
+"""`shotboard board`, `sql` and `doctor`: reading what is there."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,9 +14,8 @@ from flows.cli.answers import (
     write_answer,
     write_file,
 )
-from flows.cli.common import TRIALS_FAILED, AsJson, Home, commands, complete_trial, one_sentence
+from flows.cli.common import TRIALS_FAILED, AsJson, Home, commands, one_sentence
 from flows.cli.terminal import out, print_json, print_table
-from operators.spec import TrialSpec
 from tasks.storage.store import Store
 
 app = commands()
@@ -101,37 +99,6 @@ def sql(
 
 
 @app.command()
-def show(
-    trial_id: Annotated[str, typer.Argument(help="Or the first digits of it.")],
-    home: Home = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show one trial: specification, metrics, provenance, and where its artifacts are."""
-    with one_sentence():
-        store = Store.at(home)
-        whole = complete_trial(store, trial_id)
-        values = store.result(whole)
-        values["files"] = [str(path) for path in sorted(store.trial(whole).iterdir())]
-        if as_json:
-            print_json(values)
-            return
-        spec = TrialSpec.from_json(values["spec"]).identity()  # a teacher by its id
-        out.print(f"trial {values['trial_id']}   cell {values['cell_id']}\n")
-        print_table(["", ""], [[k, _short(v)] for k, v in spec.items()], title="specification")
-        print_table(
-            ["split", "metric", "value", "n"],
-            [[m["split"], m["metric"], m["value"], m["n"]] for m in values["metrics"]],
-            title=f"\nmetrics{_primary(spec['protocol'])}",
-        )
-        cost = values["cost"] | _saved(values["cost"])
-        rest = {**cost, **values["provenance"], "selected": values["selected"]}
-        print_table(["", ""], [[k, _short(v)] for k, v in rest.items()], title="\ncost and origin")
-        out.print("\nartifacts")
-        for path in values["files"]:
-            out.print(f"  {path}")
-
-
-@app.command()
 def doctor(
     audit: Annotated[
         bool,
@@ -157,25 +124,3 @@ def doctor(
             )
     if any(check.status == "fail" for check in checks):
         raise typer.Exit(TRIALS_FAILED)
-
-
-def _saved(cost: dict[str, Any]) -> dict[str, float]:
-    """How many times fewer operations than the plain form, where both were counted."""
-    done, plain = cost.get("tune_flops"), cost.get("plain_tune_flops")
-    return {"times_fewer_flops": plain / done} if done and plain else {}
-
-
-def _primary(protocol: str) -> str:
-    """Which metric rows of a protocol are ranked by; empty for one that is not known here."""
-    from operators.metrics import METRICS
-    from tasks.pages.known import protocol_rows
-
-    for row in protocol_rows():
-        if row["protocol"] == protocol:
-            name = row["primary_metric"]
-            return f", ranked by {name}: {METRICS[name].better} is better"
-    return ""
-
-
-def _short(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, dict | list) else value

@@ -181,6 +181,25 @@ def rows(store: Store, sql: str) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for batch in answer.plain() for row in batch]
 
 
+def own_rows(store: Store, sql: str) -> list[dict[str, Any]]:
+    """Answers to SQL of ours, which every board of this version has.
+
+    Args:
+        store: Whose board.
+        sql: One statement.
+
+    Raises:
+        BoardError: There is no board, it cannot be read, or it is of another version.
+    """
+    try:
+        return rows(store, sql)
+    except QueryError as error:
+        raise BoardError(
+            f"the board {store.board} was made by another version of Shotboard: `shotboard board "
+            "--rebuild` makes it anew from the trials, whose numbers stay."
+        ) from error
+
+
 @contextmanager
 def reading(store: Store) -> "Iterator[DuckDBPyConnection]":
     """Opens the published board, read only; what DuckDB raises becomes a `BoardError`."""

@@ -62,7 +62,7 @@ def board_rows(store: Store, specs: Iterable[TrialSpec] | None = None) -> list[d
     if specs is not None:
         cells = sorted({spec.cell_id for spec in specs})
         where = "WHERE cell_id IN (" + ", ".join(f"'{cell}'" for cell in cells) + ")"
-    return _asked(store, BOARD.format(where=where))
+    return asking.own_rows(store, BOARD.format(where=where))
 
 
 def score(row: Mapping[str, Any]) -> str:
@@ -99,9 +99,9 @@ def goodness(row: Mapping[str, Any]) -> float:
 def changes_markdown(store: Store, suite: str) -> str:
     """What moved between the last two runs of a suite, as a markdown table."""
     name = suite.replace("'", "''")
-    rows = _asked(store, CHANGES.format(suite=name))
+    rows = asking.own_rows(store, CHANGES.format(suite=name))
     if not rows:
-        (whole,) = _asked(store, WHOLE_RUNS.format(suite=name))
+        (whole,) = asking.own_rows(store, WHOLE_RUNS.format(suite=name))
         if whole["n"] < 2:
             return (
                 f"Nothing to compare yet: this page needs two whole runs of {in_markdown(suite)}."
@@ -116,18 +116,3 @@ def changes_markdown(store: Store, suite: str) -> str:
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _asked(store: Store, sql: str) -> list[dict[str, Any]]:
-    """Answers to SQL of ours, which every board of this version has.
-
-    Raises:
-        BoardError: There is no board, it cannot be read, or it is of another version.
-    """
-    try:
-        return asking.rows(store, sql)
-    except asking.QueryError as error:
-        raise asking.BoardError(
-            f"the board {store.board} was made by another version of Shotboard: `shotboard board "
-            "--rebuild` makes it anew from the trials, whose numbers stay."
-        ) from error

@@ -1,6 +1,9 @@
 """What every kind of data promises."""
 
+from io import BytesIO
+
 import pytest
+from PIL import Image
 
 from data_catalog import KINDS, DatasetCard, Example
 from data_catalog.kinds import Texts
@@ -68,3 +71,26 @@ class _Nothing:
 
     def describe(self):
         return "nothing"
+
+
+def test_an_image_is_previewed_small_and_in_its_own_shape():
+    drawn = BytesIO()
+    Image.new("RGB", (400, 200), (200, 30, 30)).save(drawn, "PNG")
+    shown = KINDS["image"].preview(drawn.getvalue())
+    with Image.open(BytesIO(shown.picture)) as picture:
+        assert (picture.format, picture.size) == ("WEBP", (96, 48))
+        red, green, blue = picture.getpixel((48, 24))
+    assert abs(red - 200) < 8 and abs(green - 30) < 8 and abs(blue - 30) < 8
+    assert shown.text == ""
+
+
+def test_an_image_that_cannot_be_decoded_has_no_preview():
+    with pytest.raises(ValueError, match="decoded"):
+        KINDS["image"].preview(b"\x89PNG\r\n\x1a\n and no more")
+
+
+def test_a_text_is_previewed_on_one_line_that_ends():
+    assert KINDS["text"].preview("good\n  film").text == "good film"
+    long = KINDS["text"].preview("word " * 100).text
+    assert len(long) == 200 and long.endswith("…")
+    assert KINDS["text"].preview("a" * 200).text == "a" * 200
