@@ -121,7 +121,7 @@ def clip_weights(model: TrainableDualEncoder, recipe: Recipe) -> dict[str, Tenso
 
 
 def tower_weights(prefix: str, tower: Tower) -> dict[str, Tensor]:
-    """The layers of a tower; the reverse of `copy_clip_layer` of backbones/dual/text_tower.py.
+    """The layers of a tower; the reverse of `names` of backbones/formats/parts.py.
 
     Args:
         prefix: What stands before the number of each layer.

@@ -37,7 +37,7 @@ def test_a_text_is_cleaned_as_there(odd):
 
 def test_a_text_has_another_version_where_its_ids_moved_and_only_there(mini):
     texts = [odd["text"] for odd in ODD]
-    before = mini.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    before = mini.tokenizer(texts, add_special_tokens=False).input_ids
     moved = [ids != odd["ids"] for ids, odd in zip(before, ODD, strict=True)]
     assert [text_version([text]) == TEXT_VERSION for text in texts] == moved
     assert 40 < sum(moved) < 60

@@ -128,7 +128,7 @@ def test_rows_of_the_packed_path_are_whole_texts(siglip, monkeypatch):
 
 @torch.no_grad()
 @pytest.mark.parametrize(("place", "start"), [("last", -2), ("second", 0)])
-def test_prompts_stand_before_or_after_the_patches(siglip, pixels, place, start):
+def test_prompts_stand_before_or_after_the_patches(siglip, theirs, pixels, place, start):
     generator = torch.Generator().manual_seed(2)
     first, deep = torch.randn(2, 48, generator=generator), torch.randn(2, 2, 48)
     x = siglip.patches(pixels).flatten(2).transpose(1, 2) + siglip.image_positions
@@ -140,7 +140,7 @@ def test_prompts_stand_before_or_after_the_patches(siglip, pixels, place, start)
             x = x.clone()
             x[:, places] = deep[index - 1]
         x = layer(x, None, False)
-    wanted = siglip.model.vision_model.head(siglip.image_norm_out(x))
+    wanted = theirs.vision_model.head(siglip.image_norm_out(x))
     keywords = {"prompts": first, "place": place, "deep_prompts": DeepPrompts(deep, start)}
     found = siglip.encode_images(pixels, **keywords)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
@@ -148,7 +148,7 @@ def test_prompts_stand_before_or_after_the_patches(siglip, pixels, place, start)
     torch.testing.assert_close(reading.features, found)
     patches = reading.states[2][:, :16] if place == "last" else reading.states[2][:, 2:]
     alone = siglip.image_norm_out(patches[:, 3:4])
-    wanted = siglip.model.vision_model.head(alone)
+    wanted = theirs.vision_model.head(alone)
     torch.testing.assert_close(reading.patches[:, 3], wanted, rtol=1e-4, atol=1e-5)
     assert reading.patches.shape == (5, 16, 48)
 

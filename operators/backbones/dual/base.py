@@ -55,7 +55,7 @@ class DualEncoder(Backbone):
     Attributes:
         logit_scale: Factor from cosine similarity to logit.
         preprocess: From encoded images to pixels.
-        tokenizer: That of transformers; it adds the start and the end token.
+        tokenizer: Called as those of transformers are; it adds the start and the end token.
         text_start: Tokens of every text before its own: 1 with a start token. There learned
             context begins.
         image_start: Tokens of every image before its patches: 1 with a class token.
@@ -109,10 +109,13 @@ class DualEncoder(Backbone):
         """
         limit = {"truncation": True, "max_length": self.context_length} if cut else {}
         read = [clean(text) for text in texts] if self.card.cleans else list(texts)
-        batch = self.tokenizer(read, padding=True, return_tensors="pt", **limit)
-        lengths = batch["attention_mask"].sum(dim=1)
-        self.refuse_long(texts, lengths.tolist())
-        return Tokens(batch["input_ids"].to(self.device), (lengths - 1).to(self.device))
+        rows = self.tokenizer(read, **limit).input_ids
+        lengths = [len(row) for row in rows]
+        self.refuse_long(texts, lengths)
+        padding, longest = self.tokenizer.pad_token_id, max(lengths)
+        padded = [row + [padding] * (longest - len(row)) for row in rows]
+        end = torch.tensor(lengths, device=self.device) - 1
+        return Tokens(torch.tensor(padded, device=self.device), end)
 
     @abstractmethod
     def embed(self, ids: Int[Tensor, "k n"]) -> Float[Tensor, "k n w"]:

@@ -1,10 +1,9 @@
 """CLIP with a ViT: a local folder or hub id in transformers' format or in open_clip's.
 
 Source: Radford et al., "Learning Transferable Visual Models From Natural Language
-Supervision", ICML 2021, https://arxiv.org/abs/2103.00020. transformers holds the weights,
-the configuration and the tokenizer; the arithmetic is that of `Tower`, equal to
-transformers' own (tests/operators/test_clip.py), also of weights that come under open_clip's names
-(tests/operators/test_open_clip.py).
+Supervision", ICML 2021, https://arxiv.org/abs/2103.00020. The arithmetic
+is that of `Tower`, equal to transformers' own (tests/operators/test_clip.py), also of weights that
+come under open_clip's names (tests/operators/test_open_clip.py).
 """
 
 from collections.abc import Mapping
@@ -27,8 +26,10 @@ from operators.backbones.formats.clip_files import (
     read_license,
     read_preprocessing,
 )
-from operators.backbones.formats.model_files import load_whole
-from operators.backbones.formats.open_clip_weights import load_clip
+from operators.backbones.formats.open_clip_weights import fill_clip
+from operators.backbones.formats.parts import PROJECTION, ClipModel, names
+from operators.backbones.formats.tokenizer import load_tokenizer
+from operators.backbones.formats.weights import fill
 from operators.backbones.towers.flops import (
     full_layers,
     gradient_since,
@@ -42,7 +43,6 @@ from operators.images import Preprocessing
 from operators.shapes import Float, Int
 
 IMAGE_SIZE = 224  # where a configuration leaves it out, as transformers does
-FEATURE_WIDTH = 512
 
 
 class ClipTexts(TextTowerBackbone):
@@ -87,15 +87,14 @@ class Clip(ClipTexts, ViTBackbone):
     ) -> None:
         config = read_config(folder)
         model, tokenizer = load(folder, config)
-        super().__init__(card, model, tokenizer, device, dtype, causal=True, pool="end")
-        vision = model.vision_model
+        super().__init__(card, model, tokenizer, device, dtype, pool="end")
         self.preprocess = preprocessing(folder, config)
-        self.feature_width = model.config.projection_dim
+        self.feature_width = model.text_projection.out_features
         self.text_output_flops = product(1, self.token_width, self.feature_width)
         self.text_projection = model.text_projection
-        self.class_token = vision.embeddings.class_embedding
-        self.image_norm_in = vision.pre_layrnorm
-        self.image_projection = model.visual_projection
+        self.class_token = model.image.class_token
+        self.image_norm_in = model.image.norm_in
+        self.image_projection = model.image_projection
 
     @staticmethod
     def describe(name: str, location: str) -> BackboneCard:
@@ -119,7 +118,7 @@ class Clip(ClipTexts, ViTBackbone):
             source=place_of(location, folder),
             license=read_license(folder),
             fingerprint=fingerprint(folder),
-            feature_width=config.get("projection_dim", FEATURE_WIDTH),
+            feature_width=config.get("projection_dim", PROJECTION),
             capabilities=VIT | {"class-token"},
             cleans=open_clip.other_tokenizer(folder) is None,
         )
@@ -204,18 +203,19 @@ def preprocessing(folder: Path, config: Mapping[str, Any]) -> Preprocessing:
 
 
 def load(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Model and tokenizer of transformers, from either format.
+    """The weights and the tokenizer, from either format.
 
     Args:
         folder: Where the files of the model are.
-        config: Its `config.json`; read for OpenCLIP's format alone.
+        config: Its `config.json`, or what `read_config` makes of OpenCLIP's.
 
     Raises:
         BackboneUnavailable: Weights are missing, or of another shape.
     """
+    with torch.device("meta"):
+        model = ClipModel(config)
     if in_open_clip(folder):
-        return load_clip(folder, config), open_clip.load_tokenizer(folder, config)
-    from transformers import AutoTokenizer, CLIPModel  # seconds to import
-
-    model = load_whole(CLIPModel, folder)
-    return model, AutoTokenizer.from_pretrained(folder)
+        fill_clip(folder, model)
+        return model, open_clip.load_tokenizer(folder, config)
+    fill(model, folder, "CLIPModel", names)
+    return model, load_tokenizer(folder)

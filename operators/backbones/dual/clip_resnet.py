@@ -36,26 +36,17 @@ class ClipResNet(ClipTexts, CnnBackbone):
         self, card: BackboneCard, folder: Path, device: torch.device, dtype: torch.dtype
     ) -> None:
         config = read_config(folder)
-        text, log_scale, resnet = load_clip_resnet(folder, config)
+        model, resnet = load_clip_resnet(folder, config)
         self.cnn = resnet
         self.dtype = dtype
-        super().__init__(
-            card,
-            text,
-            text.config,
-            log_scale,
-            open_clip.load_tokenizer(folder, config),
-            device,
-            dtype,
-            causal=True,
-            pool="end",
-        )
+        tokenizer = open_clip.load_tokenizer(folder, config)
+        super().__init__(card, model, tokenizer, device, dtype, pool="end")
         # Convolutions over channels-last memory take a tenth of the time less on a CPU.
         resnet.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.preprocess = read_preprocessing(folder, config["vision_config"]["image_size"])
         self.feature_width = config["projection_dim"]
         self.text_output_flops = product(1, self.token_width, self.feature_width)
-        self.text_projection = text.text_projection
+        self.text_projection = model.text_projection
 
     @staticmethod
     def describe(name: str, location: str) -> BackboneCard:
@@ -86,4 +77,4 @@ class ClipResNet(ClipTexts, CnnBackbone):
 
     def modules(self) -> Sequence[nn.Module]:
         """See `DualEncoder.modules`."""
-        return (self.model, self.text_tower, self.cnn)
+        return (self.model, self.cnn)

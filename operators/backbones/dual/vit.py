@@ -1,7 +1,4 @@
-"""What CLIP and SigLIP have in common: a ViT beside the text tower, every layer in reach.
-
-transformers holds the weights; the arithmetic is that of `Tower`.
-"""
+"""What CLIP and SigLIP have in common: a ViT beside the text tower, every layer in reach."""
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -13,26 +10,25 @@ from torch import Tensor, nn
 from operators.backbones.base import BackboneCard, widened
 from operators.backbones.dual.base import ImageReading, KeptTokens
 from operators.backbones.dual.merged_calls import ImageCall
-from operators.backbones.dual.text_tower import TextTowerBackbone, tower
+from operators.backbones.dual.text_tower import TextTowerBackbone
 from operators.backbones.towers.flops import full_layers, gradient_since, product
 from operators.backbones.towers.packed_text import Pool
 from operators.backbones.towers.prompts import DeepPrompts, PromptPlace
-from operators.backbones.towers.transformer import Attention, Tower
+from operators.backbones.towers.transformer import Attention, Tower, fold_quick_gelu
 from operators.engine.accounting import Flops, Pass, count, forward
 from operators.engine.stacking import merged
 from operators.shapes import Float
 
 
 class ViTBackbone(TextTowerBackbone):
-    """A model of transformers with a text tower and a ViT.
+    """A text tower and a ViT.
 
     Args:
         card: What is known of it.
-        model: `CLIPModel` or one whose parts have the same names; its layers are taken over.
-        tokenizer: That of transformers.
+        model: `ClipModel` or `SiglipModel` of parts.py, filled.
+        tokenizer: As `load_tokenizer` gives it.
         device: Where the weights go.
         dtype: Of the frozen weights and of the arithmetic with them.
-        causal: Of the text tower.
         pool: What is read of a text; see `PackedText`.
     """
 
@@ -46,19 +42,15 @@ class ViTBackbone(TextTowerBackbone):
         device: torch.device,
         dtype: torch.dtype,
         *,
-        causal: bool,
         pool: Pool,
     ) -> None:
-        vision, config = model.vision_model, model.config
-        self.image_tower = tower(config.vision_config, vision.encoder.layers)  # pyright: ignore[reportIncompatibleVariableOverride]
-        vision.encoder = nn.Identity()
-        text, scale = config.text_config, model.logit_scale
-        super().__init__(
-            card, model, text, scale, tokenizer, device, dtype, causal=causal, pool=pool
-        )
-        self.patches = vision.embeddings.patch_embedding
-        self.image_positions = vision.embeddings.position_embedding.weight
-        self.image_norm_out = vision.post_layernorm
+        image = model.image
+        self.image_tower = image.tower  # pyright: ignore[reportIncompatibleVariableOverride]
+        fold_quick_gelu(self.image_tower)
+        super().__init__(card, model, tokenizer, device, dtype, pool=pool)
+        self.patches = image.patches
+        self.image_positions = image.positions
+        self.image_norm_out = image.norm_out
 
     def embed_images(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n v"]:
         """See `DualEncoder.embed_images`."""
@@ -242,4 +234,4 @@ class ViTBackbone(TextTowerBackbone):
 
     def modules(self) -> Sequence[nn.Module]:
         """See `DualEncoder.modules`."""
-        return (self.model, self.text_tower, self.image_tower)
+        return (self.model,)

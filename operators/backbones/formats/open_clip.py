@@ -13,6 +13,7 @@ from typing import Any
 
 from operators.backbones.base import BackboneUnavailable
 from operators.backbones.formats.model_files import read_settings
+from operators.backbones.formats.tokenizer import load_tokenizer as tokenizer_of
 
 CONFIG = "open_clip_config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -242,9 +243,7 @@ def load_tokenizer(folder: Path, config: Mapping[str, Any]) -> Any:
         BackboneUnavailable: It does not end texts with the highest token, at which open_clip
             reads them.
     """
-    from transformers import CLIPTokenizer  # seconds to import
-
-    tokenizer: Any = CLIPTokenizer.from_pretrained(folder)
+    tokenizer = tokenizer_of(folder, "clip")
     end, highest = tokenizer.eos_token_id, config["text_config"]["vocab_size"] - 1
     if end != highest:
         raise BackboneUnavailable(

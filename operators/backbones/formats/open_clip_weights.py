@@ -1,4 +1,4 @@
-"""The weights of a CLIP in open_clip's format, in a model of transformers and in `ResNet`.
+"""The weights of a CLIP in open_clip's format, under the names of transformers and in `ResNet`.
 
 Source: mlfoundations/open_clip (89fb801): names are those of its `CLIP`, or of its
 `CustomTextCLIP`, which differ by a prefix.
@@ -10,10 +10,12 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from operators.backbones.base import BackboneUnavailable
 from operators.backbones.formats.open_clip import CONFIG, WEIGHTS, weights_file
+from operators.backbones.formats.parts import ClipTextModel, names
+from operators.backbones.formats.weights import put, wanted
 from operators.backbones.towers.resnet import ResNet, ResNetShape
 
 VISUAL = "visual."  # what the names of an image tower's weights begin with
@@ -81,8 +83,23 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     }
 
 
-def load_clip(folder: Path, config: Mapping[str, Any]) -> Any:
-    """A `CLIPModel` of transformers.
+def fill_clip(folder: Path, model: nn.Module) -> None:
+    """Gives a `ClipModel` its weights.
+
+    Args:
+        folder: With the weights.
+        model: Made without memory, as `open_clip.read_config` says.
+
+    Raises:
+        BackboneUnavailable: The weights are not those of such a model.
+    """
+    weights = renamed(read_weights(folder))
+    refuse_misfit(folder, wanted(model, names), weights)
+    put(model, weights, names)
+
+
+def load_clip_resnet(folder: Path, config: Mapping[str, Any]) -> tuple[ClipTextModel, ResNet]:
+    """The text tower of a CLIP, and its ResNet.
 
     Args:
         folder: With the weights.
@@ -91,42 +108,16 @@ def load_clip(folder: Path, config: Mapping[str, Any]) -> Any:
     Raises:
         BackboneUnavailable: The weights are not those of such a model.
     """
-    from transformers import CLIPConfig, CLIPModel  # seconds to import
-
-    weights, its = renamed(read_weights(folder)), CLIPConfig.from_dict(dict(config))
-    with torch.device("meta"):
-        wanted = CLIPModel(its).state_dict()
-    refuse_misfit(folder, wanted, weights)
-    return CLIPModel.from_pretrained(None, config=its, state_dict=weights, dtype=torch.float32)
-
-
-def load_clip_resnet(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Tensor, ResNet]:
-    """A `CLIPTextModelWithProjection` of transformers, the logarithm of the scale, the ResNet.
-
-    Args:
-        folder: With the weights.
-        config: As `open_clip.read_config` gives it.
-
-    Raises:
-        BackboneUnavailable: The weights are not those of such a model.
-    """
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
-
     weights = read_weights(folder)
     image = {name: weights.pop(name) for name in list(weights) if name.startswith(VISUAL)}
-    text, its = renamed(weights), CLIPTextConfig(**config["text_config"])
+    text = renamed(weights)
     with torch.device("meta"):
-        tower = ResNet(ResNetShape(**config["vision_config"]))
-        wanted = {f"{VISUAL}{name}": weight for name, weight in tower.state_dict().items()}
-        wanted |= CLIPTextModelWithProjection(its).state_dict()
-        wanted["logit_scale"] = torch.empty(())
-    refuse_misfit(folder, wanted, text | image)
+        model, tower = ClipTextModel(config), ResNet(ResNetShape(**config["vision_config"]))
+    shapes = {f"{VISUAL}{name}": tuple(w.shape) for name, w in tower.state_dict().items()}
+    refuse_misfit(folder, shapes | wanted(model, names), text | image)
     tower.load_state_dict({n.removeprefix(VISUAL): w for n, w in image.items()}, assign=True)
-    scale = text.pop("logit_scale")
-    model = CLIPTextModelWithProjection.from_pretrained(
-        None, config=its, state_dict=text, dtype=torch.float32
-    )
-    return model, scale, tower
+    put(model, text, names)
+    return model, tower
 
 
 def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -149,19 +140,19 @@ def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def refuse_misfit(
-    folder: Path, wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]
+    folder: Path, shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, Tensor]
 ) -> None:
     """Raises where weights are missing, too many, or of another shape.
 
     Args:
         folder: Named in the message.
-        wanted: Weights of a model that was built as the configuration says, by name.
+        shapes: Of the weights of a model that was built as the configuration says, by name.
         weights: What the file holds, under the same names.
 
     Raises:
         BackboneUnavailable: Names the first of them.
     """
-    there = {n: tuple(w.shape) for n, w in wanted.items() if not n.endswith(UNUSED)}
+    there = {n: tuple(shape) for n, shape in shapes.items() if not n.endswith(UNUSED)}
     found = {n: tuple(w.shape) for n, w in weights.items()}
     for name in sorted(there.keys() | found.keys()):
         one, other = there.get(name, "none"), found.get(name, "none")
