@@ -70,6 +70,7 @@ def _show(services: "Serving", store: Store, project: Path) -> None:
         f"Prefect UI    {services.api.ui}",
         f"Prefect API   {services.api}",
         f"MLflow UI     {services.mlflow}",
+        *([f"Notified      {services.notified}"] if services.notified else []),
         "",
         f"Deployments of {project / 'prefect.yaml'}:",
         *(f"  {each.name:{width}}  {each.schedule}".rstrip() for each in services.deployments),

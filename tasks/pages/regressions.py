@@ -136,6 +136,7 @@ def tell_prefect(moves: Moves) -> None:
         return
     from prefect.artifacts import create_markdown_artifact
     from prefect.events import emit_event
+    from prefect.runtime import flow_run
 
     create_markdown_artifact(
         key="regressions",
@@ -143,6 +144,8 @@ def tell_prefect(moves: Moves) -> None:
         description="What is worse than in the run before, or moved by itself",
     )
     suite, run_id = moves.rows[0]["suite"], moves.rows[0]["current_run_id"]
+    pages = served_pages()
+    links = {"board": pages.on_board(), "flow_run": pages.flow_run(flow_run.get_id() or "")}
     emit_event(
         EVENTS[moves.mark],
         resource={
@@ -155,9 +158,9 @@ def tell_prefect(moves: Moves) -> None:
             "suite": suite,
             "run_id": run_id,
             "title": f"Shotboard, suite {suite}: {moves.title}",
-            "text": moves.text,
+            "text": "\n".join([moves.text, *filter(None, links.values())]),
             "cells": [dict(row) for row in moves.rows[:SENT]],
-            "board": served_pages().on_board(),
+            **links,
         },
     )
 

@@ -4,11 +4,13 @@ Every function asks the server that this process is set to (`server.settings`), 
 `NoAnswer` where it cannot.
 """
 
+import json
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,7 +41,7 @@ class Deployment(NamedTuple):
 
 
 @contextmanager
-def _client() -> Iterator["SyncPrefectClient"]:
+def client() -> Iterator["SyncPrefectClient"]:
     """A client of the server.
 
     Raises:
@@ -49,8 +51,8 @@ def _client() -> Iterator["SyncPrefectClient"]:
     from prefect.client.orchestration import get_client
 
     try:
-        with get_client(sync_client=True) as client:
-            yield client
+        with get_client(sync_client=True) as server:
+            yield server
     except (httpx.HTTPError, RuntimeError) as error:
         # The first question is for the version; Prefect wraps what befalls it.
         cause = error if isinstance(error, httpx.HTTPError) else error.__cause__
@@ -68,15 +70,15 @@ def make_pool() -> None:
 
     template = ProcessWorker.get_default_base_job_template()
     pool = WorkPoolCreate(name=POOL, type="process", base_job_template=template)
-    with _client() as client, suppress(ObjectAlreadyExists):
-        client.create_work_pool(pool)
+    with client() as server, suppress(ObjectAlreadyExists):
+        server.create_work_pool(pool)
 
 
 def deployments_of_pool() -> tuple[Deployment, ...]:
     """Every deployment of our pool, by name."""
-    with _client() as client:
-        flows = {flow.id: flow.name for flow in client.read_flows()}
-        found = [d for d in client.read_deployments() if d.work_pool_name == POOL]
+    with client() as server:
+        flows = {flow.id: flow.name for flow in server.read_flows()}
+        found = [d for d in server.read_deployments() if d.work_pool_name == POOL]
     return tuple(
         sorted(Deployment(f"{flows[d.flow_id]}/{d.name}", _schedule(d.schedules)) for d in found)
     )
@@ -100,20 +102,20 @@ def change_forms(changed: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None
     """
     from prefect.client.schemas.actions import DeploymentUpdate
 
-    with _client() as client:
-        for each in client.read_deployments():
+    with client() as server:
+        for each in server.read_deployments():
             form = each.parameter_openapi_schema or {}
             fields = form.get("properties", {})
             if each.work_pool_name == POOL and (new := changed(fields)) != fields:
                 update = DeploymentUpdate(parameter_openapi_schema={**form, "properties": new})
-                client.update_deployment(each.id, update)
+                server.update_deployment(each.id, update)
 
 
 def trouble_with_worker(name: str, since: float) -> str | None:
     """Returns None once the server has heard from a worker since a time, else what is wrong."""
     try:
-        with _client() as client:
-            workers = client.read_workers_for_work_pool(POOL)
+        with client() as server:
+            workers = server.read_workers_for_work_pool(POOL)
     except NoAnswer as error:
         return str(error)
     beats = [w.last_heartbeat_time for w in workers if w.name == name and w.last_heartbeat_time]
@@ -134,12 +136,57 @@ def end_flow_runs(reason: str) -> None:
 
     under_way = FlowRunFilter.model_validate({"state": {"type": {"any_": UNDER_WAY}}})
     pool = WorkPoolFilter.model_validate({"name": {"any_": [POOL]}})
-    with _client() as client:
-        for run in client.read_flow_runs(flow_run_filter=under_way, work_pool_filter=pool):
+    with client() as server:
+        for run in server.read_flow_runs(flow_run_filter=under_way, work_pool_filter=pool):
             _end_process(run.infrastructure_pid, str(run.id))
-            state = client.read_flow_run(run.id).state
+            state = server.read_flow_run(run.id).state
             if state is None or not state.is_final():
-                client.set_flow_run_state(run.id, Crashed(message=f"{reason}; start it again."))
+                server.set_flow_run_state(run.id, Crashed(message=f"{reason}; start it again."))
+
+
+def skip_missed() -> int:
+    """Of the runs that a schedule made for times that have passed, leaves the last one to be run.
+
+    The scheduler makes some ahead, and a worker takes up every one whose time has come. So after
+    three nights that nobody worked there are three; the last does what all would have done.
+    Runs that a person asked for stay.
+
+    Returns:
+        How many were skipped: they are cancelled, and say why.
+    """
+    from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
+    from prefect.client.schemas.sorting import FlowRunSort
+    from prefect.states import Cancelled
+
+    passed = FlowRunFilter.model_validate(
+        {
+            "state": {"type": {"any_": ["SCHEDULED"]}},
+            "expected_start_time": {"before_": datetime.now(UTC)},
+        }
+    )
+    pool = WorkPoolFilter.model_validate({"name": {"any_": [POOL]}})
+    with client() as server:
+        missed: list[Any] = []
+        while page := server.read_flow_runs(
+            flow_run_filter=passed,
+            work_pool_filter=pool,
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+            offset=len(missed),
+        ):
+            missed += page
+        latest: dict[tuple[Any, str], Any] = {}
+        skipped = 0
+        for run in missed:
+            if run.auto_scheduled:
+                work = (run.deployment_id, json.dumps(run.parameters, sort_keys=True, default=str))
+                last = latest.setdefault(work, run)
+                if last is not run:
+                    reason = (
+                        f"It was missed; the run of {last.expected_start_time:%F %R %Z} does it."
+                    )
+                    server.set_flow_run_state(run.id, Cancelled(name="Skipped", message=reason))
+                    skipped += 1
+    return skipped
 
 
 def _end_process(pid: str | None, flow_run_id: str) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from operators.files import write_atomic
-from tasks.environment import QUIET, MachineError, own_code
+from tasks.environment import NOTIFY, QUIET, MachineError, own_code
 from tasks.services.children import POLL_SECONDS, Child, ChildError, free_port
 from tasks.sqlite_files import database_url, fault_of, remedy
 from tasks.storage.store import Store
@@ -245,8 +245,11 @@ def _environment(home: Path, port: int, *, services: bool) -> dict[str, str]:
 
 
 def without_prefect(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment without what the user set for Prefect, and with the defaults of ours."""
-    kept = {k: v for k, v in environ.items() if not k.startswith("PREFECT_")}
+    """An environment without what the user set for Prefect, and with the defaults of ours.
+
+    The address of notifications, a secret, is for no child.
+    """
+    kept = {k: v for k, v in environ.items() if not k.startswith(("PREFECT_", NOTIFY))}
     return QUIET | kept | own_code(kept)
 
 

@@ -20,6 +20,7 @@ from operators.files import write_atomic
 from tasks.progress import Stage, stage
 from tasks.services.children import Child, check_port
 from tasks.services.forms import Forms
+from tasks.services.notifying import address, notify_at
 from tasks.services.pool import (
     POOL,
     Deployment,
@@ -27,6 +28,7 @@ from tasks.services.pool import (
     deployments_of_pool,
     end_flow_runs,
     make_pool,
+    skip_missed,
     trouble_with_worker,
 )
 from tasks.services.server import (
@@ -54,6 +56,7 @@ class Serving:
         deployments: What can be run.
         children: The processes; each has its log.
         forms: Of the deployments.
+        notified: Who is told of regressions, without a secret; None for nobody.
     """
 
     api: PrefectUrl
@@ -61,6 +64,7 @@ class Serving:
     deployments: tuple[Deployment, ...]
     children: tuple[Child, ...]
     forms: Forms
+    notified: str | None
 
     def watch(self) -> NoReturn:
         """Keeps the forms in step with the store; only an interrupt or a child's end ends it.
@@ -106,11 +110,13 @@ def serving(store: Store, project: Path, *, port: int, mlflow_port: int) -> Iter
         What is up, when all of it answers.
 
     Raises:
-        ValueError: A port is taken, or another `shotboard up` serves this store.
+        ValueError: A port is taken, another `shotboard up` serves this store, or `SHOTBOARD_NOTIFY`
+            is no address.
         ChildError: Something did not start; the message ends with its log.
     """
     if port == mlflow_port:
         raise ValueError(f"--port and --mlflow-port are both {port}: give two different ports.")
+    notified = address()
     with ExitStack() as stack:
         stack.enter_context(_alone(store, port))
         check_port("--port", port, "the Prefect server")
@@ -129,9 +135,11 @@ def serving(store: Store, project: Path, *, port: int, mlflow_port: int) -> Iter
         with _starting("deployments") as starting:
             with _asked(server):
                 make_pool()
+                notify_at(notified)
                 end_flow_runs("it was under way when `shotboard up` ended")
             _deploy(store, project, environment)
             with _asked(server):
+                skip_missed()
                 deployments = deployments_of_pool()
                 forms = Forms(store)
                 forms.follow()
@@ -152,7 +160,8 @@ def serving(store: Store, project: Path, *, port: int, mlflow_port: int) -> Iter
                 starting.summary = f"answers at {mlflow}"
         children = (server, worker, *([pages] if pages else []))
         try:
-            yield Serving(url, mlflow, deployments, children, forms)
+            told = notified and notified.shown
+            yield Serving(url, mlflow, deployments, children, forms, told)
         finally:
             if pages:
                 pages.ask_to_stop()  # while the worker takes its time

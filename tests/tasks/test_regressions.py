@@ -167,6 +167,7 @@ def test_prefect_gets_an_artifact_and_an_event_that_automations_can_match(monkey
     import prefect.events
 
     left, sent = [], []
+    monkeypatch.setenv("SHOTBOARD_BOARD_URL", "http://127.0.0.1:4280")
     monkeypatch.setattr(prefect.artifacts, "create_markdown_artifact", lambda **a: left.append(a))
     monkeypatch.setattr(prefect.events, "emit_event", lambda event, **a: sent.append((event, a)))
     tell_prefect(Moves())
@@ -180,4 +181,6 @@ def test_prefect_gets_an_artifact_and_an_event_that_automations_can_match(monkey
     assert len(event["related"]) == len(event["payload"]["cells"]) == SENT
     assert event["related"][0]["prefect.resource.id"] == "shotboard.cell.c0"
     assert event["payload"]["title"] == "Shotboard, suite nights: 41 cells regressed"
+    assert event["payload"]["board"] == "http://127.0.0.1:4280/"
+    assert event["payload"]["text"].endswith("and 38 more\nhttp://127.0.0.1:4280/")
     json.dumps(event["payload"])

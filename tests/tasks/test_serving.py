@@ -98,6 +98,12 @@ def test_a_worker_leaves_mlflow_to_the_stores_where_it_has_no_uri(monkeypatch, t
     assert "MLFLOW_TRACKING_URI" not in _environment(Store(tmp_path), tmp_path, api)
 
 
+def test_the_address_of_notifications_is_for_no_child(monkeypatch, tmp_path):
+    monkeypatch.setenv("SHOTBOARD_NOTIFY", "mailto://anna:s3cret@example.org")
+    environment = _environment(Store(tmp_path), tmp_path, PrefectUrl("http://127.0.0.1:1/api"))
+    assert "s3cret" not in str(environment)
+
+
 @pytest.mark.parametrize(
     ("uri", "shown"),
     [
