@@ -57,6 +57,30 @@ def write_atomic(path: Path, content: bytes, *, private: bool = False) -> None:
         draft.unlink(missing_ok=True)  # there only if something was raised on the way
 
 
+def write_new(path: Path, content: bytes) -> bool:
+    """Writes a file as `write_atomic`, but only where there is none; says whether it did.
+
+    Args:
+        path: Target; missing folders above it are made.
+        content: Bytes of the file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with draft.open("wb") as file:
+            _lock(file.fileno(), shared=True)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)  # fails where the name is taken, whoever took it meanwhile
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return True
+
+
 @contextmanager
 def commit_folder(path: Path) -> Iterator[Path]:
     """Gives a draft folder that becomes `path` when the block ends, if `path` is not there yet.

@@ -20,6 +20,7 @@ COMMANDS = {  # by name: the module that has it, which is imported where it is a
     "sql": "reading",
     "show": "showing",
     "compare": "comparing",
+    "merge": "comparing",
     "predict": "predicting",
     "datasets": "datasets",
     "methods": "listing",

@@ -1,4 +1,4 @@
-"""`shotboard compare`: numbers beside others."""
+"""`shotboard compare` and `merge`: numbers beside others."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,14 +6,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli.answers import as_csv
-from flows.cli.common import AsJson, Home, commands, names, numbers, one_sentence
-from flows.cli.terminal import out, print_json, print_table, write_out
+from flows.cli.common import (
+    TRIALS_FAILED,
+    AsJson,
+    Home,
+    commands,
+    names,
+    near,
+    numbers,
+    one_sentence,
+)
+from flows.cli.terminal import err, out, print_json, print_table, write_out
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
     from tasks.comparing.compare import Comparison
+    from tasks.comparing.merge import Merged
 
 app = commands()
+DISAGREEMENTS = """
+SELECT trial_id AS trial, origin AS store, method, dataset, split, metric, ours, theirs, difference,
+       rows_differ AS "rows differ", n AS "of", differs
+FROM disagreements
+"""
 SHOWN = 6  # of what differs, and of what only one side has
 
 
@@ -61,6 +76,81 @@ def compare(
             write_out(_markdown(found))
         else:
             _print(found)
+
+
+@app.command()
+def merge(
+    stores: Annotated[
+        list[str],
+        typer.Argument(metavar="STORE..", help="Folders or URLs of other stores, or LABEL=STORE."),
+    ],
+    into: Annotated[
+        str | None,
+        typer.Option(
+            "--into",
+            "--home",
+            help="The store that grows.  [default: SHOTBOARD_HOME or .shotboard]",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make one board out of several stores, and show where results of the same trial differ.
+
+    Trials that are not in this store are copied, with what they learned and said, and keep the name
+    of the store they came from. The same id stands for everything that can move a number, so a
+    trial that is in both is a reproduction: how the two results agree is on the board, in
+    `reproductions` and `disagreements`. Nothing is overwritten, and merging twice brings nothing
+    new. Code of own methods comes along with their trials and is run where these are used: merge
+    stores that you trust.
+    """
+    with one_sentence():
+        from flows.cli.display import TerminalReporter
+        from tasks.comparing.merge import merge as merged
+        from tasks.pages.rebuilding import rebuild_board
+        from tasks.progress import reporting_to
+
+        store = Store.to_write(into)
+        with TerminalReporter() as reporter, reporting_to(reporter):
+            found = merged(store, stores)
+            rebuilt = rebuild_board(store)
+        if as_json:
+            print_json([each.to_json() for each in found])
+        else:
+            _print_merged(store, found)
+            out.print(f"\n{rebuilt.trials} trials on the board: {near(rebuilt.board)}")
+        for each in found:
+            for trial_id, reason in each.refused.items():
+                err.print(f"refused {trial_id} of {each.label}: {reason}")
+    if any(each.refused for each in found):
+        raise typer.Exit(TRIALS_FAILED)
+
+
+def _print_merged(store: Store, found: "list[Merged]") -> None:
+    from operators.board.agreement import VERDICTS
+    from tasks.pages.asking import rows
+
+    heads = ["store", "copied", "there already", *VERDICTS, "refused", "failures", "runs"]
+    lines = []
+    for each in found:
+        counts = [each.count(verdict) for verdict in VERDICTS]
+        copies = [len(each.copied), len(each.same)]
+        lines.append([each.label, *copies, *counts, len(each.refused), each.failures, each.runs])
+    print_table(heads, lines)
+    worst = rows(store, DISAGREEMENTS)
+    if worst:
+        out.print("\ndifferent results of the same trial, theirs minus ours; SQL: disagreements")
+        print_table(
+            ["computed otherwise" if name == "differs" else name for name in worst[0]],
+            [list({**row, "differs": "; ".join(row["differs"])}.values()) for row in worst[:SHOWN]],
+        )
+        if len(worst) > SHOWN:
+            out.print(f".. and {len(worst) - SHOWN} more")
+    code = sum(len(each.with_code) for each in found)
+    if code:
+        out.print(
+            f"\n{code} of the copied trials bring code of their own methods or backbones, which is "
+            "run where these are used."
+        )
 
 
 def _print(found: "Comparison") -> None:

@@ -16,10 +16,12 @@ from operators.board.changes import last_runs, numbers_of
 from operators.board.filling import fill, without_labels
 from operators.board.projecting import metrics_by_protocol
 from operators.board.reading import Found, look, numbers_file
+from operators.board.reproductions import ORIGIN, origin_of, replace_reproductions
 from operators.board.rows import TrialRows, completed_rows, failed_row, receipt_row, run_row
 from operators.board.wholeness import explain, glance, inspect, read_object, stamp_of
 
 __all__ = [
+    "ORIGIN",
     "TABLES",
     "VIEWS",
     "Found",
@@ -38,8 +40,10 @@ __all__ = [
     "metrics_by_protocol",
     "numbers_file",
     "numbers_of",
+    "origin_of",
     "read_object",
     "receipt_row",
+    "replace_reproductions",
     "run_row",
     "stamp_of",
     "stored_version",

@@ -49,12 +49,15 @@ _NOTHING = _Score()
 def last_runs(runs: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
     """The last two runs of each suite that have ended and were whole, the earlier one first.
 
+    Those that were merged from other stores are theirs to compare.
+
     Args:
         runs: Rows of `run_row`.
     """
     suites: dict[str, list[tuple[Any, str]]] = defaultdict(list)
     for run in runs:
-        if run["finished_at"] is not None and not run["partial"] and run["suite"] is not None:
+        whole = run["finished_at"] is not None and not run["partial"]
+        if whole and run["suite"] is not None and run.get("origin") is None:
             suites[run["suite"]].append((run["started_at"], run["run_id"]))
     return {suite: [run for _, run in sorted(there)[-2:]] for suite, there in suites.items()}
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from operators.board.changes import NUMBERS, last_runs
 from operators.board.projecting import projected
+from operators.board.reproductions import origin_of
 from operators.board.rows import TrialRows, completed_rows, failed_row, receipt_row, run_row
 from operators.board.wholeness import (
     check_neighbours,
@@ -169,7 +170,9 @@ def _read_trial(
     if not predictions.is_file():
         raise ValueError("predictions.parquet is missing: nothing backs the trial's numbers.")
     values = read_object(folder / "trial.json")
-    rows = completed_rows(values, trial_id=folder.name, file_stamp=stamp)
+    rows = completed_rows(
+        values, trial_id=folder.name, file_stamp=stamp, origin_label=origin_of(folder)
+    )
     if values.get("sha256"):
         check_neighbours(folder, values)
     elif fault := glance(folder):

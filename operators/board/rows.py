@@ -71,6 +71,7 @@ TRIALS = pa.schema(
         pa.field("targets", pa.string(), nullable=False),
         pa.field("held_out", pa.string(), nullable=False),
         ("losses", pa.list_(pa.float64())),
+        ("origin", pa.string()),
     ]
 )
 METRICS = pa.schema(
@@ -93,6 +94,7 @@ RUNS = pa.schema(
         ("partial", pa.bool_()),
         ("trial_ids", pa.list_(pa.string())),
         ("git_dirty", pa.bool_()),
+        ("origin", pa.string()),
     ]
 )
 
@@ -110,7 +112,11 @@ class TrialRows(NamedTuple):
 
 
 def completed_rows(
-    values: Mapping[str, Any], *, trial_id: str, file_stamp: str | None = None
+    values: Mapping[str, Any],
+    *,
+    trial_id: str,
+    file_stamp: str | None = None,
+    origin_label: str | None = None,
 ) -> TrialRows:
     """Reads a completed trial.
 
@@ -118,6 +124,7 @@ def completed_rows(
         values: What `trial.json` holds.
         trial_id: The id it must have: the name of its folder.
         file_stamp: Names this version of the file; a rebuild reads it again when it moves.
+        origin_label: Of the store that it was merged from; None for one that was computed here.
 
     Raises:
         ValueError: A part is missing, of the wrong type or twice there, or the id differs.
@@ -153,6 +160,7 @@ def completed_rows(
             "episode_fingerprint": result.episode_fingerprint,
             "losses": [float(loss) for loss in result.losses] if result.losses else None,
             "file_stamp": file_stamp,
+            "origin": origin_label,
         }
         metrics = [
             {"trial_id": trial_id, "split": m.split, "metric": m.metric, "n": m.n, "value": m.value}
@@ -195,6 +203,7 @@ def failed_row(values: Mapping[str, Any], *, trial_id: str) -> dict[str, Any]:
             "failed_at": utc(values.get("failed_at")),
             "suite": values.get("suite"),
             "flow_run_id": values.get("flow_run_id"),
+            "origin": values.get("origin"),
         }
         _check([row], TRIALS)
     except (KeyError, TypeError, AttributeError) as error:
@@ -219,6 +228,7 @@ def run_row(values: Mapping[str, Any]) -> dict[str, Any]:
             "partial": bool(values.get("partial", False)),
             "trial_ids": [str(trial_id) for trial_id in values["trial_ids"]],
             "git_dirty": values.get("git_dirty"),
+            "origin": values.get("origin"),
         }
         _check([row], RUNS)
     except (KeyError, TypeError, AttributeError) as error:

@@ -93,7 +93,8 @@ CREATE TABLE trials (
     aids JSON NOT NULL,
     targets JSON NOT NULL,
     held_out VARCHAR NOT NULL,
-    losses DOUBLE[]
+    losses DOUBLE[],
+    origin VARCHAR
 );
 
 CREATE TABLE metrics (
@@ -216,7 +217,8 @@ CREATE TABLE runs (
     flow_run_id VARCHAR,
     git_commit VARCHAR,
     partial BOOLEAN,
-    git_dirty BOOLEAN
+    git_dirty BOOLEAN,
+    origin VARCHAR
 );
 
 CREATE TABLE run_trials (run_id VARCHAR NOT NULL, trial_id VARCHAR NOT NULL);
@@ -299,6 +301,24 @@ CREATE TABLE friedman_tests (
     datasets INTEGER NOT NULL,
     statistic DOUBLE,
     p DOUBLE
+);
+
+-- Results that other stores have of trials that are here, by split and metric.
+CREATE TABLE reproductions (
+    trial_id VARCHAR NOT NULL,
+    result VARCHAR NOT NULL,
+    origin VARCHAR,
+    split VARCHAR NOT NULL,
+    metric VARCHAR NOT NULL,
+    ours DOUBLE,
+    theirs DOUBLE,
+    difference DOUBLE,
+    n BIGINT NOT NULL,
+    rows_differ BIGINT NOT NULL,
+    largest DOUBLE NOT NULL,
+    verdict VARCHAR NOT NULL,
+    differs VARCHAR[] NOT NULL,
+    file_stamp VARCHAR NOT NULL
 );
 
 CREATE TABLE reference_results (

@@ -26,13 +26,17 @@ def stamp_of(trial: Path) -> str:
     return " ".join(_stamp(f"{trial}/{name}") for name in (TRIAL, PREDICTED, PROMPT))
 
 
-def glance(trial: Path) -> str:
+def glance(trial: Path, trial_id: str = "") -> str:
     """What is wrong with a trial at a first look; empty if nothing is.
 
     Each file is there up to its end, and `trial.json` names the trial that the folder is named for.
+
+    Args:
+        trial: Its folder.
+        trial_id: What it should be; default: what the folder is called.
     """
     try:
-        if not _is_of(trial):
+        if not _is_of(trial, trial_id or trial.name):
             return f"{TRIAL} is not whole, or of another trial"
         if not _ends_with(trial / PREDICTED, b"PAR1"):
             return f"{PREDICTED} is not whole"
@@ -41,14 +45,19 @@ def glance(trial: Path) -> str:
         return explain(error)
 
 
-def inspect(trial: Path) -> str:
-    """What is wrong with a trial when all of it is read; empty if nothing is."""
-    fault = glance(trial)
+def inspect(trial: Path, trial_id: str = "") -> str:
+    """What is wrong with a trial when all of it is read; empty if nothing is.
+
+    Args:
+        trial: See `glance`.
+        trial_id: Likewise.
+    """
+    fault = glance(trial, trial_id)
     if fault:
         return fault
     try:
         values = read_object(trial / TRIAL)
-        completed_rows(values, trial_id=trial.name)
+        completed_rows(values, trial_id=trial_id or trial.name)
         check_neighbours(trial, values)
         _check_metrics(trial / PREDICTED, values["metrics"])
     except (OSError, ValueError) as error:
@@ -110,9 +119,9 @@ def _stamp(path: str) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def _is_of(trial: Path) -> bool:
+def _is_of(trial: Path, trial_id: str) -> bool:
     text = (trial / TRIAL).read_bytes()
-    named = f'"{trial.name}"'.encode()
+    named = f'"{trial_id}"'.encode()
     return text.startswith(b"{") and text.rstrip().endswith(b"}") and named in text
 
 

@@ -6,7 +6,9 @@ from shlex import quote
 from typing import Literal, NamedTuple
 
 from data_catalog import CATALOG, Dataset, current, read_cards
+from data_catalog.wording import some
 from operators.board import look
+from operators.board.reproductions import results_elsewhere
 from operators.episodes.array_files import broken
 from tasks.publishing.receipts import MODELS, read_models
 from tasks.sqlite_files import fault_of, remedy
@@ -36,6 +38,7 @@ def checks(store: Store) -> Iterator[Check]:
     yield cards(store)
     yield features(store)
     yield board(store)
+    yield from reproductions(store)
     yield tracking(store)
     yield prefect_database(store)
 
@@ -148,6 +151,32 @@ def board(store: Store) -> Check:
         )
         return Check("board", "fail", str(error).splitlines()[0], way_out)
     return Check("board", "ok", f"{rows} trials at {store.board}")
+
+
+def reproductions(store: Store) -> Iterator[Check]:
+    """Whether other stores have the same results of the trials that are in both."""
+    there = results_elsewhere(store.reproductions)
+    if not there or not store.board.is_file():
+        return
+    import duckdb
+
+    try:
+        with duckdb.connect(str(store.board), read_only=True) as connection:
+            found = connection.execute(
+                "SELECT DISTINCT trial_id FROM reproductions WHERE verdict = 'different' ORDER BY 1"
+            ).fetchall()
+    except duckdb.Error:  # the check of the board says what is wrong with it
+        return
+    if found:
+        different = [trial_id for (trial_id,) in found]
+        detail = f"{len(different)} trials have other numbers elsewhere: {some(different, NAMED)}"
+        way_out = (
+            '`shotboard sql "FROM disagreements"` says where and by how much, `shotboard verify '
+            f"{different[0]}` computes ours again."
+        )
+        yield Check("reproductions", "warn", detail, way_out)
+    else:
+        yield Check("reproductions", "ok", f"{len(there)} results of other stores agree with ours")
 
 
 def tracking(store: Store) -> Check:

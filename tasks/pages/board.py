@@ -29,6 +29,7 @@ from operators.board import (
     metrics_by_protocol,
     numbers_file,
     numbers_of,
+    replace_reproductions,
     stamp_of,
     stored_version,
     unbacked,
@@ -186,6 +187,9 @@ def _update(store: Store, arguments: Mapping[str, Any], *, full: bool) -> Found:
             if bad := unbacked(connection, [row.trial_id for row in found.results]):
                 found.drop(bad)
                 _fill(connection, found, arguments)
+            found.skipped |= replace_reproductions(
+                connection, trials=store.trials, folder=store.reproductions
+            )
             _note_read(store, found)
             _keep_numbers(store, connection, found)
             return found

@@ -22,6 +22,6 @@ def _folders(store: Store) -> Iterator[Path]:
     """Every folder of the store in which something is written beside its place."""
     yield from (store.home, store.trials, store.failures, store.runs, store.published)
     yield from (store.cards, store.downloads, store.prefect, store.up)
-    for above in (store.cards, store.data, store.pretraining):
+    for above in (store.cards, store.data, store.pretraining, store.reproductions):
         if above.is_dir():
             yield from sorted(path for path in above.iterdir() if path.is_dir())

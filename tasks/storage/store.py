@@ -12,6 +12,7 @@ Layout under `SHOTBOARD_HOME` (default `.shotboard/`):
     downloads/                              archives that were fetched and unpacked
     runs/<run_id>.json                      one run of a suite: its trials and when
     runs/<run_id>.numbers.parquet           the numbers that it saw
+    reproductions/<trial_id>/<digest>/      another store's result of a trial that is here
     published/<cell_id>.json                the MLflow run of a cell
     pretraining/<run_id>/                   a pretraining; see tasks/pretraining/pretrain_run.py
     leaderboard.duckdb                      the board
@@ -138,6 +139,11 @@ class Store:
     def runs(self) -> Path:
         """Folder of the manifests of runs."""
         return self.home / "runs"
+
+    @property
+    def reproductions(self) -> Path:
+        """Folder of the results that other stores have of trials that are here."""
+        return self.home / "reproductions"
 
     @property
     def published(self) -> Path:

@@ -182,3 +182,36 @@ def test_a_store_without_a_board_is_lent_one_and_left_as_it_is(ours, theirs, sho
     assert len(answer.json["rows"]) == 2
     after = sorted(path.relative_to(theirs.home) for path in theirs.home.rglob("*"))
     assert before == after
+
+
+def test_a_merge_says_where_two_labs_disagree(ours, theirs, shotboard, tmp_path):
+    both = Store(shutil.copytree(ours.home, tmp_path / "both"))
+    answer = shotboard("merge", f"lab-b={theirs.home}", "--into", both.home)
+    assert answer.code == 0, answer.err
+    said = " ".join(answer.out.split())
+    assert "store copied there already equal rounding different refused failures runs" in said
+    assert "lab-b 0 2 0 0 1 0 0 0" in said
+    assert "torch version" in said
+    again = shotboard("merge", f"lab-b={theirs.home}", "--into", both.home, "--json").json
+    (found,) = again[0]["reproductions"]
+    assert (found["new"], found["agreed"]["verdict"]) == (False, "different")
+    (row,) = shotboard("sql", "FROM disagreements", "--json", "--home", both.home).json
+    assert (row["trial_id"], row["rows_differ"]) == (found["trial_id"], 1)
+    from tasks.health.store_health import reproductions
+
+    (check,) = reproductions(both)
+    assert (check.status, found["trial_id"] in check.detail) == ("warn", True)
+
+
+def test_a_damaged_trial_of_another_store_is_named_and_the_exit_code_is_1(
+    theirs, shotboard, tmp_path
+):
+    other = Store(shutil.copytree(theirs.home, tmp_path / "other"))
+    torn = min(other.done())
+    (other.trial(torn) / "predictions.parquet").write_bytes(b"PAR1")
+    answer = shotboard("merge", other.home, "--into", tmp_path / "new")
+    assert answer.code == 1
+    assert f"refused {torn} of other: predictions.parquet" in answer.err
+    assert "2 trials on the board" in answer.out
+    refused = shotboard("merge", tmp_path / "nowhere", "--into", tmp_path / "new")
+    assert (refused.code, "is no store" in refused.sentence) == (2, True)
