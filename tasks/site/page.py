@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.pages.asking import BoardError, reading
 from tasks.pages.links import served_pages
 from tasks.plain_text import in_html, plain
+from tasks.site.examples import examples
 from tasks.site.extras import EXTRAS, Ask
 from tasks.site.headline import Table, first_tables, in_page
 from tasks.site.libraries import libraries
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 ASSETS = Path(__file__).resolve().parent / "assets"
 SCRIPTS = (  # in the order in which they need each other
     *("core.js", "payload.js", "format.js", "table.js", "exports.js", "chart.js", "scores.js"),
-    *("protocol.js", "cards.js", "compare.js", "runs.js", "trials.js", "start.js"),
+    *("protocol.js", "cards.js", "compare.js", "runs.js", "trials.js", "trial.js", "start.js"),
 )
 _SLOT = re.compile(r"<!--(\w+)-->")
 
@@ -57,6 +58,7 @@ def page(store: Store, begin: str | None = None) -> bytes:
     with reading(store) as connection:
         try:
             tables = {name: _asked(connection, sql) for name, sql in TABLES.items()}
+            tables["examples"] = examples(store, connection)
             extras = {name: of(_asker(connection)) for name, of in EXTRAS.items()}
             first = first_tables(connection, SCORES)
             (values,) = connection.sql(ABOUT).fetchall()

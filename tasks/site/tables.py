@@ -3,6 +3,8 @@
 A table is asked for whole and in an order that packs well; views of the page filter and sort.
 """
 
+from tasks.pages.mistakes import CONFUSIONS, EACH, MISTAKES
+
 # A mean of a cell by place. Splits that no trial has stand beside the others: H, the harmonic mean
 # of base and new, and AVERAGE, the mean over the targets that `covers` names.
 SCORES = """
@@ -112,12 +114,42 @@ TABLES = {
         WHERE metric = primary_metric AND (change <> 'same' OR cause IS NOT NULL)
         ORDER BY ALL
     """,
+    # At most 25 epochs of a trial, the first and the last among them.
+    "losses": """
+        WITH chosen AS (
+            SELECT
+                * EXCLUDE (losses), losses,
+                CASE WHEN len(losses) <= 25 THEN range(len(losses))
+                    ELSE [i * (len(losses) - 1) // 24 FOR i IN range(25)] END AS places
+            FROM trials
+            WHERE status = 'completed' AND losses IS NOT NULL
+        )
+        SELECT
+            trial_id, to_json([place + 1 FOR place IN places])::VARCHAR AS epochs,
+            '[' || array_to_string([printf('%.4g', losses[p + 1]) FOR p IN places], ',') || ']'
+                AS losses
+        FROM chosen
+        ORDER BY protocol, backbone, dataset, shots, method, variant, cell_id, seed
+    """,
+    "confusions": CONFUSIONS.format(also="", each=EACH),
+    "mistakes": MISTAKES.format(also="", each=EACH),
 }
 
-JSON = {"card", "needs", "capabilities", "hyperparameters", "metrics"}  # columns that hold it
+# Rows that wrong answers are about: the surest of each trial first, of the newest trials first.
+WORTH_SHOWING = f"""
+SELECT tested, tested_fingerprint, row_id
+FROM ({MISTAKES.format(also="", each=EACH)})
+JOIN trials USING (trial_id)
+GROUP BY tested, tested_fingerprint, row_id
+ORDER BY min(place), max(started_at) DESC, tested, row_id
+"""
+
+JSON = {  # columns that hold it
+    *("card", "needs", "capabilities", "hyperparameters", "metrics", "epochs", "losses"),
+}
 DIGITS = 6  # that are kept of a number that is not whole
 FEW_DIGITS = 4
 ROUGH = {  # columns for which few are enough: tests, costs
     *("p", "p_holm", "p_images", "p_images_holm", "images_ci95_low", "images_ci95_high"),
-    *("tune_seconds", "evaluate_seconds"),
+    *("tune_seconds", "evaluate_seconds", "share", "confidence"),
 }

@@ -60,8 +60,37 @@ def test_each_table_is_what_sql_says_row_by_row(drawn_board, html, name):
     assert all(len(values) == len(said) for values in carried.values())
 
 
+@pytest.mark.parametrize("count", [1, 25, 26, 100])
+def test_a_curve_keeps_its_ends_and_at_most_25_epochs(count):
+    losses = [2 / (epoch + 1) for epoch in range(count)]
+    names = ["protocol", "backbone", "dataset", "shots", "method", "variant", "cell_id", "seed"]
+    with duckdb.connect() as connection:
+        columns = ", ".join(f"'' AS {name}" for name in names)
+        connection.execute(
+            f"CREATE TABLE trials AS SELECT 'a' AS trial_id, 'completed' AS status, {columns}, "
+            "?::DOUBLE[] AS losses",
+            [losses],
+        )
+        ((trial, epochs, kept),) = connection.sql(TABLES["losses"]).fetchall()
+    epochs, kept = json.loads(epochs), json.loads(kept)
+    assert (trial, epochs[0], epochs[-1]) == ("a", 1, count)
+    assert len(epochs) == len(kept) == min(count, 25)
+    assert epochs == sorted(set(epochs))
+    assert kept == pytest.approx([losses[epoch - 1] for epoch in epochs], rel=1e-3)
+
+
 def test_tables_that_matter_have_rows(drawn_board):
-    for name in ("scores", "significance", "trials", "trial_scores", "runs", "run_trials"):
+    for name in (
+        "scores",
+        "significance",
+        "trials",
+        "trial_scores",
+        "runs",
+        "run_trials",
+        "losses",
+    ):
+        assert asking.rows(drawn_board, TABLES[name]), name
+    for name in ("confusions", "mistakes"):
         assert asking.rows(drawn_board, TABLES[name]), name
 
 

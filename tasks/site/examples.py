@@ -1,0 +1,37 @@
+"""What the test rows show that trials were wrong about: small pictures, or texts."""
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from tasks.pages.mistakes import Row, previews
+from tasks.site.tables import WORTH_SHOWING
+from tasks.storage.store import Store
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+BUDGET = 1_500_000  # characters of all of them together, beyond what the page has otherwise
+SCHEMA = pa.schema(
+    [
+        ("tested", pa.string()),
+        ("tested_fingerprint", pa.string()),
+        ("row_id", pa.int64()),
+        ("shown", pa.string()),
+    ]
+)
+
+
+def examples(store: Store, connection: "DuckDBPyConnection", budget: int = BUDGET) -> pa.Table:
+    """A table of examples for the page, the most telling ones as far as the budget goes.
+
+    Args:
+        store: Where the datasets were ingested.
+        connection: To its board.
+        budget: Characters of all previews together.
+    """
+    wanted = [Row(*row) for row in connection.sql(WORTH_SHOWING).fetchall()]
+    shown = previews(store, wanted, budget)
+    return pa.Table.from_pylist(
+        [dict(zip(SCHEMA.names, (*row, what), strict=True)) for row, what in shown.items()], SCHEMA
+    )
