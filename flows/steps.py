@@ -1,5 +1,6 @@
 """The steps of a benchmark: ingest, plan, encode, tune and evaluate, publish, aggregate."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 
 from prefect import task
@@ -52,7 +53,10 @@ def run_request(
     """
     check_answers(store.mlflow_uri)
     sweep(store)
-    with ray_cluster(ray_address, gpus_per_worker=gpus_per_worker, workers=workers) as cluster:
+    with (
+        ray_cluster(ray_address, gpus_per_worker=gpus_per_worker, workers=workers) as cluster,
+        ExitStack() as lasting,
+    ):
         datasets = ingest_all(store, request.suite)
         plan = make_plan(store, request, datasets)
         store.set_aside([*plan.torn, *(plan.done if fresh else ())])
@@ -67,6 +71,7 @@ def run_request(
             flow_run_id=flow_run_id,
             partial=partial,
         )
+        lasting.enter_context(runs.broken_off(store, run))
         publication = publish.Publication(
             store,
             run.trial_ids,
@@ -94,7 +99,7 @@ def run_request(
             except Exception as error:  # what was committed before it goes on the board first
                 trouble = error
     unpublished = publish_rest(publication)
-    runs.finish(store, run)
+    runs.finish(store, run, failed=len(failed), error=trouble or unpublished)
     with stage("board") as aggregating:
         used = backbone_rows(list(request.backbones.cards.values()))
         rebuilt = aggregate(store, backbones=used)

@@ -95,6 +95,16 @@ RUNS = pa.schema(
         ("trial_ids", pa.list_(pa.string())),
         ("git_dirty", pa.bool_()),
         ("origin", pa.string()),
+        pa.field("status", pa.string(), nullable=False),
+        ("ended_at", _MICROSECONDS),
+        pa.field("planned", pa.int64(), nullable=False),
+        ("reused", pa.int64()),
+        ("computed", pa.int64()),
+        ("failed", pa.int64()),
+        ("error", pa.string()),
+        ("host", pa.string()),
+        ("pid", pa.int64()),
+        ("process_started_at", pa.float64()),
     ]
 )
 
@@ -214,6 +224,9 @@ def failed_row(values: Mapping[str, Any], *, trial_id: str) -> dict[str, Any]:
 def run_row(values: Mapping[str, Any]) -> dict[str, Any]:
     """Reads the manifest of one run of a suite, `runs/<run_id>.json`.
 
+    Whether one that says `running` still does is for others to find out. Runs of versions that
+    noted no status have one that follows from whether they came to their end.
+
     Raises:
         ValueError: A part is missing or of the wrong type.
     """
@@ -229,6 +242,12 @@ def run_row(values: Mapping[str, Any]) -> dict[str, Any]:
             "trial_ids": [str(trial_id) for trial_id in values["trial_ids"]],
             "git_dirty": values.get("git_dirty"),
             "origin": values.get("origin"),
+            "status": values.get("status")
+            or ("completed" if values.get("finished_at") else "running"),
+            "ended_at": utc(values.get("ended_at") or values.get("finished_at")),
+            "planned": len(values["trial_ids"]),
+            **{name: values.get(name) for name in ("reused", "computed", "failed", "error")},
+            **{name: values.get(name) for name in ("host", "pid", "process_started_at")},
         }
         _check([row], RUNS)
     except (KeyError, TypeError, AttributeError) as error:

@@ -218,7 +218,17 @@ CREATE TABLE runs (
     git_commit VARCHAR,
     partial BOOLEAN,
     git_dirty BOOLEAN,
-    origin VARCHAR
+    origin VARCHAR,
+    status VARCHAR NOT NULL,
+    ended_at TIMESTAMP,
+    planned BIGINT NOT NULL,
+    reused BIGINT,
+    computed BIGINT,
+    failed BIGINT,
+    error VARCHAR,
+    host VARCHAR,
+    pid BIGINT,
+    process_started_at DOUBLE
 );
 
 CREATE TABLE run_trials (run_id VARCHAR NOT NULL, trial_id VARCHAR NOT NULL);

@@ -41,6 +41,7 @@ from operators.spec import TrialSpec
 from tasks.pages.asking import BoardError, one_paragraph, reading
 from tasks.pages.known import protocol_rows, track_rows
 from tasks.storage import wholeness
+from tasks.storage.runs import state
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
@@ -178,6 +179,8 @@ def _update(store: Store, arguments: Mapping[str, Any], *, full: bool) -> Found:
                 published=store.published,
                 metrics=metrics_by_protocol(connection),
             )
+            for row in found.runs:
+                row["status"] = state(row, store.runs / f"{row['run_id']}.json")
             try:
                 _fill(connection, found, arguments)
             except duckdb.Error:

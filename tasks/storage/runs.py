@@ -4,23 +4,58 @@ import json
 import os
 import subprocess
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from operators.files import write_atomic
+from tasks.plain_text import without_secrets
+from tasks.storage import processes
 from tasks.storage.store import Store
 
 _PACKAGES = ("tasks", "operators", "data_catalog", "flows")
 
 
+RUNNING, COMPLETED, FAILED, CANCELLED, CRASHED = STATUSES = (
+    "running",
+    "completed",
+    "failed",
+    "cancelled",
+    "crashed",
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run of a suite, as `runs/<run_id>.json` keeps it; `finished_at` is None until it ends.
+    """One run of a suite, as `runs/<run_id>.json` keeps it.
 
     A partial run leaves out or changes parts of its suite: what it lacks has not vanished.
+
+    Attributes:
+        run_id: Sixteen hex digits.
+        suite: Its name.
+        started_at: ISO 8601, UTC.
+        finished_at: When it came to its end: every trial was there, computed or failed. None for
+            one that goes on, or that was broken off.
+        trial_ids: What it asked for.
+        flow_run_id: Of Prefect.
+        git_commit: See `git_commit`.
+        git_dirty: See `git_dirty`.
+        partial: Whether it is not of the suite as shipped.
+        status: `running`, `completed`, `failed` (trials or the run itself), `cancelled`; where its
+            process is gone, `read` says `crashed`.
+        ended_at: When it ended, in whatever way.
+        reused: Trials that were there when it began.
+        computed: Trials that it added; None until it ends.
+        failed: Trials that failed; None until it ends.
+        error: What broke it off, or how many trials failed; None where all went well.
+        host: Where it ran.
+        pid: Its process there.
+        process_started_at: Seconds since the epoch; tells that process from a later one of its id.
     """
 
     run_id: str
@@ -32,6 +67,15 @@ class Run:
     git_commit: str | None
     git_dirty: bool | None
     partial: bool
+    status: str = RUNNING
+    ended_at: str | None = None
+    reused: int | None = None
+    computed: int | None = None
+    failed: int | None = None
+    error: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    process_started_at: float | None = None
 
 
 def begin(
@@ -43,6 +87,7 @@ def begin(
     partial: bool = False,
 ) -> Run:
     """Writes the manifest of a run that begins; `partial` if it is not of the suite as shipped."""
+    here = processes.this_one()
     run = Run(
         run_id=uuid.uuid4().hex[:16],
         suite=suite,
@@ -53,16 +98,91 @@ def begin(
         git_commit=git_commit(),
         git_dirty=git_dirty(),
         partial=partial,
+        reused=_there(store, trial_ids),
+        host=here.host,
+        pid=here.pid,
+        process_started_at=here.started_at,
     )
     _write(store, run)
+    processes.show_life(_manifest(store, run))
     return run
 
 
-def finish(store: Store, run: Run) -> Run:
-    """Notes that a run has ended."""
-    ended = replace(run, finished_at=_now())
+def finish(
+    store: Store,
+    run: Run,
+    *,
+    failed: int = 0,
+    error: BaseException | str | None = None,
+    cancelled: bool = False,
+) -> Run:
+    """Notes that a run has ended, and how.
+
+    Args:
+        store: Where its trials are.
+        run: As `begin` gave it.
+        failed: Trials that failed.
+        error: What went wrong beside them.
+        cancelled: Whether somebody stopped it.
+    """
+    computed = _there(store, run.trial_ids) - (run.reused or 0)
+    whole = (run.reused or 0) + computed + failed >= len(run.trial_ids)
+    text = " ".join(without_secrets(str(error)).split()) if error else None
+    if failed and not text:
+        text = f"{failed} of {len(run.trial_ids)} trials failed"
+    if not whole and not text:
+        text = f"{len(run.trial_ids)} trials were asked for, of which some are missing"
+    now = _now()
+    ended = replace(
+        run,
+        finished_at=now if whole and not cancelled else None,
+        ended_at=now,
+        status=CANCELLED if cancelled else FAILED if text else COMPLETED,
+        computed=computed,
+        failed=failed,
+        error=text,
+    )
+    processes.show_life_no_more(_manifest(store, run))
     _write(store, ended)
     return ended
+
+
+@contextmanager
+def broken_off(store: Store, run: Run) -> Iterator[None]:
+    """Notes of a run that is broken off in the block by what, or that somebody cancelled it.
+
+    Args:
+        store: Where its trials are.
+        run: As `begin` gave it.
+    """
+    try:
+        yield
+    except BaseException as error:
+        stopped = not isinstance(error, Exception)  # Ctrl-C, or Prefect's way to cancel
+        why = str(error) or ("stopped before its end" if stopped else type(error).__name__)
+        finish(store, run, error=why, cancelled=stopped)
+        raise
+
+
+def state(values: Mapping[str, Any], manifest: Path) -> str:
+    """Whether a run goes on, or how it ended.
+
+    On this machine its process is looked for; one elsewhere shows that it lives by the time of its
+    manifest. Runs of versions that noted no process are told by that too.
+
+    Args:
+        values: What the manifest holds, or its row on the board.
+        manifest: The file.
+    """
+    if values.get("finished_at"):
+        return values.get("status") or COMPLETED
+    status = values.get("status") or RUNNING
+    if status != RUNNING:
+        return status
+    process = None
+    if values.get("host") is not None:
+        process = processes.Process(values["host"], values["pid"], values["process_started_at"])
+    return RUNNING if processes.lives(process, manifest) else CRASHED
 
 
 @cache
@@ -101,8 +221,16 @@ def _git(*arguments: str) -> str | None:
     return answer.stdout.strip() if answer.returncode == 0 else None
 
 
+def _manifest(store: Store, run: Run) -> Path:
+    return store.runs / f"{run.run_id}.json"
+
+
 def _write(store: Store, run: Run) -> None:
-    write_atomic(store.runs / f"{run.run_id}.json", json.dumps(asdict(run)).encode())
+    write_atomic(_manifest(store, run), json.dumps(asdict(run)).encode())
+
+
+def _there(store: Store, trial_ids: Iterable[str]) -> int:
+    return len(store.done().intersection(trial_ids))
 
 
 def _now() -> str:

@@ -624,3 +624,22 @@ def test_classes_have_the_names_of_every_version_that_was_ingested(store):
     (taken,) = rows(store, "SELECT class, predicted_class, n FROM confusions WHERE predicted = 1")
     assert (taken["class"], taken["predicted_class"], taken["n"]) == ("cat", "dog", 5)
     assert len(rows(store, "FROM classes WHERE dataset = 'pets'")) == 5
+
+
+def test_the_board_says_how_runs_ended_and_that_a_killed_one_has_crashed(store):
+    ids = [commit(store, seed=seed).name for seed in (1, 2)]
+    done = runs.finish(store, runs.begin(store, suite="mini", trial_ids=ids, flow_run_id=None))
+    going = runs.begin(store, suite="mini", trial_ids=ids, flow_run_id=None)
+    gone = runs.begin(store, suite="mini", trial_ids=ids, flow_run_id=None)
+    file = store.runs / f"{gone.run_id}.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"process_started_at": 1.0}))
+    rebuild(store)
+    found = {row["run_id"]: row for row in rows(store, "FROM runs")}
+    assert {run: row["status"] for run, row in found.items()} == {
+        done.run_id: "completed",
+        going.run_id: "running",
+        gone.run_id: "crashed",
+    }
+    row = found[done.run_id]
+    assert (row["planned"], row["reused"], row["computed"], row["failed"]) == (2, 2, 0, 0)
+    runs.finish(store, going)
