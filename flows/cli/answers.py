@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 ROWS_SHOWN = 200  # of an answer in a terminal
 ROWS_AHEAD = 2048  # of an answer in a pipe, before the first is written
-_OF_USERS = (".csv", ".json", ".parquet", ".html", ".txt")  # answers kept at the head of a store
+_OF_USERS = (  # suffixes of answers that are kept at the head of a store
+    *(".csv", ".json", ".parquet", ".html", ".txt"),
+    *(".svg", ".png", ".pdf"),
+)
 _QUOTED = re.compile(r'[",\r\n]|^\s|\s$')
 
 

@@ -1,7 +1,7 @@
 """`shotboard board`, `sql` and `doctor`: reading what is there."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +14,15 @@ from flows.cli.answers import (
     write_answer,
     write_file,
 )
-from flows.cli.common import TRIALS_FAILED, AsJson, Home, commands, one_sentence
+from flows.cli.common import (
+    TRIALS_FAILED,
+    AsJson,
+    Home,
+    commands,
+    one_each,
+    one_sentence,
+    pairs,
+)
 from flows.cli.terminal import out, print_json, print_table
 from tasks.storage.store import Store
 
@@ -29,14 +37,31 @@ def board(
     html: Annotated[
         Path | None, typer.Option(help="Write a page that needs no other file.")
     ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Only this backbone.")] = None,
+    shots: Annotated[int | None, typer.Option(help="Only this number of shots.")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a table.")] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Make it anew from the trial folders first.")
     ] = False,
+    plot: Annotated[
+        str | None,
+        typer.Option(
+            help="Draw a plot into -o FILE (.svg, .png, .pdf, .json), or tell it in words."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file of --plot.")
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(help="What else --plot shows, such as split=H or cost=tune_flops."),
+    ] = None,
+    theme: Annotated[str, typer.Option(help="Of --plot: light or dark.")] = "light",
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the leaderboard."""
+    """Show the leaderboard, or draw a plot of it."""
     with one_sentence():
         from flows.cli.display import TerminalReporter, print_board
         from tasks.pages.reports import COLUMNS, board_rows
@@ -50,13 +75,14 @@ def board(
 
             with TerminalReporter() as reporter, reporting_to(reporter):
                 rebuild_board(store, full=True)
-        rows = board_rows(store)
-        if protocol is not None:
-            from tasks.pages.known import protocol_rows
-            from tasks.planning.resolve import resolve
+        asked = {"protocol": protocol, "dataset": dataset, "backbone": backbone, "shots": shots}
+        if plot is not None:
+            from flows.cli.picturing import draw
 
-            resolve("protocol", protocol, {row["protocol"]: row for row in protocol_rows()})
-            rows = [row for row in rows if row["protocol"] == protocol]
+            more = one_each("--where", pairs("--where", where)) or {}
+            draw(store, plot, output, {**asked, **more}, theme)
+            return
+        rows = _only(board_rows(store), asked)
         if html is not None:
             from tasks.site import page
 
@@ -69,6 +95,27 @@ def board(
             print_board(rows)
             if not rows:
                 out.print("the board is empty: run `shotboard run`.")
+
+
+def _only(rows: list[dict[str, Any]], asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows with some values; a protocol may be one that the board has nothing of yet.
+
+    Raises:
+        LookupError: The code has no such protocol, or the board no such value.
+    """
+    from tasks.pages.known import protocol_rows
+    from tasks.planning.resolve import resolve
+
+    if protocol := asked["protocol"]:
+        resolve("protocol", protocol, {row["protocol"]: row for row in protocol_rows()})
+    for name, value in asked.items():
+        known = list(dict.fromkeys(row[name] for row in rows))
+        if value is not None and name != "protocol" and value not in known:
+            raise LookupError(
+                f"the board has no {name} {value!r} here: it has {', '.join(map(str, known))}."
+            )
+        rows = [row for row in rows if value is None or row[name] == value]
+    return rows
 
 
 @app.command()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from tasks.pages import asking
+from tasks.pages.asking import own_rows
 from tasks.pages.known import method_rows
 from tasks.plots.drawing import PLOTS, figure, render
 from tasks.plots.looks import Looks
@@ -57,9 +57,9 @@ def picture(
     Raises:
         LookupError: There is no such plot, column, value, format or theme, or the board has
             nothing to draw; says what there is.
-        BoardError: There is no board, or it cannot be read.
+        BoardError: There is no board, it cannot be read, or it is of another version.
     """
-    drawn = figure(partial(asking.rows, store), name, looks(), filters)
+    drawn = figure(partial(own_rows, store), name, looks(), filters)
     plot = PLOTS[name]
     content = render(plot, drawn, format=format, theme=theme, transparent=transparent)
     return Picture(content, MEDIA_TYPES[format], plot.title, drawn.alt)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from data_catalog.wording import plural
 from tasks.plots.cells import CELLS
 from tasks.plots.looks import Looks
 from tasks.plots.marks import (
@@ -24,7 +25,7 @@ from tasks.plots.marks import (
 )
 from tasks.plots.measure import MEASURE, Measure
 from tasks.plots.plot import Figure, Lines, NothingToDraw, Plot, Row, labelled
-from tasks.plots.words import best, counted, on, several, told, where
+from tasks.plots.words import best, on, several, told, where
 
 COSTS = {  # what a cost is called, by its column
     "tune_seconds": "time to tune (s)",
@@ -294,7 +295,7 @@ def _alt(
     title = COSTS[ground["cost"]]
     cheap = min(rows, key=lambda row: (row["spent"], -measure.goodness(row["mean"])))
     said = [
-        f"{measure.words.capitalize()} against {title} of {counted(len(rows), 'method')} on "
+        f"{measure.words.capitalize()} against {title} of {plural(len(rows), 'method')} on "
         f"{where(ground)}.",
         best("There", rows, measure),
         f"The cheapest is {cheap['label']} at {cheap['spent']:.3g} with "

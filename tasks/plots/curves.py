@@ -8,12 +8,13 @@ dashed line across.
 from collections.abc import Sequence
 from typing import Any
 
+from data_catalog.wording import plural
 from tasks.plots.looks import Looks
 from tasks.plots.marks import FADING, HEADING, HEIGHT, POINTED, SAID, WIDTH, colour, score, shape
 from tasks.plots.measure import MEASURE, Measure
 from tasks.plots.places import spread
 from tasks.plots.plot import Figure, Lines, NothingToDraw, Plot, Row, labelled
-from tasks.plots.words import AVERAGE, best, counted, on, several, told, where
+from tasks.plots.words import AVERAGE, best, on, several, told, where
 
 _LINE = 15  # pixels from one label to the next
 _SPREAD = 1 / 3  # octaves that the points of one number of shots are apart at most
@@ -96,7 +97,13 @@ TEMPLATE: dict[str, Any] = {
         },
         {
             "transform": [{"filter": "datum.shots > 0 && isValid(datum.shown_published)"}],
-            "mark": {"type": "rule", "strokeWidth": 5, "strokeOpacity": 0.3, "aria": False},
+            "mark": {
+                "type": "rule",
+                "strokeWidth": 5,
+                "strokeOpacity": 0.3,
+                "clip": True,
+                "aria": False,
+            },
             "encoding": {
                 "color": colour(),
                 "x": _X,
@@ -211,7 +218,7 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
     drawn = [
         row[name]
         for row in named
-        for name in ("mean", "low", "high", "published_low", "published_high")
+        for name in ("mean", "low", "high", "published")  # runs that diverged were published too
     ]
     domain = measure.domain(drawn)
     height = max(HEIGHT, _LINE * len(order))
@@ -236,7 +243,7 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
                 "last": row is ends[row["label"]],
                 "label_at": label_at[row["label"]] if row is ends[row["label"]] else None,
                 "told": told(row, measure),
-                "said": f"{row['label']}, {counted(row['shots'], 'shot')}: {told(row, measure)}",
+                "said": f"{row['label']}, {plural(row['shots'], 'shot')}: {told(row, measure)}",
                 **shown(row, measure),
             }
             for row in named
@@ -280,7 +287,7 @@ def _published(row: Row, measure: Measure) -> str | None:
     """What papers say of a cell; None where they say nothing."""
     if row["published"] is None:
         return None
-    said = f"published for {row['label']}, {counted(row['shots'], 'shot')}: "
+    said = f"published for {row['label']}, {plural(row['shots'], 'shot')}: "
     said += measure.text(row["published"])
     if row["sources"] == 1:
         return f"{said} (1 source)"
@@ -305,12 +312,12 @@ def _alt(
     shots = sorted({row["shots"] for row in rows})
     drawn = [number for number in shots if number]
     said = [
-        f"Few-shot curves of {counted(methods, 'method')} on {where(ground)}"
-        + (f", at {several([str(number) for number in drawn], 8)} shots." if drawn else ".")
+        f"Few-shot curves of {plural(methods, 'method')} on {where(ground)}"
+        + (f", at {several([str(number) for number in drawn], 8)} shots." if drawn[1:] else ".")
     ]
     for number in {shots[-1]: 0, shots[0]: 0}:
         if number in (0, shots[-1]):
-            at = "Without labelled examples" if not number else f"At {counted(number, 'shot')}"
+            at = "Without labelled examples" if not number else f"At {plural(number, 'shot')}"
             said.append(best(at, [row for row in rows if row["shots"] == number], measure))
     return " ".join([*said, *notes])
 

@@ -1,16 +1,27 @@
 """Pictures of the board: which there are, their figures, and SVG, PNG or PDF of one."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
+from data_catalog.wording import did_you_mean, some
 from tasks.plain_text import in_html
+from tasks.plots.base_to_new import BASE_TO_NEW
 from tasks.plots.cost import COST
+from tasks.plots.critical_difference import CRITICAL_DIFFERENCE
 from tasks.plots.curves import CURVES
+from tasks.plots.heat_map import HEAT_MAP
+from tasks.plots.intervals import INTERVALS
 from tasks.plots.looks import THEMES, Looks, config
+from tasks.plots.loss import LOSS
 from tasks.plots.plot import VERSION, Ask, Figure, NothingToDraw, Plot
+from tasks.plots.published import PUBLISHED
 
-PLOTS: dict[str, Plot] = {plot.name: plot for plot in (CURVES, COST)}
+PLOTS: dict[str, Plot] = {
+    plot.name: plot
+    for plot in (
+        *(CURVES, INTERVALS, HEAT_MAP, BASE_TO_NEW, COST, CRITICAL_DIFFERENCE, PUBLISHED, LOSS),
+    )
+}
 FORMATS = ("svg", "png", "pdf", "json")
 
 
@@ -30,7 +41,7 @@ def figures(ask: Ask, plot: Plot, looks: Looks) -> Iterator[Figure]:
 
 
 def figure(ask: Ask, name: str, looks: Looks, filters: Mapping[str, Any] | None = None) -> Figure:
-    """One picture: that of the filters, and the fullest among them.
+    """One picture: that of the filters, and the one with most rows among them.
 
     Args:
         ask: Answers SQL on the board.
@@ -49,21 +60,43 @@ def figure(ask: Ask, name: str, looks: Looks, filters: Mapping[str, Any] | None 
             raise LookupError(
                 f"the plot {name} has no {key} to choose: it has {', '.join(plot.ground)}."
             )
-    rows = ask(plot.sql)
+    rows = ask(_filtered(plot.sql, wanted))
     if not rows:
-        raise NothingToDraw(f"the board has nothing for the plot {name} yet. {plot.empty}")
-    for key, value in wanted.items():
-        _near(key, str(value), {str(row[key]): row for row in rows})
-    for key, value in wanted.items():
-        rows = [row for row in rows if str(row[key]) == str(value)]
-    if not rows:
-        chosen = ", ".join(f"{key} {value}" for key, value in wanted.items())
-        raise NothingToDraw(
-            f"the board has nothing for the plot {name} with {chosen} together. Leave one out."
-        )
+        raise _nothing(ask, plot, wanted)
     grounds = plot.grounds(rows)
-    fullest = max(grounds, key=lambda key: len({row["method"] for row in grounds[key]}))
-    return plot.draw(dict(zip(plot.ground, fullest, strict=True)), grounds[fullest], looks)
+    refused: list[NothingToDraw] = []
+    for key in sorted(grounds, key=lambda key: -len(grounds[key])):
+        try:
+            return plot.draw(dict(zip(plot.ground, key, strict=True)), grounds[key], looks)
+        except NothingToDraw as error:
+            refused.append(error)
+    raise refused[0]
+
+
+def _filtered(sql: str, wanted: Mapping[str, Any]) -> str:
+    """The SQL with its rows narrowed to some values, as text, by column."""
+    conditions = []
+    for key, value in wanted.items():
+        text = str(value).replace("'", "''")
+        conditions.append(f"\"{key}\"::VARCHAR = '{text}'")
+    return f"SELECT * FROM ({sql}) WHERE {' AND '.join(conditions)}" if conditions else sql
+
+
+def _nothing(ask: Ask, plot: Plot, wanted: Mapping[str, Any]) -> LookupError:
+    """Why there are no rows: no such value, no such values together, or nothing at all."""
+    for key, value in wanted.items():
+        found = ask(f'SELECT DISTINCT "{key}" AS known FROM ({plot.sql}) ORDER BY known')
+        known = [str(row["known"]) for row in found if row["known"] is not None]
+        if known and str(value) not in known:
+            return LookupError(
+                f"the plot {plot.name} has nothing for {key} {value!r}: there is {some(known, 12)}."
+            )
+    if not wanted or not ask(f"SELECT 1 FROM ({plot.sql}) LIMIT 1"):
+        return NothingToDraw(f"the board has nothing for the plot {plot.name} yet. {plot.empty}")
+    chosen = ", ".join(f"{key} {value}" for key, value in wanted.items())
+    return NothingToDraw(
+        f"the board has nothing for the plot {plot.name} with {chosen} together. Leave one out."
+    )
 
 
 def render(
@@ -115,6 +148,5 @@ def _named(svg: str, plot: Plot, figure: Figure) -> str:
 def _near(kind: str, name: str, table: Mapping[str, Any] | Sequence[str]) -> Any:
     """What the table has under a name; where it has none, a LookupError that offers some."""
     if name not in table:
-        near = get_close_matches(name, list(table)) or sorted(table)
-        raise LookupError(f"no {kind} is called {name!r}. Did you mean {' or '.join(near)}?")
+        raise LookupError(f"no {kind} is called {name!r}. {did_you_mean(name, table)}")
     return table[name] if isinstance(table, Mapping) else name

@@ -66,19 +66,21 @@ class Theme(NamedTuple):
         text: Of titles, labels and numbers.
         quiet: Of subtitles, leaders and ticks.
         lines: Of the grid.
-        gap: Behind cells without a number.
+        far: Behind cells that are far from the best.
+        near: Behind the best.
     """
 
     background: str
     text: str
     quiet: str
     lines: str
-    gap: str
+    far: str
+    near: str
 
 
 THEMES = {
-    "light": Theme("#ffffff", "#1c2026", "#5b626b", "#e4e7eb", "#f1f3f5"),
-    "dark": Theme("#15181d", "#e8eaed", "#a2a9b2", "#31363e", "#22262c"),
+    "light": Theme("#ffffff", "#1c2026", "#5b626b", "#e4e7eb", "#f3f6fa", "#1c5fa8"),
+    "dark": Theme("#15181d", "#e8eaed", "#a2a9b2", "#31363e", "#20262e", "#6fb3f7"),
 }
 _FONT = "Inter, system-ui, 'Liberation Sans', Arial, sans-serif"
 
@@ -126,17 +128,18 @@ def config(theme: str = "light", *, transparent: bool = False) -> dict[str, Any]
             "titleFontSize": 12,
             "titleFontWeight": 500,
             "labelLimit": 260,
+            "titleLimit": 400,
             "symbolSize": 70,
         },
+        "range": {"heatmap": [colours.far, colours.near]},
         "text": {"color": colours.text, "fontSize": 12},
         "rule": {"color": colours.text},
+        "point": {"color": colours.text},
         "tick": {"color": colours.text},
         "style": {
-            "quiet": {"stroke": colours.quiet, "strokeOpacity": 0.6},
-            "quiet-text": {"fill": colours.quiet, "fontSize": 11},
-            "strong": {"stroke": colours.text},
-            "strong-fill": {"fill": colours.text},
+            "quiet": {"color": colours.quiet, "opacity": 0.6},
+            "quiet-text": {"color": colours.quiet, "fontSize": 11},
             "outline": {"stroke": colours.background, "strokeWidth": 1},
-            "gap": {"fill": colours.gap, "stroke": colours.quiet, "strokeDash": [3, 3]},
+            "gap": {"color": colours.background, "stroke": colours.quiet, "strokeDash": [3, 3]},
         },
     }

@@ -24,6 +24,8 @@ POINTED: dict[str, Any] = {
 }
 FADING: dict[str, Any] = {"condition": {"param": "pointed", "value": 1}, "value": 0.15}
 
+ROW = 22  # pixels, of a method where each has a row of its own
+NUMBERS: dict[str, Any] = {"align": "left", "baseline": "middle", "fontSize": 11}
 SAID: dict[str, Any] = {"field": "said", "type": "nominal"}  # a mark in words, for screen readers
 
 
@@ -58,4 +60,14 @@ def _look(range_of: str, legend: Mapping[str, Any] | None) -> dict[str, Any]:
         "type": "nominal",
         "scale": {"domain": {"$": "labels"}, "range": {"$": range_of}},
         "legend": legend,
+    }
+
+
+def names() -> dict[str, Any]:
+    """A row for each method, in the order of the hole `labels`."""
+    return {
+        "field": "label",
+        "type": "nominal",
+        "scale": {"domain": {"$": "labels"}},
+        "axis": {"title": None, "domain": False, "ticks": False, "labelPadding": 8},
     }

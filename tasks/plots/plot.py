@@ -6,11 +6,13 @@ of labels, units, what is missing, what it says in words) is worked out here onc
 browser only puts values into holes and rows into Vega-Lite.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.plots.looks import Looks
+from tasks.plots.words import several, where
 
 Row = Mapping[str, Any]
 Ask = Callable[[str], Sequence[Row]]  # from SQL to rows, as `tasks.pages.asking.rows` of a store
@@ -67,9 +69,13 @@ class Plot:
     empty: str = "Run a suite first: `shotboard run`."
 
     def grounds(self, rows: Iterable[Row]) -> dict[tuple[Any, ...], list[Row]]:
-        """The rows of each picture, in the order in which they came."""
+        """The rows of each picture, in their order; a number that is none is None."""
         found: dict[tuple[Any, ...], list[Row]] = {}
         for row in rows:
+            row = {
+                key: None if isinstance(value, float) and not math.isfinite(value) else value
+                for key, value in row.items()
+            }
             found.setdefault(tuple(row[name] for name in self.ground), []).append(row)
         return found
 
@@ -144,3 +150,27 @@ def labelled(rows: Sequence[Row], *, within: Sequence[str] = ()) -> list[dict[st
         }
         for row in rows
     ]
+
+
+def with_numbers(
+    ground: Row, rows: Sequence[dict[str, Any]], *columns: str
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows that can be drawn, and a note that names those which cannot.
+
+    Args:
+        ground: Of the rows.
+        rows: With labels.
+        columns: That must be known beside the mean.
+
+    Raises:
+        NothingToDraw: No row has a number.
+    """
+    needed = ("mean", *columns)
+    known = [row for row in rows if all(row[name] is not None for name in needed)]
+    if not known:
+        raise NothingToDraw(
+            f"no number on {where(ground)} yet: its trials failed or are not done. "
+            "`shotboard run` goes on with them."
+        )
+    lost = sorted({row["label"] for row in rows} - {row["label"] for row in known})
+    return known, [f"Without a number: {several(lost)}."] if lost else []

@@ -3,10 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from data_catalog.wording import plural
 from tasks.plots.measure import Measure
 
 Row = Mapping[str, Any]
 
+_IN_ORDER = (
+    *("dataset", "source", "split", "shots", "backbone", "protocol"),
+    "test_rows_per_class",
+)
 AVERAGE = "AVERAGE"  # what views call the mean over data sets
 
 
@@ -23,24 +28,28 @@ def where(ground: Row, *, but: str = "") -> str:
         but: A column that is left out.
     """
     parts = []
-    for name in ("dataset", "split", "shots", "backbone", "protocol", "test_rows_per_class"):
+    for name in _IN_ORDER:
         value = ground.get(name)
         if value is None or name == but or (name, value) == ("split", "all"):
             continue
         if name == "test_rows_per_class":
-            parts.append(f"{counted(value, 'test row')} a class")
+            parts.append(f"{plural(value, 'test row')} a class")
         elif name == "shots":
-            parts.append(counted(value, "shot"))
+            parts.append(plural(value, "shot") if value else "no labelled example")
+        elif name == "source":
+            parts.append(f"from {value}")
         elif value == AVERAGE:
             parts.append(on(ground))
         else:
-            parts.append(f"{value} classes" if name == "split" else str(value))
+            parts.append(_split(value) if name == "split" else str(value))
     return ", ".join(parts)
 
 
-def counted(number: int, what: str) -> str:
-    """`1 shot`, `4 shots`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _split(name: str) -> str:
+    """`base classes`, `H of base and new`, or the name of a target."""
+    known = {"base": "base classes", "new": "new classes", "H": "H of base and new"}
+    known |= {"HM": known["H"], "test": "all classes"}
+    return known.get(name, name)
 
 
 def several(names: Sequence[str], most: int = 4) -> str:

@@ -31,6 +31,7 @@ def test_reading_imports_no_heavy_module(filled, tmp_path):
         ["board"],
         ["board", "--protocol", "few_shot", "--html", str(tmp_path / "board.html")],
         ["board", "--json"],
+        ["board", "--plot", "intervals", "-o", str(tmp_path / "board.svg")],
         ["sql", "SELECT * FROM leaderboard LIMIT 1"],
         ["sql", "SELECT * FROM trials", "--format", "csv"],
         ["sql", "SELECT * FROM trials", "-o", str(tmp_path / "trials.parquet")],

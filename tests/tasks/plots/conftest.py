@@ -24,7 +24,7 @@ DEFAULTS = {
 
 
 class Board:
-    """An open board; `ask` is what plots ask it with, and has no word for NaN as JSON has none."""
+    """An open board; `ask` is what plots ask it with."""
 
     def __init__(self, connection):
         self.connection = connection
@@ -33,8 +33,7 @@ class Board:
     def ask(self, sql):
         cursor = self.connection.execute(sql)
         names = [column[0] for column in cursor.description]
-        rows = [[None if value != value else value for value in row] for row in cursor.fetchall()]
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def insert(self, table, **values):
         names = ", ".join(values)
