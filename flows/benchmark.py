@@ -14,6 +14,7 @@ from flows.ending import in_a_sentence
 from flows.knobs import YAML, file_or, with_fields
 from flows.naming import named
 from flows.shipped import shipped
+from flows.stopped import put_away
 from flows.suites import FOLDER, load_suite
 from flows.summary import Summary, TrialsFailed
 from tasks.pages.offered import refuse_unknown
@@ -32,7 +33,7 @@ BUNDLES_AT_ONCE = 2  # so that the tail of one bundle does not leave workers idl
     validate_parameters=True,
     persist_result=False,
 )
-@in_a_sentence
+@in_a_sentence(lambda suite, **asked: put_away(suite, asked))
 @with_fields()
 def benchmark(
     suite: Annotated[str, file_or(shipped(FOLDER), YAML)] = "quickstart",

@@ -1,10 +1,12 @@
 """How flow runs end: with one sentence as the message of their state, whatever happened."""
 
+import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from prefect.states import Failed
+from prefect.exceptions import TerminationSignal
+from prefect.states import Cancelled, Failed
 
 from flows.summary import TrialsFailed
 from tasks.environment import MachineError
@@ -16,17 +18,32 @@ F = TypeVar("F", bound=Callable[..., Any])
 _TOLD = (RequestError, TrialsFailed, MachineError, ConnectionError, FileNotFoundError)
 
 
-def in_a_sentence(function: F) -> F:
-    """A flow whose refusals and failures are the message of its state, word for word.
+def in_a_sentence(stopped: Callable[..., str] | None = None) -> Callable[[F], F]:
+    """A flow whose refusals, failures and stops are the message of its state, word for word.
 
-    Prefect raises the error all the same for whoever calls the flow in Python.
+    Prefect raises what happened all the same for whoever calls the flow in Python.
+
+    Args:
+        stopped: Is called with the arguments of the flow when Ctrl-C, SIGTERM or Prefect stops it,
+            puts away what is there, and says what was kept.
     """
 
-    @wraps(function)
-    def told(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except _TOLD as error:
-            return Failed(message=" ".join(str(error).split()), data=error)
+    def decorated(function: F) -> F:
+        signature = inspect.signature(function)
 
-    return told  # pyright: ignore[reportReturnType]
+        @wraps(function)
+        def told(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except _TOLD as error:
+                return Failed(message=" ".join(str(error).split()), data=error)
+            except (KeyboardInterrupt, TerminationSignal):  # a second one acts at once
+                if stopped is None:
+                    raise
+                given = signature.bind(*args, **kwargs)
+                given.apply_defaults()
+                return Cancelled(message=stopped(**given.arguments))
+
+        return told  # pyright: ignore[reportReturnType]
+
+    return decorated

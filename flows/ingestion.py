@@ -25,7 +25,7 @@ from tasks.storage.store import Store
     task_runner=ThreadPoolTaskRunner(max_workers=2),  # pyright: ignore[reportArgumentType]
     persist_result=False,
 )
-@in_a_sentence
+@in_a_sentence()
 def ingest(
     datasets: Annotated[list[str], Field(min_length=1), form_of("datasets")],
     home: str | None = None,

@@ -1,6 +1,7 @@
 """Names of flow runs: what was asked for, so that a list of runs can be read."""
 
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -9,6 +10,7 @@ from prefect.runtime import flow_run
 from tasks.plain_text import without_secrets
 from tasks.planning.knobs import knobs
 from tasks.planning.suite import Suite
+from tasks.storage.store import Store
 
 MOST_VALUES = 4  # of a knob; the others are counted
 MOST_LETTERS = 120
@@ -52,16 +54,35 @@ def run_name(suite: str, asked: Mapping[str, Any]) -> str:
     }
     phrase = " ".join(said[name] for name in _FIRST if name in said)
     rest = [text for name, text in said.items() if name not in _FIRST]
-    parts = [part for part in (phrase, *rest, *_settings(asked), *_again(asked)) if part]
+    parts = [part for part in (phrase, *rest, *_settings(asked, _short), *_again(asked)) if part]
     title = _short(suite)
     return _clipped(f"{title}: {', '.join(parts)}" if parts else title)
 
 
-def _settings(asked: Mapping[str, Any]) -> Iterator[str]:
-    """Hyperparameters, as a command line sets them."""
+def command_of(suite: str, asked: Mapping[str, Any]) -> str:
+    """The command that asks for the same: `shotboard run zoo --methods coop,maple --seeds 1`.
+
+    Args:
+        suite: A shipped name or a path.
+        asked: As for `run_name`.
+    """
+    words = ["shotboard", "run", suite]
+    for name, knob in knobs(Suite).items():
+        if (value := asked.get(name)) is not None:
+            several = value if isinstance(value, list | tuple) else [value]
+            words += [knob.option, ",".join(map(str, several))]
+    for setting in _settings(asked, str):
+        words += ["--set", setting]
+    if asked.get("home") and Store.at(asked["home"]) != Store.at():
+        words += ["--home", str(asked["home"])]
+    return shlex.join(without_secrets(word) for word in words)
+
+
+def _settings(asked: Mapping[str, Any], called: Callable[[str], str]) -> Iterator[str]:
+    """Hyperparameters, as a command line sets them, of methods as `called` calls them."""
     for method, values in (asked.get("hyperparameters") or {}).items():
         for name, value in values.items():
-            yield f"{_short(method)}.{name}={value}"
+            yield f"{called(method)}.{name}={value}"
 
 
 def _again(asked: Mapping[str, Any]) -> Iterator[str]:

@@ -76,7 +76,7 @@ class PretrainSummary:
     validate_parameters=True,
     persist_result=False,
 )
-@in_a_sentence
+@in_a_sentence()
 def pretrain(
     recipe: Annotated[str, file_or(shipped(FOLDER), YAML)] = "mini-clip",
     seed: Annotated[int | None, Field(ge=0)] = None,

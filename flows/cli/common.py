@@ -4,6 +4,7 @@ import csv
 import errno
 import logging
 import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,9 +55,31 @@ def one_sentence() -> Iterator[None]:
             err.print(log)
         err.print("What was computed stays; the same command goes on from here.")
         raise typer.Exit(TRIALS_FAILED) from None
-    except KeyboardInterrupt:
-        err.print("stopped; what was computed stays, the same command goes on from here.")
+    except KeyboardInterrupt as stop:
+        told = "stopped; what was computed stays, the same command goes on from here."
+        err.print(str(stop) or told)
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def signals_as_interrupts() -> Iterator[None]:
+    """Takes the end of a session or of a service as Ctrl-C, so that everything is stopped.
+
+    The end of a session stays ignored where it is: so `nohup` asks.
+    """
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def refuse(text: Any, excerpt: str = "") -> None:

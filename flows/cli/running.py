@@ -15,6 +15,7 @@ from flows.cli.common import (
     near,
     one_sentence,
     quiet_libraries,
+    signals_as_interrupts,
 )
 from flows.cli.knobs import overrides, with_options
 from flows.cli.terminal import err, out, print_json, print_table
@@ -53,7 +54,7 @@ def run(
 ) -> None:
     """Run a suite: do what is missing, then print the board."""
     quiet_libraries(verbose)
-    with one_sentence():
+    with one_sentence(), signals_as_interrupts():
         from tasks.computing.ray_cluster import check_request
         from tasks.publishing.mlflow_client import check_answers
 
@@ -67,6 +68,8 @@ def run(
         err.print(planned.about)
         for text in planned.standing:
             err.print(f"  {text}")
+
+        from prefect.exceptions import CancelledRun
 
         from flows.benchmark import TrialsFailed, benchmark
         from flows.cli.display import TerminalReporter, print_board
@@ -89,6 +92,8 @@ def run(
                 )
             except TrialsFailed as error:
                 summary, failed = error.summary, True
+            except CancelledRun as stop:  # by Ctrl-C or SIGTERM; its text says what was kept
+                raise KeyboardInterrupt(str(stop)) from None
         rows = board_rows(store, summary.plan.specs)
         if as_json:
             print_json(

@@ -1,16 +1,14 @@
 """`shotboard up`."""
 
 import shutil
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.common import Home, commands, one_sentence
+from flows.cli.common import Home, commands, one_sentence, signals_as_interrupts
 from flows.cli.terminal import err, out
 from tasks.storage.store import Store
 
@@ -33,7 +31,7 @@ def up(
     home: Home = None,
 ) -> None:
     """Run flows from the Prefect UI and by the clock, and show MLflow, until Ctrl-C."""
-    with one_sentence(), _signals_as_interrupts():
+    with one_sentence(), signals_as_interrupts():
         try:
             _serve(Store.to_write(home), port, mlflow_port)
         except KeyboardInterrupt:
@@ -85,24 +83,3 @@ def _show(services: "Serving", store: Store, project: Path) -> None:
     ]
     for line in lines:
         out.print(line)
-
-
-@contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
-    """Takes the end of a session or of a service as Ctrl-C, so that everything is stopped.
-
-    The end of a session stays ignored where it is: so `nohup` asks.
-    """
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -16,6 +16,7 @@ from operators.spec import TrialSpec
 from tasks.computing.attempts import Attempts, seconds_of
 from tasks.computing.deaths import OutOfTime, WorkerDied
 from tasks.computing.failures import in_quarantine, note_failure
+from tasks.computing.stopped import until_stopped
 from tasks.computing.worker import Context, Done
 from tasks.computing.worker_pool import First, WorkerPool
 from tasks.planning.plan import Bundle, expected_cost
@@ -33,6 +34,7 @@ ARTIFACT_SECONDS = 3.0
     cache_policy=NO_CACHE,
     persist_result=False,
 )
+@until_stopped
 def compute(
     title: str,
     bundle: Bundle,

@@ -18,6 +18,7 @@ from operators.methods import method_for
 from operators.spec import TrialSpec
 from operators.tracks import track_of
 from operators.tracks.rows import episode_of, unlabelled_of, validation_of, views_shown
+from tasks.computing.stopped import until_stopped
 from tasks.computing.worker import Context, Encoder, TargetFolders
 from tasks.computing.worker_pool import WorkerPool
 from tasks.planning import own_backbones
@@ -84,6 +85,7 @@ def contexts_of(
 
 
 @task(name="encode", task_run_name="encode {title}", cache_policy=NO_CACHE, persist_result=False)
+@until_stopped
 def encode(
     title: str,
     specs: Iterable[TrialSpec],

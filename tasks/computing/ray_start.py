@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -51,6 +52,15 @@ def connect(address: str | None, cpus: int | None, shared_bytes: int) -> bool:
     if ray.is_initialized():  # by who calls us from Python; it is theirs to leave
         return False
     _hush()
+    with _own_sigterm():
+        _init(address, cpus, shared_bytes)
+    return True
+
+
+def _init(address: str | None, cpus: int | None, shared_bytes: int) -> None:
+    """See `connect`."""
+    import ray
+
     variables = for_workers()
     if address:
         check_address(address)
@@ -63,7 +73,7 @@ def connect(address: str | None, cpus: int | None, shared_bytes: int) -> bool:
             configure_logging=False,
             **own,
         )
-        return True
+        return
     # It tells every local Ray that it has a password, which is so and needs no reader.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     variables |= {
@@ -75,7 +85,21 @@ def connect(address: str | None, cpus: int | None, shared_bytes: int) -> bool:
     }
     with _set(variables):  # a local Ray hands its environment on, which is faster than asking it to
         _start_local(cpus, shared_bytes)
-    return True
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Puts the handler of SIGTERM back that was there.
+
+    Ray sets one that ends the process, and one in C before it that aborts it after three seconds,
+    whatever Python does: too few to put away what a run has computed.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _hush() -> None:

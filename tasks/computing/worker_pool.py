@@ -42,6 +42,13 @@ class First(NamedTuple):
     args: tuple[Any, ...]
 
 
+class PoolClosed(MachineError):
+    """The pool was closed while a call was under way, as when somebody stops the run."""
+
+    def __init__(self) -> None:
+        super().__init__("the run was stopped.")
+
+
 class _Death(Exception):
     """A worker died in a call."""
 
@@ -123,8 +130,20 @@ class WorkerPool:
             WorkerDied: The worker died at every try; another has taken its place.
             OutOfTime: The call took too long; another worker has taken the place of its own.
             MachineError: No worker starts, or Ray has ended.
+            PoolClosed: The pool was closed meanwhile.
             Exception: What the method raised, as it raised it.
         """
+        try:
+            return self._run(method, *args, tries=tries, seconds=seconds, first=first)
+        except Exception as error:
+            if self._closed:  # whatever a worker that is ended, or a Ray that is left, gives
+                raise PoolClosed from error
+            raise
+
+    def _run(
+        self, method: str, *args: Any, tries: int, seconds: float | None, first: First | None
+    ) -> Any:
+        """See `run`."""
         for attempt in range(1, tries + 1):
             worker = self._idle.get()
             try:

@@ -5,8 +5,8 @@ import os
 import subprocess
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -183,6 +183,19 @@ def state(values: Mapping[str, Any], manifest: Path) -> str:
     if values.get("host") is not None:
         process = processes.Process(values["host"], values["pid"], values["process_started_at"])
     return RUNNING if processes.lives(process, manifest) else CRASHED
+
+
+def of_flow_run(store: Store, flow_run_id: str | None) -> Run | None:
+    """The run of a flow run; None where it has not begun, or cannot be read."""
+    newest = sorted(store.runs.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    for file in newest:
+        with suppress(OSError, ValueError, TypeError):
+            values = json.loads(file.read_bytes())
+            if flow_run_id and values["flow_run_id"] == flow_run_id:
+                known = {field.name for field in fields(Run)}
+                kept = {name: value for name, value in values.items() if name in known}
+                return Run(**{**kept, "trial_ids": tuple(values["trial_ids"])})
+    return None
 
 
 @cache

@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from flows.cli.serving import _signals_as_interrupts
+from flows.cli.common import signals_as_interrupts
 from tasks.services.children import free_port
 from tasks.storage.store import Store
 
@@ -304,7 +304,7 @@ def test_a_project_without_prefect_yaml_is_refused(refused, monkeypatch, tmp_pat
 def test_a_hangup_is_ctrl_c_unless_nohup_has_it_ignored(ignored):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:
-        with _signals_as_interrupts():
+        with signals_as_interrupts():
             if ignored:
                 signal.raise_signal(signal.SIGHUP)
             else:

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from tasks.computing.batches import Feed, PairWorker
 from tasks.computing.deaths import OutOfTime, WorkerDied
 from tasks.computing.ray_cluster import Cluster, count_workers, ray_cluster
-from tasks.computing.worker_pool import First
+from tasks.computing.worker_pool import First, PoolClosed
 from tasks.environment import MachineError
 from tasks.services.children import free_port
 
@@ -74,6 +75,9 @@ def make_worker():  # noqa: C901  # a method for each thing that is tried
             time.sleep(seconds)
 
     return Worker
+
+
+before_ray = signal.getsignal(signal.SIGTERM)
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +233,33 @@ def test_a_worker_has_the_first_call_once_and_its_time_does_not_count(cluster, p
     prepared = sum(worker.had == {"key"} for worker in alone._workers)
     assert len(list(tmp_path.iterdir())) == prepared > 0
     alone.close()
+
+
+@pytest.mark.slow
+def test_a_pool_that_is_closed_ends_its_calls_as_stopped(cluster, pool, tmp_path):
+    alone = cluster.pool(make_worker(), 10)
+    outcomes = alone.map_unordered("prepare", [str(tmp_path)] * 4, 600)
+    closing = threading.Timer(0.2, alone.close)
+    closing.start()
+    assert {type(outcome.error) for outcome in outcomes} == {PoolClosed}
+    closing.join()
+
+
+@pytest.mark.slow
+def test_sigterm_is_handled_by_who_handled_it_before_ray_started(cluster, pool):
+    # Ray's own handler ends the process; the one that it sets in C aborts it three seconds later.
+    import ctypes
+
+    assert signal.getsignal(signal.SIGTERM) == before_ray
+    libc = ctypes.CDLL(None)
+    action = ctypes.create_string_buffer(256)
+    here = ctypes.create_string_buffer(256)
+    libc.sigaction(signal.SIGTERM, None, action)
+    previous = signal.signal(signal.SIGUSR2, lambda *_: None)
+    libc.sigaction(signal.SIGUSR2, None, here)
+    signal.signal(signal.SIGUSR2, previous)
+    python = here.raw[:8]  # the address of the handler, which Python has one of for all signals
+    assert action.raw[:8] in (python, bytes(8))
 
 
 @pytest.mark.slow
