@@ -31,6 +31,8 @@ def put_away(suite: str, asked: Mapping[str, Any]) -> str:
     if run is None:
         said = f"stopped before the first trial; nothing was lost, and `{command}` begins again."
     else:
+        if run.status == runs.RUNNING:  # stopped after its last trial, before its end
+            runs.finish(store, run, error="stopped before its end", cancelled=True)
         kept = len(store.done().intersection(run.trial_ids))
         where = "on the board" if _on_the_board(store) else "in the store"
         said = (
