@@ -23,15 +23,16 @@ CREATE MACRO goodness(score, better) AS CASE better WHEN 'lower' THEN -score ELS
 CREATE MACRO whole_mean(score) AS CASE WHEN count(score) = count(*) THEN avg(score) END;
 CREATE MACRO whole_std(score) AS CASE WHEN count(score) = count(*) THEN stddev_samp(score) END;
 
--- Wilson's 95 % interval of a share of n test images.
-CREATE MACRO wilson_low(share, n) AS greatest(0,
+-- Wilson's 95 % interval of a share of n test images; none of a share that is not known, of which
+-- `greatest` and `least` would make 0 and 1.
+CREATE MACRO wilson_low(share, n) AS CASE WHEN share IS NOT NULL THEN greatest(0,
     (share + 3.8414588206941205 / (2 * n)
         - 1.959963984540054 * sqrt(share * (1 - share) / n + 3.8414588206941205 / (4 * n * n)))
-    / (1 + 3.8414588206941205 / n));
-CREATE MACRO wilson_high(share, n) AS least(1,
+    / (1 + 3.8414588206941205 / n)) END;
+CREATE MACRO wilson_high(share, n) AS CASE WHEN share IS NOT NULL THEN least(1,
     (share + 3.8414588206941205 / (2 * n)
         + 1.959963984540054 * sqrt(share * (1 - share) / n + 3.8414588206941205 / (4 * n * n)))
-    / (1 + 3.8414588206941205 / n));
+    / (1 + 3.8414588206941205 / n)) END;
 
 -- Variance of a share of n test images by Agresti and Coull, which is never 0: an image more or
 -- less is possible also where all of them are right. It adds up over data sets.

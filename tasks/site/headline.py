@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tasks.plain_text import in_html
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+    from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 Row = Mapping[str, Any]
 
@@ -72,11 +72,13 @@ class Line(NamedTuple):
         method: Its id.
         variant: What tells its setting from others, empty where there is one.
         cells: Its scores, by place.
+        average: Over data sets, of the split and shots that lines are ranked by; None without one.
     """
 
     method: str
     variant: str
     cells: dict[Place, Row]
+    average: Row | None = None
 
 
 class Table(NamedTuple):
@@ -86,11 +88,13 @@ class Table(NamedTuple):
         choice: How it was chosen.
         places: Its columns.
         lines: Its rows, the best first.
+        averaged: Whether an average over data sets is the first of its columns.
     """
 
     choice: Choice
     places: list[Place]
     lines: list[Line]
+    averaged: bool
 
 
 def first_tables(connection: "DuckDBPyConnection", scores: str) -> list[Table]:
@@ -107,20 +111,45 @@ def first_tables(connection: "DuckDBPyConnection", scores: str) -> list[Table]:
         "JOIN metric_definitions USING (metric) "
         "WHERE scores.test_rows_per_class IS NOT DISTINCT FROM grounds.test_rows_per_class"
     )
-    names = found.columns
-    by_protocol: dict[str, list[Row]] = {}
-    for values in found.fetchall():
-        row = dict(zip(names, values, strict=True))
-        by_protocol.setdefault(row["protocol"], []).append(row)
+    by_protocol = _by_protocol(_rows(found))
+    averages = _by_protocol(
+        _rows(
+            connection.sql(
+                f"WITH scores AS ({scores}), grounds AS ({GROUNDS}) "
+                "SELECT averages.*, unit FROM averages "
+                "JOIN grounds USING (protocol, backbone, metric) "
+                "JOIN metric_definitions USING (metric) "
+                "WHERE averages.source IS NULL AND averages.test_rows_per_class "
+                "IS NOT DISTINCT FROM grounds.test_rows_per_class"
+            )
+        )
+    )
     order = [name for (name,) in connection.sql("SELECT protocol FROM protocols").fetchall()]
-    return [first_table(by_protocol[name]) for name in order if name in by_protocol]
+    return [
+        first_table(by_protocol[name], averages.get(name, ()))
+        for name in order
+        if name in by_protocol
+    ]
 
 
-def first_table(rows: Sequence[Row]) -> Table:
+def _rows(found: "DuckDBPyRelation") -> list[Row]:
+    names = found.columns
+    return [dict(zip(names, values, strict=True)) for values in found.fetchall()]
+
+
+def _by_protocol(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["protocol"], []).append(row)
+    return groups
+
+
+def first_table(rows: Sequence[Row], averages: Sequence[Row] = ()) -> Table:
     """What a protocol shows first.
 
     Args:
         rows: Its scores on one ground, in the primary metric.
+        averages: Its averages over data sets on that ground.
     """
     datasets = sorted({row["dataset"] for row in rows})
     splits = sorted({row["split"] for row in rows}, key=split_order)
@@ -138,10 +167,30 @@ def first_table(rows: Sequence[Row]) -> Table:
         lead=lead,
     )
     places = [Place(d, k, s) for d in datasets for k in shown_shots for s in shown_splits]
-    lines = [line for line in lines_of(rows) if any(place in line.cells for place in places)]
+    known = {
+        (row["method"], row["variant"], row["shots"]): row
+        for row in averages
+        if row["split"] == lead
+    }
+    averaged = len(datasets) > 1
+    lines = [
+        line._replace(average=_average(line, known, shots[-1]) if averaged else None)
+        for line in lines_of(rows)
+        if any(place in line.cells for place in places)
+    ]
+    telling = [Place(dataset, shots[-1], lead) for dataset in datasets]
     better = rows[0]["better"]
-    lines.sort(key=lambda line: _standing(line, datasets, shots[-1], lead, better))
-    return Table(choice, places, lines)
+    lines.sort(key=lambda line: _standing(line, telling, better))
+    return Table(choice, places, lines, averaged)
+
+
+def _average(line: Line, known: Mapping[tuple[str, str, int], Row], shots: int) -> Row | None:
+    """The average of a line; none where its setting is another on each data set."""
+    variants = {row["variant"] for row in line.cells.values() if row["shots"] in (0, shots)}
+    if len(variants) != 1:
+        return None
+    name = line.method, variants.pop()
+    return known.get((*name, shots)) or known.get((*name, 0))
 
 
 def lines_of(rows: Iterable[Row]) -> list[Line]:
@@ -173,18 +222,14 @@ def lines_of(rows: Iterable[Row]) -> list[Line]:
     return lines
 
 
-def _standing(
-    line: Line, datasets: Sequence[str], shots: int, lead: str, better: str
-) -> tuple[int, float, str, str]:
-    """Sorts the best first: those without gaps, then by their mean over datasets."""
-    known = [
-        cell["mean"]
-        for dataset in datasets
-        if (cell := line.cells.get(Place(dataset, shots, lead))) and cell["mean"] is not None
-    ]
-    mean = sum(known) / len(known) if known else 0.0
-    goodness = mean if better == "lower" else -mean
-    return len(datasets) - len(known), goodness, line.method, line.variant
+def _standing(line: Line, telling: Sequence[Place], better: str) -> tuple[bool, float, str, str]:
+    """Sorts the best first, those without an average last."""
+    if len(telling) > 1:
+        mean = line.average["mean"] if line.average else None
+    else:
+        mean = line.cells[telling[0]]["mean"] if telling[0] in line.cells else None
+    goodness = 0.0 if mean is None else mean if better == "lower" else -mean
+    return mean is None, goodness, line.method, line.variant
 
 
 def split_order(split: str) -> tuple[int, str]:
@@ -201,14 +246,17 @@ def in_page(table: Table, title: str) -> str:
         table: What a protocol shows first.
         title: Of the protocol.
     """
-    heads = "".join(f"<th scope='col'>{in_html(_heading(table, p))}</th>" for p in table.places)
+    heads = "<th scope='col'>Average</th>" if table.averaged else ""
+    heads += "".join(f"<th scope='col'>{in_html(_heading(table, p))}</th>" for p in table.places)
+    first = _best_of([line.average for line in table.lines if line.average])
     best = {place: _best(table.lines, place) for place in table.places}
     body = []
     for line in table.lines[:LINES]:
         name = f"<b>{in_html(line.method)}</b>"
         if line.variant:
             name += f" <small>{in_html(line.variant)}</small>"
-        cells = "".join(_cell(line.cells.get(place), best[place]) for place in table.places)
+        cells = _average_cell(line.average, first) if table.averaged else ""
+        cells += "".join(_cell(line.cells.get(place), best[place]) for place in table.places)
         body.append(f"<tr><th scope='row'>{name}</th>{cells}</tr>")
     left = len(table.lines) - LINES
     more = f"<p class='note'>and {left} more</p>" if left > 0 else ""
@@ -234,11 +282,22 @@ def _heading(table: Table, place: Place) -> str:
 
 
 def _best(lines: Sequence[Line], place: Place) -> float | None:
-    cells = [line.cells[place] for line in lines if place in line.cells]
-    known = [cell["mean"] for cell in cells if cell["mean"] is not None]
+    return _best_of([line.cells[place] for line in lines if place in line.cells])
+
+
+def _best_of(rows: Sequence[Row]) -> float | None:
+    known = [row["mean"] for row in rows if row["mean"] is not None]
     if not known:
         return None
-    return min(known) if cells[0]["better"] == "lower" else max(known)
+    return min(known) if rows[0]["better"] == "lower" else max(known)
+
+
+def _average_cell(row: Row | None, best: float | None) -> str:
+    """An average over data sets, or which of them a method lacks."""
+    if row is None or row["mean"] is None:
+        missing = f"lacks {in_html(row['missing'])}" if row and row["missing"] else "&ndash;"
+        return f"<td class='gap'>{missing}</td>"
+    return _cell({**row, "std": None}, best)
 
 
 def _cell(row: Row | None, best: float | None) -> str:

@@ -120,7 +120,8 @@ def _packed(name: str, table: "pa.Table") -> str:
 def _first(tables: list[Table], titles: dict[str, str]) -> str:
     if not tables:
         return "<p>The board is empty: <code>shotboard run</code> fills it.</p>"
-    return "\n".join(in_page(table, titles[table.choice.protocol]) for table in tables)
+    heading = "<h1 class='unseen'>Shotboard</h1>\n"
+    return heading + "\n".join(in_page(t, titles[t.choice.protocol]) for t in tables)
 
 
 def _provenance(about: dict[str, Any]) -> str:

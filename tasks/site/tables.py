@@ -39,6 +39,21 @@ TABLES = {
         FROM ({SCORES})
         ORDER BY ALL
     """,
+    # Over data sets: of one ground all over the same ones, and what a method lacks is named.
+    "averages": """
+        SELECT
+            protocol, source, backbone, test_rows_per_class, shots, split, metric, method, variant,
+            mean, std, n, ci95_low, ci95_high, datasets, covers, missing, left_out
+        FROM averages
+        ORDER BY ALL
+    """,
+    "ranks": """
+        SELECT
+            protocol, source, backbone, test_rows_per_class, shots, split, metric, method, variant,
+            mean_rank, methods, datasets, critical_difference, friedman_p
+        FROM ranks
+        ORDER BY ALL
+    """,
     # From one side: the view has every pair twice.
     "significance": """
         SELECT

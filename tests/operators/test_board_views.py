@@ -117,6 +117,13 @@ def test_the_interval_over_test_images_is_wilsons_and_not_of_other_metrics(
     assert found["ece"]["images_ci95_low"] is None
 
 
+def test_a_share_that_is_not_known_has_no_interval(connection, rows, trial):
+    fill(connection, results=[trial({"all": 0.5}, extra=(Score("all", "top5_accuracy", None, 9),))])
+    found = {row["metric"]: row for row in rows("leaderboard")}
+    unknown = found["top5_accuracy"]
+    assert unknown["mean"] is unknown["images_ci95_low"] is unknown["images_ci95_high"] is None
+
+
 def test_no_interval_reaches_beyond_0_and_1(connection, rows, trial):
     values = [(0.98, 0.02), (1.0, 0.0), (0.9, 0.1)]
     results = [

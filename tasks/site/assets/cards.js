@@ -14,14 +14,14 @@
     );
 
   site.card = (root, title, ...content) => {
-    const card = el("section", { class: "card" }, title ? el("h3", {}, title) : null, content);
+    const card = el("section", { class: "card" }, title ? el("h2", {}, title) : null, content);
     root.append(card);
     return card;
   };
 
   const missing = (root, kind, name) => {
     const list = `${kind}s`;
-    root.append(el("h2", {}, `No ${kind} is called ${name}`), el("p", {}, site.link([list], `All ${site.words(list).toLowerCase()}`)));
+    root.append(el("h1", {}, `No ${kind} is called ${name}`), el("p", {}, site.link([list], `All ${site.words(list).toLowerCase()}`)));
   };
 
   const listed = (items) => el("ul", {}, items.map((item) => el("li", {}, item)));
@@ -34,7 +34,7 @@
   site.view("methods", {
     title: "Methods",
     render(root) {
-      root.append(el("h2", {}, "Methods"));
+      root.append(el("h1", {}, "Methods"));
       const card = site.card(root, null);
       site.table(card, {
         name: "methods",
@@ -121,7 +121,7 @@
       const onThisBoard = onBoard("method", path[0]);
       if (!method && !onThisBoard) return missing(root, "method", path[0]);
       root.append(el("p", { class: "crumbs" }, site.link(["methods"], "Methods")));
-      root.append(el("h2", {}, method?.title ?? path[0]));
+      root.append(el("h1", {}, method?.title ?? path[0]));
       if (method) {
         const card = method.card ?? {};
         root.append(
@@ -180,7 +180,7 @@
   site.view("datasets", {
     title: "Data sets",
     render(root) {
-      root.append(el("h2", {}, "Data sets"));
+      root.append(el("h1", {}, "Data sets"));
       const card = site.card(root, null);
       site.table(card, {
         name: "datasets",
@@ -206,7 +206,7 @@
       const dataset = site.find("datasets", { name: path[0] });
       const onThisBoard = onBoard("dataset", path[0]);
       if (!dataset && !onThisBoard) return missing(root, "dataset", path[0]);
-      root.append(el("p", { class: "crumbs" }, site.link(["datasets"], "Data sets")), el("h2", {}, dataset?.title ?? path[0]));
+      root.append(el("p", { class: "crumbs" }, site.link(["datasets"], "Data sets")), el("h1", {}, dataset?.title ?? path[0]));
       if (dataset) {
         const card = dataset.card ?? {};
         const splits = Object.entries(card.splits ?? {}).map(([name, count]) => `${name} ${count.toLocaleString("en")}`);
@@ -255,7 +255,7 @@
   site.view("backbones", {
     title: "Backbones",
     render(root) {
-      root.append(el("h2", {}, "Backbones"));
+      root.append(el("h1", {}, "Backbones"));
       const card = site.card(root, null);
       site.table(card, {
         name: "backbones",
@@ -280,7 +280,7 @@
       const backbone = site.find("backbones", { backbone: path[0] });
       const onThisBoard = onBoard("backbone", path[0]);
       if (!backbone && !onThisBoard) return missing(root, "backbone", path[0]);
-      root.append(el("p", { class: "crumbs" }, site.link(["backbones"], "Backbones")), el("h2", {}, path[0]));
+      root.append(el("p", { class: "crumbs" }, site.link(["backbones"], "Backbones")), el("h1", {}, path[0]));
       if (backbone) {
         site.card(
           root,
@@ -305,7 +305,7 @@
   site.view("published", {
     title: "Published numbers",
     render(root) {
-      root.append(el("h2", {}, "Published numbers"));
+      root.append(el("h1", {}, "Published numbers"));
       const ours = site.rows("published");
       if (ours.length) site.publishedTable(site.card(root, "Ours beside them"), ours, "board");
       else root.append(el("p", { class: "lead" }, "No trial here is of a data set and backbone that papers report; these are their numbers."));

@@ -50,8 +50,8 @@
     const chart = charts.get(id);
     if (!chart) throw new Error(`no plot is called "${id}".`);
     await site.library("vega");
-    const alt = chart.alt?.(rows, context) ?? name;
-    const canvas = el("div", { class: "canvas", role: "img", "aria-label": alt });
+    const alt = chart.alt?.(rows, context) ?? name; // Vega makes it the label of the drawing
+    const canvas = el("div", { class: "canvas" });
     const tools = el("div", { class: "exports", role: "group", "aria-label": `Export ${name}` });
     const figure = el("figure", { class: "chart" }, tools, canvas, el("figcaption", {}, alt));
     parent.append(figure);
@@ -60,7 +60,7 @@
       const spec = chart.spec(rows, context);
       const result = await window.vegaEmbed(
         canvas,
-        { ...spec, data: spec.data ?? { values: rows }, config: merged(themed(), spec.config) },
+        { ...spec, description: alt, data: spec.data ?? { values: rows }, config: merged(themed(), spec.config) },
         { actions: false, renderer: "svg", tooltip: true },
       );
       view?.finalize();

@@ -58,7 +58,7 @@
       const a = taken(query.get("a"), methods[0]);
       const b = taken(query.get("b"), methods.find((name) => name !== a) ?? a);
       const test = query.get("test") === "images" ? "images" : "seeds";
-      root.append(el("h2", {}, "Compare two methods"), el("p", { class: "lead" }, "Paired on the same episodes: data set, backbone, protocol, shots, seed and drawn rows."));
+      root.append(el("h1", {}, "Compare two methods"), el("p", { class: "lead" }, "Paired on the same episodes: data set, backbone, protocol, shots, seed and drawn rows."));
       if (methods.length < 2) return void root.append(el("p", {}, "A comparison takes two methods on the board."));
       const every = pairsOf(a, b);
       const protocols = distinct(every.map((row) => row.protocol));

@@ -35,7 +35,7 @@ site.renderSections = (view, root, context) => {
   for (const section of site.sections.get(view) ?? []) {
     if (section.when && !section.when(context)) continue;
     const box = site.el("section", { class: "card", id: `section-${section.id}` });
-    box.append(site.el("h3", {}, section.title));
+    box.append(site.el("h2", {}, section.title));
     root.append(box);
     site.guarded(box, () => section.render(box, context));
   }
@@ -91,7 +91,7 @@ site.choose = (changes) => {
 };
 
 /* Draws the view of the address. */
-site.show = ({ keepPlace = false } = {}) => {
+site.show = async ({ keepPlace = false } = {}) => {
   const main = document.getElementById("main");
   const { path, query } = site.route();
   const named = site.views.get(path[0]);
@@ -103,7 +103,7 @@ site.show = ({ keepPlace = false } = {}) => {
   site.markNavigation(named ? path[0] : null, path);
   const done = site.guarded(root, () => view.render(root, { path: named ? path.slice(1) : path, query }));
   main.replaceChildren(root);
-  const heading = root.querySelector("h2")?.textContent ?? view.title;
+  const heading = root.querySelector("h1, h2")?.textContent ?? view.title;
   document.title = heading ? `${heading} · Shotboard` : "Shotboard";
   if (keepPlace) {
     window.scrollTo(0, place);
@@ -114,7 +114,8 @@ site.show = ({ keepPlace = false } = {}) => {
     site.say(heading);
   }
   site.shown = true;
-  return done;
+  await done;
+  site.drawn = location.hash;
 };
 
 site.say = (text) => {

@@ -4,10 +4,8 @@
   const { el } = site;
 
   /* `few_shot`, `image-classification` as words. */
-  site.words = (name) => {
-    const text = name.replaceAll("_", " ").replaceAll("-", " ");
-    return text.charAt(0).toUpperCase() + text.slice(1);
-  };
+  site.sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+  site.words = (name) => site.sentence(name.replaceAll("_", " ").replaceAll("-", " "));
 
   site.metric = (name) => site.find("metrics", { metric: name }) ?? { metric: name, better: "higher", unit: "" };
 

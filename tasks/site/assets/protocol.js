@@ -42,13 +42,15 @@
     const splits = distinct(rows.map((row) => row.split)).sort(site.bySplit);
     const lead = LEADING.find((split) => splits.includes(split)) ?? splits[0];
     const options = { backbones, metrics, grounds, datasets, shots, splits };
+    const first = backbone === usual.backbone && testRows === asked && metric === usual.metric;
+    const begin = first ? usual : { dataset: datasets.length > 1 ? "*" : datasets[0], shots: shots.at(-1), split: lead };
     const choice = {
       backbone,
       metric,
       rows: testRows,
-      dataset: taken(query.get("dataset"), [...datasets, "*"], taken(usual.dataset, [...datasets, "*"], "*")),
-      shots: taken(query.get("shots"), [...shots, "*"], taken(usual.shots, [...shots, "*"], shots.at(-1))),
-      split: taken(query.get("split"), [...splits, "*"], taken(usual.split, [...splits, "*"], lead)),
+      dataset: taken(query.get("dataset"), [...datasets, "*"], begin.dataset),
+      shots: taken(query.get("shots"), [...shots, "*"], begin.shots),
+      split: taken(query.get("split"), [...splits, "*"], begin.split),
       family: query.get("family") ?? "",
       flag: query.get("flag") ?? "",
       test: query.get("test") === "images" ? "images" : "seeds",
@@ -252,39 +254,46 @@
     };
   };
 
+  /* Averages and mean ranks of the board, for the metric that rows are ranked by. */
   const averageColumns = (context) => {
-    const { choice, options, places, lines } = context;
-    if (choice.dataset !== "*" || options.datasets.length < 2) return [];
-    const several = new Set(places.map((place) => `${place.shots}\n${place.split}`)).size > 1;
+    const { choice, options, places, lines, protocol } = context;
+    if (choice.dataset !== "*" || options.datasets.length < 2 || choice.metric !== protocol.primary_metric) return [];
     const groups = site.groupBy(places, (place) => `${site.shots(place.shots)} ${place.split}`);
-    return [...groups].flatMap(([name, members]) => {
-      const averages = new Map(lines.map((line) => [line, site.averageOf(line, members)]));
-      const ranks = site.meanRanks(lines, members, choice.metric);
-      const best = site.bestOf([...averages.values()].map(({ mean }) => mean), choice.metric);
-      const first = ranks.size ? Math.min(...ranks.values()) : null;
+    return [...groups.values()].flatMap(([place]) => {
+      const averages = new Map(lines.map((line) => [line, site.averageOf(line, protocol.protocol, place)]));
+      const mean = (line) => averages.get(line)?.mean ?? null;
+      const rank = (line) => (line.learns || place.shots === 0 ? (averages.get(line)?.mean_rank ?? null) : null);
+      const best = site.bestOf(lines.map(mean), choice.metric);
+      const first = Math.min(...lines.map((line) => rank(line) ?? Infinity));
+      const parts = [choice.shots === "*" ? site.shots(place.shots) : "", choice.split === "*" ? place.split : ""];
+      const group = groups.size > 1 ? ["all data sets", ...parts].filter(Boolean).join(" · ") : "";
+      const lacks = (line) => averages.get(line)?.missing ?? "";
       const gap = (line) => {
-        const { lacks } = averages.get(line);
-        const node = el("span", { class: "gap", tabindex: 0 }, `${members.length - lacks.length} of ${members.length}`);
-        return site.withTip(node, () => el("div", {}, `No average: ${line.method} has no score on ${lacks.join(", ")}.`));
+        const node = el("span", { class: "gap", tabindex: 0 }, lacks(line) ? "incomplete" : "–");
+        const why = lacks(line)
+          ? `No average: ${line.method} has no score on ${lacks(line)}.`
+          : `No average: ${line.method} has another setting on each data set.`;
+        return site.withTip(node, () => el("div", {}, why));
       };
-      const mean = (line) => averages.get(line).mean;
+      const show = (line) => {
+        const row = averages.get(line);
+        if (mean(line) === null) return gap(line);
+        const node = el("span", { class: "score", tabindex: 0 }, site.number(row.mean, choice.metric));
+        return site.withTip(node, () => [
+          el("div", {}, `${site.scoreText(row)} ${site.unit(row.metric)}, mean over ${row.covers}`),
+          el("div", {}, row.ci95_low === null ? "" : `95 % over seeds: ${site.interval(row.ci95_low, row.ci95_high, row.metric)}`),
+        ]);
+      };
+      const text = (line) => (mean(line) === null ? (lacks(line) ? `lacks ${lacks(line)}` : "") : site.number(mean(line), choice.metric));
       return [
+        { group, title: "Average", about: "Mean over data sets, of methods that have all of them", value: mean, text, show, best: (line) => best !== null && mean(line) === best },
         {
-          group: several ? name : "",
-          title: "Average",
-          about: `Mean over ${members.length} data sets, of methods that have all of them`,
-          value: mean,
-          text: (line) => (mean(line) === null ? `lacks ${averages.get(line).lacks.join(", ")}` : site.number(mean(line), choice.metric)),
-          show: (line) => (mean(line) === null ? gap(line) : el("span", { class: "score" }, site.number(mean(line), choice.metric))),
-          best: (line) => best !== null && mean(line) === best,
-        },
-        {
-          group: several ? name : "",
+          group,
           title: "Mean rank",
-          about: `Over the ${members.length} data sets, among methods that have all of them; 1 is best`,
-          value: (line) => ranks.get(line) ?? null,
-          text: (line) => (ranks.has(line) ? ranks.get(line).toFixed(1) : ""),
-          best: (line) => ranks.has(line) && ranks.get(line) === first,
+          about: "Over the same data sets, among methods that learn from as many labelled examples; 1 is best",
+          value: rank,
+          text: (line) => (rank(line) === null ? "" : rank(line).toFixed(1)),
+          best: (line) => rank(line) !== null && rank(line) === first,
         },
       ];
     });
@@ -292,7 +301,8 @@
 
   /* What tells the setting of a line from those of the others. */
   const settingOf = (lines) => {
-    const words = new Map(lines.map((line) => [line, (line.variant || line.settings.join("; ")).split(" ")]));
+    const wordsOf = (line) => [...new Set((line.variant || line.settings.join(" ")).split(" "))];
+    const words = new Map(lines.map((line) => [line, wordsOf(line)]));
     const shared = [...words.values()].reduce((left, own) => left?.filter((word) => own.includes(word)) ?? own, null);
     return (line) => words.get(line).filter((word) => lines.length < 2 || !shared.includes(word)).join(" ");
   };
@@ -316,14 +326,15 @@
     },
   });
 
-  /* Where a line stands, by the average or the most telling place; ties share a position. */
-  const standings = (context) => {
-    const { lines, places, choice } = context;
+  /* Where a line stands, by its average or by its one most telling place; ties share a position. */
+  const standings = ({ lines, places, choice, protocol }) => {
     const shots = Math.max(...places.map((place) => place.shots));
     const splits = new Set(places.map((place) => place.split));
     const lead = LEADING.find((split) => splits.has(split)) ?? places[0]?.split;
     const telling = places.filter((place) => place.shots === shots && place.split === lead);
-    const known = new Map(lines.map((line) => [line, site.averageOf(line, telling).mean]));
+    const meanOf = (line) =>
+      telling.length > 1 ? site.averageOf(line, protocol.protocol, telling[0])?.mean ?? null : site.meanAt(line, telling[0]);
+    const known = new Map(lines.map((line) => [line, meanOf(line)]));
     const whole = [...known.values()].filter((mean) => mean !== null);
     return {
       telling,
@@ -332,6 +343,7 @@
         return own === null ? null : 1 + whole.filter((other) => site.isBetter(other, own, choice.metric)).length;
       },
       mean: (line) => known.get(line),
+      any: whole.length > 0,
     };
   };
 
@@ -344,7 +356,7 @@
     return el(
       "dl",
       { class: "tiles" },
-      leader
+      leader && telling.length
         ? tile(
             `Best: ${where}, ${site.shots(telling[0].shots)}${telling[0].split === "all" ? "" : `, ${telling[0].split}`}`,
             site.link(["method", leader.method], leader.method),
@@ -357,11 +369,18 @@
     );
   };
 
-  const legend = ({ choice, metric }) =>
+  /* Data sets that few methods have are in nobody's average. */
+  const leftOut = ({ choice, places, lines, protocol }) => {
+    if (choice.dataset !== "*" || choice.metric !== protocol.primary_metric || places.length < 2) return "";
+    const names = new Set(lines.flatMap((line) => (site.averageOf(line, protocol.protocol, places.at(-1))?.left_out ?? "").split(", ")).filter(Boolean));
+    return names.size ? ` Averages leave out ${[...names].join(", ")}, which fewer than half of the methods have.` : "";
+  };
+
+  const legend = (context, { choice, metric } = context) =>
     el(
       "p",
       { class: "note" },
-      `${metric.title}${site.unit(choice.metric) ? `, ${site.unit(choice.metric)}` : ""}; ${metric.better} is better. `,
+      `${site.sentence(metric.title)}${site.unit(choice.metric) ? `, ${site.unit(choice.metric)}` : ""}; ${metric.better} is better. `,
       "Mean ± standard deviation over seeds. ",
       el("b", {}, "Bold"),
       " is the best of a column; ",
@@ -375,13 +394,13 @@
     render(root, { path, query }) {
       const name = site.protocolOf(path);
       if (!name) {
-        root.append(el("h2", {}, "The board is empty"), el("p", {}, "`shotboard run` fills it."));
+        root.append(el("h1", {}, "The board is empty"), el("p", {}, "`shotboard run` fills it."));
         return;
       }
       const protocol = site.find("protocols", { protocol: name });
       const found = chosen(name, query);
       const every = site.linesOf(found.rows);
-      const places = placesOf(found);
+      const places = placesOf(found).filter((place) => every.some((line) => site.cellAt(line, place)));
       const present = every.filter((line) => places.some((place) => site.cellAt(line, place)));
       const context = {
         ...found,
@@ -397,15 +416,16 @@
         el(
           "div",
           { class: "title" },
-          el("div", {}, el("h2", {}, site.words(name)), el("p", { class: "lead" }, protocol.title)),
+          el("div", {}, el("h1", {}, site.words(name)), el("p", { class: "lead" }, protocol.title)),
           tiles(context, standing),
         ),
       );
       const card = el("section", { class: "card", "aria-label": "Leaderboard" }, choosers(found, present, hasPublished));
       root.append(card);
       const title = placeTitle(found);
+      const position = { title: "#", className: "position", value: standing.standing, about: "Position by the average, or by the most shots" };
       const columns = [
-        { title: "#", value: standing.standing, about: "Position by the average, or by the most shots" },
+        ...(standing.any ? [position] : []),
         methodColumn(context),
         ...averageColumns(context),
         ...places.flatMap((place) => [
@@ -419,7 +439,7 @@
         label: `${site.words(name)}: ${found.choice.metric}, ${found.choice.backbone === "*" ? "all backbones" : found.choice.backbone}`,
         columns,
         rows: context.lines,
-        order: [[0, "asc"]],
+        order: standing.any ? [[0, "asc"]] : [[1, context.metric.better === "lower" ? "asc" : "desc"]],
         page: 100,
         remember: "search",
       });

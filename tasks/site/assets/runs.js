@@ -81,7 +81,7 @@
     title: "Runs",
     render(root, { query }) {
       const runs = site.rows("runs");
-      root.append(el("h2", {}, "Runs"));
+      root.append(el("h1", {}, "Runs"));
       const counts = site.groupBy(site.rows("run_trials"), (row) => row.run_id);
       site.table(site.card(root, null), {
         name: "runs",

@@ -61,26 +61,18 @@
   site.bestOf = (values, metric) =>
     values.filter((value) => value !== null).reduce((best, v) => (best === null || site.isBetter(v, best, metric) ? v : best), null);
 
-  /* Mean over places of a line; { mean: null, lacks } where one of them has no score. */
-  site.averageOf = (line, places) => {
-    const lacks = places.filter((place) => site.meanAt(line, place) === null).map((place) => place.dataset);
-    const sum = places.reduce((total, place) => total + (site.meanAt(line, place) ?? 0), 0);
-    return { mean: lacks.length ? null : sum / places.length, lacks };
-  };
-
-  /* Mean rank over places of each line that has all of them; ties share the mean of their ranks. */
-  site.meanRanks = (lines, places, metric) => {
-    const whole = lines.filter((line) => places.every((place) => site.meanAt(line, place) !== null));
-    const totals = new Map(whole.map((line) => [line, 0]));
-    for (const place of places) {
-      for (const line of whole) {
-        const own = site.meanAt(line, place);
-        const ahead = whole.filter((other) => site.isBetter(site.meanAt(other, place), own, metric)).length;
-        const equal = whole.filter((other) => site.meanAt(other, place) === own).length;
-        totals.set(line, totals.get(line) + ahead + (equal + 1) / 2);
-      }
-    }
-    return new Map([...totals].map(([line, total]) => [line, total / places.length]));
+  /* What the board has over data sets for a line: a row of `averages` with its `mean_rank`. Null where
+   * the board has none: for a metric that rows are not ranked by, or a line whose setting differs from
+   * one data set to the next. Ranks are among methods that read as many labelled examples. */
+  site.averageOf = (line, protocol, { shots, split }) => {
+    const own = line.learns ? shots : 0;
+    const cells = [...line.cells.values()].filter((cell) => cell.shots === own && cell.split === split);
+    const variants = new Set(cells.map((cell) => cell.variant));
+    if (variants.size !== 1) return null;
+    const { metric, method, variant, backbone, test_rows_per_class } = cells[0];
+    const where = { protocol, source: null, backbone, test_rows_per_class, shots: own, split, metric, method, variant };
+    const average = site.find("averages", where);
+    return average ? { ...average, mean_rank: site.find("ranks", where)?.mean_rank ?? null } : null;
   };
 
   /* Every comparison that a cell takes part in on a split, from its side, by the other's id. */

@@ -9,6 +9,13 @@
   });
   site.setTheme(site.remembered("shotboard-theme"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => site.setTheme());
+  // A frame made of text has the address of the page around it: there a link would lead out of it.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("a[href^='#/']");
+    if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    location.hash = link.getAttribute("href");
+  });
   document.querySelector(".skip").addEventListener("click", (event) => {
     event.preventDefault(); // the fragment is the route
     main.focus();

@@ -47,7 +47,7 @@
   const headOf = (columns, rows) => {
     const cell = (column, attributes = {}) => {
       const figure = !column.head && rows.some((row) => typeof column.value(row) === "number");
-      const node = el("th", { scope: "col", class: column.head ? "named" : figure ? "figure" : null, ...attributes }, column.title);
+      const node = el("th", { scope: "col", class: column.head ? "named" : `${figure ? "figure" : ""} ${column.className ?? ""}`, ...attributes }, column.title);
       if (column.about) node.title = column.about;
       return node;
     };

@@ -35,7 +35,7 @@
   site.view("trials", {
     title: "Trials",
     render(root, { query }) {
-      root.append(el("h2", {}, "Trials"));
+      root.append(el("h1", {}, "Trials"));
       const names = ["protocol", "method", "dataset", "backbone", "status"];
       const asked = Object.fromEntries(names.map((name) => [name, query.get(name)]).filter(([, value]) => value));
       const form = el(
@@ -52,12 +52,12 @@
     title: "Cell",
     render(root, { path }) {
       const trials = site.where("trials", { cell_id: path[0] ?? "" });
-      if (!trials.length) return void root.append(el("h2", {}, `No cell is called ${path[0]}`));
+      if (!trials.length) return void root.append(el("h1", {}, `No cell is called ${path[0]}`));
       const [first] = trials;
       const protocol = site.find("protocols", { protocol: first.protocol });
       root.append(
         el("p", { class: "crumbs" }, site.link([protocol?.track ?? "", first.protocol], site.words(first.protocol), { backbone: first.backbone })),
-        el("h2", {}, `${first.method} on ${first.dataset}, ${site.shots(first.shots)}`),
+        el("h1", {}, `${first.method} on ${first.dataset}, ${site.shots(first.shots)}`),
         el("p", { class: "lead" }, `${site.plural(trials.length, "trial")} that differ in their seed alone.`),
       );
       site.table(site.card(root, "Scores"), {
