@@ -21,6 +21,7 @@ COMMANDS = {  # by name: the module that has it, which is imported where it is a
     "show": "showing",
     "compare": "comparing",
     "merge": "comparing",
+    "verify": "comparing",
     "predict": "predicting",
     "datasets": "datasets",
     "methods": "listing",

@@ -1,4 +1,4 @@
-"""`shotboard compare` and `merge`: numbers beside others."""
+"""`shotboard compare`, `merge` and `verify`: numbers beside others."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +11,7 @@ from flows.cli.common import (
     AsJson,
     Home,
     commands,
+    complete_trial,
     names,
     near,
     numbers,
@@ -22,6 +23,7 @@ from tasks.storage.store import Store
 if TYPE_CHECKING:
     from tasks.comparing.compare import Comparison
     from tasks.comparing.merge import Merged
+    from tasks.comparing.verify import Verified
 
 app = commands()
 DISAGREEMENTS = """
@@ -151,6 +153,92 @@ def _print_merged(store: Store, found: "list[Merged]") -> None:
             f"\n{code} of the copied trials bring code of their own methods or backbones, which is "
             "run where these are used."
         )
+
+
+@app.command()
+def verify(
+    trials: Annotated[
+        list[str] | None, typer.Argument(metavar="[TRIAL..]", help="Ids, or first digits of them.")
+    ] = None,
+    methods: Annotated[str | None, typer.Option(metavar="A,B,..", help="Trials of these.")] = None,
+    protocols: Annotated[str | None, typer.Option(metavar="A,B,..", help="Of these.")] = None,
+    datasets: Annotated[str | None, typer.Option(metavar="A,B,..", help="Of these.")] = None,
+    backbones: Annotated[str | None, typer.Option(metavar="A,B,..", help="Of these.")] = None,
+    shots: Annotated[str | None, typer.Option(metavar="N,N,..", help="Of these.")] = None,
+    seeds: Annotated[str | None, typer.Option(metavar="N,N,..", help="Of these.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="N of them, drawn by chance.")
+    ] = None,
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="Where a backbone is, if its name does not say it."),
+    ] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute trials again and say: equal, equal up to rounding, or different.
+
+    The trials of the store stay as they are. equal: the same numbers, and predictions that are the
+    same bit for bit. rounding: the same answer to every row; probabilities, and numbers that follow
+    from them, within 0.001. Exit code 0 if all are one of these, 1 if one is different or could not
+    be computed.
+    """
+    with one_sentence():
+        from flows.cli.display import TerminalReporter
+        from tasks.comparing.choosing import Chosen, chosen
+        from tasks.comparing.verify import verify as verified
+        from tasks.progress import reporting_to
+
+        store = Store.at(home)
+        wanted = Chosen(
+            methods=names(methods),
+            protocols=names(protocols),
+            datasets=names(datasets),
+            backbones=names(backbones),
+            shots=numbers("--shots", shots),
+            seeds=numbers("--seeds", seeds),
+        )
+        named = [complete_trial(store, start) for start in trials or ()]
+        ids = chosen(store, named, wanted, sample)
+        with TerminalReporter() as reporter, reporting_to(reporter):
+            found = list(verified(store, ids, backbones=backbone or ()))
+        if as_json:
+            print_json([each.to_json() for each in found])
+        else:
+            _print_verified(found)
+    if not all(each.holds for each in found):
+        raise typer.Exit(TRIALS_FAILED)
+
+
+def _print_verified(found: "list[Verified]") -> None:
+    from operators.board.agreement import VERDICTS
+    from tasks.comparing.verify import IMPOSSIBLE
+
+    heads = ["trial", "method", "dataset", "protocol", "shots", "seed", "verdict", "rows differ"]
+    lines = []
+    for each in found:
+        spec, agreed = each.spec, each.agreed
+        place = [spec.method, spec.dataset, spec.protocol, spec.shots, spec.seed] if spec else ()
+        said = [agreed.rows_differ, agreed.largest] if agreed else [None, None]
+        why = "; ".join(agreed.origin) if agreed else ""
+        lines.append([each.trial_id, *(place or [""] * 5), each.verdict, *said, why])
+    print_table([*heads, "largest difference", "computed otherwise"], lines)
+    for each in found:
+        for score in each.agreed.scores if each.agreed and not each.holds else ():
+            if score["difference"]:
+                out.print(
+                    f"{each.trial_id} {score['metric']} of {score['split']}: "
+                    f"{score['ours']:.4f} in the store, {score['theirs']:.4f} now"
+                )
+    counts = {
+        verdict: sum(each.verdict == verdict for each in found)
+        for verdict in (*VERDICTS, IMPOSSIBLE)
+    }
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    out.print(f"\n{len(found)} computed again: {told}.")
+    for each in found:
+        if each.reason:
+            err.print(f"{each.trial_id}: {each.reason}")
 
 
 def _print(found: "Comparison") -> None:

@@ -13,27 +13,21 @@ from data_catalog.naming import prompt_key
 from data_catalog.reasons import remedies
 from data_catalog.sources import SourceError
 from data_catalog.wording import some
-from operators.backbones import (
-    BACKBONES,
-    Backbone,
-    BackboneCard,
-    BackboneReference,
-    is_location,
-)
 from operators.episodes.episode import Classes
-from operators.images import TRANSFORM_VERSION
 from operators.methods import Classifier, method_for
-from operators.methods.hyperparameters import later_defaults, own_defaults
 from operators.spec import TrialSpec
 from operators.tracks import track_of
-from operators.trials.results import TrialResult
 from operators.trials.tuned import Ranked, classify, method_of
-from tasks.computing.device import device_for
+from tasks.computing.found import (
+    backbones_of,
+    dataset_of,
+    load_backbone,
+    refuse_other_texts,
+    refuse_other_version,
+    spec_of,
+)
 from tasks.computing.tuned import learned_by, teacher_from
-from tasks.planning import resolve
-from tasks.planning.data import TrialData, data_of, text_version_of
-from tasks.planning.own_backbones import FILE as CODE
-from tasks.planning.own_backbones import find_backbone, installed_backbones, read_backbone
+from tasks.planning.data import TrialData, data_of
 from tasks.planning.own_methods import read_method
 from tasks.planning.resolve import RequestError
 from tasks.storage.store import Store
@@ -157,26 +151,26 @@ def predictor(
         ValueError: Something that the trial was computed with is gone or has changed, or its
             method cannot answer with these classes.
     """
-    spec = _spec_of(store, trial_id)
+    spec = spec_of(store, trial_id)
     specs = [spec] if spec.teacher is None else [spec, spec.teacher]
     read_method(store, spec)
     for each in specs:
-        _refuse_other_version(each)
-    dataset = _dataset_of(store, spec)
+        refuse_other_version(each)
+    dataset = dataset_of(store, spec)
     data = {each.template_set: data_of(store, dataset, each.template_set) for each in specs}
     known = data[spec.template_set].all_classes
     asked = _asked(specs, data, classes, descriptions)
-    found = _backbones(store, specs, backbones)
+    found = backbones_of(store, specs, backbones)
     for each in specs:
         card = found[each.backbone_fingerprint].card
-        _refuse_other_texts(each, card, data[each.template_set].all_classes)
+        refuse_other_texts(each, card, data[each.template_set].all_classes)
     held = Held(dataset)
 
-    backbone, teacher = _load(spec, found), None
+    backbone, teacher = load_backbone(spec, found), None
     if spec.teacher is not None:
         own, images = backbone, None
         if spec.teacher.backbone_fingerprint != spec.backbone_fingerprint:
-            own = _load(spec.teacher, found)
+            own = load_backbone(spec.teacher, found)
             track = track_of(spec.teacher.protocol)
             images = track.source(held.examples, own, None)
         theirs = data[spec.teacher.template_set]
@@ -194,54 +188,6 @@ def predictor(
         raise RequestError(
             f"{error} Without --classes, trial {trial_id} answers with those of {spec.dataset}."
         ) from error
-
-
-def _spec_of(store: Store, trial_id: str) -> TrialSpec:
-    try:
-        return TrialResult.from_json(store.result(trial_id)).spec
-    except (AttributeError, KeyError, TypeError) as error:
-        raise RequestError(
-            f"{store.trial(trial_id) / 'trial.json'} cannot be read ({error}). Remove the folder, "
-            "and the next run computes the trial again."
-        ) from error
-
-
-def _refuse_other_version(spec: TrialSpec) -> None:
-    """Raises where what a trial learned does not mean the same in this version of the code."""
-    method, protocol = method_for(spec), resolve.protocol(spec.protocol)
-    then = spec.method_revision, spec.protocol_revision, spec.transform_version
-    now = method.revision, protocol.revision, TRANSFORM_VERSION
-    if (
-        then != now
-        or own_defaults(method).keys() - spec.hyperparameters.keys() - later_defaults(method).keys()
-    ):
-        what = f"{spec.method}, {spec.protocol} and the image transform"
-        raise RequestError(
-            f"trial {spec.trial_id} was computed by another version of Shotboard: it has revisions "
-            f"{some(then)} of {what}, here they are {some(now)}. What it learned does not mean "
-            "the same here: run its suite again."
-        )
-
-
-def _refuse_other_texts(spec: TrialSpec, card: BackboneCard, known: Classes) -> None:
-    """Raises where the tokenizer would be given other texts than when a trial was computed."""
-    if text_version_of(card, known, spec.hyperparameters) != spec.text_version:
-        raise RequestError(
-            f"trial {spec.trial_id} was computed when texts were not yet cleaned as CLIP's "
-            f"tokenizer cleans them, and that changes some that it reads of {spec.dataset}: run "
-            "its suite again."
-        )
-
-
-def _dataset_of(store: Store, spec: TrialSpec) -> Dataset:
-    folder = store.data / spec.dataset / spec.dataset_fingerprint
-    if not folder.is_dir():
-        raise RequestError(
-            f"trial {spec.trial_id} has its class names from {spec.dataset} with the fingerprint "
-            f"{spec.dataset_fingerprint}, which is not in {store.data}. If its source is as it "
-            f"was, `shotboard datasets ingest {spec.dataset}` brings it back."
-        )
-    return Dataset.open(folder)
 
 
 def _asked(
@@ -296,69 +242,3 @@ def _asked(
     # A language model answers with the words of the classes that it knows, with names else.
     words = [known.verbalizer[places[n]] if n in places else n for n in names if known.verbalizer]
     return Classes(names, known.templates, known.ensemble, verbalizer=tuple(words))
-
-
-class _Found(NamedTuple):
-    """A backbone that is here."""
-
-    reference: BackboneReference
-    card: BackboneCard
-
-
-def _backbones(
-    store: Store, specs: Sequence[TrialSpec], places: Sequence[str]
-) -> dict[str, _Found]:
-    """The backbones of a trial and its teacher, by fingerprint.
-
-    Args:
-        store: What the trials keep of code for their backbones.
-        specs: The trials.
-        places: That the user gave.
-    """
-    found: dict[str, _Found] = {}
-    wanted = {spec.backbone_fingerprint: spec for spec in specs}
-    for place in places:
-        which = find_backbone(place)
-        card = which.describe()
-        if card.fingerprint not in wanted:
-            raise RequestError(f"--backbone {place}: {_others(specs[0], card)}")
-        found[card.fingerprint] = _Found(which, card)
-    for fingerprint, spec in wanted.items():
-        if fingerprint in found:
-            continue
-        which = read_backbone(store, spec) or _named(spec)
-        card = which.describe()
-        if card.fingerprint != fingerprint:
-            raise RequestError(f"{_others(spec, card)} Name the right one with --backbone PATH.")
-        found[fingerprint] = _Found(which, card)
-    return found
-
-
-def _named(spec: TrialSpec) -> BackboneReference:
-    """What the name of a trial's backbone stands for here."""
-    known = spec.backbone in BACKBONES or is_location(spec.backbone)
-    if known or spec.backbone in installed_backbones():
-        return find_backbone(spec.backbone)
-    if ":" in spec.backbone:
-        raise RequestError(
-            f"trial {spec.trial_id} was tuned on {spec.backbone}, code that its folder keeps no "
-            f"copy of ({CODE}): add --backbone FILE.py:CLASS."
-        )
-    raise RequestError(
-        f"trial {spec.trial_id} was tuned on {spec.backbone}, a folder, and where that is "
-        "belongs to no trial: add --backbone PATH."
-    )
-
-
-def _others(spec: TrialSpec, card: BackboneCard) -> str:
-    """That a backbone is not the one of a trial."""
-    return (
-        f"trial {spec.trial_id} was tuned on {spec.backbone} with the fingerprint "
-        f"{spec.backbone_fingerprint}, and that of {card.source} is {card.fingerprint}: weights, "
-        "tokenizer or preprocessing differ, so its prompt does not fit."
-    )
-
-
-def _load(spec: TrialSpec, found: Mapping[str, _Found]) -> Backbone:
-    which, card = found[spec.backbone_fingerprint]
-    return which._replace(precision=spec.precision).load(card, device_for("auto"))

@@ -102,15 +102,17 @@ class TrialWorker:
     Args:
         home: Root of the store.
         device: `cpu`, `cuda`, or `auto` for a GPU where Ray gave one.
+        into: Root of the store that gets the trials; default: the same.
     """
 
-    def __init__(self, home: Path, device: str = "auto") -> None:
+    def __init__(self, home: Path, device: str = "auto", into: Path | None = None) -> None:
         import torch
 
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.store = Store(home)
+        self.into = Store(home if into is None else into)
         self.device = device
         self._loaded = cache(self._load_backbone)
         self._dataset = cache(_open_dataset)
@@ -153,8 +155,8 @@ class TrialWorker:
                 for end in self._cell(list(cell), context, disk)
             ]
         done = [end.result() if isinstance(end, Future) else end for end in ended]
-        if self.store.trials.is_dir():
-            sync_folder(self.store.trials)
+        if self.into.trials.is_dir():
+            sync_folder(self.into.trials)
         return done
 
     def prepare(self, context: Context) -> None:
@@ -189,7 +191,7 @@ class TrialWorker:
     ) -> "Iterator[Done | Future[Done]]":
         """Computes trials that differ by seed alone, as many together as is worth while."""
         # A batch that is tried again after its worker died holds trials that are there.
-        there = [spec for spec in specs if self.store.trial(spec.trial_id).exists()]
+        there = [spec for spec in specs if self.into.trial(spec.trial_id).exists()]
         yield from (Done(spec.trial_id, "") for spec in there)
         missing = [spec for spec in specs if spec not in there]
         size = self.lanes(missing[:1], context)[0] if len(missing) > 1 else 1
@@ -200,7 +202,7 @@ class TrialWorker:
                 if isinstance(files, dict):
                     yield disk.submit(self._commit, spec, files)
                 elif not of_the_store(files):
-                    yield Done(spec.trial_id, note_failure(self.store, spec, context.run, files))
+                    yield Done(spec.trial_id, note_failure(self.into, spec, context.run, files))
             # Behind the loop, so that what the others of the stack computed is not thrown away.
             for files in computed:  # a full disk is the run's trouble, not the trial's
                 if isinstance(files, OSError) and of_the_store(files):
@@ -303,8 +305,8 @@ class TrialWorker:
 
         # In this order: killed between the two, we leave a trial beside an old note of its failure,
         # which readers pass over. The other way round there would be neither.
-        commit_files(self.store.trial(spec.trial_id), files)
-        self.store.clear_failure(spec.trial_id)
+        commit_files(self.into.trial(spec.trial_id), files)
+        self.into.clear_failure(spec.trial_id)
         return Done(spec.trial_id, "")
 
     def _read_data(self, folder: Path, templates: str) -> "TrialData":

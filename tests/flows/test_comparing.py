@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tasks.comparing.choosing import Chosen, chosen
 from tasks.comparing.sides import Named, recognised
 from tasks.planning.resolve import RequestError
 from tasks.storage import runs
@@ -215,3 +216,56 @@ def test_a_damaged_trial_of_another_store_is_named_and_the_exit_code_is_1(
     assert "2 trials on the board" in answer.out
     refused = shotboard("merge", tmp_path / "nowhere", "--into", tmp_path / "new")
     assert (refused.code, "is no store" in refused.sentence) == (2, True)
+
+
+def test_trials_that_are_computed_again_are_equal_and_a_changed_one_is_not(
+    ours, theirs, shotboard, clip_folder
+):
+    before = {path: path.stat().st_mtime_ns for path in ours.trials.rglob("*")}
+    place = ("--backbone", clip_folder)
+    answer = shotboard("verify", "--datasets", "pets", *place, "--home", ours.home)
+    assert answer.code == 0, answer.err
+    assert "3 computed again: 3 equal." in answer.out
+    assert {path: path.stat().st_mtime_ns for path in ours.trials.rglob("*")} == before
+    answer = shotboard("verify", *sorted(theirs.done()), *place, "--home", theirs.home, "--json")
+    assert answer.code == 1
+    (moved,) = (each for each in answer.json if each["verdict"] != "equal")
+    (score,) = (each for each in moved["scores"] if each["metric"] == "accuracy")
+    assert (moved["verdict"], score["rows_differ"]) == ("different", 1)
+    assert score["difference"] == pytest.approx(1 / score["n"])
+    assert any(line.startswith("torch version 9.9 to ") for line in moved["differs"])
+    said = shotboard("verify", moved["trial_id"][:8], *place, "--home", theirs.home)
+    assert f"{moved['trial_id']} accuracy of all:" in said.out
+
+
+def test_a_trial_whose_backbone_or_data_is_gone_cannot_be_verified(ours, shotboard, tmp_path):
+    other = Store(shutil.copytree(ours.home, tmp_path / "other"))
+    answer = shotboard("verify", "--methods", "zero-shot", "--home", other.home)
+    assert answer.code == 1
+    assert "add --backbone PATH" in answer.err
+    shutil.rmtree(other.data)
+    answer = shotboard("verify", "--methods", "zero-shot", "--home", other.home)
+    assert "`shotboard datasets ingest pets` brings it back" in answer.err
+    assert "1 computed again: 1 impossible." in answer.out
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ((), "which trials? Name some, select some"),
+        (("--methods", "coup"), "--methods coup: no trial of the board has it."),
+        (("--seeds", "0", "--methods", "tip-adapter"), "no trial of the board is all that"),
+        (("--shots", "x"), "--shots x: give whole numbers"),
+        (("ffffffff",), "no trial 'ffffffff'"),
+    ],
+)
+def test_a_selection_that_means_no_trial_is_refused(ours, shotboard, asked, said):
+    answer = shotboard("verify", *asked, "--home", ours.home)
+    assert (answer.code, said in answer.sentence) == (2, True)
+
+
+def test_a_sample_is_drawn_of_what_is_selected(ours):
+    every = set(chosen(ours, [], Chosen(methods=["tip-adapter"])))
+    seen = {tuple(chosen(ours, [], Chosen(methods=["tip-adapter"]), 1)) for _ in range(64)}
+    assert {trial for (trial,) in seen} == every
+    assert len(chosen(ours, [], Chosen(), 10)) == 3

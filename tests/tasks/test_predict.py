@@ -411,7 +411,7 @@ def test_a_prompt_of_another_version_of_its_method_is_refused(done, trials, monk
     assert said.startswith(f"trial {spec.trial_id} was computed by another version of Shotboard")
     assert "revisions 1, 1, 2 of coop, few_shot and the image transform, here they are 2" in said
     monkeypatch.undo()
-    monkeypatch.setattr("tasks.computing.predict.TRANSFORM_VERSION", spec.transform_version + 1)
+    monkeypatch.setattr("tasks.computing.found.TRANSFORM_VERSION", spec.transform_version + 1)
     assert "by another version" in refusal(done.store, spec.trial_id, backbones=[done.clip])
 
 

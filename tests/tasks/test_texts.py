@@ -10,6 +10,7 @@ import pytest
 from data_catalog import DatasetCard, register
 from data_catalog.sources.texts import TextTables
 from operators.episodes.features import FeatureStore, view_folder
+from tasks.comparing.verify import verify
 from tasks.computing.encode import contexts_of, needed_rows
 from tasks.computing.predict import predictor
 from tasks.computing.worker import TrialWorker
@@ -118,6 +119,12 @@ def test_a_sentence_is_told_what_its_test_row_was_told(done, method):
         ((name, probability),) = answer.ranked
         assert name == ("complaint", "praise")[row["predicted"]]
         assert probability == pytest.approx(row["confidence"], abs=1e-4)
+
+
+def test_trials_of_texts_are_computed_again_with_equal_bits(done):
+    ids = [done.specs[name].trial_id for name in ("verbalizer", "soft-prompt", "in-context")]
+    found = list(verify(done.store, ids, backbones=[done.folder]))
+    assert {each.trial_id: each.verdict for each in found} == dict.fromkeys(ids, "equal")
 
 
 def test_classes_that_are_named_are_answered_with_their_words(done):

@@ -15,6 +15,7 @@ from operators.methods.image_classification.hand_written.zero_shot import ZeroSh
 from operators.metrics.predictions import CLASSIFICATION
 from operators.trials.machine import machine
 from operators.trials.results import TrialResult
+from tasks.comparing.verify import verify
 from tasks.computing.encode import contexts_of, features_folder, needed_rows
 from tasks.computing.worker import Context, Done, TrialWorker
 from tasks.planning.choices import check
@@ -378,6 +379,13 @@ def test_a_student_learns_from_the_prompt_of_its_teacher(student):
     assert result.cost.steps == 2 * (12 // 4)
     learned = load_file(student.store.trial(pupil.trial_id) / "prompt.safetensors")
     assert {name.partition(".")[0] for name in learned} == {"image", "projector"}
+
+
+def test_a_student_and_its_teacher_are_computed_again_with_equal_bits(student, tiny):
+    student.compute_one_by_one()
+    ids = [spec.trial_id for spec in student.specs]
+    found = list(verify(student.store, ids, backbones=[tiny]))
+    assert {each.trial_id: each.verdict for each in found} == dict.fromkeys(ids, "equal")
 
 
 def test_a_student_follows_from_what_its_teacher_learned(student, tmp_path):
