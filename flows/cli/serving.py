@@ -10,6 +10,7 @@ import typer
 
 from flows.cli.common import Home, commands, one_sentence, signals_as_interrupts
 from flows.cli.terminal import err, out
+from tasks.services.ports import Ports
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
@@ -24,21 +25,24 @@ app = commands()
 def up(
     port: Annotated[
         int, typer.Option(min=1, max=65535, help="Of the Prefect UI, on 127.0.0.1.")
-    ] = 4200,
+    ] = Ports.prefect,
+    board_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Of the board page, on 127.0.0.1.")
+    ] = Ports.board,
     mlflow_port: Annotated[
         int, typer.Option(min=1, max=65535, help="Of the MLflow UI, on 127.0.0.1.")
-    ] = 5000,
+    ] = Ports.mlflow or 0,
     home: Home = None,
 ) -> None:
-    """Run flows from the Prefect UI and by the clock, and show MLflow, until Ctrl-C."""
+    """Run flows from the Prefect UI and by the clock; show the board and MLflow, until Ctrl-C."""
     with one_sentence(), signals_as_interrupts():
         try:
-            _serve(Store.to_write(home), port, mlflow_port)
+            _serve(Store.to_write(home), Ports(port, board_port, mlflow_port))
         except KeyboardInterrupt:
             err.print("stopped.")
 
 
-def _serve(store: Store, port: int, mlflow_port: int) -> None:
+def _serve(store: Store, ports: Ports) -> None:
     from flows.cli.display import TerminalReporter
     from tasks.progress import reporting_to
     from tasks.services.serving import project_folder, serving
@@ -46,9 +50,7 @@ def _serve(store: Store, port: int, mlflow_port: int) -> None:
     project = project_folder(PROJECT)
     with ExitStack() as stack:
         with TerminalReporter() as reporter, reporting_to(reporter):
-            services = stack.enter_context(
-                serving(store, project, port=port, mlflow_port=mlflow_port)
-            )
+            services = stack.enter_context(serving(store, project, ports))
         _show(services, store, project)
         try:
             services.watch()
@@ -65,6 +67,7 @@ def _show(services: "Serving", store: Store, project: Path) -> None:
     logs = ", ".join(child.log.name for child in services.children)
     lines = [
         "",
+        f"Board         {services.board}",
         f"Prefect UI    {services.api.ui}",
         f"Prefect API   {services.api}",
         f"MLflow UI     {services.mlflow}",

@@ -18,6 +18,8 @@ from tasks.health import store_health
 from tasks.health.store_health import Check
 from tasks.pages.board import audit
 from tasks.publishing import publish
+from tasks.services.children import check_port
+from tasks.services.ports import Ports
 from tasks.services.server import reachable
 from tasks.storage.store import Store, nearest
 
@@ -73,7 +75,8 @@ def diagnose(store: Store) -> list[Check]:
         disk(store),
         *store_health.checks(store),
         prefect_api(),
-        ports(),
+        loopback(),
+        ports(store),
     ]
 
 
@@ -176,7 +179,25 @@ def prefect_api() -> Check:
     return Check("prefect server", "ok", url)
 
 
-def ports() -> Check:
+def ports(store: Store) -> Check:
+    """Whether `shotboard up` finds its usual ports free, unless it is the one that holds them."""
+    note = store.up / "running"
+    if note.is_file():
+        return Check("ports", "ok", f"`shotboard up` serves this store: {note.read_text()}")
+    taken = {}
+    for option, port, purpose in Ports().named:
+        try:
+            check_port(option, port, purpose)
+        except ValueError as error:
+            taken[option] = str(error)
+    usual = ", ".join(str(port) for _, port, _ in Ports().named)
+    if taken:
+        way_out = f"Give `shotboard up` others, with {' and '.join(taken)}."
+        return Check("ports", "warn", " ".join(taken.values()), way_out)
+    return Check("ports", "ok", f"{usual} are free for `shotboard up`")
+
+
+def loopback() -> Check:
     """Whether a server can listen on 127.0.0.1, as Prefect and Ray must."""
     try:
         with socket.socket() as listener, socket.socket() as caller:

@@ -1,4 +1,4 @@
-"""What `shotboard up` keeps running: a Prefect server with its clock, a worker, the MLflow UI.
+"""What `shotboard up` keeps running: a Prefect server with its clock, a worker, MLflow, the board.
 
 The server has the database that the private server of `shotboard run` uses too (`server.py`).
 Both may run at once: SQLite puts their writes in line, and each records what is sent to it.
@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -18,9 +18,10 @@ from filelock import FileLock, Timeout
 
 from operators.files import write_atomic
 from tasks.progress import Stage, stage
-from tasks.services.children import Child, check_port
+from tasks.services.children import Child
 from tasks.services.forms import Forms
 from tasks.services.notifying import address, notify_at
+from tasks.services.page_servers import addresses, start_board, start_mlflow
 from tasks.services.pool import (
     POOL,
     Deployment,
@@ -31,6 +32,7 @@ from tasks.services.pool import (
     skip_missed,
     trouble_with_worker,
 )
+from tasks.services.ports import Ports
 from tasks.services.server import (
     START_SECONDS,
     PrefectUrl,
@@ -52,6 +54,7 @@ class Serving:
 
     Attributes:
         api: Where Prefect answers.
+        board: The board page.
         mlflow: The page of MLflow, or the tracking server that `MLFLOW_TRACKING_URI` names.
         deployments: What can be run.
         children: The processes; each has its log.
@@ -60,6 +63,7 @@ class Serving:
     """
 
     api: PrefectUrl
+    board: str
     mlflow: str
     deployments: tuple[Deployment, ...]
     children: tuple[Child, ...]
@@ -97,14 +101,14 @@ def project_folder(default: Path) -> Path:
 
 
 @contextmanager
-def serving(store: Store, project: Path, *, port: int, mlflow_port: int) -> Iterator[Serving]:
+def serving(store: Store, project: Path, ports: Ports) -> Iterator[Serving]:
     """Starts everything; stops it when the block ends, the worker first, for its runs say so.
 
     Args:
         store: Keeps the databases, and the logs under `up/`.
         project: Folder of prefect.yaml.
-        port: Of the Prefect server, on 127.0.0.1.
-        mlflow_port: Of the MLflow UI, on 127.0.0.1.
+        ports: Where the servers listen; that of MLflow's pages is left alone where a tracking
+            server has its own.
 
     Yields:
         What is up, when all of it answers.
@@ -114,24 +118,25 @@ def serving(store: Store, project: Path, *, port: int, mlflow_port: int) -> Iter
             is no address.
         ChildError: Something did not start; the message ends with its log.
     """
-    if port == mlflow_port:
-        raise ValueError(f"--port and --mlflow-port are both {port}: give two different ports.")
+    if store.mlflow_is_server:
+        ports = replace(ports, mlflow=None)
     notified = address()
     with ExitStack() as stack:
-        stack.enter_context(_alone(store, port))
-        check_port("--port", port, "the Prefect server")
-        if not store.mlflow_is_server:
-            check_port("--mlflow-port", mlflow_port, "the MLflow UI")
-        pages = None if store.mlflow_is_server else _start_mlflow(store, mlflow_port)
-        if pages:
-            stack.callback(pages.stop)
+        stack.enter_context(_alone(store, ports.prefect))
+        ports.check()
+        pages = addresses(ports)
+        shown = [start_board(store, ports.board, pages)]
+        if ports.mlflow:
+            shown.append(start_mlflow(store, ports.mlflow))
+        for each in shown:
+            stack.callback(each.child.stop)
         with _starting("Prefect server") as starting:
             log = store.up / "server.log"
-            server, url = start_server(store.prefect, log, port=port, services=True)
+            server, url = start_server(store.prefect, log, port=ports.prefect, services=True)
             stack.callback(server.stop)
             starting.summary = f"answers at {url.ui}"
         stack.enter_context(settings(url, store.prefect))
-        environment = _environment(store, project, url)
+        environment = _environment(store, project, url) | pages.environment()
         with _starting("deployments") as starting:
             with _asked(server):
                 make_pool()
@@ -152,19 +157,18 @@ def serving(store: Store, project: Path, *, port: int, mlflow_port: int) -> Iter
             stack.callback(_end_flow_runs_of, server)  # first: the worker would kill them at once
             worker.wait(partial(trouble_with_worker, WORKER, since), START_SECONDS)
             starting.summary = f"looks for flow runs in the pool {POOL}"
-        mlflow = store.mlflow_uri_to_show
-        if pages:
-            mlflow = f"http://127.0.0.1:{mlflow_port}"
-            with _starting("MLflow UI") as starting:
-                pages.wait(partial(reachable, mlflow, seconds=2), START_SECONDS)
-                starting.summary = f"answers at {mlflow}"
-        children = (server, worker, *([pages] if pages else []))
+        for each in shown:
+            with _starting(each.name) as starting:
+                each.child.wait(partial(reachable, each.url, seconds=2), START_SECONDS)
+                starting.summary = f"answers at {each.url}"
+        mlflow = pages.mlflow or store.mlflow_uri_to_show
+        children = (server, worker, *(each.child for each in shown))
+        told = notified and notified.shown
         try:
-            told = notified and notified.shown
-            yield Serving(url, mlflow, deployments, children, forms, told)
+            yield Serving(url, str(pages.board), mlflow, deployments, children, forms, told)
         finally:
-            if pages:
-                pages.ask_to_stop()  # while the worker takes its time
+            for each in shown:
+                each.child.ask_to_stop()  # while the worker takes its time
 
 
 @contextmanager
@@ -230,24 +234,6 @@ def _environment(store: Store, project: Path, api: PrefectUrl) -> dict[str, str]
         "SHOTBOARD_HOME": str(store.home),
         "PYTHONPATH": str(project),
     }
-
-
-def _start_mlflow(store: Store, port: int) -> Child:
-    return Child(
-        "the MLflow UI",
-        *("mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)),
-        *("--artifacts-destination", str(store.mlflow_artifacts)),
-        log=store.up / "mlflow.log",
-        folder=store.up,
-        environment=without_prefect(os.environ)
-        | {
-            # May hold a password, and all users of the machine can list the arguments.
-            "MLFLOW_BACKEND_STORE_URI": store.mlflow_uri,
-            # Jobs are evaluations of language models; they need ten more processes.
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        },
-        way_out="Run `shotboard doctor`.",
-    )
 
 
 def _deploy(store: Store, project: Path, environment: dict[str, str]) -> None:

@@ -58,6 +58,8 @@ class Day:
     store: Store
     printed: str = ""
     api: str = ""
+    board: str = ""
+    pages: tuple[str, ...] = ()
     mlflow: str = ""
     deployments: list[dict[str, Any]] = field(default_factory=list)
     nightly_runs: list[dict[str, Any]] = field(default_factory=list)
@@ -85,6 +87,16 @@ def call(url, body=None):
                 raise
             time.sleep(1)
     pytest.fail(f"{url} is busy")
+
+
+def read(url):
+    """A page, whatever its status."""
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.read().decode()
 
 
 def wait(read, seconds, what, logs):
@@ -142,6 +154,7 @@ def live(day, process, output):
 
     day.printed = wait(printed, 400, "`Ctrl-C stops all`", logs)
     day.api = re.findall(r"^Prefect API +(\S+)$", day.printed, re.M)[0]
+    day.board = re.findall(r"^Board +(\S+)$", day.printed, re.M)[0]
     day.mlflow = re.findall(r"^MLflow UI +(\S+)$", day.printed, re.M)[0]
     day.deployments = call(f"{day.api}/deployments/filter", {})
     again = subprocess.run(
@@ -152,10 +165,13 @@ def live(day, process, output):
     def run():
         return call(f"{day.api}/flow_runs/{first}")
 
+    before = read(day.board)
     first = start_run(day, TINY)
     wait(lambda: run()["state"]["type"] in FINAL, 700, "the end of the first run", logs)
     day.first = run()
     assert day.first["state"]["type"] == "COMPLETED", f"{day.first['state']}\n{tails(logs)}"
+    wait(lambda: read(day.board) != before, 60, "another board page", logs)
+    day.pages = (before, read(day.board))
     day.artifact = call(f"{day.api}/artifacts/board/latest")
     day.experiments = call(f"{day.mlflow}/api/2.0/mlflow/experiments/search", {"max_results": 10})[
         "experiments"
@@ -192,7 +208,10 @@ def day():
     home = Path(tempfile.mkdtemp(prefix="sb-"))  # short: Ray's sockets have 107 characters
     output = home / "output"
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
-    ports = ["--port", str(free_port()), "--mlflow-port", str(free_port())]
+    ports = [
+        *("--port", str(free_port()), "--board-port", str(free_port())),
+        *("--mlflow-port", str(free_port())),
+    ]
     command = [*SHOTBOARD, "up", *ports, "--home", str(home / "store")]
     try:
         with output.open("wb") as written:
@@ -242,6 +261,17 @@ class TestUp:
         assert day.store.board.is_file()
         assert "quickstart" in {experiment["name"] for experiment in day.experiments}
 
+    def test_the_board_page_is_served_made_anew_after_a_run_and_links_to_the_others(self, day):
+        before, after = day.pages
+        assert "There is no board yet" in before
+        assert "zero-shot" in after
+        served = {
+            "board": day.board,
+            "mlflow": day.mlflow,
+            "prefect": day.api.removesuffix("/api"),
+        }
+        assert json.dumps(served)[1:-1] in after
+
     def test_a_second_one_is_refused_with_where_the_first_is(self, day):
         assert day.second_up.startswith("2 error: `shotboard up` serves the store")
         assert day.api.removesuffix("/api") in day.second_up
@@ -283,10 +313,15 @@ def test_a_port_that_is_taken_is_refused(refused):
         mine.bind(("127.0.0.1", 0))
         mine.listen()
         port = str(mine.getsockname()[1])
-        said = refused("--port", port, "--mlflow-port", str(free_port()))
-        assert said.startswith(f"--port {port}: the Prefect server cannot listen there")
-        said = refused("--port", str(free_port()), "--mlflow-port", port)
-        assert said.startswith(f"--mlflow-port {port}: the MLflow UI cannot listen there")
+        free = {name: free_port() for name in ("--port", "--board-port", "--mlflow-port")}
+        for option, purpose in (
+            ("--port", "the Prefect server"),
+            ("--board-port", "the board page"),
+            ("--mlflow-port", "the MLflow UI"),
+        ):
+            given = [word for pair in (free | {option: port}).items() for word in pair]
+            said = refused(*given)
+            assert said.startswith(f"{option} {port}: {purpose} cannot listen there")
 
 
 def test_one_port_for_two_servers_is_refused(refused):

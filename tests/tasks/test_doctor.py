@@ -1,5 +1,6 @@
 import importlib.metadata
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from tasks.health import doctor
 from tasks.health.doctor import diagnose
 from tasks.services.children import free_port
+from tasks.services.ports import Ports
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -151,3 +153,22 @@ def test_the_line_that_installs_the_language_model_is_that_of_its_backbone(store
     check = found(store, "smollm2")
     assert check.status == "ok"
     assert check.detail.endswith(INSTALL)
+
+
+def test_a_port_that_shotboard_up_would_not_get_is_named_with_the_option(store, monkeypatch):
+    with socket.socket() as mine:
+        mine.bind(("127.0.0.1", 0))
+        mine.listen()
+        usual = Ports(free_port(), mine.getsockname()[1], free_port())
+        monkeypatch.setattr(doctor, "Ports", lambda: usual)
+        check = found(store, "ports")
+        assert check.status == "warn"
+        assert f"--board-port {usual.board}: the board page cannot listen there" in check.detail
+        assert check.remedy == "Give `shotboard up` others, with --board-port."
+        store.up.mkdir(parents=True)
+        (store.up / "running").write_text("http://127.0.0.1:4200, process 7")
+        check = found(store, "ports")
+        assert (check.status, "process 7" in check.detail) == ("ok", True)
+    (store.up / "running").unlink()
+    check = found(store, "ports")
+    assert (check.status, f"{usual.prefect}, {usual.board}, " in check.detail) == ("ok", True)

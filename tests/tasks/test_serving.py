@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from tasks.services import serving
+from tasks.services import page_servers
 from tasks.services.children import Child, ChildError, free_port
 from tasks.services.pool import NoAnswer, _end_process, make_pool, trouble_with_worker
 from tasks.services.server import PrefectUrl, settings
-from tasks.services.serving import _alone, _asked, _environment, _start_mlflow, project_folder
+from tasks.services.serving import _alone, _asked, _environment, project_folder
 from tasks.storage.store import Store
 
 DATABASE = "postgresql://anna:s3cret@host/mlflow"
@@ -125,9 +125,9 @@ def test_the_mlflow_ui_gets_its_database_out_of_sight(monkeypatch, tmp_path):
     def child(name, *command, environment, **_):
         started.update(command=command, environment=environment)
 
-    monkeypatch.setattr(serving, "Child", child)
+    monkeypatch.setattr(page_servers, "Child", child)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", DATABASE)
-    _start_mlflow(Store(tmp_path), 5000)
+    page_servers.start_mlflow(Store(tmp_path), 5000)
     assert "s3cret" not in " ".join(started["command"])
     assert started["environment"]["MLFLOW_BACKEND_STORE_URI"] == DATABASE
 
