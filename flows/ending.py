@@ -6,11 +6,13 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from prefect.exceptions import TerminationSignal
+from prefect.runtime import flow_run
 from prefect.states import Cancelled, Failed
 
 from flows.summary import TrialsFailed
 from tasks.environment import MachineError
 from tasks.planning.resolve import RequestError
+from tasks.services.crashed import note_process
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,6 +35,8 @@ def in_a_sentence(stopped: Callable[..., str] | None = None) -> Callable[[F], F]
 
         @wraps(function)
         def told(*args: Any, **kwargs: Any) -> Any:
+            if run := flow_run.get_id():
+                note_process(run)
             try:
                 return function(*args, **kwargs)
             except _TOLD as error:

@@ -85,6 +85,7 @@ def prefect_api(store: Store) -> Iterator[PrefectUrl]:
     configured = _configured()
     if configured:
         _check_reachable(configured)
+        _tell_crashed(store)
         yield PrefectUrl(configured)
         return
     store.prefect.mkdir(parents=True, exist_ok=True)
@@ -96,7 +97,16 @@ def prefect_api(store: Store) -> Iterator[PrefectUrl]:
         url.started_by_us = True
         stack.enter_context(settings(url, store.prefect))
         stack.callback(_drain, server)
+        _tell_crashed(store)
         yield url
+
+
+def _tell_crashed(store: Store) -> None:
+    """Tells the server of runs that were killed before; no command fails for want of that."""
+    from tasks.services.crashed import tell_crashed
+
+    with suppress(Exception):
+        tell_crashed(store)
 
 
 def reachable(url: str, *, seconds: float = 5.0) -> str | None:

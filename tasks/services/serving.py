@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from operators.files import write_atomic
 from tasks.progress import Stage, stage
 from tasks.services.children import Child
+from tasks.services.crashed import say_again, tell_crashed
 from tasks.services.forms import Forms
 from tasks.services.notifying import address, notify_at
 from tasks.services.page_servers import addresses, start_board, start_mlflow
@@ -46,6 +47,7 @@ from tasks.storage.store import Store
 WORKER = f"{socket.gethostname()}-up"
 QUERY_SECONDS = "2"  # between two looks of the worker for flow runs; Prefect's 10 are for clusters
 WATCH_SECONDS = 0.5
+TELL_SECONDS = 5.0  # between two looks at what became of flow runs
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,21 @@ class Serving:
     notified: str | None
 
     def watch(self) -> NoReturn:
-        """Keeps the forms in step with the store; only an interrupt or a child's end ends it.
+        """Keeps forms and states true; only an interrupt or a child's end ends it.
 
         Raises:
             ChildError: A child ended; the message ends with its log.
         """
+        told = time.monotonic()
         while True:
             for child in self.children:
                 child.check()
             with suppress(NoAnswer):
                 self.forms.follow()
+                if time.monotonic() - told >= TELL_SECONDS:
+                    told = time.monotonic()
+                    tell_crashed(self.forms.store)
+                    say_again()
             time.sleep(WATCH_SECONDS)
 
 
@@ -141,6 +148,7 @@ def serving(store: Store, project: Path, ports: Ports) -> Iterator[Serving]:
             with _asked(server):
                 make_pool()
                 notify_at(notified)
+                tell_crashed(store)
                 end_flow_runs("it was under way when `shotboard up` ended")
             _deploy(store, project, environment)
             with _asked(server):

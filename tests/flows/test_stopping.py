@@ -128,3 +128,30 @@ def test_what_it_had_computed_is_on_the_board(place, stopped):
 
 def test_it_leaves_no_process_behind(place, stopped):
     assert place.gone()
+
+
+@pytest.fixture(scope="module")
+def killed(place, stopped):
+    """A run that SIGKILL has ended, and what the next one tells the server before it does more."""
+    from tasks.services.server import prefect_api
+
+    process = place.start()
+    process.kill()
+    process.communicate()
+    assert place.gone()
+    before = place.states()[-1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PREFECT_API_URL", raising=False)
+        with prefect_api(place.store):
+            pass
+    return before, place.states()[-1]
+
+
+def test_a_run_that_was_killed_is_told_as_crashed_by_the_next_command(place, killed):
+    before, after = killed
+    assert before[1] == "RUNNING"
+    assert after[1] == "CRASHED"
+    kept = len(place.store.done())
+    assert after[2].startswith("its process ended without a word, as by SIGKILL")
+    assert f"{kept} of 60 trials are kept" in after[2]
+    assert place.states()[0][1] == "CANCELLED"  # what had ended stays as it was
