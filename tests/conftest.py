@@ -623,6 +623,7 @@ def drawn_board(tmp_path_factory):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from operators.board.variants import Chosen
     from operators.metrics import METRICS, scores_of
     from operators.metrics.predictions import PREDICTIONS
     from operators.spec import TrialSpec
@@ -719,6 +720,8 @@ def drawn_board(tmp_path_factory):
         store,
         methods=method_rows(),
         backbones=backbone_rows(),
-        variant=lambda spec: " ".join(f"{k}={v}" for k, v in spec.hyperparameters.items()),
+        chosen=lambda spec: Chosen(
+            marks=" ".join(f"{k}={v}" for k, v in spec.hyperparameters.items())
+        ),
     )
     return store

@@ -101,10 +101,11 @@ def test_a_store_is_held_against_its_record(named_quickstart, monkeypatch):
 @pytest.mark.parametrize("name", ["quickstart", "zoo", "caltech"])
 def test_recorded_trials_are_those_that_would_run_today(specs, documents, name):
     from operators.backbones import reference
+    from operators.board.variants import variants_of
     from operators.episodes.protocols import PROTOCOLS
     from operators.images import TRANSFORM_VERSION
     from operators.methods import METHODS
-    from tasks.planning.plan import variant_of
+    from tasks.planning.plan import chosen_of
 
     cards = {spec.backbone: reference(spec.backbone).describe() for spec in specs[name]}
     for spec in specs[name]:
@@ -114,7 +115,9 @@ def test_recorded_trials_are_those_that_would_run_today(specs, documents, name):
         assert spec.backbone_fingerprint == cards[spec.backbone].fingerprint, spec
     key = ("dataset", "protocol", "method", "shots")
     told = {(*(row[k] for k in key), row["variant"]) for row in documents["read"](name)["rows"]}
-    assert told == {(*(getattr(s, k) for k in key), variant_of(s)) for s in specs[name]}
+    cells = {s.cell_id: ((s.method, s.protocol), chosen_of(s)) for s in specs[name]}
+    names = variants_of(cells)
+    assert told == {(*(getattr(s, k) for k in key), names[s.cell_id][0]) for s in specs[name]}
 
 
 @pytest.mark.parametrize(("name", "suite"), [("quickstart", "quickstart"), ("zoo", "zoo")])

@@ -26,6 +26,7 @@ _SHIPPED = (  # tables that come as CSV
 _SHAPING = (
     "rows.py",
     "identity.py",
+    "variants.py",
     "projecting.py",
     "published.py",
     "comparing.py",
@@ -38,6 +39,7 @@ _SHAPING = (
 
 TABLES = (
     "trials",
+    "cell_variants",
     "metrics",
     "predictions",
     "confusion_counts",

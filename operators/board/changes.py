@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from operators.board.causes import IDENTITY, Cell, differences, moves
 from operators.board.connection import Connection, insert, named
+from operators.board.identity import STORED
 
 NUMBERS = pa.schema(
     [
@@ -207,10 +208,10 @@ def cells_of(connection: Connection, trial_ids: Sequence[str]) -> list[dict[str,
         connection: An open DuckDB connection to a board.
         trial_ids: Those that are not on the board are passed over.
     """
-    shared = sorted(IDENTITY - {"seed", "aids"})
+    shared = {name: STORED[name] for name in sorted(IDENTITY - {"seed", "aids"})}
     cells = _read(
         connection,
-        f"SELECT {', '.join(f'any_value({name}) AS {name}' for name in shared)}, "
+        f"SELECT {', '.join(f'any_value({column}) AS {name}' for name, column in shared.items())}, "
         "any_value(variant) AS variant, cell_id, arg_min(aids, seed) AS aids "
         "FROM (SELECT unnest(?::VARCHAR[]) AS trial_id) "
         "JOIN trials USING (trial_id) GROUP BY cell_id ORDER BY cell_id",
@@ -220,7 +221,8 @@ def cells_of(connection: Connection, trial_ids: Sequence[str]) -> list[dict[str,
     wanted = sorted({aid for cell in cells for aid in cell["aids"].values()})
     known = _read(
         connection,
-        f"SELECT trial_id, cell_id, aids, {', '.join(shared)} FROM trials "
+        "SELECT trial_id, cell_id, aids, "
+        f"{', '.join(f'{column} AS {name}' for name, column in shared.items())} FROM trials "
         "WHERE trial_id IN (SELECT unnest(?::VARCHAR[]))",
         [wanted],
     )

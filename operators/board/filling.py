@@ -11,9 +11,10 @@ import pyarrow as pa
 from operators.board.changes import replace_changes
 from operators.board.comparing import compare, grounds_of
 from operators.board.connection import Connection, insert, named, transaction
-from operators.board.identity import COLUMNS, spec_of
+from operators.board.identity import COLUMNS, SELECTED, spec_of
 from operators.board.ranking import replace_friedman
 from operators.board.rows import METRICS, RUNS, TRIALS, TrialRows
+from operators.board.variants import Chosen, variants_of
 from operators.metrics.predictions import PREDICTIONS
 from operators.spec import TrialSpec
 
@@ -35,7 +36,7 @@ def fill(
     classes: Iterable[Mapping[str, Any]] = (),
     methods: Iterable[Mapping[str, Any]] = (),
     backbones: Iterable[Mapping[str, Any]] = (),
-    variant: Mapping[str, str] | Callable[[TrialSpec], str] | None = None,
+    chosen: Callable[[TrialSpec], Chosen] | None = None,
 ) -> None:
     """Brings the board to what the store holds, in one transaction.
 
@@ -56,8 +57,8 @@ def fill(
         classes: Rows of that table.
         methods: As `datasets`.
         backbones: As `datasets`.
-        variant: Short text that tells cells of one method apart, by cell id or from a trial's
-            specification. Left out, it is empty.
+        chosen: The settings of a trial beside the published ones; default: none are known, and no
+            variant has a name.
 
     Raises:
         ValueError: A card has a column that its table lacks.
@@ -71,7 +72,7 @@ def fill(
         _count_predictions(connection, results)
         compare(connection, grounds)
         _replace_failures(connection, failures)
-        renamed = _name_variants(connection, variant)
+        renamed = _name_variants(connection, chosen)
         if grounds or renamed:
             replace_friedman(connection)
         _replace_runs(connection, runs)
@@ -169,30 +170,43 @@ def _replace_failures(connection: Connection, failures: Iterable[Mapping[str, An
         )
 
 
-def _name_variants(
-    connection: Connection, variant: Mapping[str, str] | Callable[[TrialSpec], str] | None
-) -> bool:
-    """Names the variant of every cell again, for the naming may have changed; says if it has."""
+def _name_variants(connection: Connection, chosen: Callable[[TrialSpec], Chosen] | None) -> bool:
+    """Names variant and setting of every cell again, for both may have changed; says if they have.
+
+    What is on the board and what is published decide on the names: a cell may have another one
+    when others come.
+    """
     cells = connection.execute(
-        f"SELECT DISTINCT ON (cell_id) cell_id, {', '.join(COLUMNS)} FROM trials"
+        f"SELECT DISTINCT ON (cell_id) cell_id, {', '.join(SELECTED)} FROM trials"
     ).fetchall()
-    variants = []
+    told, settings = {}, {}
     for cell_id, *values in cells:
-        if callable(variant):
-            variants.append(variant(spec_of(dict(zip(COLUMNS, values, strict=True)))))
-        else:
-            variants.append((variant or {}).get(cell_id, ""))
+        spec = spec_of(dict(zip(COLUMNS, values, strict=True)))
+        one = chosen(spec) if chosen else Chosen()
+        told[cell_id] = (spec.method, spec.protocol), one
+        settings[cell_id] = one.setting(spec.setting)
+    variants = variants_of(told)
     rows = pa.table(
         {
-            "cell_id": pa.array([cell[0] for cell in cells], pa.string()),
-            "variant": pa.array(variants, pa.string()),
+            "cell_id": pa.array(list(variants), pa.string()),
+            "variant": pa.array([names[0] for names in variants.values()], pa.string()),
+            "setting": pa.array([settings[cell] for cell in variants], pa.string()),
         }
     )
     with named(connection, rows):
         ((updated,),) = connection.execute(
-            "UPDATE trials SET variant = incoming.variant FROM incoming "
-            "WHERE trials.cell_id = incoming.cell_id AND trials.variant <> incoming.variant"
+            "UPDATE trials SET variant = incoming.variant, setting = incoming.setting "
+            "FROM incoming WHERE trials.cell_id = incoming.cell_id "
+            "AND (trials.variant <> incoming.variant OR trials.setting <> incoming.setting)"
         ).fetchall()
+    pairs = [
+        {"cell_id": cell_id, "variant": name}
+        for cell_id, names in sorted(variants.items())
+        for name in names
+    ]
+    connection.execute("DELETE FROM cell_variants")
+    if pairs:
+        insert(connection, "cell_variants", pa.Table.from_pylist(pairs))
     return updated > 0
 
 

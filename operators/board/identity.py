@@ -9,6 +9,9 @@ from operators.spec import Target, TrialSpec
 
 COLUMNS = tuple(each.name for each in fields(TrialSpec))
 MAPPINGS = ("hyperparameters", "aids", "targets")  # columns of JSON
+# The board's `setting` says what was published and what was chosen, see variants.py.
+STORED = {name: "spec_setting" if name == "setting" else name for name in COLUMNS}
+SELECTED = tuple(f"{column} AS {name}" for name, column in STORED.items())
 
 
 def identity_row(spec: TrialSpec) -> dict[str, Any]:
@@ -23,11 +26,12 @@ def identity_row(spec: TrialSpec) -> dict[str, Any]:
         "cell_id": spec.cell_id,
         "teacher_trial_id": values["aids"].get("teacher"),
         "variant": "",
+        "spec_setting": spec.setting,
     }
 
 
 def spec_of(row: Mapping[str, Any]) -> TrialSpec:
-    """The specification of a row with `COLUMNS`.
+    """The specification of a row as `SELECTED` reads it.
 
     What a trial among the aids was is not in its row: here it is its id, which gives the same
     `trial_id` but another `cell_id`.

@@ -70,6 +70,7 @@ TRIALS = pa.schema(
         pa.field("aids", pa.string(), nullable=False),
         pa.field("targets", pa.string(), nullable=False),
         pa.field("held_out", pa.string(), nullable=False),
+        pa.field("spec_setting", pa.string(), nullable=False),
         ("losses", pa.list_(pa.float64())),
         ("origin", pa.string()),
     ]

@@ -23,6 +23,10 @@ CREATE MACRO goodness(score, better) AS CASE better WHEN 'lower' THEN -score ELS
 CREATE MACRO whole_mean(score) AS CASE WHEN count(score) = count(*) THEN avg(score) END;
 CREATE MACRO whole_std(score) AS CASE WHEN count(score) = count(*) THEN stddev_samp(score) END;
 
+-- The setting of cells that are taken together: custom where one of them is.
+CREATE MACRO joint_setting(setting) AS
+    CASE WHEN min(setting) = max(setting) THEN min(setting) ELSE 'custom' END;
+
 -- Wilson's 95 % interval of a share of n test images; none of a share that is not known, of which
 -- `greatest` and `least` would make 0 and 1.
 CREATE MACRO wilson_low(share, n) AS CASE WHEN share IS NOT NULL THEN greatest(0,
@@ -95,8 +99,12 @@ CREATE TABLE trials (
     targets JSON NOT NULL,
     held_out VARCHAR NOT NULL,
     losses DOUBLE[],
-    origin VARCHAR
+    origin VARCHAR,
+    spec_setting VARCHAR NOT NULL
 );
+
+-- The lines that each cell is on: curves over shots and averages over data sets go along them.
+CREATE TABLE cell_variants (cell_id VARCHAR NOT NULL, variant VARCHAR NOT NULL);
 
 CREATE TABLE metrics (
     trial_id VARCHAR NOT NULL,

@@ -36,6 +36,7 @@ from operators.board import (
     without_labels,
 )
 from operators.board import audit as recompute
+from operators.board.variants import Chosen
 from operators.files import write_atomic
 from operators.spec import TrialSpec
 from tasks.pages.asking import BoardError, one_paragraph, reading
@@ -81,7 +82,7 @@ def rebuild(
     classes: Rows = (),
     methods: Rows = (),
     backbones: Rows = (),
-    variant: Mapping[str, str] | Callable[[TrialSpec], str] | None = None,
+    chosen: Callable[[TrialSpec], Chosen] | None = None,
     full: bool = False,
 ) -> Rebuilt:
     """Brings the board to what the store holds, and publishes it.
@@ -97,7 +98,7 @@ def rebuild(
         classes: See `datasets`.
         methods: See `datasets`.
         backbones: See `datasets`.
-        variant: As for `operators.board.fill`.
+        chosen: As for `operators.board.fill`.
         full: Read every trial again.
 
     Raises:
@@ -111,7 +112,7 @@ def rebuild(
     }
     store.home.mkdir(parents=True, exist_ok=True)
     with FileLock(store.home / ".leaderboard.lock"):
-        found = _update(store, {**cards, "variant": variant}, full=full)
+        found = _update(store, {**cards, "chosen": chosen}, full=full)
         _publish(store)
     return Rebuilt(
         board=store.board,

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from operators.board.variants import Chosen
 from operators.spec import TrialSpec
 from tasks.pages import board
 from tasks.pages.cards import class_rows, dataset_rows
 from tasks.pages.known import backbone_rows, method_rows
 from tasks.planning.own_methods import read_method
-from tasks.planning.plan import variant_of
+from tasks.planning.plan import chosen_of
 from tasks.planning.resolve import RequestError
 from tasks.progress import reporter
 from tasks.storage.store import Store
@@ -32,10 +33,10 @@ def rebuild_board(
         BoardError: The board could not be written; the published one is as it was.
     """
 
-    def variant(spec: TrialSpec) -> str:
+    def chosen(spec: TrialSpec) -> Chosen:
         with suppress(RequestError):  # the code of a method may be gone; its numbers stay
             read_method(store, spec)
-        return variant_of(spec)
+        return chosen_of(spec)
 
     rebuilt = board.rebuild(
         store,
@@ -43,7 +44,7 @@ def rebuild_board(
         classes=class_rows(store),
         methods=method_rows(),
         backbones=backbone_rows() if backbones is None else backbones,
-        variant=variant,
+        chosen=chosen,
         full=full,
     )
     for path, reason in rebuilt.skipped.items():

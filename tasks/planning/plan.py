@@ -6,9 +6,10 @@ from functools import cached_property
 from itertools import groupby, islice, product
 
 from data_catalog import Dataset
+from operators.board.variants import Chosen
 from operators.episodes.protocols import Protocol
 from operators.methods import known_method
-from operators.methods.hyperparameters import variant
+from operators.methods.hyperparameters import later_defaults, published
 from operators.spec import TrialSpec
 from tasks.planning.cells import Condition, Draft, cell_of, obstacle
 from tasks.planning.choices import Backbones, Request, Settings
@@ -246,21 +247,30 @@ def _add_teachers(draft: Draft) -> None:
     draft.specs = {**draft.teachers, **draft.specs}
 
 
-def variant_of(spec: TrialSpec) -> str:
-    """What tells the cells of one method apart, as the board shows it."""
-    method = known_method(spec)
-    text = ""
-    if method is not None:
-        place = {"protocol": spec.protocol, "shots": spec.shots, "dataset": spec.dataset}
-        text = variant(method, spec.hyperparameters, **place)
+def chosen_of(spec: TrialSpec) -> Chosen:
+    """The settings of a trial beside those that are published for its place."""
+    marks = []
     if spec.views != "none":
-        text += f" views={spec.views}"
+        marks.append(f"views={spec.views}")
     if spec.precision != "fp32":
-        text += f" precision={spec.precision}"
+        marks.append(f"precision={spec.precision}")
     if spec.setting != "paper":
-        text += f" setting={spec.setting}"
+        marks.append(f"setting={spec.setting}")
     if "method_source" in spec.aids:
-        text += f" source={str(spec.aids['method_source'])[:8]}"
+        marks.append(f"source={str(spec.aids['method_source'])[:8]}")
     if spec.test_rows_per_class is not None:
-        text += f" test_rows_per_class={spec.test_rows_per_class}"
-    return text.strip()
+        marks.append(f"test_rows_per_class={spec.test_rows_per_class}")
+    method = known_method(spec)
+    if method is None:
+        return Chosen(marks=" ".join(marks), known=False)
+    place = {"protocol": spec.protocol, "shots": spec.shots, "dataset": spec.dataset}
+    return Chosen(
+        {**later_defaults(method), **spec.hyperparameters},
+        published(method, **place),
+        " ".join(marks),
+    )
+
+
+def variant_of(spec: TrialSpec) -> str:
+    """What differs from the published settings of a trial's own place; empty if nothing does."""
+    return chosen_of(spec).text

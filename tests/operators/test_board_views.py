@@ -15,6 +15,7 @@ from operators.board import (
     fill,
     run_row,
 )
+from operators.board.variants import Chosen
 from operators.metrics import METRICS, Score
 
 SEEDS = (1, 2, 3)
@@ -171,15 +172,19 @@ def test_no_view_has_an_interval_without_width(connection, rows, trial, view, ch
 
 def test_trials_that_differ_in_more_than_the_seed_are_not_averaged(connection, rows, cell):
     results = cell([0.5, 0.6]) + cell([0.8, 0.9], hyperparameters={"n_context": 16})
-    fill(connection, results=results, variant=lambda s: f"ctx{s.hyperparameters['n_context']}")
+
+    def chosen(spec):
+        return Chosen(marks=f"ctx{spec.hyperparameters['n_context']}")
+
+    fill(connection, results=results, chosen=chosen)
     assert [(r["variant"], round(r["mean"], 6), r["rank"]) for r in rows("leaderboard")] == [
         ("ctx16", 0.85, 1),
         ("ctx4", 0.55, 2),
     ]
 
 
-def test_a_variant_may_come_from_a_mapping_of_cells(connection, rows, cell, board_spec):
-    fill(connection, results=cell([0.5]), variant={board_spec().cell_id: "plain"})
+def test_a_variant_leaves_with_what_told_it(connection, rows, cell):
+    fill(connection, results=cell([0.5]), chosen=lambda _: Chosen(marks="plain"))
     assert rows("leaderboard")[0]["variant"] == "plain"
     fill(connection)
     assert rows("trials")[0]["variant"] == ""

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from operators.board import TABLES, VIEWS, audit, inspect, projecting
+from operators.board.variants import Chosen
 from operators.metrics import METRICS, Metric, Score
 from operators.metrics.predictions import PREDICTIONS
 from operators.spec import Target, TrialSpec
@@ -100,6 +101,10 @@ def test_an_empty_store_gives_a_board_whose_tables_and_views_answer(tmp_path):
         rows(store, f"SELECT * FROM {name}")
 
 
+def chosen(one):
+    return Chosen(marks=f"ctx{one.hyperparameters['n_context']}")
+
+
 def test_a_rebuild_reads_only_what_is_new_and_a_full_one_gives_the_same(store):
     commit(store)
     assert rebuild(store).added == 1
@@ -107,10 +112,10 @@ def test_a_rebuild_reads_only_what_is_new_and_a_full_one_gives_the_same(store):
     store.record_failure(
         spec(seed=3).trial_id, {"spec": spec(seed=3).to_json(), "error": "no memory"}
     )
-    done = rebuild(store, variant=lambda one: f"ctx{one.hyperparameters['n_context']}")
+    done = rebuild(store, chosen=chosen)
     assert (done.added, done.trials, done.failed) == (1, 2, 1)
     step_by_step = content(store)
-    done = rebuild(store, variant=lambda one: f"ctx{one.hyperparameters['n_context']}", full=True)
+    done = rebuild(store, chosen=chosen, full=True)
     assert done.added == 2
     assert content(store) == step_by_step
 

@@ -9,7 +9,7 @@ WITH seeds AS (
     SELECT
         scores.*, scores.value AS base, other.value AS new,
         CASE WHEN better = 'higher' AND low = 0 AND high = 1 THEN harmonic(base, new) END AS h,
-        row(protocol, method, backbone, shots, variant, setting, selection, views,
+        row(protocol, method, backbone, shots, variant, spec_setting, selection, views,
             test_rows_per_class) AS family
     FROM scores
     JOIN metrics AS other USING (trial_id, metric)
@@ -37,7 +37,7 @@ latest AS (
 averages AS (
     SELECT
         family, whole_mean(base) AS base, whole_mean(new) AS new, whole_mean(h) AS h,
-        count(*) AS datasets,
+        count(*) AS datasets, joint_setting(setting) AS setting,
         string_agg(dataset, ', ' ORDER BY dataset) AS covers
     FROM latest
     GROUP BY family
@@ -64,7 +64,7 @@ lines AS (
     UNION ALL BY NAME
     SELECT
         latest.protocol, 'AVERAGE' AS dataset, latest.shots, latest.backbone, latest.method,
-        latest.variant, latest.setting, latest.selection, latest.views,
+        latest.variant, averages.setting, latest.selection, latest.views,
         latest.test_rows_per_class, latest.metric,
         NULL AS cell_id, averages.base, averages.new, averages.h, coalesce(spreads.n, 0) AS n,
         spreads.base_std, spreads.new_std, spreads.h_std, datasets, covers

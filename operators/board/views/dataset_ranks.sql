@@ -8,7 +8,7 @@ CREATE VIEW dataset_ranks AS
 WITH means AS (
     SELECT
         ground, method, variant, dataset, whole_mean(value) AS mean,
-        CASE WHEN count(DISTINCT setting) = 1 THEN any_value(setting) ELSE 'custom' END AS setting,
+        joint_setting(setting) AS setting,
         any_value(better) AS better
     FROM dataset_scores
     GROUP BY ground, method, variant, dataset
@@ -16,7 +16,7 @@ WITH means AS (
 methods_of AS (
     SELECT
         ground, method, variant, any_value(better) AS better,
-        CASE WHEN count(DISTINCT setting) = 1 THEN any_value(setting) ELSE 'custom' END AS setting,
+        joint_setting(setting) AS setting,
         count(*) OVER (PARTITION BY ground) AS methods
     FROM means
     GROUP BY ground, method, variant

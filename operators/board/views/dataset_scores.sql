@@ -6,8 +6,11 @@
 -- variant does not tell apart (an older revision of a method) the latest.
 CREATE VIEW dataset_scores AS
 WITH known AS (
-    SELECT scores.*, tests, better, better = 'higher' AND low = 0 AND high = 1 AS is_share
+    SELECT
+        scores.* REPLACE (lines.variant AS variant), tests, better,
+        better = 'higher' AND low = 0 AND high = 1 AS is_share
     FROM scores
+    JOIN cell_variants AS lines USING (cell_id)
     JOIN protocols USING (protocol)
     LEFT JOIN metric_definitions USING (metric)
     WHERE is_primary AND NOT (tests = 'targets' AND split = 'all' AND held_out = '')
@@ -22,12 +25,12 @@ tested AS (
     FROM known
     UNION ALL BY NAME
     SELECT
-        base.protocol, base.backbone, base.shots, base.method, base.variant, base.dataset,
+        base.protocol, base.backbone, base.shots, base.method, variant, base.dataset,
         'H' AS split, base.metric, base.seed, harmonic(base.value, new.value) AS value,
         base.cell_id, base.trial_id, base.started_at, base.test_rows_per_class, base.setting,
         base.better, concat_ws(' ', base.backbone_fingerprint, base.dataset_fingerprint) AS version
     FROM known AS base
-    JOIN known AS new USING (trial_id, metric)
+    JOIN known AS new USING (trial_id, metric, variant)
     WHERE base.tests = 'base and new' AND base.is_share
         AND base.split = 'base' AND new.split = 'new'
 ),

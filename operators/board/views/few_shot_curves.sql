@@ -1,13 +1,15 @@
 -- The primary metric over shots, one row per cell, and the average over datasets as dataset
--- 'AVERAGE'. An average takes one cell of each dataset, the latest where the variant does not tell
+-- 'AVERAGE'. A curve is all rows of one method and variant; a cell that is on two of them, as where
+-- both the published settings and others were run, has a row in each. An average takes one cell of each dataset, the latest where the variant does not tell
 -- them apart (an older revision of a method), and its spread is that of the seeds all of them have.
 CREATE VIEW few_shot_curves AS
 WITH seeds AS (
     SELECT
-        *,
-        row(protocol, method, backbone, shots, variant, setting, selection, views,
+        scores.* REPLACE (lines.variant AS variant),
+        row(protocol, method, backbone, shots, lines.variant, spec_setting, selection, views,
             test_rows_per_class) AS family
     FROM scores
+    JOIN cell_variants AS lines USING (cell_id)
     WHERE is_primary AND split = 'all'
         AND protocol IN (SELECT protocol FROM protocols WHERE tests = 'all')
 ),
@@ -28,6 +30,7 @@ latest AS (
 averages AS (
     SELECT
         family, whole_mean(mean) AS mean, count(*) AS datasets,
+        joint_setting(setting) AS setting,
         string_agg(dataset, ', ' ORDER BY dataset) AS covers
     FROM latest
     GROUP BY family
@@ -52,7 +55,7 @@ lines AS (
     SELECT
         latest.protocol, latest.method, 'AVERAGE' AS dataset, latest.backbone, latest.shots,
         averages.mean, spreads.std, coalesce(spreads.n, 0) AS n, latest.variant,
-        NULL AS cell_id, latest.setting, latest.selection, latest.views,
+        NULL AS cell_id, averages.setting, latest.selection, latest.views,
         latest.test_rows_per_class, datasets, covers, latest.metric
     FROM averages
     JOIN (SELECT DISTINCT ON (family) * FROM latest) AS latest USING (family)

@@ -10,11 +10,11 @@
 CREATE VIEW reproduction AS
 WITH ours AS (
     SELECT
-        cell_id, seed, value, scores.n, template_set, started_at, metric,
+        cell_id, seed, value, scores.n, template_set, started_at, metric, setting,
         names.published AS dataset,
         {
             method: method, backbone: backbone, fingerprint: backbone_fingerprint,
-            variant: variant, setting: setting, test_rows_per_class: test_rows_per_class,
+            variant: variant, setting: spec_setting, test_rows_per_class: test_rows_per_class,
             protocol: protocol, shots: shots, selection: selection, views: views,
             precision: precision
         } AS family,
@@ -55,6 +55,7 @@ parts AS (  -- one row a data set in an average; a data set is the average of it
 seeds AS (
     SELECT
         family, unit, name, split, seed, metric, whole_mean(value) AS value,
+        joint_setting(setting) AS setting,
         sum(images_variance(value, n)) / any_value(size) ** 2 AS variance,
         CASE any_value(size) WHEN 1 THEN any_value(n) END AS test_rows,
         bool_and(coalesce(n = test_rows, family.test_rows_per_class IS NULL)) AS same_images
@@ -68,7 +69,7 @@ lines AS (
     UNION ALL BY NAME
     SELECT
         family, b.unit, name, 'HM' AS split, seed, b.value AS base, c.value AS new,
-        'harmonic_mean' AS metric, b.same_images AND c.same_images AS same_images,
+        'harmonic_mean' AS metric, b.setting, b.same_images AND c.same_images AS same_images,
         harmonic(b.value, c.value) AS value,
         CASE WHEN b.value + c.value > 0 THEN
             (2 * c.value ** 2 / (b.value + c.value) ** 2) ** 2 * b.variance
@@ -82,6 +83,7 @@ lines AS (
 means AS (
     SELECT
         family, unit, name, split, metric, count(*) AS n, stddev_samp(value) AS std,
+        joint_setting(setting) AS setting,
         avg(variance) AS variance, bool_and(same_images) AS same_images,
         min(test_rows) AS test_rows,
         -- The papers' convention: of the averaged base and new.
@@ -197,7 +199,7 @@ SELECT
     family.shots AS shots, family.backbone AS backbone, published_split AS split, metric, mean, n,
     low AS ci95_low, high AS ci95_high, published, mean - published AS difference,
     CASE verdict WHEN 'within' THEN true WHEN 'outside' THEN false END AS within_ci95,
-    published_method, source, family.variant AS variant, family.setting AS setting,
+    published_method, source, family.variant AS variant, setting,
     family.test_rows_per_class AS test_rows_per_class, unit AS cell_id, verdict,
     published_min, published_median, published_max, sources, published_std,
     agree AS templates_agree, known_by AS backbone_known_by, test_rows, same_images,

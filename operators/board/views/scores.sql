@@ -6,7 +6,8 @@ SELECT
     dataset_fingerprint, backbone_fingerprint, episode_fingerprint, transform_version, precision,
     hyperparameters, started_at, protocols.track,
     coalesce(metric = primary_metric, false) AS is_primary, held_out,
-    nullif(targets, '{}') -> split ->> 'fingerprint' AS target_fingerprint
+    nullif(targets, '{}') -> split ->> 'fingerprint' AS target_fingerprint,
+    spec_setting
 FROM trials
 JOIN metrics USING (trial_id)
 LEFT JOIN protocols USING (protocol)

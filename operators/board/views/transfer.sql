@@ -10,7 +10,7 @@ WITH seeds AS (
         CASE WHEN is_source THEN dataset ELSE split END AS target,
         {
             protocol: protocol, dataset: dataset, method: method, backbone: backbone, shots: shots,
-            variant: variant, setting: setting, selection: selection, views: views,
+            variant: variant, setting: spec_setting, selection: selection, views: views,
             test_rows_per_class: test_rows_per_class, metric: metric
         } AS family
     FROM scores
@@ -43,17 +43,17 @@ cells AS (
         test_rows_per_class, setting, selection, views, metric, covers, held_out
 ),
 held_out AS (
-    SELECT family, target, cell_id, whole_mean(value) AS value
+    SELECT family, target, cell_id, setting, whole_mean(value) AS value
     FROM seeds
     WHERE held_out <> ''
-    GROUP BY family, target, cell_id
+    GROUP BY family, target, cell_id, setting
     QUALIFY row_number() OVER (
         PARTITION BY family, target ORDER BY max(started_at) DESC, cell_id
     ) = 1
 ),
 domains AS (
     SELECT
-        family, whole_mean(value) AS mean, count(*) AS targets,
+        family, whole_mean(value) AS mean, count(*) AS targets, joint_setting(setting) AS setting,
         string_agg(target, ', ' ORDER BY target) AS covers
     FROM held_out
     GROUP BY family
@@ -75,7 +75,7 @@ every AS (
     SELECT
         family.protocol, family.dataset AS source, 'AVERAGE' AS target, family.shots,
         family.backbone, family.method, family.variant, NULL AS cell_id, false AS is_source,
-        family.test_rows_per_class, family.setting, family.selection, family.views,
+        family.test_rows_per_class, domains.setting, family.selection, family.views,
         family.metric, covers, '' AS together, targets, mean, std, coalesce(n, 0) AS n
     FROM domains
     LEFT JOIN spreads USING (family)
