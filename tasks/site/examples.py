@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from tasks.pages.mistakes import Row, previews
 from tasks.site.tables import WORTH_SHOWING
 from tasks.storage.store import Store
@@ -12,17 +10,12 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 BUDGET = 1_500_000  # characters of all of them together, beyond what the page has otherwise
-SCHEMA = pa.schema(
-    [
-        ("tested", pa.string()),
-        ("tested_fingerprint", pa.string()),
-        ("row_id", pa.int64()),
-        ("shown", pa.string()),
-    ]
-)
+COLUMNS = ("tested", "tested_fingerprint", "row_id", "shown")
 
 
-def examples(store: Store, connection: "DuckDBPyConnection", budget: int = BUDGET) -> pa.Table:
+def examples(
+    store: Store, connection: "DuckDBPyConnection", budget: int = BUDGET
+) -> dict[str, list]:
     """A table of examples for the page, the most telling ones as far as the budget goes.
 
     Args:
@@ -32,6 +25,5 @@ def examples(store: Store, connection: "DuckDBPyConnection", budget: int = BUDGE
     """
     wanted = [Row(*row) for row in connection.sql(WORTH_SHOWING).fetchall()]
     shown = previews(store, wanted, budget)
-    return pa.Table.from_pylist(
-        [dict(zip(SCHEMA.names, (*row, what), strict=True)) for row, what in shown.items()], SCHEMA
-    )
+    rows = [(*row, what) for row, what in shown.items()]
+    return {name: [row[place] for row in rows] for place, name in enumerate(COLUMNS)}

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,12 +16,11 @@ from tasks.site.examples import examples
 from tasks.site.extras import EXTRAS, Ask
 from tasks.site.headline import Table, first_tables, in_page
 from tasks.site.libraries import libraries
-from tasks.site.payload import compressed, packed
-from tasks.site.tables import DIGITS, FEW_DIGITS, JSON, ROUGH, SCORES, TABLES
+from tasks.site.payload import Column, compressed, packed
+from tasks.site.tables import DIGITS, FEW_DIGITS, IDS, JSON, ROUGH, SCORES, TABLES
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 ASSETS = Path(__file__).resolve().parent / "assets"
@@ -78,10 +78,11 @@ def page(store: Store, begin: str | None = None) -> bytes:
     first.sort(key=lambda table: table.choice.protocol != about["home"])
     slots = {
         "style": f"<style>{_asset('style.css')}</style>",
+        "stamp": in_html(f"{about['trials']:,} trials · {about['made']} UTC"),
         "provenance": in_html(_provenance(about)),
         "first": _first(first, titles),
         "about": _data("about", json.dumps(_plain(about))),
-        "tables": "\n".join(_packed(name, table) for name, table in tables.items()),
+        "tables": "\n".join(_data(f"table-{name}", text) for name, text in _packed(tables)),
         "extras": "\n".join(
             _data(f"extra-{name}", compressed(json.dumps(_plain(value)).encode()))
             for name, value in extras.items()
@@ -101,20 +102,22 @@ def _asker(connection: "DuckDBPyConnection") -> Ask:
     return ask
 
 
-def _asked(connection: "DuckDBPyConnection", sql: str) -> "pa.Table":
-    """The answer, where Arrow's types of its columns are text, truth or numbers."""
+def _asked(connection: "DuckDBPyConnection", sql: str) -> dict[str, Column]:
+    """The answer, by column, in which Arrow's types are text, truth or numbers."""
     relation = connection.sql(sql)
     kept = {"varchar", "boolean", "double", "integer", "bigint"}
     columns = [
         f'"{name}"' if str(kind).lower() in kept else f'"{name}"::VARCHAR AS "{name}"'
         for name, kind in zip(relation.columns, relation.types, strict=True)
     ]
-    return relation.project(", ".join(columns)).to_arrow_table()
+    table = relation.project(", ".join(columns)).to_arrow_table()
+    return dict(zip(table.column_names, table.columns, strict=True))
 
 
-def _packed(name: str, table: "pa.Table") -> str:
-    digits = {key: FEW_DIGITS if key in ROUGH else DIGITS for key in table.column_names}
-    return _data(f"table-{name}", packed(table, json_columns=JSON, digits=digits))
+def _packed(tables: Mapping[str, Mapping[str, Column]]) -> Iterable[tuple[str, str]]:
+    names = {column for table in tables.values() for column in table}
+    digits = {name: FEW_DIGITS if name in ROUGH else DIGITS for name in names}
+    return packed(tables, json_columns=JSON, digits=digits, ids=IDS).items()
 
 
 def _first(tables: list[Table], titles: dict[str, str]) -> str:

@@ -54,12 +54,12 @@ TABLES = {
         FROM ranks
         ORDER BY ALL
     """,
-    # From one side: the view has every pair twice.
+    # From one side: the view has every pair twice, and intervals are about the difference.
     "significance": """
         SELECT
             protocol, dataset, backbone, test_rows_per_class, shots, split, metric, cell_a, cell_b,
-            n, mean_a, mean_b, difference, std, ci95_low, ci95_high, p, p_holm, images, only_a,
-            only_b, images_ci95_low, images_ci95_high, p_images, p_images_holm, pairs
+            n, mean_a, mean_b, difference, ci95_high - difference AS ci95_half, p, p_holm, only_a,
+            only_b, images_ci95_high - difference AS images_ci95_half, p_images_holm
         FROM significance
         WHERE cell_a < cell_b
         ORDER BY protocol, dataset, backbone, test_rows_per_class, shots, split, cell_a, cell_b
@@ -141,7 +141,7 @@ TABLES = {
         )
         SELECT
             trial_id, to_json([place + 1 FOR place IN places])::VARCHAR AS epochs,
-            '[' || array_to_string([printf('%.4g', losses[p + 1]) FOR p IN places], ',') || ']'
+            '[' || array_to_string([printf('%.3g', losses[p + 1]) FOR p IN places], ',') || ']'
                 AS losses
         FROM chosen
         ORDER BY protocol, backbone, dataset, shots, method, variant, cell_id, seed
@@ -162,9 +162,14 @@ ORDER BY min(place), max(started_at) DESC, tested, row_id
 JSON = {  # columns that hold it
     *("card", "needs", "capabilities", "hyperparameters", "metrics", "epochs", "losses"),
 }
+IDS = {  # columns that hold ids of one kind, which the page has once
+    **{"trial_id": "trial", "teacher_trial_id": "trial"},
+    **{"cell_id": "cell", "cell_a": "cell", "cell_b": "cell"},
+}
 DIGITS = 6  # that are kept of a number that is not whole
 FEW_DIGITS = 4
 ROUGH = {  # columns for which few are enough: tests, costs
-    *("p", "p_holm", "p_images", "p_images_holm", "images_ci95_low", "images_ci95_high"),
+    *("p", "p_holm", "p_images_holm", "ci95_half", "images_ci95_half"),
+    *("images_ci95_low", "images_ci95_high"),
     *("tune_seconds", "evaluate_seconds", "share", "confidence"),
 }

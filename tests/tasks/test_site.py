@@ -21,8 +21,8 @@ from tasks.site.payload import packed
 from tasks.site.tables import DIGITS, FEW_DIGITS, JSON, ROUGH, TABLES
 
 
-def unpacked(text):
-    """What `assets/payload.js` does."""
+def unpacked(text, ids=None):
+    """What `assets/payload.js` does, for one table."""
     content = gzip.decompress(base64.b64decode(text))
     length = int.from_bytes(content[:4], "little")
     head, place = json.loads(content[4 : 4 + length]), 4 + length
@@ -32,7 +32,11 @@ def unpacked(text):
         for plane in range(column["width"]):
             codes += np.frombuffer(content, np.uint8, head["rows"], place).astype(int) << 8 * plane
             place += head["rows"]
-        columns[column["name"]] = [column["values"][code] for code in codes]
+        values = column["values"] if "values" in column else ids[column["of"]]
+        if ids is None:  # the table of them
+            columns[column["name"]] = values
+            continue
+        columns[column["name"]] = [values[code] for code in codes]
     assert place == len(content)
     return columns
 
@@ -49,7 +53,8 @@ def html(drawn_board):
 @pytest.mark.parametrize("name", TABLES)
 def test_each_table_is_what_sql_says_row_by_row(drawn_board, html, name):
     said = asking.rows(drawn_board, TABLES[name])
-    carried = unpacked(elements(html)[f"table-{name}"])
+    found = elements(html)
+    carried = unpacked(found[f"table-{name}"], unpacked(found["table-ids"]))
     for column in said[0] if said else ():
         values = [row[column] for row in said]
         if column in JSON:
@@ -76,7 +81,7 @@ def test_a_curve_keeps_its_ends_and_at_most_25_epochs(count):
     assert (trial, epochs[0], epochs[-1]) == ("a", 1, count)
     assert len(epochs) == len(kept) == min(count, 25)
     assert epochs == sorted(set(epochs))
-    assert kept == pytest.approx([losses[epoch - 1] for epoch in epochs], rel=1e-3)
+    assert kept == pytest.approx([losses[epoch - 1] for epoch in epochs], rel=6e-3)
 
 
 def test_tables_that_matter_have_rows(drawn_board):
@@ -94,20 +99,40 @@ def test_tables_that_matter_have_rows(drawn_board):
         assert asking.rows(drawn_board, TABLES[name]), name
 
 
+def there_and_back(table, **changes):
+    found = packed({"t": table}, **{"json_columns": (), "digits": {}, "ids": {}, **changes})
+    return unpacked(found["t"], unpacked(found["ids"]))
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 256, 257, 65_537])
 def test_columns_of_any_size_come_back(count):
-    table = pa.table(
-        {"text": [f"é{i}" for i in range(count)], "number": [i / 4 for i in range(count)]}
-    )
-    table = table.append_column("none", pa.array([None] * count, pa.string()))
-    assert unpacked(packed(table, json_columns=(), digits={})) == table.to_pydict()
+    rows = {"text": [f"é{i}" for i in range(count)], "number": [i / 4 for i in range(count)]}
+    rows |= {"none": [None] * count, "id": [f"{i % 300:04x}" for i in range(count)]}
+    arrow = dict(zip(rows, pa.table(rows).columns, strict=True))
+    assert there_and_back(arrow, ids={"id": "kind"}) == rows
+    assert there_and_back(rows, ids={"id": "kind"}) == rows
+
+
+def test_ids_of_several_tables_are_there_once():
+    tables = {"a": {"x": ["1", "2"]}, "b": {"y": ["2", None], "z": ["2", "3"]}}
+    kinds = {"x": "one", "y": "one", "z": "other"}
+    found = packed(tables, json_columns=(), digits={}, ids=kinds)
+    ids = unpacked(found["ids"])
+    assert ids == {"one": ["1", "2", None], "other": ["2", "3"]}
+    assert {name: unpacked(found[name], ids) for name in tables} == tables
 
 
 def test_numbers_that_are_none_and_texts_that_could_harm_are_made_harmless():
-    table = pa.table({"a": [float("nan"), float("inf"), 0.5], "b": ["\x1b[31m", "a\u202eb", "c"]})
-    table = table.append_column("c", pa.array(['{"k": "\\u202e"}', None, "[]"]))
-    back = unpacked(packed(table, json_columns={"c"}, digits={"a": 4}))
-    assert back["a"] == [None, None, 0.5]
+    back = there_and_back(
+        {
+            "a": [float("nan"), float("inf"), 0.123456],
+            "b": ["\x1b[31m", "a\u202eb", "c"],
+            "c": ['{"k": "\\u202e"}', None, "[]"],
+        },
+        json_columns={"c"},
+        digits={"a": 4},
+    )
+    assert back["a"] == [None, None, 0.1235]
     assert back["b"] == [r"\x1b[31m", r"a\u202eb", "c"]
     assert back["c"] == [{"k": r"\u202e"}, None, []]
 

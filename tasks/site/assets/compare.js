@@ -80,10 +80,13 @@
       }
       card.append(summary(rows, a, b, test));
       const number = (name, options) => ({ value: (r) => r[name], text: (r) => site.number(r[name], r.metric, options) });
-      const interval = (low, high) => ({
-        value: (r) => r[low],
-        text: (r) => site.interval(r[low], r[high], r.metric, { signed: true }),
-        show: (r) => el("span", { class: "score" }, site.interval(r[low], r[high], r.metric, { signed: true })),
+      const around = (r, half) =>
+        r[half] === null ? "" : site.interval(r.difference - r[half], r.difference + r[half], r.metric, { signed: true });
+      const interval = (half) => ({
+        value: (r) => (r[half] === null ? null : r.difference - r[half]),
+        text: (r) => around(r, half),
+        show: (r) => el("span", { class: "score" }, around(r, half)),
+        raw: [["low", (r) => r[half] === null ? null : r.difference - r[half]], ["high", (r) => r[half] === null ? null : r.difference + r[half]]],
       });
       const several = (name) => new Set(rows.map((row) => row[name])).size > 1;
       const columns = [
@@ -95,12 +98,12 @@
         { title: b, ...number("mean_b"), best: (r) => r.difference !== 0 && site.isBetter(r.mean_b, r.mean_a, r.metric) },
         { title: "A − B", ...number("difference", { signed: true }) },
         { title: "Seeds", group: "Over seeds", value: (r) => r.n },
-        { title: "95 %", group: "Over seeds", ...interval("ci95_low", "ci95_high") },
+        { title: "95 %", group: "Over seeds", ...interval("ci95_half") },
         { title: "p", group: "Over seeds", value: (r) => r.p, text: (r) => site.p(r.p) },
         { title: "p, Holm", group: "Over seeds", value: (r) => r.p_holm, text: (r) => site.p(r.p_holm) },
         { title: "Only A right", group: "Over test images", value: (r) => r.only_a },
         { title: "Only B right", group: "Over test images", value: (r) => r.only_b },
-        { title: "95 %", group: "Over test images", ...interval("images_ci95_low", "images_ci95_high") },
+        { title: "95 %", group: "Over test images", ...interval("images_ci95_half") },
         { title: "p, Holm", group: "Over test images", value: (r) => r.p_images_holm, text: (r) => site.p(r.p_images_holm) },
         { title: "Setting of A", value: (r) => r.variant_a, wide: true },
         { title: "Setting of B", value: (r) => r.variant_b, wide: true },

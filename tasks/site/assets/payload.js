@@ -49,6 +49,10 @@
     await Promise.all(
       elements.map(async ({ id }) => packed.set(id.slice(prefix.length), unpack(await site.inflated(id)))),
     );
+    const ids = packed.get("ids").byName; // once for all tables
+    for (const { columns } of packed.values()) {
+      for (const column of columns) column.values ??= ids.get(column.of).values;
+    }
     for (const { id } of document.querySelectorAll('script[id^="extra-"]')) {
       extras.set(id.slice(6), JSON.parse(new TextDecoder().decode(await site.inflated(id))));
     }

@@ -91,12 +91,8 @@
     mean_a: row.mean_b,
     mean_b: row.mean_a,
     difference: minus(row.difference),
-    ci95_low: minus(row.ci95_high),
-    ci95_high: minus(row.ci95_low),
     only_a: row.only_b,
     only_b: row.only_a,
-    images_ci95_low: minus(row.images_ci95_high),
-    images_ci95_high: minus(row.images_ci95_low),
   });
 
   /* The corrected p of a pair: over seeds, or over test images where that is asked or seeds say nothing. */
