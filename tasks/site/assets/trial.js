@@ -31,7 +31,7 @@
     if (!rows.length) return;
     const card = site.card(root, "Wrong answers, surest first");
     for (const [split, some] of site.groupBy(rows, (row) => row.split)) {
-      card.append(el("h4", {}, site.splitWords(split)), el("ul", { class: "mistakes" }, some.map(mistake)));
+      card.append(el("h3", {}, site.splitWords(split)), el("ul", { class: "mistakes" }, some.map(mistake)));
     }
   };
 
@@ -98,7 +98,7 @@
     render(root, { path }) {
       const trial = found(path[0]);
       if (!trial) {
-        root.append(el("h2", {}, `No trial is called ${path[0] ?? ""}`), el("p", {}, site.link(["trials"], "All trials")));
+        root.append(el("h1", {}, `No trial is called ${path[0] ?? ""}`), el("p", {}, site.link(["trials"], "All trials")));
         return;
       }
       const protocol = site.find("protocols", { protocol: trial.protocol });
@@ -110,7 +110,7 @@
           " / ",
           site.link(["cell", trial.cell_id], `${trial.method} on ${trial.dataset}, ${site.shots(trial.shots)}`),
         ),
-        el("h2", {}, `Trial ${trial.trial_id}`),
+        el("h1", {}, `Trial ${trial.trial_id}`),
         el("p", { class: "lead" }, `${trial.method} on ${trial.dataset} with ${trial.backbone}, ${site.shots(trial.shots)}, seed ${trial.seed}.`),
       );
       if (trial.status !== "completed") {
