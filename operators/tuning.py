@@ -76,11 +76,14 @@ class FitReport:
         losses: Mean loss of each epoch.
         steps: Optimiser steps.
         selected: What validation chose, by name; empty where nothing was selected.
+        validation: Validation score after each epoch, the greater the better; empty where no epoch
+            is chosen by it.
     """
 
     losses: tuple[float, ...] = ()
     steps: int = 0
     selected: dict[str, float] | None = None
+    validation: tuple[float, ...] = ()
 
 
 @runtime_checkable
@@ -214,9 +217,8 @@ def tune(
     if best is None:
         return FitReport(tuple(losses), steps)
     best.restore()
-    return FitReport(
-        tuple(losses), steps, {"epoch": float(best.epoch), f"val_{method.selects_by}": best.score}
-    )
+    chosen = {"epoch": float(best.epoch), f"val_{method.selects_by}": best.score}
+    return FitReport(tuple(losses), steps, chosen, tuple(best.scores))
 
 
 class _Best:
@@ -225,9 +227,11 @@ class _Best:
     def __init__(self, method: Tunable) -> None:
         self.method = method
         self.score, self.epoch = -math.inf, -1
+        self.scores: list[float] = []
         self.state: dict[str, Tensor] = {}
 
     def offer(self, score: float, epoch: int) -> None:
+        self.scores.append(score)
         if score > self.score:
             self.score, self.epoch = score, epoch
             state = self.method.state_dict()

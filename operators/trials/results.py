@@ -96,6 +96,7 @@ class TrialResult:
     episode_fingerprint: str
     selected: Mapping[str, Any] = field(default_factory=dict)  # what validation chose, if it did
     losses: tuple[float, ...] = ()  # mean training loss of each epoch
+    validation: tuple[float, ...] = ()  # score after each epoch, if one was chosen by it
     sha256: Mapping[str, str] = field(default_factory=dict)  # of the files beside, by name
 
     def to_json(self) -> dict[str, Any]:
@@ -131,5 +132,6 @@ class TrialResult:
             episode_fingerprint=values["episode_fingerprint"],
             selected=values["selected"],
             losses=tuple(values["losses"]),
+            validation=tuple(values.get("validation", ())),  # older files have none
             sha256=dict(values.get("sha256", {})),
         )

@@ -26,6 +26,8 @@ from tasks.planning.own_backbones import find_backbone, installed_backbones, rea
 from tasks.planning.resolve import RequestError
 from tasks.storage.store import Store
 
+NAMING = "--backbone {}"  # how the command line is told where a backbone is
+
 
 def spec_of(store: Store, trial_id: str) -> TrialSpec:
     """The specification of a completed trial.
@@ -93,7 +95,7 @@ class FoundBackbone(NamedTuple):
 
 
 def backbones_of(
-    store: Store, specs: Sequence[TrialSpec], places: Sequence[str]
+    store: Store, specs: Sequence[TrialSpec], places: Sequence[str], naming: str = NAMING
 ) -> dict[str, FoundBackbone]:
     """The backbones of a trial and its teacher, by fingerprint.
 
@@ -101,6 +103,10 @@ def backbones_of(
         store: What the trials keep of code for their backbones.
         specs: The trials.
         places: That the user gave.
+        naming: How whoever asks says where a backbone is, with `{}` for the place.
+
+    Raises:
+        RequestError: One is not here, or has other weights.
     """
     found: dict[str, FoundBackbone] = {}
     wanted = {spec.backbone_fingerprint: spec for spec in specs}
@@ -108,32 +114,38 @@ def backbones_of(
         which = find_backbone(place)
         card = which.describe()
         if card.fingerprint not in wanted:
-            raise RequestError(f"--backbone {place}: {_others(specs[0], card)}")
+            raise RequestError(f"{naming.format(place)}: {_others(specs[0], card)}")
         found[card.fingerprint] = FoundBackbone(which, card)
     for fingerprint, spec in wanted.items():
         if fingerprint in found:
             continue
-        which = read_backbone(store, spec) or _named(spec)
+        which = read_backbone(store, spec) or _named(spec, naming)
         card = which.describe()
         if card.fingerprint != fingerprint:
-            raise RequestError(f"{_others(spec, card)} Name the right one with --backbone PATH.")
+            way_out = f"Name the right one with {naming.format('PATH')}."
+            raise RequestError(f"{_others(spec, card)} {way_out}")
         found[fingerprint] = FoundBackbone(which, card)
     return found
 
 
-def _named(spec: TrialSpec) -> BackboneReference:
-    """What the name of a trial's backbone stands for here."""
+def _named(spec: TrialSpec, naming: str) -> BackboneReference:
+    """What the name of a trial's backbone stands for here.
+
+    Args:
+        spec: Of the trial.
+        naming: As in `backbones_of`.
+    """
     known = spec.backbone in BACKBONES or is_location(spec.backbone)
     if known or spec.backbone in installed_backbones():
         return find_backbone(spec.backbone)
     if ":" in spec.backbone:
         raise RequestError(
             f"trial {spec.trial_id} was tuned on {spec.backbone}, code that its folder keeps no "
-            f"copy of ({CODE}): add --backbone FILE.py:CLASS."
+            f"copy of ({CODE}): add {naming.format('FILE.py:CLASS')}."
         )
     raise RequestError(
         f"trial {spec.trial_id} was tuned on {spec.backbone}, a folder, and where that is "
-        "belongs to no trial: add --backbone PATH."
+        f"belongs to no trial: add {naming.format('PATH')}."
     )
 
 

@@ -1,13 +1,15 @@
 """A tuned prompt on examples of the user's own: finds what its trial needs, and asks it."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from data_catalog import KINDS, Dataset, DatasetCard, Example
+from data_catalog.bare import DIGITS
 from data_catalog.descriptions import Descriptions
 from data_catalog.naming import prompt_key
 from data_catalog.reasons import remedies
@@ -19,6 +21,7 @@ from operators.spec import TrialSpec
 from operators.tracks import track_of
 from operators.trials.tuned import Ranked, classify, method_of
 from tasks.computing.found import (
+    NAMING,
     backbones_of,
     dataset_of,
     load_backbone,
@@ -61,7 +64,7 @@ class Held:
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        digests = dataset.column("sha256").tolist()
+        digests = [digest[:DIGITS] for digest in dataset.column("sha256").tolist()]
         last = np.argsort(dataset.splits == "test", kind="stable")  # so a test row is what stays
         self.kind = KINDS[dataset.kind]
         self.rows = {digests[row]: row for row in last.tolist()}
@@ -69,8 +72,8 @@ class Held:
 
     def hold(self, contents: Sequence[bytes]) -> np.ndarray:
         """Takes the place of the examples held before, and gives their rows."""
-        digests = [hashlib.sha256(content).hexdigest() for content in contents]
-        rows = [self.rows.get(digest, int(digest[:15], 16)) for digest in digests]
+        digests = [hashlib.sha256(content).hexdigest()[:DIGITS] for content in contents]
+        rows = [self.rows.get(digest, int(digest, 16)) for digest in digests]
         self.contents = dict(zip(rows, contents, strict=True))
         return np.array(rows, dtype=np.int64)
 
@@ -84,6 +87,15 @@ class Held:
             content = self.kind.named(named)
         except SourceError as error:
             return Example(b"", named, error=str(error))
+        return self.checked(content, named)
+
+    def checked(self, content: bytes, named: str) -> Example:
+        """An example as it is stored; `error` is a sentence where it cannot be used.
+
+        Args:
+            content: Of a file, or what a kind has in its place.
+            named: What to call it in that sentence.
+        """
         (checked,) = self.kind.check([Example(content, named)])
         if checked.error:
             sentence = (
@@ -115,18 +127,25 @@ class Predictor:
             named: Paths or URLs of images, or texts.
             top: Classes an example, at most.
         """
+        yield from self.answers(map(self.held.read, named), top)
+
+    def answers(self, examples: Iterable[Example], top: int) -> Iterator[Prediction]:
+        """Classifies examples that were read already, as `__call__` does.
+
+        Args:
+            examples: As `Held.checked` gives them.
+            top: Classes an example, at most.
+        """
         track = track_of(self.spec.protocol)
         source = track.source(self.held.examples, self.method.backbone, None)
-        for start in range(0, len(named), TOGETHER):
-            asked = named[start : start + TOGETHER]
-            examples = [self.held.read(name) for name in asked]
-            whole = [example.content for example in examples if not example.error]
-            answers: Iterator[tuple[Ranked, ...]] = iter(())
+        examples = iter(examples)
+        while asked := list(islice(examples, TOGETHER)):
+            whole = [example.content for example in asked if not example.error]
+            ranked: Iterator[tuple[Ranked, ...]] = iter(())
             if whole:
-                answers = iter(classify(self.method, source, self.held.hold(whole), top))
-            for name, example in zip(asked, examples, strict=True):
-                ranked = () if example.error else next(answers)
-                yield Prediction(name, ranked, example.error)
+                ranked = iter(classify(self.method, source, self.held.hold(whole), top))
+            for each in asked:
+                yield Prediction(each.path, () if each.error else next(ranked), each.error)
 
 
 def predictor(
@@ -136,6 +155,7 @@ def predictor(
     classes: Sequence[str] | None = None,
     descriptions: Descriptions | None = None,
     backbones: Sequence[str] = (),
+    naming: str = NAMING,
 ) -> Predictor:
     """Makes a completed trial ready to classify.
 
@@ -146,6 +166,7 @@ def predictor(
             learned where the method knows no others.
         descriptions: Sentences about these classes, for a method that reads some.
         backbones: Where those of the trial and its teacher are, if their names do not say it.
+        naming: How whoever asks says where a backbone is, with `{}` for the place.
 
     Raises:
         ValueError: Something that the trial was computed with is gone or has changed, or its
@@ -160,7 +181,7 @@ def predictor(
     data = {each.template_set: data_of(store, dataset, each.template_set) for each in specs}
     known = data[spec.template_set].all_classes
     asked = _asked(specs, data, classes, descriptions)
-    found = backbones_of(store, specs, backbones)
+    found = backbones_of(store, specs, backbones, naming)
     for each in specs:
         card = found[each.backbone_fingerprint].card
         refuse_other_texts(each, card, data[each.template_set].all_classes)

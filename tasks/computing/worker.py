@@ -290,6 +290,7 @@ class TrialWorker:
             episode_fingerprint=outcome.episode_fingerprint,
             selected=outcome.report.selected or {},
             losses=outcome.report.losses,
+            validation=outcome.report.validation,
             sha256={name: sha256(content).hexdigest() for name, content in files.items()},
         )
         # Made last: it holds the digests of the others, by which damage on disk is found later.

@@ -1,46 +1,54 @@
-"""What MLflow holds of a cell: one run, with the numbers of each seed as steps.
+"""What MLflow holds of a cell: one run, whose seeds are names and whose steps are epochs.
 
     parameters   fields of the specification; hyperparameters as `hp.<name>`, aids as `aid.<role>`
-    metrics      `<split>/<metric>` with the seed as step, `<split>/<metric>_mean` with the number
-                 of seeds as step, `cost/<name>` for each of `COSTS`
+    metrics      see `cell_metrics.py`
     inputs       the dataset, and those that are tested beside it; their digests are fingerprints
-    artifacts    `trials/<trial_id>/`: trial.json, predictions.parquet, prompt.safetensors
-    tags         cell_id, shotboard.trial_ids, shotboard.primary_metric (that rows are ranked by),
-                 git_commit, and those that MLflow knows
+    artifacts    `trials/<trial_id>/`: trial.json, predictions.parquet, prompt.safetensors;
+                 `models/<trial_id>/`, where a trial is a registered model
+    tags         cell_id, shotboard.trial_ids, shotboard.seeds, shotboard.primary_metric (that rows
+                 are ranked by), shotboard.layout, git_commit, and those that MLflow knows
 
-Times are those of the trials, so a metric that is logged twice is one.
+A run of another layout, or with a number that is no longer that of its trial, is put into MLflow's
+bin and written anew.
 """
 
 import json
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
-from statistics import fmean
+from collections.abc import Mapping
 from typing import Any
 
+from data_catalog.wording import plural
 from operators.spec import AIDS, TrialSpec
-from tasks.publishing.mlflow_client import commit_tags, safe
+from tasks.pages.links import served_pages
+from tasks.publishing.cell_metrics import (
+    Trial,
+    end_milliseconds,
+    is_stale,
+    metrics_of,
+    milliseconds,
+)
+from tasks.publishing.dataset_inputs import inputs_of
+from tasks.publishing.mlflow_client import NOTE, commit_tags, safe
+from tasks.publishing.receipts import LAYOUT
 from tasks.storage.store import Store
 
 TRIAL_IDS = "shotboard.trial_ids"
-VALUE_LENGTH = 500  # characters of a parameter
+RANKED_BY = "shotboard.primary_metric"
+LAYOUT_TAG = "shotboard.layout"
+PARENT = "mlflow.parentRunId"
+KEPT = ("shotboard.run_id", "shotboard.flow_run_id", PARENT)  # when a run is written anew
+VALUE_LENGTH = 6000  # characters of a parameter
 BATCH = 900  # metrics a call; MLflow takes 1000
 PARAMETERS = 100  # parameters a call, as MLflow takes them
-COSTS = (
-    "tune_seconds",
-    "evaluate_seconds",
-    "peak_memory_bytes",
-    "trainable_parameters",
-    "tune_flops",
-    "plain_tune_flops",
-)
-
-Trial = Mapping[str, Any]  # as trial.json holds it
 
 
 def trials_of(run: Any) -> list[str]:
     """Ids of the trials that a run vouches for."""
     return [i for i in run.data.tags.get(TRIAL_IDS, "").split(",") if i]
+
+
+def has_layout(run: Any) -> bool:
+    """Whether a run is laid out as this version does it."""
+    return run.data.tags.get(LAYOUT_TAG) == LAYOUT
 
 
 def write_cell(
@@ -53,8 +61,9 @@ def write_cell(
     run: Any,
     there: set[str],
     tags: Mapping[str, str],
+    primary: str,
     git_commit: str | None,
-) -> str:
+) -> Any:
     """Creates or completes the run of a cell; the tag of its trials comes last, and vouches.
 
     Args:
@@ -66,120 +75,111 @@ def write_cell(
         run: Its run, or None.
         there: Trials whose artifacts the run holds.
         tags: Of a new run.
+        primary: The metric that rows of its protocol are ranked by.
         git_commit: Commit of the code, where no trial recorded one.
 
     Returns:
-        The id of the run.
+        The run.
     """
-    from mlflow.entities import Dataset as MlflowDataset
-    from mlflow.entities import DatasetInput, InputTag, Param, RunTag
+    from mlflow.entities import Param, RunTag
 
     first = next(iter(trials.values()))
     spec = first["spec"]
+    every = [*trials.values()]
+    if run is not None and not (has_layout(run) and not is_stale(run.data.metrics, every, primary)):
+        # It stays below the flow run that it was of.
+        tags = {**tags, **{k: v for k in KEPT if (v := run.data.tags.get(k))}}
+        client.delete_run(run.info.run_id)
+        run, there = None, set()
+    told = {
+        NOTE: _note(trials, run.data.tags if run else tags),
+        "shotboard.seeds": ",".join(str(seed) for seed in sorted(t["spec"]["seed"] for t in every)),
+    }
     if run is None:
         commit = first["provenance"]["git_commit"] or git_commit or ""
+        known = {"cell_id": cell_id, RANKED_BY: primary, LAYOUT_TAG: LAYOUT, **commit_tags(commit)}
         run = client.create_run(
             experiment_id,
-            start_time=min(map(_milliseconds, trials.values())),
-            tags={**tags, "cell_id": cell_id, **commit_tags(commit)},
-            run_name=_name(spec),
+            start_time=min(map(milliseconds, every)),
+            tags={**tags, **known, **told},
+            run_name=name_of(spec),
         )
+        told = {}  # a tag that is given at once costs least
     run_id = run.info.run_id
     for trial_id in sorted(set(trials) - there):
         client.log_artifacts(run_id, str(store.trial(trial_id)), f"trials/{trial_id}")
     if not (run.inputs and run.inputs.dataset_inputs):
-        inputs = []
-        for name, fingerprint, context in _datasets(spec):
-            source = json.dumps({"uri": str(store.data / name)})
-            dataset = MlflowDataset(name, fingerprint, "local", source)
-            inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
-        client.log_inputs(run_id, inputs)
+        client.log_inputs(run_id, inputs_of(store, spec))
     params = [] if run.data.params else [Param(k, v) for k, v in _parameters(spec).items()]
     for start in range(PARAMETERS, len(params), PARAMETERS):
         client.log_batch(run_id, params=params[start : start + PARAMETERS])
-    metrics = _metrics(list(trials.values()))
+    metrics = metrics_of(every, run.data.metrics, primary)
     for start in range(BATCH, len(metrics), BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + BATCH])
-    vouching = [RunTag(TRIAL_IDS, ",".join(sorted(trials)))]
-    client.log_batch(run_id, metrics=metrics[:BATCH], params=params[:PARAMETERS], tags=vouching)
-    client.set_terminated(run_id, end_time=max(map(_end_milliseconds, trials.values())))
-    return run_id
+    told[TRIAL_IDS] = ",".join(sorted(trials))
+    client.log_batch(
+        run_id,
+        metrics=metrics[:BATCH],
+        params=params[:PARAMETERS],
+        tags=[RunTag(key, value) for key, value in told.items()],
+    )
+    client.set_terminated(run_id, end_time=max(map(end_milliseconds, every)))
+    return run
 
 
-def differences(client: Any, run_id: str, trials: Sequence[Trial]) -> list[str]:
-    """One sentence for each number in which a run and its trials differ."""
-    found: dict[str, dict[int, float]] = {}
-    expected: dict[tuple[str, int], float] = {
-        (f"{name}_mean", seeds): value for name, (value, seeds) in _means(trials).items()
-    }
-    for trial in trials:
-        expected |= {(name, trial["spec"]["seed"]): v for name, v in _numbers(trial).items()}
-    troubles = []
-    for (name, step), value in expected.items():
-        if name not in found:
-            history = client.get_metric_history(run_id, name)
-            history = sorted(history, key=lambda point: point.timestamp)
-            found[name] = {point.step: point.value for point in history}
-        there = found[name].get(step)
-        if there is None or abs(there - value) > 1e-12:
-            troubles.append(f"{name} at step {step} is {there} in MLflow and {value} here.")
-    return troubles
-
-
-def _metrics(trials: Sequence[Trial]) -> list[Any]:
-    """Every number of every seed, and the mean of the seeds that are there."""
-    from mlflow.entities import Metric
-
-    metrics = []
-    for trial in trials:
-        seed, moment = trial["spec"]["seed"], _milliseconds(trial)
-        metrics += [Metric(name, value, moment, seed) for name, value in _numbers(trial).items()]
-        metrics += [
-            Metric(f"cost/{name}", trial["cost"][name], moment, seed)
-            for name in COSTS
-            if trial["cost"].get(name) is not None  # an older trial did not count operations
-        ]
-    moment = max(map(_milliseconds, trials))
-    metrics += [
-        Metric(f"{name}_mean", value, moment, seeds)
-        for name, (value, seeds) in _means(trials).items()
-    ]
-    return metrics
-
-
-def _name(spec: Mapping[str, Any]) -> str:
+def name_of(spec: Mapping[str, Any]) -> str:
     """What a run is called: a held-out domain is part of it, for each is a cell of its own."""
     keys = ("method", "backbone", "dataset", "protocol", "shots", "held_out")
     return " ".join(str(spec[key]) for key in keys if key in spec)
 
 
-def _datasets(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Name, fingerprint and use of each dataset."""
-    yield spec["dataset"], spec["dataset_fingerprint"], spec["protocol"]
-    for name, target in spec.get("targets", {}).items():
-        yield name, target["fingerprint"], "target"
+def linked(text: str, url: str | None) -> str:
+    """A link in Markdown; the bare text where there is no page."""
+    return f"[{text}]({url})" if url else text
 
 
-def _numbers(trial: Trial) -> dict[str, float]:
-    """Every metric of a trial; not those that its predictions hold too little for."""
-    return {
-        safe(f"{m['split']}/{m['metric']}", "/"): m["value"]
-        for m in trial["metrics"]
-        if m["value"] is not None
-    }
+def note_of_flow_run(suite: str, tags: Mapping[str, str]) -> str:
+    """What a person reads of the run of a flow run, in Markdown.
+
+    Args:
+        suite: That was asked for.
+        tags: Of the run.
+    """
+    lines = [f"A run of the suite **{suite}**; below it are the cells that it completed first."]
+    return "\n\n".join([*lines, *_links(tags)])
 
 
-def _means(trials: Sequence[Trial]) -> dict[str, tuple[float, int]]:
-    """The mean of each metric, and over how many seeds."""
-    values: dict[str, list[float]] = defaultdict(list)
-    for trial in sorted(trials, key=lambda trial: trial["spec"]["seed"]):
-        for name, value in _numbers(trial).items():
-            values[name].append(value)
-    return {name: (fmean(each), len(each)) for name, each in values.items()}
+def _note(trials: Mapping[str, Trial], tags: Mapping[str, str]) -> str:
+    """What a person reads of a run, in Markdown.
+
+    Args:
+        trials: All that the run holds.
+        tags: Of the run.
+    """
+    pages = served_pages()
+    spec = next(iter(trials.values()))["spec"]
+    by_seed = sorted((trial["spec"]["seed"], trial_id) for trial_id, trial in trials.items())
+    seeds = ", ".join(linked(f"{seed}", pages.on_board("trial", i)) for seed, i in by_seed)
+    lines = [
+        f"**{spec['method']}** on {spec['backbone']} and {spec['dataset']}: {spec['protocol']}, "
+        f"{plural(spec['shots'], 'shot')}; {'seeds' if len(by_seed) > 1 else 'seed'} {seeds}.",
+        "Means and deviations are over these seeds; curves have the epoch as step.",
+    ]
+    return "\n\n".join([*lines, *_links(tags)])
+
+
+def _links(tags: Mapping[str, str]) -> list[str]:
+    """Where a flow run and the board are seen, as far as they are served; see `links.py`."""
+    pages, lines = served_pages(), []
+    if flow_run := tags.get("shotboard.flow_run_id"):
+        lines.append(f"Prefect: {linked(f'flow run {flow_run}', pages.flow_run(flow_run))}.")
+    if board := pages.on_board():
+        lines.append(linked("The board", board) + ".")
+    return lines
 
 
 def _parameters(spec: Mapping[str, Any]) -> dict[str, str]:
-    """The specification of a cell, flat: a value is text of at most 500 characters.
+    """The specification of a cell, flat: a value is text of at most `VALUE_LENGTH` characters.
 
     An aid that is a trial, as a teacher is, has one for each seed, so it is named by its cell.
     """
@@ -191,12 +191,3 @@ def _parameters(spec: Mapping[str, Any]) -> dict[str, str]:
         safe(name, "."): (value if isinstance(value, str) else json.dumps(value))[:VALUE_LENGTH]
         for name, value in flat.items()
     }
-
-
-def _milliseconds(trial: Trial) -> int:
-    return int(datetime.fromisoformat(trial["provenance"]["started_at"]).timestamp() * 1000)
-
-
-def _end_milliseconds(trial: Trial) -> int:
-    cost = trial["cost"]
-    return _milliseconds(trial) + int(1000 * (cost["tune_seconds"] + cost["evaluate_seconds"]))

@@ -3,6 +3,7 @@
 import logging
 import re
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from tasks.environment import MachineError, set_defaults
 from tasks.services.server import reachable
 from tasks.sqlite_files import database_of, fault_of, remedy
 from tasks.storage.store import Store
+
+NOTE = "mlflow.note.content"  # the tag that MLflow shows as the description
 
 
 class TrackingError(MachineError):
@@ -82,28 +85,49 @@ def _write_ahead(database: Path) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
 
 
-def open_experiment(client: Any, store: Store, name: str) -> tuple[str, bool]:
-    """Returns the id of an experiment, and whether it had to be made."""
+def open_experiment(client: Any, store: Store, name: str, note: str = "") -> tuple[str, bool]:
+    """Returns the id of an experiment, and whether it had to be made.
+
+    Args:
+        client: An MLflow client.
+        store: Keeps the artifacts where MLflow is a plain database.
+        name: Of the experiment.
+        note: Its description, where it has none.
+    """
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         # A tracking server keeps artifacts where it decides; a plain database has no opinion.
         local = database_of(client.tracking_uri) is not None
         place = store.mlflow_artifacts.joinpath(safe(name)).as_uri() if local else None
-        return client.create_experiment(name, artifact_location=place), True
+        tags = {NOTE: note} if note else {}
+        return client.create_experiment(name, artifact_location=place, tags=tags), True
     if experiment.lifecycle_stage != "active":
         client.restore_experiment(experiment.experiment_id)
+    if note and NOTE not in experiment.tags:
+        client.set_experiment_tag(experiment.experiment_id, NOTE, note)
     return experiment.experiment_id, False
 
 
-def ensure_model(client: Any, name: str) -> None:
-    """Registers a model unless it is registered."""
+def ensure_model(
+    client: Any, name: str, tags: Mapping[str, str] | None = None, description: str = ""
+) -> None:
+    """Registers a model unless it is registered.
+
+    Args:
+        client: An MLflow client.
+        name: Of the model.
+        tags: Of a model that is new.
+        description: In Markdown; given to one that is there and has none as well.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(name)
+        client.create_registered_model(name, dict(tags or {}), description)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+        if description and not client.get_registered_model(name).description:
+            client.update_registered_model(name, description)
 
 
 def safe(name: str, extra: str = "") -> str:

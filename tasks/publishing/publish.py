@@ -1,37 +1,36 @@
 """Trial folders -> MLflow, which is only imported when there is news.
 
-An experiment is a suite, a run below it one flow run, its children are the cells it completed; see
-`mlflow_cell.py` for what they hold. What is in MLflow is a projection, and a receipt says what is
-there already.
+An experiment is a suite, a run below it one flow run that computed something, its children are the
+cells it completed; see `mlflow_cell.py` for what they hold. What is in MLflow is a projection, and
+a receipt says what is there already.
 
-The prompt that is best by the primary metric of its track (mean of the splits, those of targets
-left out) of each method, backbone, dataset and protocol is a version of a registered model, alias
-`best`: it is for use, not for comparison, for it is chosen on test rows.
-`mlflow.artifacts.download_artifacts("models:/<name>@best")` gives it.
+A trial of each method, backbone, dataset and protocol is a version of a registered model, alias
+`best`; `choosing.py` says which, and `mlflow.pyfunc.load_model("models:/<name>@best")` loads it.
 """
 
-import json
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
-from operators.files import write_atomic
-from operators.metrics import METRICS
+from data_catalog.wording import plural
 from operators.spec import TrialSpec
 from tasks.pages.known import protocol_rows
+from tasks.progress import reporter
 from tasks.publishing import receipts
-from tasks.publishing.mlflow_cell import Trial, differences, trials_of, write_cell
-from tasks.publishing.mlflow_client import commit_tags, connect, ensure_model, open_experiment, safe
+from tasks.publishing.cell_metrics import Trial, differences
+from tasks.publishing.choosing import Candidate, candidate
+from tasks.publishing.mlflow_cell import PARENT, RANKED_BY, has_layout, trials_of, write_cell
+from tasks.publishing.mlflow_client import connect
+from tasks.publishing.registering import register
+from tasks.publishing.session import Session
 from tasks.storage.store import Store
 
 PROMPT = "prompt.safetensors"
 LOOK_SECONDS = 1.0  # between two looks for cells that are complete, while trials run
-_MODEL = ("method", "backbone", "dataset", "protocol", "held_out")
 
 
 @dataclass(frozen=True)
@@ -91,9 +90,9 @@ class Publication:
         self.tags = {"shotboard.run_id": run_id, "shotboard.flow_run_id": flow_run_id or ""}
         self.receipts = receipts.read(store, self.uri, suite)
         self.written: set[str] = set()
-        self._best: dict[str, dict[str, Any]] = {}
+        self._best: dict[str, Candidate] = {}
         self._primary = {row["protocol"]: row["primary_metric"] for row in protocol_rows()}
-        self._session: _Session | None = None
+        self._session: Session | None = None
 
     def write(self, trial_ids: Iterable[str]) -> int:
         """Writes every cell in which there is news; returns how many cells the trials have.
@@ -108,7 +107,7 @@ class Publication:
             self._offer(trial)
         if self._session is None:
             receipts.begin(self.store, self.suite)
-            self._session = _Session(self)
+            self._session = Session(self.store, self.suite, self.tags, self.git_commit)
         for cell_id, trials in sorted(cells.items()):
             if not self._complete(cell_id, trials):
                 self._write_cell(self._session, cell_id, trials)
@@ -144,16 +143,16 @@ class Publication:
     def give_up(self) -> None:
         """Ends the run of this flow run, as one that was killed."""
         if self._session is not None:
-            self._session.client.set_terminated(self._session.parent, status="KILLED")
+            self._session.close(status="KILLED")
 
-    def _write_cell(self, session: "_Session", cell_id: str, trials: dict[str, Trial]) -> None:
+    def _write_cell(self, session: Session, cell_id: str, trials: dict[str, Trial]) -> None:
         run, receipt = session.cells.get(cell_id), self.receipts.get(cell_id)
         before = trials_of(run) if run else []
         for trial_id in before:
             if trial_id not in trials:
                 with suppress(ValueError):  # it is gone, or damaged: its own suite will say so
                     trials = trials | {trial_id: self.store.result(trial_id)}
-        mlflow_run_id = write_cell(
+        written = write_cell(
             session.client,
             session.experiment_id,
             self.store,
@@ -161,19 +160,19 @@ class Publication:
             trials,
             run=run,
             there={i for i in before if receipt and receipt.holds(self.store, i)},
-            tags=self.tags | {"mlflow.parentRunId": session.parent} | self._ranking(trials),
+            tags={} if run else {**self.tags, PARENT: session.parent_made()},
+            primary=self._ranking(trials),
             git_commit=self.git_commit,
         )
-        session.alive.add(mlflow_run_id)
+        session.alive.add(written.info.run_id)
         self.receipts[cell_id] = receipts.write(
-            self.store, self.uri, self.suite, cell_id, mlflow_run_id, trials
+            self.store, self.uri, self.suite, cell_id, written.info.run_id, trials
         )
         self.written.add(cell_id)
 
-    def _ranking(self, trials: Mapping[str, Trial]) -> dict[str, str]:
-        """The tag that says by which metric rows of the cell's protocol are ranked."""
-        metric = self._primary.get(next(iter(trials.values()))["spec"]["protocol"])
-        return {"shotboard.primary_metric": metric} if metric else {}
+    def _ranking(self, trials: Mapping[str, Trial]) -> str:
+        """The metric by which rows of the cell's protocol are ranked."""
+        return self._primary[next(iter(trials.values()))["spec"]["protocol"]]
 
     def _complete(self, cell_id: str, trials: Iterable[str]) -> bool:
         """Whether the run of a cell is there and holds these trials."""
@@ -192,114 +191,19 @@ class Publication:
         return held.issuperset(trial_ids)
 
     def _offer(self, trial: Trial) -> None:
-        """Remembers a trial if it is the best of its model so far."""
-        metric = self._primary.get(trial["spec"]["protocol"])
-        others = trial["spec"].get("targets", {})  # harder ones make no worse prompt
-        values = [
-            m["value"]
-            for m in trial["metrics"]
-            if m["metric"] == metric and m["split"] not in others
-        ]
-        if not values or None in values:
-            return
-        if not (self.store.trial(trial["trial_id"]) / PROMPT).exists():
-            return
-        name = safe("-".join(trial["spec"][key] for key in _MODEL if key in trial["spec"]))
-        entry = {key: trial[key] for key in ("trial_id", "cell_id")}
-        entry |= {"metric": metric, "value": fmean(values)}
-        if name not in self._best or _ahead(entry, self._best[name]):
-            self._best[name] = entry
+        """Remembers a trial if it is to be preferred to those of its model so far."""
+        if (self.store.trial(trial["trial_id"]) / PROMPT).exists():
+            found = candidate(trial)
+            if found.name not in self._best or found.rank > self._best[found.name].rank:
+                self._best[found.name] = found
 
     def _register_best(self, client: Any) -> int:
-        """Moves the alias `best` where a new trial beats all before it; returns how often."""
-        path = self.store.published / receipts.MODELS
-        try:
-            known = receipts.read_models(self.store)
-        except ValueError:
-            known = {}  # the best of what is at hand is registered once more
-        if known.get("tracking_uri") != self.uri:
-            known = {"tracking_uri": self.uri, "models": {}}
-        models = known["models"]
-        better = {
-            name: entry
-            for name, entry in self._best.items()
-            if name not in models or _ahead(entry, models[name])
-        }
-        for name, entry in better.items():
-            run_id = self.receipts[entry["cell_id"]].mlflow_run_id
-            if name not in models:
-                ensure_model(client, name)
-            source = f"{client.get_run(run_id).info.artifact_uri}/trials/{entry['trial_id']}"
-            tags = {"trial_id": entry["trial_id"], entry["metric"]: str(entry["value"])}
-            version = client.create_model_version(name, source, run_id=run_id, tags=tags)
-            client.set_registered_model_alias(name, "best", version.version)
-        if better:
-            known["models"] = models | better
-            write_atomic(path, json.dumps(known, indent=1).encode())
-        return len(better)
-
-
-def _ahead(entry: Mapping[str, Any], rival: Mapping[str, Any]) -> bool:
-    """Whether a model is better than another; one by another metric is none to compare with."""
-    if entry["metric"] != rival["metric"]:
-        return True
-    lower = METRICS[entry["metric"]].better == "lower"
-    return entry["value"] < rival["value"] if lower else entry["value"] > rival["value"]
-
-
-class _Session:
-    """A connection to MLflow, the runs of the experiment's cells, and the run above them.
-
-    Attributes:
-        client: MLflow's.
-        experiment_id: The experiment of the suite.
-        cells: Runs that were there before, by cell.
-        alive: Ids of the runs of cells.
-        parent: Id of the run of this flow run.
-    """
-
-    def __init__(self, publication: Publication) -> None:
-        self.client = connect(publication.uri)
-        opened = open_experiment(self.client, publication.store, publication.suite)
-        self.experiment_id, is_new = opened
-        self.cells = {} if is_new else self._runs_of_cells()
-        self.alive = {run.info.run_id for run in self.cells.values()}
-        run = self._found_or_created(publication)
-        self.parent: str = run.info.run_id
-        self._counted = bool(run.data.params)
-
-    def close(self, **counts: int) -> None:
-        """Ends the parent run, which keeps the counts of its first end."""
-        from mlflow.entities import Param
-
-        if not self._counted:
-            params = [Param(name, str(count)) for name, count in counts.items()]
-            self.client.log_batch(self.parent, params=params)
-        self.client.set_terminated(self.parent)
-
-    def _runs_of_cells(self) -> dict[str, Any]:
-        runs: dict[str, Any] = {}
-        token = None
-        while True:
-            page = self.client.search_runs([self.experiment_id], max_results=1000, page_token=token)
-            runs |= {run.data.tags["cell_id"]: run for run in page if "cell_id" in run.data.tags}
-            token = page.token
-            if not token:
-                return runs
-
-    def _found_or_created(self, publication: Publication) -> Any:
-        """The run with the tag of this flow run, else a new one."""
-        quoted = publication.run_id.replace("'", "")
-        query = f"tags.`shotboard.run_id` = '{quoted}' and tags.`shotboard.kind` = 'suite'"
-        found = self.client.search_runs([self.experiment_id], query, max_results=1)
-        if found:
-            return found[0]
-        tags = {"shotboard.kind": "suite", **commit_tags(publication.git_commit)}
-        return self.client.create_run(
-            self.experiment_id,
-            tags=publication.tags | tags,
-            run_name=f"run {publication.run_id}",
-        )
+        """Moves the alias `best` of each model to which a better trial came; says how many."""
+        runs = {cell_id: receipt.mlflow_run_id for cell_id, receipt in self.receipts.items()}
+        found = register(client, self.store, self.suite, self._best, runs)
+        for name, trouble in found.refused.items():
+            reporter().say(f"MLflow: {name} is not registered: {trouble}")
+        return found.moved
 
 
 @contextmanager
@@ -361,6 +265,7 @@ def verify(store: Store) -> list[str]:
     from mlflow.exceptions import MlflowException
 
     troubles = []
+    older: Counter[str] = Counter()
     done = store.done()
     for receipt in noted:
         client = connect(receipt["tracking_uri"])
@@ -368,12 +273,15 @@ def verify(store: Store) -> list[str]:
             run_id = entry["mlflow_run_id"]
             place = f"cell {receipt['cell_id']}, run {run_id} of {experiment}"
             try:
-                stage = client.get_run(run_id).info.lifecycle_stage
+                run = client.get_run(run_id)
             except MlflowException as error:
                 troubles.append(f"{place}: {error.message}")
                 continue
-            if stage != "active":
+            if run.info.lifecycle_stage != "active":
                 troubles.append(f"{place}: the run was deleted.")
+                continue
+            if not has_layout(run):
+                older[experiment] += 1
                 continue
             trials = []
             for trial_id in sorted(done.intersection(entry["trial_ids"])):
@@ -381,5 +289,11 @@ def verify(store: Store) -> list[str]:
                     trials.append(store.result(trial_id))
                 except ValueError as error:
                     troubles.append(f"{place}: {error}")
-            troubles += [f"{place}: {text}" for text in differences(client, run_id, trials)]
-    return troubles
+            there = run.data.metrics
+            primary = run.data.tags[RANKED_BY]
+            troubles += [f"{place}: {text}" for text in differences(there, trials, primary)]
+    return troubles + [
+        f"{plural(count, 'run')} of {experiment}: laid out by an older Shotboard. The next run of "
+        "that suite writes them anew."
+        for experiment, count in older.items()
+    ]

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,13 @@ from operators.board import read_object, receipt_row
 from operators.files import write_atomic
 from operators.spec import digest
 from tasks.plain_text import without_secrets
+from tasks.publishing.choosing import RULE
 from tasks.sqlite_files import database_of
 from tasks.storage.store import Store
 
 MODELS = "models.json"  # beside the receipts: model name -> its best trial so far
+LAYOUT = "2"  # of the run of a cell, see `mlflow_cell.py`: moves when that does
+_ENTRY = ("trial_id", "cell_id", "suite", "mlflow_run_id")
 UNFINISHED = "unfinished"  # beside them while cells are written and models are not moved yet
 
 
@@ -44,8 +47,8 @@ def read(store: Store, uri: str, suite: str) -> dict[str, Receipt]:
         return {}
     receipts = {}
     for path, content in contents(store):
-        if content["tracking_uri"] == uri and suite in content["experiments"]:
-            entry = content["experiments"][suite]
+        entry = content["experiments"].get(suite, {})
+        if content["tracking_uri"] == uri and entry.get("layout") == LAYOUT:
             receipts[content["cell_id"]] = Receipt(
                 entry["mlflow_run_id"], frozenset(entry["trial_ids"]), path.stat().st_mtime_ns
             )
@@ -72,7 +75,7 @@ def write(
     path = store.published / f"{cell_id}.json"
     before = _content(path)
     experiments = before["experiments"] if before.get("tracking_uri") == uri else {}
-    entry = {"mlflow_run_id": run_id, "trial_ids": sorted(trial_ids)}
+    entry = {"mlflow_run_id": run_id, "trial_ids": sorted(trial_ids), "layout": LAYOUT}
     content = {
         "cell_id": cell_id,
         **entry,
@@ -100,26 +103,43 @@ def finish(store: Store, suite: str) -> None:
     _mark(store, suite).unlink(missing_ok=True)
 
 
-def read_models(store: Store) -> dict[str, Any]:
-    """What `models.json` holds; empty where there is none.
+def read_models(store: Store) -> dict[str, dict[str, Any]]:
+    """The trial that each registered model has, as `write_models` noted it.
+
+    Empty where nothing was noted of this MLflow, or by another rule of choosing.
 
     Raises:
-        ValueError: It cannot be read.
+        ValueError: The file cannot be read.
     """
     path = store.published / MODELS
     if not path.exists():
         return {}
     try:
         known = read_object(path)
-        rivals = known.get("models", {})
-        for rival in rivals.values():
-            if "accuracy" in rival:  # as it was noted while every track had that metric
-                rival |= {"metric": "accuracy", "value": rival.pop("accuracy")}
-            if not isinstance(rival["value"], int | float) or not isinstance(rival["metric"], str):
-                raise ValueError(f"{MODELS} holds models without a score.")
+        if known["tracking_uri"] != store.mlflow_uri or known.get("rule") != RULE:
+            return {}
+        models = dict(known["models"])
+        for entry in models.values():
+            if not all(isinstance(entry[name], str) for name in _ENTRY):
+                raise ValueError("an entry is none.")
+            if not isinstance(entry["rank"], list):
+                raise ValueError("a model has no rank.")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} cannot be read ({error}). Remove it: it is made anew.") from error
-    return known
+    return models
+
+
+def write_models(store: Store, models: Mapping[str, Mapping[str, Any]]) -> None:
+    """Notes which trial each registered model has.
+
+    Args:
+        store: Where it is noted.
+        models: By name.
+    """
+    content = {"tracking_uri": store.mlflow_uri, "rule": RULE, "models": models}
+    secret = without_secrets(store.mlflow_uri) != store.mlflow_uri
+    text = json.dumps(content, indent=1)
+    write_atomic(store.published / MODELS, text.encode(), private=secret)
 
 
 def _content(path: Path) -> dict[str, Any]:

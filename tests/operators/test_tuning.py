@@ -185,6 +185,7 @@ def test_validation_keeps_the_first_of_the_best_epochs(few_shot):
         report = tune(scripted, shots, tuning, seeded())
         states.append(scripted.weight.detach().clone())
     assert report.selected == {"epoch": 1.0, "val_accuracy": 0.75}
+    assert report.validation == (0.25, 0.75, 0.75, 0.5)
     assert torch.equal(*states)
 
 

@@ -136,3 +136,18 @@ def complete(store):
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """An MLflow database without runs: to set one up takes longer than all these tests."""
+    import sqlite3
+    from contextlib import closing
+
+    from tasks.publishing.mlflow_client import connect
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    connect(f"sqlite:///{path}").search_experiments()
+    with closing(sqlite3.connect(path)) as database:  # what is in its log goes into the file
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path

@@ -1,13 +1,17 @@
 """A tuned prompt on images: what it says, what it needs, and what it refuses in a sentence."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -19,6 +23,7 @@ from operators.bounds import brief_of
 from operators.episodes.features import FeatureStore, view_folder
 from operators.methods import METHODS, methods_of
 from operators.methods.hyperparameters import annotations
+from shotboard.model import _load_pyfunc
 from tasks.computing.encode import contexts_of, needed_rows
 from tasks.computing.predict import Held, predictor
 from tasks.computing.worker import TrialWorker
@@ -27,6 +32,9 @@ from tasks.ingestion.ingest import ingest_dataset
 from tasks.planning.choices import check
 from tasks.planning.plan import make_plan
 from tasks.planning.suite import make_suite
+from tasks.publishing.model_folder import write_model
+from tasks.publishing.model_store import pack, trial_in
+from tasks.publishing.publish import Publication
 from tasks.storage.store import Store
 
 IMAGES = "image-classification"
@@ -430,3 +438,120 @@ def test_nothing_of_prefect_ray_or_mlflow_is_imported():
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("method", methods_of(IMAGES))
+def test_a_packed_prompt_says_what_its_trial_says(done, trials, method, image, stranger, tmp_path):
+    """Also of a row of its dataset, which looks at random views of its own: TPT's."""
+    packed = pack(done.store, trials[method], tmp_path / "packed")
+    assert trial_in(packed) == trials[method].trial_id
+    assert not list(packed.trials.glob("*/predictions.parquet"))
+    ready = predictor(packed, trials[method].trial_id, backbones=[done.clip])
+    asked = [image, stranger, "absent.png"]
+    assert list(ready(asked, 3)) == list(done.ready(trials[method])(asked, 3))
+
+
+@pytest.fixture
+def loaded(done, transfers, tmp_path):
+    """A model as MLflow loads it: of half of the classes, with sentences and a teacher."""
+    folder = tmp_path / "model"
+    write_model(done.store, transfers["promptkd"], "# card", folder, "0" * 32)
+    return _load_pyfunc(str(folder / "store"), {"backbones": [done.clip]})
+
+
+def test_images_come_to_a_model_in_every_form(done, transfers, loaded, image, stranger):
+    expected = list(done.ready(transfers["promptkd"])([image, stranger], top=2))
+    contents = [Path(place).read_bytes() for place in (image, stranger)]
+    pictures = [Image.open(BytesIO(content)) for content in contents]
+    urls = [f"data:image/png;base64,{b64encode(content).decode()}" for content in contents]
+    arrays = [np.asarray(picture) for picture in pictures]
+    forms = [[image, stranger], [Path(image), Path(stranger)], contents, pictures, arrays, urls]
+    forms += [pd.Series(pictures), pd.DataFrame({"image": contents}), {"image": [image, stranger]}]
+    forms += [np.array([image, stranger])]
+    for given in forms:
+        found = loaded.predict(given, {"top": 2})
+        assert found["class"].tolist() == [each.ranked[0].name for each in expected]
+        for column, field in (("classes", "name"), ("probabilities", "probability")):
+            said = [[getattr(each, field) for each in one.ranked] for one in expected]
+            assert found[column].tolist() == said
+        assert found["probability"].tolist() == [each[0] for each in found["probabilities"]]
+        assert set(found["error"]) == {""}
+    (one,) = loaded.predict(arrays[0])["classes"]
+    assert len(one) == 4
+    index = pd.DataFrame({"image": contents}, index=["a", "b"])
+    assert loaded.predict(index).index.tolist() == ["a", "b"]
+    assert (
+        loaded.predict(np.stack([arrays[0]] * 3))["class"].tolist()
+        == [expected[0].ranked[0].name] * 3
+    )
+
+
+def test_an_image_that_cannot_be_read_costs_a_model_itself_alone(loaded, image):
+    found = loaded.predict([b"torn", image, "absent.png"])
+    assert found["class"].isna().tolist() == [True, False, True]
+    assert found["error"][0].startswith("image 0 is no image that can be used")
+    assert found["error"][1] == ""
+    assert found["error"][2].startswith("no file or folder at absent.png")
+
+
+def test_what_is_no_image_is_refused_by_a_model(loaded):
+    with pytest.raises(ValueError, match="image 1 is a float: give a path, a URL, bytes"):
+        loaded.predict(["absent.png", 0.5])
+    with pytest.raises(ValueError, match=r"image 0 is an array of float64 and shape \(4, 4, 3\)"):
+        loaded.predict([np.zeros((4, 4, 3))])
+    with pytest.raises(ValueError, match="top=0: give at least 1"):
+        loaded.predict([], {"top": 0})
+    with pytest.raises(ValueError, match="columns a, b: give one column"):
+        loaded.predict(pd.DataFrame({"a": ["x"], "b": ["y"]}))
+
+
+def test_a_model_says_which_backbone_it_lacks_and_how_to_name_it(done, trials, tmp_path):
+    folder = tmp_path / "model"
+    write_model(done.store, trials["coop"], "# card", folder, "0" * 32)
+    with pytest.raises(ValueError, match="was tuned on tiny-clip, a folder") as refused:
+        _load_pyfunc(str(folder / "store"))
+    assert str(refused.value).endswith(
+        "add `model_config={'backbones': ['PATH']}` to `load_model`."
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning:mlflow")
+@pytest.mark.filterwarnings("ignore::UserWarning:mlflow")
+def test_mlflow_loads_a_registered_prompt_in_a_process_that_knows_no_flow(
+    done, trials, copied, empty_database, image, stranger, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copyfile(empty_database, copied.home / "mlflow.db")
+    spec = trials["coop"]
+    report = Publication(copied, [spec.trial_id], suite="mini", run_id="r1").finish()
+    assert report.models == 1
+    name = "coop-tiny-clip-pets-few_shot"
+    (tmp_path / "tasks.py").write_text("raise SystemExit('this is the user's own')")
+    script = f"""
+import json, sys
+import mlflow
+mlflow.set_tracking_uri({copied.mlflow_uri!r})
+uri = "models:/{name}@best"
+model = mlflow.pyfunc.load_model(uri, model_config={{"backbones": [{done.clip!r}]}})
+found = model.predict({[image, stranger]!r}, params={{"top": 2}})
+example = model.predict(model.input_example)
+signature = mlflow.models.get_model_info(uri).signature
+told = [found["classes"].tolist(), found["probabilities"].tolist(), len(example)]
+told += [[str(x) for x in signature.outputs.input_names()], signature.params.params[0].name]
+told += [sorted({{"prefect", "ray", "flows", "torchvision"}} & set(sys.modules))]
+print(json.dumps(told))
+"""
+    done_ = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"},
+    )
+    assert done_.returncode == 0, done_.stderr
+    told = json.loads(done_.stdout.splitlines()[-1])
+    expected = list(done.ready(spec)([image, stranger], top=2))
+    assert told[0] == [[each.name for each in one.ranked] for one in expected]
+    assert told[1] == [[each.probability for each in one.ranked] for one in expected]
+    assert told[2:] == [1, ["class", "probability", "classes", "probabilities", "error"], "top", []]

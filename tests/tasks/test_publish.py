@@ -1,19 +1,21 @@
 import json
 import shutil
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from operators.metrics import Score
 from operators.spec import Target, TrialSpec
 from operators.trials.results import Cost, Provenance, TrialResult
+from tasks.progress import reporting_to
+from tasks.publishing.cell_metrics import CURVE
 from tasks.publishing.publish import Publication, published_along, verify
 from tasks.storage.store import Store
 
@@ -44,8 +46,18 @@ TRIAL = TrialSpec(
 
 
 def write_trial(
-    store, *, seed=1, method="coop", accuracy=0.5, ece=0.1, nll=None, elsewhere=(), **changes
+    store,
+    *,
+    seed=1,
+    method="coop",
+    accuracy=0.5,
+    ece=0.1,
+    nll=None,
+    elsewhere=(),
+    told=None,
+    **changes,
 ):
+    """Puts a made-up trial into the store; `told` are fields of its result."""
     spec = replace(TRIAL, seed=seed, method=method, **changes)
     result = TrialResult(
         spec=spec,
@@ -71,25 +83,37 @@ def write_trial(
             git_commit="abc",
         ),
         episode_fingerprint="e" * 16,
+        **(told or {}),
     )
     folder = store.trial(spec.trial_id)
     folder.mkdir(parents=True)
     (folder / "trial.json").write_text(json.dumps(result.to_json()))
     (folder / "predictions.parquet").write_bytes(b"rows")
     (folder / "prompt.safetensors").write_bytes(b"prompt")
+    teacher = spec.teacher
+    if teacher is not None and not store.trial(teacher.trial_id).exists():
+        write_trial(store, seed=teacher.seed, method=teacher.method)
+    for name, fingerprint in ((spec.dataset, spec.dataset_fingerprint), *others_of(spec)):
+        write_dataset(store.data / name / fingerprint)
     return spec.trial_id
 
 
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory):
-    """An MLflow database without runs: to set one up takes longer than all these tests."""
-    from tasks.publishing.mlflow_client import connect
+def others_of(spec):
+    return [(name, target.fingerprint) for name, target in spec.targets.items()]
 
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    connect(f"sqlite:///{path}").search_experiments()
-    with closing(sqlite3.connect(path)) as database:  # what is in its log goes into the file
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return path
+
+def write_dataset(folder):
+    """A dataset of two texts, as far as MLflow is told of it."""
+    if folder.exists():
+        return
+    folder.mkdir(parents=True)
+    card = {"name": folder.parent.name, "fingerprint": folder.name, "kind": "text"}
+    card |= {"classes": ["good", "bad"], "template": "{text} {answer}", "templates": []}
+    card |= {"rows": 2, "splits": {"train": 1, "test": 1}, "license": "CC0", "homepage": "here"}
+    (folder / "card.json").write_text(json.dumps(card))
+    rows = {"label": [0, 1], "split": ["train", "test"], "domain": ["", ""]}
+    rows |= {"sha256": ["a" * 64, "b" * 64], "text": ["fine", "poor"]}
+    pq.write_table(pa.table(rows), folder / "data.parquet")
 
 
 @pytest.fixture
@@ -112,21 +136,18 @@ def cell_runs(client, suite="quick"):
     return [run for run in runs if "cell_id" in run.data.tags]
 
 
-def test_seeds_are_steps_of_one_run_below_the_run_of_the_suite(store, client):
+def test_a_cell_is_one_run_below_that_of_the_flow_run(store, client):
     trials = [write_trial(store, seed=seed, accuracy=seed / 10) for seed in (1, 2)]
     report = publish(store, trials, suite="quick", run_id="r1", git_commit="def")
     (run,) = cell_runs(client)
     assert (report.published, report.skipped) == (1, 0)
     assert run.data.tags["mlflow.parentRunId"] == report.parent_run_id
     assert run.data.tags["shotboard.trial_ids"] == ",".join(sorted(trials))
+    assert run.data.tags["shotboard.seeds"] == "1,2"
     assert run.data.tags["mlflow.source.git.commit"] == "abc"
     assert run.data.tags["git_commit"] == "abc"
-    history = client.get_metric_history(run.info.run_id, "all/accuracy")
-    assert {point.step: point.value for point in history} == {1: 0.1, 2: 0.2}
-    assert run.data.metrics["all/accuracy_mean"] == pytest.approx(0.15)
     assert run.data.params["hp.n_context"] == "4"
-    assert len(run.data.params["hp.text"]) == 500
-    assert run.inputs.dataset_inputs[0].dataset.digest == "d" * 16
+    assert run.data.params["hp.text"] == "x" * 900
     assert run.info.end_time == 1767225604000
     names = {
         item.path
@@ -138,25 +159,71 @@ def test_seeds_are_steps_of_one_run_below_the_run_of_the_suite(store, client):
     assert verify(store) == []
 
 
-def test_all_costs_are_logged_where_they_were_counted(store, client):
-    older, newer = (write_trial(store, seed=seed) for seed in (1, 2))
+def test_no_seed_is_a_step(store, client):
+    trials = [write_trial(store, seed=seed, accuracy=seed / 10) for seed in (1, 3)]
+    publish(store, trials, suite="quick", run_id="r1")
+    (run,) = cell_runs(client)
+    metrics = run.data.metrics
+    assert {n: metrics[n] for n in metrics if n.startswith("seed_")} == {
+        "seed_1/all/accuracy": 0.1,
+        "seed_3/all/accuracy": 0.3,
+    }
+    assert metrics["all/accuracy_mean"] == pytest.approx(0.2)
+    assert metrics["all/accuracy_std"] == pytest.approx(0.1 * 2**0.5)
+    for name in metrics:
+        assert [point.step for point in client.get_metric_history(run.info.run_id, name)] == [0]
+
+
+def test_curves_have_the_epoch_as_step(store, client):
+    told = {"losses": (3.0, 2.0, 1.0), "validation": (0.2, 0.4, 0.3)}
+    trials = [
+        write_trial(store, seed=1, told=told),
+        write_trial(store, seed=2, told={"losses": tuple(map(float, range(120)))}),
+    ]
+    publish(store, trials, suite="quick", run_id="r1")
+    (run,) = cell_runs(client)
+
+    def curve(name):
+        points = client.get_metric_history(run.info.run_id, name)
+        return [(point.step, point.value) for point in sorted(points, key=lambda p: p.step)]
+
+    assert curve("loss/seed_1") == [(1, 3.0), (2, 2.0), (3, 1.0)]
+    assert curve("validation/seed_1") == [(1, 0.2), (2, 0.4), (3, 0.3)]
+    long = curve("loss/seed_2")
+    assert long[-1] == (120, 119.0)
+    assert all(value == step - 1 for step, value in long)
+    assert 30 < len(long) <= CURVE
+    assert "validation/seed_2" not in run.data.metrics
+
+
+def test_a_mean_that_a_seed_has_no_part_in_is_left_out(store, client):
+    """As on the board, where it is NULL."""
+    older, newer = (write_trial(store, seed=s, nll=n) for s, n in ((1, None), (2, 1.5)))
     path = store.trial(older) / "trial.json"
     values = json.loads(path.read_text())
     del values["cost"]["tune_flops"], values["cost"]["plain_tune_flops"]
     path.write_text(json.dumps(values))
     publish(store, [older, newer], suite="quick", run_id="r1")
     (run,) = cell_runs(client)
-    costs = {name: value for name, value in run.data.metrics.items() if name.startswith("cost/")}
-    assert costs == {
-        "cost/tune_seconds": 1.5,
-        "cost/evaluate_seconds": 0.5,
-        "cost/peak_memory_bytes": 1e8,
-        "cost/trainable_parameters": 2048,
-        "cost/tune_flops": 3e15,
-        "cost/plain_tune_flops": 6e16,
+    assert {"all/accuracy_mean", "all/ece_mean"} <= set(run.data.metrics)
+    assert not [name for name in run.data.metrics if "nll" in name]
+    assert {n: v for n, v in run.data.metrics.items() if n.startswith("cost/")} == {
+        "cost/tune_seconds_mean": 1.5,
+        "cost/evaluate_seconds_mean": 0.5,
+        "cost/peak_memory_bytes_mean": 1e8,
+        "cost/trainable_parameters_mean": 2048,
     }
-    history = client.get_metric_history(run.info.run_id, "cost/tune_flops")
-    assert [point.step for point in history] == [2]
+    assert run.data.tags["shotboard.primary_metric"] == "accuracy"
+    assert verify(store) == []
+
+
+def test_operations_are_logged_where_they_were_counted(store, client):
+    publish(store, [write_trial(store, nll=0.5)], suite="quick", run_id="r1")
+    (run,) = cell_runs(client)
+    assert run.data.metrics["cost/tune_flops_mean"] == 3e15
+    assert run.data.metrics["cost/plain_tune_flops_mean"] == 6e16
+    assert run.data.metrics["all/nll_mean"] == 0.5
+    assert "all/nll_std" not in run.data.metrics  # of one seed
 
 
 def test_a_repetition_adds_nothing(store, client):
@@ -166,7 +233,7 @@ def test_a_repetition_adds_nothing(store, client):
     again = publish(store, trials, suite="quick", run_id="r1")
     (run,) = cell_runs(client)
     assert again.published == 1
-    assert len(client.get_metric_history(run.info.run_id, "all/accuracy")) == 2
+    assert len(client.get_metric_history(run.info.run_id, "seed_1/all/accuracy")) == 1
     assert len(client.get_metric_history(run.info.run_id, "all/accuracy_mean")) == 1
 
 
@@ -185,10 +252,38 @@ def test_without_news_mlflow_is_not_even_imported(store):
 
 
 def test_a_new_seed_completes_the_run_that_is_there(store, client):
-    publish(store, [write_trial(store, seed=1, accuracy=0.2)], suite="quick", run_id="r1")
-    publish(store, [write_trial(store, seed=2, accuracy=0.4)], suite="quick", run_id="r2")
+    first = publish(store, [write_trial(store, seed=2, accuracy=0.2)], suite="quick", run_id="r1")
+    second = publish(store, [write_trial(store, seed=1, accuracy=0.4)], suite="quick", run_id="r2")
     (run,) = cell_runs(client)
     assert run.data.metrics["all/accuracy_mean"] == pytest.approx(0.3)
+    assert run.data.tags["shotboard.seeds"] == "1,2"
+    assert "seeds 1, 2" in run.data.tags["mlflow.note.content"]
+    assert run.data.tags["mlflow.parentRunId"] == first.parent_run_id
+    assert second.parent_run_id is None  # nothing would be below it
+    assert len(parents(client)) == 1
+    assert verify(store) == []
+
+
+def parents(client):
+    experiment = client.get_experiment_by_name("quick").experiment_id
+    return client.search_runs([experiment], "tags.`shotboard.kind` = 'suite'")
+
+
+def test_a_run_of_an_older_layout_is_written_anew_below_the_same_parent(store, client):
+    trial = write_trial(store)
+    first = publish(store, [trial], suite="quick", run_id="r1")
+    (old,) = cell_runs(client)
+    client.set_tag(old.info.run_id, "shotboard.layout", "1")
+    (receipt,) = (p for p in store.published.glob("*.json") if p.name != "models.json")
+    receipt.write_text(receipt.read_text().replace('"layout": "2"', '"layout": "1"'))
+    assert "1 run of quick: laid out by an older Shotboard" in "".join(verify(store))
+    again = publish(store, [trial], suite="quick", run_id="r2")
+    (run,) = cell_runs(client)
+    assert (again.published, again.parent_run_id) == (1, None)
+    assert run.info.run_id != old.info.run_id
+    assert run.data.tags["mlflow.parentRunId"] == first.parent_run_id
+    best = client.get_model_version_by_alias("coop-tiny-digits-few_shot", "best")
+    assert best.run_id == run.info.run_id  # it does not hang on what is in the bin
     assert verify(store) == []
 
 
@@ -210,13 +305,16 @@ def test_another_tracking_uri_gets_everything_again(store, monkeypatch, empty_da
     assert publish(store, [trial], suite="quick", run_id="r1").published == 1
 
 
-def test_a_trial_that_was_computed_again_is_published_again(store):
+def test_a_trial_that_was_computed_again_is_published_again(store, client):
     trial = write_trial(store, accuracy=0.2)
     publish(store, [trial], suite="quick", run_id="r1")
     path = store.trial(trial) / "trial.json"
     text = path.read_text().replace('"value": 0.2', '"value": 0.9')
     path.write_text(text.replace("00:00:01", "00:00:09"))
     assert publish(store, [trial], suite="quick", run_id="r2").published == 1
+    (run,) = cell_runs(client)
+    values = client.get_metric_history(run.info.run_id, "seed_1/all/accuracy")
+    assert [point.value for point in values] == [0.9]  # a run never holds two versions of a number
     assert verify(store) == []
 
 
@@ -233,7 +331,9 @@ def test_a_number_that_differs_is_named(store):
     publish(store, [trial], suite="quick", run_id="r1")
     path = store.trial(trial) / "trial.json"
     path.write_text(path.read_text().replace('"value": 0.2', '"value": 0.9'))
-    assert "all/accuracy at step 1 is 0.2 in MLflow and 0.9 here." in "".join(verify(store))
+    said = "".join(verify(store))
+    assert "seed_1/all/accuracy is 0.2 in MLflow and 0.9 here." in said
+    assert "all/accuracy_mean is 0.2 in MLflow and 0.9 here." in said
 
 
 def test_all_data_and_aids_of_a_cell_are_named(store, client):
@@ -249,17 +349,60 @@ def test_all_data_and_aids_of_a_cell_are_named(store, client):
         each.dataset.name: (each.dataset.digest, each.tags[0].value)
         for each in run.inputs.dataset_inputs
     }
-    assert used == {"digits": ("d" * 16, "few_shot"), "pets": ("f" * 16, "target")}
+    assert used == {"digits": ("d" * 16, "train, test"), "pets": ("f" * 16, "test")}
+    dataset = run.inputs.dataset_inputs[0].dataset
+    columns = json.loads(dataset.schema)["mlflow_colspec"]
+    assert [column["name"] for column in columns] == ["text", "label", "class_name", "split"]
+    assert json.loads(dataset.profile) == {
+        **{"num_rows": 2, "num_classes": 2},
+        **{"num_train": 1, "num_test": 1},
+    }
     assert run.data.params["aid.teacher"] == teacher.cell_id
     assert run.data.params["aid.captioner"] == "c" * 16
     assert json.loads(run.data.params["targets"])["pets"]["template_set"] == "card-1"
+
+
+def test_a_dataset_can_be_found_again(store, client):
+    import mlflow
+
+    publish(store, [write_trial(store)], suite="quick", run_id="r1")
+    (run,) = cell_runs(client)
+    source = mlflow.data.get_source(run.inputs.dataset_inputs[0])
+    assert Path(source.load(), "card.json").is_file()
+
+
+def test_descriptions_lead_to_prefect_and_the_board(store, client, monkeypatch):
+    monkeypatch.setenv("SHOTBOARD_BOARD_URL", "http://127.0.0.1:1/board")
+    monkeypatch.setenv("SHOTBOARD_PREFECT_URL", "http://127.0.0.1:2")
+    trial = write_trial(store)
+    publish(store, [trial], suite="quick", run_id="r1", flow_run_id="f1")
+    (cell,), (parent,) = cell_runs(client), parents(client)
+    for run in (cell, parent):
+        note = run.data.tags["mlflow.note.content"]
+        assert "[flow run f1](http://127.0.0.1:2/runs/flow-run/f1)" in note
+        assert "[The board](http://127.0.0.1:1/board/)" in note
+    assert f"[1](http://127.0.0.1:1/board/#/trial/{trial})" in cell.data.tags["mlflow.note.content"]
+    experiment = client.get_experiment_by_name("quick")
+    assert "**quick**" in experiment.tags["mlflow.note.content"]
+
+
+def test_where_nothing_is_served_nothing_is_linked(store, client):
+    publish(store, [write_trial(store)], suite="quick", run_id="r1", flow_run_id="f1")
+    (run,) = cell_runs(client)
+    note = run.data.tags["mlflow.note.content"]
+    assert "flow run f1" in note
+    assert "](" not in note
+
+
+def best_of(client, name="coop-tiny-digits-few_shot"):
+    return client.get_model_version_by_alias(name, "best")
 
 
 def test_each_domain_that_is_held_out_has_a_best_model_of_its_own(store, client):
     trials = [write_trial(store, held_out=d, accuracy=a) for d, a in (("ink", 0.9), ("art", 0.2))]
     publish(store, trials, suite="quick", run_id="r1", git_commit="abc")
     for domain, trial in zip(("ink", "art"), trials, strict=True):
-        best = client.get_model_version_by_alias(f"coop-tiny-digits-few_shot-{domain}", "best")
+        best = best_of(client, f"coop-tiny-digits-few_shot-{domain}")
         assert best.tags["trial_id"] == trial
     assert {run.info.run_name for run in cell_runs(client)} == {
         "coop tiny digits few_shot 4 ink",
@@ -267,88 +410,96 @@ def test_each_domain_that_is_held_out_has_a_best_model_of_its_own(store, client)
     }
 
 
-def test_a_prompt_that_is_tested_on_easier_targets_is_no_better_model(store, client):
-    better, worse = (
-        write_trial(store, accuracy=a, targets={name: Target("f" * 16)}, elsewhere=[(name, value)])
-        for a, name, value in ((0.6, "hard", 0.1), (0.5, "easy", 0.9))
-    )
-    for trial in (better, worse):
-        publish(store, [trial], suite="quick", run_id=f"r-{trial}", git_commit="abc")
-    best = client.get_model_version_by_alias("coop-tiny-digits-few_shot", "best")
-    assert (best.tags["trial_id"], best.tags["accuracy"]) == (better, "0.6")
+def test_no_test_score_moves_the_alias(store, client):
+    """Papers average over seeds and choose none, so it is the first one, however it scored."""
+    poor, rich = (write_trial(store, seed=s, accuracy=a) for s, a in ((1, 0.1), (2, 0.9)))
+    assert publish(store, [rich], suite="quick", run_id="r1").models == 1
+    assert best_of(client).tags["trial_id"] == rich
+    assert publish(store, [poor], suite="quick", run_id="r2").models == 1
+    assert best_of(client).tags["trial_id"] == poor
+    third = write_trial(store, seed=3, accuracy=1.0)
+    assert publish(store, [third], suite="quick", run_id="r3").models == 0
+    best = best_of(client)
+    assert best.tags["chosen_by"] == "published rule"
+    assert "the first seed (1). No test row was looked at." in best.description
+    assert "all accuracy 0.1000 (100 rows)" in best.description
 
 
-def test_the_best_prompt_is_a_registered_model(store, client, tmp_path):
-    import mlflow
+def test_where_there_is_a_validation_score_it_decides(store, client):
+    def trial(seed, accuracy, score=None):
+        told = {} if score is None else {"selected": {"epoch": 2.0, "val_accuracy": score}}
+        return write_trial(store, seed=seed, accuracy=accuracy, told=told)
 
-    worse, better = (write_trial(store, seed=s, accuracy=a) for s, a in ((1, 0.2), (2, 0.4)))
-    publish(store, [worse], suite="quick", run_id="r1")
-    assert publish(store, [better], suite="quick", run_id="r2").models == 1
-    assert (
-        publish(
-            store, [write_trial(store, seed=3, accuracy=0.1)], suite="quick", run_id="r3"
-        ).models
-        == 0
-    )
-    name = "coop-tiny-digits-few_shot"
-    assert client.get_model_version_by_alias(name, "best").tags["trial_id"] == better
-    mlflow.set_tracking_uri(store.mlflow_uri)
-    folder = mlflow.artifacts.download_artifacts(
-        f"models:/{name}@best", dst_path=str(tmp_path / "out")
-    )
-    assert Path(folder, "prompt.safetensors").read_bytes() == b"prompt"
-
-
-def ranked_by(metric, monkeypatch):
-    """As if the track of the trials had another primary metric."""
-    rows = [{"protocol": "few_shot", "primary_metric": metric}]
-    monkeypatch.setattr("tasks.publishing.publish.protocol_rows", lambda: rows)
-
-
-def test_where_less_is_better_the_least_is_the_best_model(store, client, monkeypatch):
-    ranked_by("ece", monkeypatch)
-    eces = (0.3, 0.1, 0.2)
-    trials = [write_trial(store, seed=s, accuracy=s / 10, ece=e) for s, e in enumerate(eces, 1)]
-    moved = [publish(store, [t], suite="quick", run_id=f"r-{t}").models for t in trials]
-    assert moved == [1, 1, 0]
-    best = client.get_model_version_by_alias("coop-tiny-digits-few_shot", "best")
-    assert best.tags == {"trial_id": trials[1], "ece": "0.1"}
-
-
-def test_a_model_by_another_metric_is_none_to_compare_with(store, client, monkeypatch):
-    first = write_trial(store, seed=1, accuracy=0.9, ece=0.8)
-    publish(store, [first], suite="quick", run_id="r1")
-    ranked_by("ece", monkeypatch)
-    second = write_trial(store, seed=2, accuracy=0.1, ece=0.7)
-    assert publish(store, [second], suite="quick", run_id="r2").models == 1
-
-
-def test_models_that_were_noted_by_accuracy_alone_are_known(store, client):
-    """A store from before tracks: its best model is not registered once more."""
-    publish(store, [write_trial(store, seed=1, accuracy=0.6)], suite="quick", run_id="r1")
-    file = store.published / "models.json"
-    known = json.loads(file.read_text())
-    for entry in known["models"].values():
-        assert entry.pop("metric") == "accuracy"
-        entry["accuracy"] = entry.pop("value")
-    file.write_text(json.dumps(known))
-    worse = write_trial(store, seed=2, accuracy=0.5)
-    assert publish(store, [worse], suite="quick", run_id="r2").models == 0
-    better = write_trial(store, seed=3, accuracy=0.7)
-    assert publish(store, [better], suite="quick", run_id="r3").models == 1
-
-
-def test_every_metric_is_logged_that_a_trial_knows(store, client):
-    trials = [write_trial(store, seed=seed, nll=nll) for seed, nll in ((1, None), (2, 1.5))]
+    trials = [trial(1, 0.9), trial(2, 0.8, 0.5), trial(3, 0.1, 0.7), trial(4, 0.8, 0.6)]
     publish(store, trials, suite="quick", run_id="r1")
-    (run,) = cell_runs(client)
-    assert {"all/accuracy", "all/ece", "all/nll"} <= set(run.data.metrics)
-    assert run.data.tags["shotboard.primary_metric"] == "accuracy"
-    history = client.get_metric_history(run.info.run_id, "all/nll")
-    assert [(point.step, point.value) for point in history] == [(2, 1.5)]
-    (mean,) = client.get_metric_history(run.info.run_id, "all/nll_mean")
-    assert (mean.step, mean.value) == (1, 1.5)  # of the one seed that knows it
-    assert verify(store) == []
+    best = best_of(client)
+    assert best.tags["trial_id"] == trials[2]
+    assert best.tags["chosen_by"] == "validation"
+    assert "the best on validation rows (val_accuracy 0.7000)" in best.description
+
+
+def test_more_labelled_examples_and_published_settings_come_first(store, client):
+    published = {**variable_free("coop"), "selection": "last"}
+    trials = [
+        write_trial(store, seed=1, shots=1, hyperparameters=published),
+        write_trial(store, seed=1, shots=16, hyperparameters={**published, "lr": 0.5}),
+        write_trial(store, seed=2, shots=16, hyperparameters=published),
+    ]
+    publish(store, trials, suite="quick", run_id="r1")
+    best = best_of(client)
+    assert best.tags["trial_id"] == trials[2]
+    assert (best.tags["shots"], best.tags["seed"]) == ("16", "2")
+    assert "those with the published settings" in best.description
+
+
+def variable_free(name):
+    from operators.methods import METHODS
+    from operators.methods.hyperparameters import published
+
+    return published(METHODS[name], protocol="few_shot", shots=16, dataset="digits")
+
+
+def test_a_version_says_what_it_is_and_can_be_filtered(store, client):
+    trial = write_trial(store)
+    publish(store, [trial], suite="quick", run_id="r1")
+    best = best_of(client)
+    wanted = {"method": "coop", "backbone": "tiny", "dataset": "digits", "protocol": "few_shot"}
+    assert wanted.items() <= best.tags.items()
+    for text in ("CoOp", "fingerprint " + "b" * 16, "licence CC0", "here", f"{trial} (`shotboard"):
+        assert text in best.description
+    (model,) = client.search_registered_models("tags.method = 'coop'")
+    assert "never on test rows" in model.description
+    assert 'load_model("models:/coop-tiny-digits-few_shot@best")' in model.description
+
+
+def test_a_model_that_cannot_be_made_is_told_and_costs_itself_alone(store):
+    first, second = (write_trial(store, method=name) for name in ("coop", "kgcoop"))
+    other = write_trial(store, method="tip-adapter", dataset="gone")
+    shutil.rmtree(store.data / "gone")
+    said = []
+
+    class Listener:
+        def say(self, text):
+            said.append(text)
+
+    with reporting_to(Listener()):
+        report = publish(store, [first, second, other], suite="quick", run_id="r1")
+    assert (report.published, report.models) == (3, 2)
+    assert said[0].startswith("MLflow: tip-adapter-tiny-gone-few_shot is not registered: ")
+
+
+def test_models_that_were_chosen_by_an_older_rule_are_chosen_again(store, client):
+    """A store from when `best` was the best on test rows."""
+    first, second = (write_trial(store, seed=s, accuracy=a) for s, a in ((1, 0.1), (2, 0.9)))
+    publish(store, [first, second], suite="quick", run_id="r1")
+    name = "coop-tiny-digits-few_shot"
+    client.set_registered_model_alias(name, "best", "1")
+    entry = {"trial_id": second, "cell_id": "c" * 16, "accuracy": 0.9}
+    known = {"tracking_uri": store.mlflow_uri, "models": {name: entry}}
+    (store.published / "models.json").write_text(json.dumps(known))
+    third = write_trial(store, seed=3)
+    assert publish(store, [first, second, third], suite="quick", run_id="r2").models == 1
+    assert best_of(client).tags["trial_id"] == first
 
 
 def spec_of(store, trial):
@@ -363,6 +514,7 @@ def test_a_cell_is_written_while_others_are_computed(store, client, tmp_path):
     )
     specs = [spec_of(elsewhere, trial) for trial in (first, second, other)]
     store.trials.mkdir()
+    shutil.copytree(elsewhere.data, store.data)
     shutil.move(elsewhere.trial(first), store.trial(first))
     publication = Publication(store, [first, second, other], suite="quick", run_id="r1")
     with published_along(publication, specs, specs[1:], every=0.05):
@@ -385,8 +537,7 @@ def test_a_run_killed_before_its_models_were_moved_moves_them_the_next_time(stor
     Publication(store, [trial], suite="quick", run_id="r1").write([trial])
     report = publish(store, [trial], suite="quick", run_id="r2")
     assert (report.published, report.skipped, report.models) == (0, 1, 1)
-    best = client.get_model_version_by_alias("coop-tiny-digits-few_shot", "best")
-    assert best.tags["trial_id"] == trial
+    assert best_of(client).tags["trial_id"] == trial
     assert publish(store, [trial], suite="quick", run_id="r3").parent_run_id is None
 
 
@@ -430,9 +581,7 @@ def test_a_run_that_is_interrupted_is_killed_in_mlflow_too(store, client):
         while not publication.written:
             time.sleep(0.01)
         raise KeyboardInterrupt
-    experiment = client.get_experiment_by_name("quick").experiment_id
-    parents = client.search_runs([experiment], "tags.`shotboard.kind` = 'suite'")
-    assert [run.info.status for run in parents] == ["KILLED"]
+    assert [run.info.status for run in parents(client)] == ["KILLED"]
 
 
 def test_a_damaged_receipt_is_written_again(store):

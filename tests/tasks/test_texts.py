@@ -6,6 +6,7 @@ import json
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+from mlflow.models import Model
 
 from data_catalog import DatasetCard, register
 from data_catalog.sources.texts import TextTables
@@ -20,6 +21,8 @@ from tasks.planning.choices import check
 from tasks.planning.plan import make_plan
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import make_suite
+from tasks.publishing.model_folder import write_model
+from tasks.publishing.prompt_model import PromptModel
 from tasks.storage.store import Store
 
 METHODS = [
@@ -125,6 +128,24 @@ def test_trials_of_texts_are_computed_again_with_equal_bits(done):
     ids = [done.specs[name].trial_id for name in ("verbalizer", "soft-prompt", "in-context")]
     found = list(verify(done.store, ids, backbones=[done.folder]))
     assert {each.trial_id: each.verdict for each in found} == dict.fromkeys(ids, "equal")
+
+
+def test_a_model_of_texts_is_asked_with_strings(done, tmp_path):
+    spec = done.specs["text-linear-probe"]
+    write_model(done.store, spec, "# card", tmp_path / "model", "0" * 32)
+    model = PromptModel.load(tmp_path / "model" / "store", {"backbones": done.folder})
+    asked = [done.texts[0], "what a day"]
+    ready = predictor(done.store, spec.trial_id, backbones=[done.folder])
+    expected = [one.ranked for one in ready(asked, top=2)]
+    found = model.predict(asked, {"top": 2})
+    assert found["classes"].tolist() == [[each.name for each in one] for one in expected]
+    assert found["probabilities"].tolist() == [
+        [each.probability for each in one] for one in expected
+    ]
+    assert json.loads((tmp_path / "model" / "input_example.json").read_text())[0] in done.texts
+    (given,) = Model.load(str(tmp_path / "model")).signature.inputs.to_dict()
+    assert given["type"] == "string"
+    assert model.predict("what a day")["class"][0] == expected[1][0].name
 
 
 def test_classes_that_are_named_are_answered_with_their_words(done):

@@ -1,0 +1,88 @@
+"""Which trial is the `best` of a registered model: by a rule that never looks at a test row.
+
+Trials of one model differ in shots, seed and hyperparameters. Chosen is, of those of the newest
+revision of the method and with the most labelled examples,
+
+1. where some have a validation score, the one with the best;
+2. else one with the published settings, if there is one, of the first seed: papers average
+   over their seeds and choose none.
+
+Of equals it is the one that was computed last.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from operators.spec import TrialSpec
+from tasks.publishing.mlflow_client import safe
+
+RULE = 2  # moves with the rule, so that what was chosen by another one is chosen again
+MODEL = ("method", "backbone", "dataset", "protocol", "held_out")
+_SCORE = "val_"
+_NO_TEST = "No test row was looked at."
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trial that may be the best of its model.
+
+    Attributes:
+        name: Of the registered model.
+        trial_id: Of the trial.
+        cell_id: Of its cell.
+        rank: The greater, the rather it is chosen; JSON can hold it.
+        chosen_by: `validation`, or `published rule`.
+    """
+
+    name: str
+    trial_id: str
+    cell_id: str
+    rank: tuple[Any, ...]
+    chosen_by: str
+
+
+def candidate(trial: Mapping[str, Any]) -> Candidate:
+    """A completed trial as a candidate.
+
+    Args:
+        trial: As `trial.json` holds it.
+    """
+    spec = trial["spec"]
+    scores = [value for name, value in trial["selected"].items() if name.startswith(_SCORE)]
+    rank = (
+        spec["method_revision"],
+        spec["shots"],
+        bool(scores),
+        scores[0] if scores else 0.0,
+        is_published(TrialSpec.from_json(spec)),
+        -spec["seed"],
+        trial["provenance"]["started_at"],
+    )
+    name = safe("-".join(spec[key] for key in MODEL if key in spec))
+    how = "validation" if scores else "published rule"
+    return Candidate(name, trial["trial_id"], trial["cell_id"], rank, how)
+
+
+def reason(trial: Mapping[str, Any]) -> str:
+    """How a trial was chosen, as a sentence.
+
+    Args:
+        trial: As `trial.json` holds it.
+    """
+    spec = trial["spec"]
+    among = f"Of the trials with the most labelled examples a class ({spec['shots']}), "
+    for name, value in trial["selected"].items():
+        if name.startswith(_SCORE):
+            return f"{among}the best on validation rows ({name} {value:.4f}). {_NO_TEST}"
+    settings = "those with the published settings"
+    if not is_published(TrialSpec.from_json(spec)):
+        settings = "of which none has the published settings"
+    return f"{among}{settings}, the first seed ({spec['seed']}). {_NO_TEST}"
+
+
+def is_published(spec: TrialSpec) -> bool:
+    """Whether nothing of a trial differs from the published settings, as the board has it."""
+    from tasks.planning.plan import variant_of
+
+    return not variant_of(spec)

@@ -1,0 +1,87 @@
+"""What a flow run does in MLflow between its first cell and its end."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.publishing.mlflow_cell import note_of_flow_run
+from tasks.publishing.mlflow_client import NOTE, commit_tags, connect, open_experiment
+from tasks.storage.store import Store
+
+
+class Session:
+    """A connection to MLflow, the runs of the experiment's cells, and the run above them.
+
+    Attributes:
+        client: MLflow's.
+        experiment_id: The experiment of the suite.
+        cells: Runs that were there before, by cell.
+        alive: Ids of the runs of cells.
+        parent: Id of the run of this flow run; None while no new run is below it.
+
+    Args:
+        store: Says where MLflow is.
+        suite: Name of the experiment.
+        tags: Of this flow run; `shotboard.run_id` tells it from others.
+        git_commit: Commit of the code.
+    """
+
+    def __init__(
+        self, store: Store, suite: str, tags: Mapping[str, str], git_commit: str | None
+    ) -> None:
+        self.client = connect(store.mlflow_uri)
+        self._suite, self._tags = suite, {**tags, **commit_tags(git_commit)}
+        note = f"Suite **{suite}** of Shotboard: a run for each cell that it asks for."
+        self.experiment_id, is_new = open_experiment(self.client, store, suite, note)
+        self.cells = {} if is_new else self._runs_of_cells()
+        self.alive = {run.info.run_id for run in self.cells.values()}
+        self.parent: str | None = None
+        self._counted = False
+
+    def parent_made(self) -> str:
+        """The run of this flow run: one that computed nothing new has none."""
+        if self.parent is not None:
+            return self.parent
+        run = self._found_or_created()
+        self._counted = bool(run.data.params)
+        self.parent = found = str(run.info.run_id)
+        return found
+
+    def close(self, status: str | None = None, **counts: int) -> None:
+        """Ends the parent run, which keeps the counts of its first end.
+
+        Args:
+            status: Of MLflow, where it did not finish.
+            counts: Of this flow run.
+        """
+        from mlflow.entities import Param
+
+        if self.parent is None:
+            return
+        if not self._counted and counts:
+            params = [Param(name, str(count)) for name, count in counts.items()]
+            self.client.log_batch(self.parent, params=params)
+        self.client.set_terminated(self.parent, status=status)
+
+    def _runs_of_cells(self) -> dict[str, Any]:
+        runs: dict[str, Any] = {}
+        token = None
+        while True:
+            page = self.client.search_runs([self.experiment_id], max_results=1000, page_token=token)
+            runs |= {run.data.tags["cell_id"]: run for run in page if "cell_id" in run.data.tags}
+            token = page.token
+            if not token:
+                return runs
+
+    def _found_or_created(self) -> Any:
+        """The run with the tag of this flow run, else a new one."""
+        quoted = self._tags["shotboard.run_id"].replace("'", "")
+        query = f"tags.`shotboard.run_id` = '{quoted}' and tags.`shotboard.kind` = 'suite'"
+        found = self.client.search_runs([self.experiment_id], query, max_results=1)
+        if found:
+            return found[0]
+        note = note_of_flow_run(self._suite, self._tags)
+        return self.client.create_run(
+            self.experiment_id,
+            tags={**self._tags, "shotboard.kind": "suite", NOTE: note},
+            run_name=f"run {self._tags['shotboard.run_id']}",
+        )
