@@ -17,6 +17,7 @@ from tasks.plots.words import AVERAGE, best, on, several, where
 
 _LINE = 18  # pixels from one name of the legend to the next
 _ROOM = 0.4  # of the span of means, by which intervals may widen an axis: a cross may leave it
+_STEPS = 60  # of a contour from end to end
 _HEIGHT = 380  # pixels, where the legend needs no more
 
 SQL = f"""
@@ -231,11 +232,11 @@ def _contours(base: Sequence[float], new: Sequence[float]) -> list[dict[str, Any
         if h <= 0:
             continue
         line = []
-        for at in range(201):
-            x = base[0] + (base[1] - base[0]) * at / 200
+        for at in range(_STEPS + 1):
+            x = base[0] + (base[1] - base[0]) * at / _STEPS
             if 2 * x > h and new[0] <= (y := h * x / (2 * x - h)) <= new[1]:
                 line.append({"h": h, "base": x, "new": y, "text": f"H {h}"})
-        if line:
+        if len(line) > _STEPS // 10:  # there is room for its name
             line[-1]["named"] = True
         points += line
     return points

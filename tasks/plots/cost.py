@@ -16,6 +16,7 @@ from tasks.plots.marks import (
     HEADING,
     HEIGHT,
     LEGEND,
+    NARROW,
     POINTED,
     SAID,
     WIDTH,
@@ -46,7 +47,9 @@ SELECT
     {MEASURE}
 FROM cells UNPIVOT INCLUDE NULLS (spent FOR cost IN ({", ".join(COSTS)})) AS cells
 JOIN metric_definitions USING (metric)
-ORDER BY ALL
+ORDER BY
+    protocol, dataset, backbone, shots, split, test_rows_per_class NULLS FIRST,
+    list_position({list(COSTS)}, cost), method, variant
 """
 
 _X = {
@@ -69,6 +72,7 @@ TEMPLATE: dict[str, Any] = {
     "params": [
         {"name": "names", "value": {"$": "names"}},
         {"name": "zero_at", "value": {"$": "zero_at"}},
+        NARROW,
         POINTED,
     ],
     "encoding": {"opacity": FADING},
@@ -118,7 +122,7 @@ TEMPLATE: dict[str, Any] = {
             },
         },
         {
-            "transform": [{"filter": "datum.front"}],
+            "transform": [{"filter": "datum.front && !narrow"}],
             "mark": {
                 "type": "text",
                 "align": {"expr": "datum.lean"},

@@ -13,7 +13,7 @@ from tasks.plots.heat_map import HEAT_MAP
 from tasks.plots.intervals import INTERVALS
 from tasks.plots.looks import THEMES, Looks, config
 from tasks.plots.loss import LOSS
-from tasks.plots.plot import VERSION, Ask, Figure, NothingToDraw, Plot
+from tasks.plots.plot import VERSION, Ask, Figure, NothingToDraw, Plot, Row
 from tasks.plots.published import PUBLISHED
 
 PLOTS: dict[str, Plot] = {
@@ -41,7 +41,7 @@ def figures(ask: Ask, plot: Plot, looks: Looks) -> Iterator[Figure]:
 
 
 def figure(ask: Ask, name: str, looks: Looks, filters: Mapping[str, Any] | None = None) -> Figure:
-    """One picture: that of the filters, and the one with most rows among them.
+    """One picture: that of the filters, and the one with most rows, or most shots, among them.
 
     Args:
         ask: Answers SQL on the board.
@@ -65,12 +65,20 @@ def figure(ask: Ask, name: str, looks: Looks, filters: Mapping[str, Any] | None 
         raise _nothing(ask, plot, wanted)
     grounds = plot.grounds(rows)
     refused: list[NothingToDraw] = []
-    for key in sorted(grounds, key=lambda key: -len(grounds[key])):
+    fullest = sorted(
+        grounds, key=lambda key: (-len(grounds[key]), -grounds[key][0].get("shots", 0))
+    )
+    for key in fullest:
         try:
             return plot.draw(dict(zip(plot.ground, key, strict=True)), grounds[key], looks)
         except NothingToDraw as error:
             refused.append(error)
     raise refused[0]
+
+
+def _size(rows: Sequence[Row]) -> tuple[int, int]:
+    """What makes a picture say more: rows, and shots."""
+    return len(rows), rows[0].get("shots", 0)
 
 
 def _filtered(sql: str, wanted: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from data_catalog.wording import plural
 from tasks.plots.cells import CELLS
 from tasks.plots.looks import Looks
-from tasks.plots.marks import HEADING, ROW, SAID, names
+from tasks.plots.marks import FIXED_WIDTH, HEADING, ROW, SAID, names
 from tasks.plots.measure import MEASURE, Measure
 from tasks.plots.plot import Figure, NothingToDraw, Plot, Row, labelled
 from tasks.plots.words import best, several, where
@@ -51,8 +51,9 @@ _COLUMNS: dict[str, Any] = {
 }
 TEMPLATE: dict[str, Any] = {
     "title": HEADING,
+    "usermeta": FIXED_WIDTH,
     "width": {"$": "width"},
-    "height": {"step": ROW},
+    "height": {"$": "height"},
     "encoding": {"x": _COLUMNS, "y": names()},
     "layer": [
         {
@@ -173,11 +174,12 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
             "subtitle": [f"{where(ground)}; mean over seeds, the best of a column in bold", *notes],
             "labels": labels,
             "columns": columns,
-            "width": {"step": _COLUMN},
+            "width": _COLUMN * len(columns),
+            "height": ROW * len(labels),
             "angle": -35 if long else 0,
             "align": "left" if long else "center",
             "widest": widest,
-            "legend": f"gap to the best of the column ({_points(measure)})",
+            "legend": f"gap to the best ({_points(measure)})",
             "format": measure.format,
         },
         alt=_alt(ground, scores, labels, columns, measure, notes),

@@ -6,7 +6,18 @@ from typing import Any
 from data_catalog.wording import plural
 from tasks.plots.cells import CELLS
 from tasks.plots.looks import Looks
-from tasks.plots.marks import HEADING, NUMBERS, ROW, SAID, WIDTH, colour, names, score, shape
+from tasks.plots.marks import (
+    HEADING,
+    NARROW,
+    NUMBERS,
+    ROW,
+    SAID,
+    WIDTH,
+    colour,
+    names,
+    score,
+    shape,
+)
 from tasks.plots.measure import MEASURE, Measure
 from tasks.plots.plot import Figure, Lines, Plot, Row, labelled, with_numbers
 from tasks.plots.words import best, on, told, where
@@ -24,7 +35,8 @@ ORDER BY ALL
 TEMPLATE: dict[str, Any] = {
     "title": HEADING,
     "width": WIDTH,
-    "height": {"step": ROW},
+    "height": {"$": "height"},
+    "params": [NARROW],
     "encoding": {"y": names()},
     "layer": [
         {
@@ -53,7 +65,10 @@ TEMPLATE: dict[str, Any] = {
         },
         {
             "mark": {"type": "text", "aria": False, **NUMBERS},
-            "encoding": {"x": {"value": {"expr": "width + 12"}}, "text": {"field": "told"}},
+            "encoding": {
+                "x": {"value": {"expr": "width + 12"}},
+                "text": {"condition": {"test": "narrow", "field": "short"}, "field": "told"},
+            },
         },
     ],
 }
@@ -83,6 +98,7 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
             "shown_low": None if row["low"] is None else times * row["low"],
             "shown_high": None if row["high"] is None else times * row["high"],
             "told": _numbers(row, measure),
+            "short": measure.text(row["mean"], unit=False),
             "said": f"{place}. {row['label']}: {told(row, measure)}, {plural(row['n'], 'seed')}",
         }
         for place, row in enumerate(known, 1)
@@ -96,6 +112,7 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
                 f"{where(ground, but='dataset')}; mean and 95 % interval over seeds",
                 *notes,
             ],
+            "height": ROW * len(known),
             "x_title": measure.axis,
             "x_domain": measure.domain(
                 [row[name] for row in known for name in ("mean", "low", "high")]

@@ -15,8 +15,11 @@ LEGEND: dict[str, Any] = {  # names with scores, best first
     "symbolOpacity": 1,
     "symbolLimit": 0,
 }
+FIXED_WIDTH = {"fixed_width": True}  # of a plot that is no wider in a wide place
 HEADING: dict[str, Any] = {"text": {"$": "title"}, "subtitle": {"$": "subtitle"}}
 # What is pointed at stays, and the rest fades; nothing fades in a picture.
+# Whether the place is a narrow one, as on a phone; a page says so.
+NARROW: dict[str, Any] = {"name": "narrow", "value": False}
 POINTED: dict[str, Any] = {
     "name": "pointed",
     "select": {"type": "point", "fields": ["label"], "on": "pointerover"},

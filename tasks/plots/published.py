@@ -9,7 +9,7 @@ from typing import Any
 
 from data_catalog.wording import plural
 from tasks.plots.looks import Looks
-from tasks.plots.marks import HEADING, NUMBERS, SAID, WIDTH, colour, names, score, shape
+from tasks.plots.marks import HEADING, NARROW, NUMBERS, SAID, WIDTH, colour, names, score, shape
 from tasks.plots.measure import Measure
 from tasks.plots.plot import Figure, Lines, Plot, Row, labelled, with_numbers
 from tasks.plots.words import on, several, told, where
@@ -38,7 +38,8 @@ ORDER BY ALL
 TEMPLATE: dict[str, Any] = {
     "title": HEADING,
     "width": WIDTH,
-    "height": {"step": _ROW},
+    "height": {"$": "height"},
+    "params": [NARROW],
     "encoding": {"y": names()},
     "layer": [
         {
@@ -95,7 +96,10 @@ TEMPLATE: dict[str, Any] = {
         {
             "transform": [{"filter": "datum.kind === 'ours'"}],
             "mark": {"type": "text", "aria": False, **NUMBERS},
-            "encoding": {"x": {"value": {"expr": "width + 12"}}, "text": {"field": "told"}},
+            "encoding": {
+                "x": {"value": {"expr": "width + 12"}},
+                "text": {"condition": {"test": "narrow", "field": "short"}, "field": "told"},
+            },
         },
     ],
 }
@@ -129,6 +133,7 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
             "greatest": times * ours[label]["published_max"],
             "told": f"ours {measure.text(ours[label]['mean'], unit=False)}, published "
             f"{measure.text(ours[label]['published_median'], unit=False)}",
+            "short": measure.text(ours[label]["mean"], unit=False),
             "said": f"{label}: ours {told(ours[label], measure)}",
         }
         for label in order
@@ -159,6 +164,7 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
                 "below: every published number, and the span of them",
                 *notes,
             ],
+            "height": _ROW * len(order),
             "x_title": measure.axis,
             "x_domain": measure.domain(values),
             **lines.looks(looks),

@@ -7,6 +7,14 @@ is a function from a way to ask the board, in SQL, to a value that JSON can writ
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tasks.pages.pictures import looks
+from tasks.plots.bundle import bundle
+
 Ask = Callable[[str], list[dict[str, Any]]]
 
-EXTRAS: Mapping[str, Callable[[Ask], Any]] = {}
+
+def _plots(ask: Ask) -> Any:
+    return bundle(ask, looks())
+
+
+EXTRAS: Mapping[str, Callable[[Ask], Any]] = {"plots": _plots}

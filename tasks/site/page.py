@@ -26,7 +26,16 @@ if TYPE_CHECKING:
 ASSETS = Path(__file__).resolve().parent / "assets"
 SCRIPTS = (  # in the order in which they need each other
     *("core.js", "payload.js", "format.js", "table.js", "exports.js", "chart.js", "scores.js"),
-    *("protocol.js", "cards.js", "compare.js", "runs.js", "trials.js", "trial.js", "start.js"),
+    *(
+        "protocol.js",
+        "cards.js",
+        "compare.js",
+        "runs.js",
+        "trials.js",
+        "trial.js",
+        "plots.js",
+        "start.js",
+    ),
 )
 _SLOT = re.compile(r"<!--(\w+)-->")
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import re
 from itertools import pairwise
 
@@ -277,29 +276,6 @@ def test_the_theme_follows_the_system_and_the_button(opened):
     page.reload()
     page.wait_for_selector("html[data-ready]", state="attached")
     assert page.evaluate(ground) == light  # remembered where there is a place for it
-
-
-def test_a_plot_is_drawn_with_words_and_leaves_as_svg_and_png(opened):
-    page = opened()
-    page.evaluate(
-        """async () => {
-          site.chart("dots", {
-            alt: (rows) => `${rows.length} dots`,
-            spec: () => ({ mark: "point", encoding: { x: { field: "a", type: "quantitative" } } }),
-          });
-          await site.draw(document.getElementById("main"), "dots", [{ a: 1 }, { a: 2 }]);
-        }"""
-    )
-    assert page.locator("[role=graphics-document][aria-label='2 dots'] svg").count() == 1
-    heads = {"SVG": b"<svg", "PNG": b"\x89PNG"}
-    for ending, head in heads.items():
-        with page.expect_download() as download:
-            page.get_by_role("button", name=ending).click()
-        assert download.value.path().read_bytes().startswith(head)
-    axis = "getComputedStyle(document.querySelector('.chart svg text')).fill"
-    before = page.evaluate(axis)
-    page.get_by_role("button", name="Switch to the dark theme").click()
-    page.wait_for_function(f"{axis} !== {json.dumps(before)}")
 
 
 def test_the_page_works_by_keyboard(opened):

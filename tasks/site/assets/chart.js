@@ -1,84 +1,130 @@
 "use strict";
-/* Plots: a Vega-Lite specification by id, drawn with rows.
+/* A plot: what `tasks/plots` made of the board, put into its Vega-Lite template and drawn.
  *
- *   site.chart("curves", { alt(rows), spec(rows, context) })   spec: a specification without data
- *   site.draw(parent, "curves", rows, { context, name })       draws it, with buttons SVG and PNG
+ *   site.drawPlot(parent, plot, figure, { name })   a figure with its caption and its exports
  *
- * Vega is unpacked when the first plot is drawn. Colours of text and lines are those of the theme, and
- * plots are drawn again as it changes. */
+ * A figure has `values`, which go into the holes of the template (`{"$": "name"}`), `rows`, which are its
+ * named data set, and `alt`, the picture in words. Vega is unpacked when the first plot comes into sight;
+ * a plot follows the theme and the width of its place. */
 {
   const { el } = site;
-  const charts = new Map();
+  const NARROW = 560; // pixels, below which a legend stands under its plot
 
-  site.chart = (id, chart) => charts.set(id, chart);
-  site.hasChart = (id) => charts.has(id);
-
-  const themed = () => {
-    const style = getComputedStyle(document.documentElement);
-    const probe = el("i", { hidden: true });
-    document.body.append(probe);
-    const colour = (name) => {
-      probe.style.color = style.getPropertyValue(name); // light-dark() resolves in use
-      return getComputedStyle(probe).color;
-    };
-    const [text, muted, line] = [colour("--text"), colour("--muted"), colour("--line")];
-    probe.remove();
-    const font = getComputedStyle(document.body).fontFamily;
-    const labels = { labelColor: muted, titleColor: text, labelFont: font, titleFont: font };
-    return {
-      background: null,
-      font,
-      view: { stroke: null },
-      axis: { ...labels, gridColor: line, domainColor: line, tickColor: line },
-      legend: { ...labels },
-      header: { ...labels },
-      title: { color: text, font, subtitleColor: muted },
-      text: { color: text, font },
-    };
+  const fill = (template, values) => {
+    if (Array.isArray(template)) return template.map((each) => fill(each, values));
+    if (template === null || typeof template !== "object") return template;
+    const keys = Object.keys(template);
+    if (keys.length === 1 && keys[0] === "$") return values[template.$];
+    return Object.fromEntries(keys.map((key) => [key, fill(template[key], values)]));
   };
 
-  const merged = (base, over) => {
-    const whole = { ...base };
-    for (const [key, value] of Object.entries(over ?? {})) {
-      const nested = value && typeof value === "object" && !Array.isArray(value);
-      whole[key] = nested ? merged(base[key] ?? {}, value) : value;
+  /* Rows as objects: the board gives them column by column. */
+  const rowsOf = (columns) => {
+    const names = Object.keys(columns);
+    const count = names.length ? columns[names[0]].length : 0;
+    return Array.from({ length: count }, (_, at) => Object.fromEntries(names.map((name) => [name, columns[name][at]])));
+  };
+
+  const specOf = (plot, figure) => ({
+    ...fill(plot.template, figure.values),
+    description: figure.alt,
+    data: { name: "rows" },
+    datasets: { rows: rowsOf(figure.rows) },
+    config: structuredClone(site.extra("plots").config[site.isDark() ? "dark" : "light"]),
+  });
+
+  /* The specification for a place of the page, so many pixels wide, whose heading the page has. */
+  const inPlace = (plot, figure, width) => {
+    const { title, ...spec } = specOf(plot, figure);
+    const narrow = width < NARROW;
+    Object.assign(spec.config, { font: getComputedStyle(document.body).fontFamily, padding: 4 });
+    if (narrow) {
+      Object.assign(spec.config.legend, { orient: "bottom", columns: 1 });
+      spec.config.axis.labelLimit = width / 3;
+      for (const parameter of spec.params ?? []) if (parameter.name === "narrow") parameter.value = true;
     }
-    return whole;
+    if (spec.usermeta?.fixed_width) return spec;
+    return { ...spec, width, autosize: { type: "fit-x", contains: "padding" } };
   };
 
-  site.draw = async (parent, id, rows, { context = {}, name = id } = {}) => {
-    const chart = charts.get(id);
-    if (!chart) throw new Error(`no plot is called "${id}".`);
-    await site.library("vega");
-    const alt = chart.alt?.(rows, context) ?? name; // Vega makes it the label of the drawing
+  /* A picture for a paper: with its heading, as wide as `shotboard board --plot` makes it. */
+  const picture = async (plot, figure, of) => {
+    const spec = specOf(plot, figure);
+    spec.config.background = site.extra("plots").background[site.isDark() ? "dark" : "light"];
+    const { view } = await window.vegaEmbed(el("div"), spec, { actions: false, renderer: "svg", tooltip: false });
+    try {
+      return await of(view);
+    } finally {
+      view.finalize();
+    }
+  };
+
+  const csvOf = (columns) => {
+    const quoted = (value) => {
+      const text = value === null || value === undefined ? "" : String(value);
+      return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    };
+    const names = Object.keys(columns);
+    const lines = rowsOf(columns).map((row) => names.map((name) => quoted(row[name])).join(","));
+    return `${[names.join(","), ...lines].join("\n")}\n`;
+  };
+
+  site.drawPlot = async (parent, plot, figure, { name = plot.name } = {}) => {
     const canvas = el("div", { class: "canvas" });
-    const tools = el("div", { class: "exports", role: "group", "aria-label": `Export ${name}` });
-    const figure = el("figure", { class: "chart" }, tools, canvas, el("figcaption", {}, alt));
-    parent.append(figure);
+    const tools = el("div", { class: "exports", role: "group", "aria-label": `Export ${plot.title}` });
+    const heading = el("p", { class: "note" }, figure.values.subtitle.join(" · "));
+    const node = el("figure", { class: "chart", "data-plot": plot.name }, tools, heading, canvas, el("figcaption", {}, figure.alt));
+    parent.replaceChildren(node);
     let view = null;
+    let drawn = 0;
     const draw = async () => {
-      const spec = chart.spec(rows, context);
-      const result = await window.vegaEmbed(
-        canvas,
-        { ...spec, description: alt, data: spec.data ?? { values: rows }, config: merged(themed(), spec.config) },
-        { actions: false, renderer: "svg", tooltip: true },
-      );
+      drawn = canvas.clientWidth;
+      const spec = inPlace(plot, figure, Math.max(280, Math.floor(drawn)));
+      const result = await window.vegaEmbed(canvas, spec, {
+        actions: false,
+        renderer: "svg",
+        tooltip: { theme: site.isDark() ? "dark" : "light" },
+      });
       view?.finalize();
       view = result.view;
     };
+    const made = {
+      svg: () => picture(plot, figure, async (view) => new Blob([await view.toSVG()], { type: "image/svg+xml" })),
+      png: () =>
+        picture(plot, figure, async (view) => {
+          const pixels = await view.toCanvas(2);
+          return new Promise((resolve) => pixels.toBlob(resolve));
+        }),
+      csv: async () => new Blob([csvOf(figure.rows)], { type: "text/csv" }),
+    };
+    for (const [ending, make] of Object.entries(made)) {
+      const save = () => site.guarded(node, async () => site.save(`${name}.${ending}`, await make()));
+      tools.append(el("button", { type: "button", class: "quiet", onclick: save }, ending.toUpperCase()));
+    }
+    await site.library("vega");
+    await draw();
     const again = () => (canvas.isConnected ? draw() : document.removeEventListener("theme", again));
     document.addEventListener("theme", again);
-    const save = async (ending) => {
-      const text = ending === "svg" ? await view.toSVG(2) : null;
-      const blob = text
-        ? new Blob([text], { type: "image/svg+xml" })
-        : await new Promise(async (resolve) => (await view.toCanvas(2)).toBlob(resolve));
-      site.save(`${name}.${ending}`, blob);
-    };
-    for (const ending of ["svg", "png"]) {
-      tools.append(el("button", { type: "button", class: "quiet", onclick: () => save(ending) }, ending.toUpperCase()));
-    }
-    await draw();
-    return figure;
+    let waiting = 0;
+    new ResizeObserver((_, observer) => {
+      if (!canvas.isConnected) return observer.disconnect();
+      if (Math.abs(canvas.clientWidth - drawn) < 8) return;
+      clearTimeout(waiting);
+      waiting = setTimeout(draw, 150);
+    }).observe(canvas);
+    return node;
+  };
+
+  /* Runs `action` once, when `box` is about to come into sight. */
+  site.whenSeen = (box, action) => {
+    const observer = new IntersectionObserver(
+      (entries) => {
+        if (!entries.some((entry) => entry.isIntersecting)) return;
+        observer.disconnect();
+        site.guarded(box, action);
+      },
+      { rootMargin: "300px" },
+    );
+    observer.observe(box);
   };
 }

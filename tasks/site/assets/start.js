@@ -23,6 +23,7 @@
   try {
     if (!window.DecompressionStream) throw new Error("this browser cannot unpack gzip; one from 2023 or later can");
     await Promise.all([site.unpackAll(), site.library("datatables"), site.library("datatables_style")]);
+    site.addPlots();
     site.buildNavigation();
     await site.show();
     addEventListener("hashchange", () => site.show());

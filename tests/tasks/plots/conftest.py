@@ -19,7 +19,7 @@ DEFAULTS = {
     **{"precision": "fp32", "hyperparameters": "{}", "status": "completed", "variant": ""},
     **{"started_at": "2026-01-01", "tune_seconds": 1.0, "evaluate_seconds": 0.5, "steps": 5},
     **{"trainable_parameters": 8, "device": "cpu", "tune_flops": 10, "protocol_revision": 1},
-    **{"text_version": 1, "aids": "{}", "targets": "{}", "held_out": ""},
+    **{"text_version": 1, "aids": "{}", "targets": "{}", "held_out": "", "spec_setting": "paper"},
 }
 
 
@@ -45,6 +45,8 @@ class Board:
     def cell(self, method, *scores, split="all", metric="accuracy", n=100, **changes):
         """Trials of one cell, a score for each seed; a score may be a mapping by split."""
         cell_id = f"cell{next(self.numbers)}"
+        variant = {**DEFAULTS, **changes}["variant"]
+        self.insert("cell_variants", cell_id=cell_id, variant=variant)
         for seed, score in enumerate(scores, 1):
             trial = f"trial{next(self.numbers)}"
             self.insert(

@@ -41,7 +41,7 @@ def test_where_less_is_better_the_gap_is_above_the_least(board, figure_of):
         ("maple", 0),
         ("coop", pytest.approx(0.4)),
     ]
-    assert "gap to the best of the column (nats)" in figure.values["legend"]
+    assert "gap to the best (nats)" in figure.values["legend"]
 
 
 def test_targets_of_a_source_are_columns(board, figure_of):
