@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from itertools import chain, islice
@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
 
-from flows.cli.terminal import err, out, print_table, write_out
+from flows.cli.terminal import err, out, print_table, shown, write_out
+from tasks.plain_text import in_markdown
 
 if TYPE_CHECKING:
     from tasks.pages.asking import Answer
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 ROWS_SHOWN = 200  # of an answer in a terminal
 ROWS_AHEAD = 2048  # of an answer in a pipe, before the first is written
 _OF_USERS = (  # suffixes of answers that are kept at the head of a store
-    *(".csv", ".json", ".parquet", ".html", ".txt"),
+    *(".csv", ".json", ".md", ".parquet", ".html", ".txt"),
     *(".svg", ".png", ".pdf"),
 )
 _QUOTED = re.compile(r'[",\r\n]|^\s|\s$')
@@ -31,6 +32,7 @@ class Format(StrEnum):
     table = "table"
     csv = "csv"
     json = "json"
+    markdown = "markdown"
     parquet = "parquet"
 
 
@@ -88,10 +90,12 @@ def format_of(path: Path) -> Format:
     suffix = path.suffix.lower()
     if suffix in ("", ".txt", ".csv"):
         return Format.csv
+    if suffix == ".md":
+        return Format.markdown
     if suffix not in (".json", ".parquet"):
         raise ValueError(
-            f"{path}: {suffix} is not written here. Name a file .csv, .json or .parquet, or add "
-            "--format."
+            f"{path}: {suffix} is not written here. Name a file .csv, .json, .md or .parquet, or "
+            "add --format."
         )
     return Format(suffix[1:])
 
@@ -111,6 +115,22 @@ def refuse_store_files(path: Path, home: Path) -> None:
 def as_csv(rows: Iterable[Iterable[Any]]) -> str:
     """Rows as CSV: nothing between the commas for NULL, `""` for a text that is empty."""
     return "".join(",".join(map(_csv_cell, row)) + "\n" for row in rows)
+
+
+def markdown_head(names: Sequence[str], numeric: Sequence[bool]) -> str:
+    """The first two lines of a table in Markdown; numbers stand to the right.
+
+    Args:
+        names: Heads of the columns.
+        numeric: Which of them hold numbers.
+    """
+    marks = ("---:" if number else "---" for number in numeric)
+    return f"| {' | '.join(map(in_markdown, names))} |\n|{'|'.join(marks)}|\n"
+
+
+def markdown_rows(rows: Iterable[Iterable[Any]]) -> str:
+    """Rows of a table in Markdown, as people read them."""
+    return "".join(f"| {' | '.join(in_markdown(shown(v)) for v in row)} |\n" for row in rows)
 
 
 def _csv_cell(value: Any) -> str:
@@ -145,6 +165,12 @@ def _parts(answer: "Answer", format: Format, counts: list[int] | None = None) ->
         for batch in answer.texts():
             counts.append(len(batch))
             yield as_csv(batch)
+        return
+    if format is Format.markdown:
+        yield markdown_head(names, [column.numeric for column in answer.columns])
+        for batch in answer.values():
+            counts.append(len(batch))
+            yield markdown_rows(batch)
         return
     yield "["
     for batch in answer.plain():

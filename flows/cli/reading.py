@@ -1,5 +1,6 @@
 """`shotboard board`, `sql` and `doctor`: reading what is there."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,7 +121,10 @@ def _only(rows: list[dict[str, Any]], asked: dict[str, Any]) -> list[dict[str, A
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(help="One SELECT statement.")],
+    query: Annotated[
+        str | None,
+        typer.Argument(help="One SELECT statement; without it a shell, or what is piped in."),
+    ] = None,
     format: Annotated[Format, typer.Option(help="How rows are written.")] = Format.table,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
     home: Home = None,
@@ -135,14 +139,30 @@ def sql(
         output = None if output == Path("-") else output
         if chosen is Format.parquet and output is None:
             raise ValueError("--format parquet needs a file: add -o FILE.")
+        if query is None and sys.stdin.isatty():
+            _open_shell(store, chosen, output)
+            return
+        asked = sys.stdin.read() if query is None else query
         if output is not None:
             chosen = format_of(output) if chosen is Format.table else chosen
             refuse_store_files(output, store.home)
-        with ask(store, query) as answer:
+        with ask(store, asked) as answer:
             if output is None:
                 print_answer(answer, chosen)
             else:
                 write_answer(answer, chosen, output)
+
+
+def _open_shell(store: Store, mode: Format, output: Path | None) -> None:
+    """Questions one after the other; see `flows.cli.shell`."""
+    if not out.is_terminal or output is not None:
+        raise ValueError(
+            "a shell needs a terminal. Give a query, such as: shotboard sql "
+            '"SELECT * FROM averages"'
+        )
+    from flows.cli.shell import Shell
+
+    Shell(store, mode).run()
 
 
 @app.command()
