@@ -28,7 +28,7 @@ from tasks.computing.device import device_for, workers_for
 from tasks.computing.ray_cluster import ray_cluster
 from tasks.computing.worker_pool import WorkerPool
 from tasks.ingestion.ingest import ingest
-from tasks.pages.artifacts import link_mlflow
+from tasks.pages.artifacts import link_pages
 from tasks.planning import resolve
 from tasks.planning.resolve import RequestError
 from tasks.pretraining.heldout import Accuracy
@@ -259,7 +259,7 @@ def leave_artifacts(
     create_markdown_artifact(key="model-card", markdown=card)
     create_link_artifact(key="model", link=run.model.as_uri(), link_text=f"{run.asked.name}")
     if published:
-        link_mlflow(run.store)
+        link_pages()
 
 
 def _flow_logger() -> Any:

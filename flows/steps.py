@@ -106,7 +106,7 @@ def run_request(
         aggregating.summary = f"{rebuilt.trials} trials"
     moves = moves_of(store, run.run_id)
     summary = Summary(run.run_id, plan, len(plan.missing), tuple(failed), rebuilt.board, moves)
-    publish_artifacts(store, plan, [f"{i}: {e}" for i, e in failed], summary.text)
+    publish_artifacts(store, plan, failed, summary.text)
     tell_prefect(moves)
     trouble = trouble or unpublished
     if trouble:

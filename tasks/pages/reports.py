@@ -18,6 +18,10 @@ COLUMNS = (
 SHARE = "share"  # the unit of metrics that people read in per cent
 
 # The harmonic mean of base and new stands beside them, as the mean over seeds of each seed's own.
+_ORDER = """
+ORDER BY
+    protocol, dataset, backbone, split, shots, goodness(mean, better) DESC NULLS LAST, method
+"""
 BOARD = f"""
 SELECT {", ".join(COLUMNS)}
 FROM (
@@ -29,9 +33,37 @@ FROM (
     FROM base_to_new WHERE cell_id IS NOT NULL AND h IS NOT NULL
 )
 JOIN metric_definitions USING (metric)
-{{where}}
-ORDER BY
-    protocol, dataset, backbone, split, shots, goodness(mean, better) DESC NULLS LAST, method
+{_ORDER}
+"""
+# The same of some trials alone: a cell of the board may have seeds that they are not of.
+OF_TRIALS = f"""
+WITH primary_scores AS (
+    SELECT scores.*, better, low, high, unit
+    FROM scores JOIN metric_definitions USING (metric)
+    WHERE is_primary AND trial_id IN ({{trials}})
+),
+harmonics AS (
+    SELECT base.* REPLACE ('H' AS split, harmonic(base.value, new.value) AS value)
+    FROM primary_scores AS base
+    JOIN primary_scores AS new ON new.trial_id = base.trial_id AND new.metric = base.metric
+    WHERE base.split = 'base' AND new.split = 'new'
+        AND base.better = 'higher' AND base.low = 0 AND base.high = 1
+        AND base.protocol IN (SELECT protocol FROM protocols WHERE tests = 'base and new')
+),
+cells AS (
+    SELECT
+        protocol, dataset, backbone, shots, method, variant, cell_id, split, metric, unit, better,
+        low, high, whole_mean(value) AS mean, whole_std(value) AS std, count(*) AS n
+    FROM (FROM primary_scores UNION ALL BY NAME FROM harmonics)
+    GROUP BY
+        protocol, dataset, backbone, shots, method, variant, cell_id, split, metric, unit, better,
+        low, high
+)
+SELECT
+    {", ".join(name for name in COLUMNS if not name.startswith("ci95"))},
+    seeds_low(mean, std, n, t, low) AS ci95_low, seeds_high(mean, std, n, t, high) AS ci95_high
+FROM cells LEFT JOIN t_values ON df = least(n - 1, 200)
+{_ORDER}
 """
 CHANGES = """
 SELECT suite, protocol, dataset, backbone, method, shots, split,
@@ -48,7 +80,7 @@ WHERE suite = '{suite}' AND finished_at IS NOT NULL AND NOT partial
 
 
 def board_rows(store: Store, specs: Iterable[TrialSpec] | None = None) -> list[dict[str, Any]]:
-    """The primary metric by cell: all of the board, or the cells of some trials.
+    """The primary metric by cell: over all of the board, or over some trials and no others.
 
     Args:
         store: Whose board.
@@ -58,11 +90,10 @@ def board_rows(store: Store, specs: Iterable[TrialSpec] | None = None) -> list[d
         Rows of `COLUMNS`, the best first in each place; shares in 0..1. Split `H` is the harmonic
         mean of base and new.
     """
-    where = ""
-    if specs is not None:
-        cells = sorted({spec.cell_id for spec in specs})
-        where = "WHERE cell_id IN (" + ", ".join(f"'{cell}'" for cell in cells) + ")"
-    return asking.own_rows(store, BOARD.format(where=where))
+    if specs is None:
+        return asking.own_rows(store, BOARD)
+    trials = ", ".join(f"'{spec.trial_id}'" for spec in specs)
+    return asking.own_rows(store, OF_TRIALS.format(trials=trials)) if trials else []
 
 
 def score(row: Mapping[str, Any]) -> str:

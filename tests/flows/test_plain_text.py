@@ -107,15 +107,17 @@ def test_names_in_what_a_flow_leaves_in_prefect_are_text(monkeypatch):
     monkeypatch.setattr(
         artifacts, "create_markdown_artifact", lambda **a: left.update({a["key"]: a})
     )
-    monkeypatch.setattr(artifacts, "create_table_artifact", lambda **a: None)
     monkeypatch.setattr(artifacts, "create_link_artifact", lambda **a: None)
     monkeypatch.setattr(artifacts, "board_rows", lambda *_: [])
     monkeypatch.setattr(artifacts, "changes_markdown", lambda *_: "")
     plan = SimpleNamespace(
         specs=(), suite=SimpleNamespace(name="a|b"), skipped=["pets: <img src=x>"], notices=["`x`"]
     )
-    artifacts.publish_artifacts(Store.at("store"), plan, ["1: # head\n- more"], "done [x](y)")  # pyright: ignore
+    failed = [("1", "# head\n- more | x")]
+    artifacts.publish_artifacts(Store.at("store"), plan, failed, "done [x](y)")  # pyright: ignore
     text = left["summary"]["markdown"]
     assert text.startswith("# a\\|b\n\ndone \\[x\\](y)\n")
-    assert "- failed: 1: \\# head - more\n" in text
+    assert "- failed: 1: \\# head - more \\| x\n" in text
+    assert "| 1 |  |  | \\# head - more \\| x |" in left["failures"]["markdown"]
+    assert all(artifact["description"] for artifact in left.values())
     assert "- skipped: pets: \\<img src=x\\>\n- note: \\`x\\`" in text

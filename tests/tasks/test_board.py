@@ -14,7 +14,7 @@ from operators.metrics.predictions import PREDICTIONS
 from operators.spec import Target, TrialSpec
 from operators.trials.results import Cost, Provenance, TrialResult
 from tasks.pages import board
-from tasks.pages.artifacts import mlflow_place
+from tasks.pages.artifacts import mlflow_place, pictures_markdown
 from tasks.pages.asking import BoardError, rows
 from tasks.pages.board import rebuild
 from tasks.pages.rebuilding import rebuild_board
@@ -544,6 +544,29 @@ def test_numbers_that_are_lower_under_the_same_ids_are_told(store):
     assert changes_markdown(store, "mini").splitlines()[2:] == lines
     whole_run(store, ids)
     assert changes_markdown(store, "mini").startswith("Nothing has changed")
+
+
+def test_rows_of_some_trials_are_over_their_seeds_alone(store):
+    for seed, correct in ((1, 5), (2, 7), (3, 9)):
+        commit(store, correct=correct, seed=seed)
+    rebuild(store)
+    specs = [spec(seed=seed) for seed in (1, 2, 3)]
+    (one,) = board_rows(store, specs[:1])
+    assert (one["n"], one["mean"], one["std"], one["ci95_low"]) == (1, 5 / ROWS, None, None)
+    assert board_rows(store, specs) == board_rows(store)
+    assert board_rows(store, []) == []
+
+
+def test_the_pictures_of_a_run_are_png_with_words(store):
+    for shots in (1, 4):
+        commit(store, shots=shots)
+    rebuild(store)
+    pictures = pictures_markdown(store, board_rows(store)).split("![")[1:]
+    assert len(pictures) == 2
+    for each in pictures:
+        alt, _, content = each.partition("](data:image/png;base64,")
+        assert "coop" in alt
+        assert content.startswith("iVBOR")  # as every PNG does
 
 
 def ranked_by(metric, monkeypatch):
