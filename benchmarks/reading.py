@@ -35,7 +35,6 @@ def commands(store: Store, scratch: Path) -> dict[str, list[str]]:
     return {
         "--help": ["--help"],
         "board": ["board"],
-        "board --html": ["board", "--html", str(scratch / "board.html")],
         "sql .. limit 1": ["sql", "SELECT * FROM trials LIMIT 1"],
         "sql of 12,184 rows": ["sql", "SELECT * FROM significance LIMIT 12184"],
         "sql of all predictions -o": [

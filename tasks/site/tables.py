@@ -97,9 +97,9 @@ TABLES = {
     """,
     "runs": """
         SELECT
-            run_id, suite, strftime(started_at, '%Y-%m-%d %H:%M:%S') AS started_at,
-            strftime(finished_at, '%Y-%m-%d %H:%M:%S') AS finished_at, flow_run_id, git_commit,
-            git_dirty, partial
+            run_id, suite, status, strftime(started_at, '%Y-%m-%d %H:%M:%S') AS started_at,
+            strftime(ended_at, '%Y-%m-%d %H:%M:%S') AS ended_at, planned, reused, computed,
+            failed, error, flow_run_id, git_commit, git_dirty, partial
         FROM runs
         ORDER BY runs.started_at DESC
     """,

@@ -82,7 +82,6 @@
     render(root, { query }) {
       const runs = site.rows("runs");
       root.append(el("h1", {}, "Runs"));
-      const counts = site.groupBy(site.rows("run_trials"), (row) => row.run_id);
       site.table(site.card(root, null), {
         name: "runs",
         label: "Runs",
@@ -90,10 +89,13 @@
         page: 25,
         columns: [
           { title: "Started, UTC", head: true, value: (r) => r.started_at },
-          { title: "Finished", value: (r) => r.finished_at },
-          { title: "Suite", value: (r) => r.suite },
-          { title: "Trials", value: (r) => counts.get(r.run_id)?.length ?? 0 },
-          { title: "Part", value: (r) => (r.partial === null ? null : r.partial ? "partial" : "whole") },
+          { title: "Ended", value: (r) => r.ended_at },
+          { title: "Suite", value: (r) => r.suite, text: (r) => (r.suite ?? "") + (r.partial ? ", a part" : "") },
+          { title: "Status", value: (r) => r.status, show: (r) => el("span", { class: `status ${r.status}`, title: r.error }, r.status) },
+          { title: "Planned", value: (r) => r.planned },
+          { title: "Reused", value: (r) => r.reused },
+          { title: "Computed", value: (r) => r.computed },
+          { title: "Failed", value: (r) => r.failed },
           { title: "Commit", value: (r) => r.git_commit?.slice(0, 10) ?? null, text: (r) => (r.git_commit ?? "").slice(0, 10) + (r.git_dirty ? ", changed" : "") },
           { title: "Run", value: (r) => r.run_id, show: (r) => el("code", {}, r.run_id) },
         ],

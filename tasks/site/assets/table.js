@@ -67,7 +67,7 @@
 
   site.table = (parent, { name, label, columns, rows, order = [], page = 50, search = true, marks = true, remember = null }) => {
     prepare();
-    const table = el("table", { class: "scores", "aria-label": label }, headOf(columns, rows));
+    const table = el("table", { class: "scores", "aria-label": label, style: `--columns: ${columns.length - 1}` }, headOf(columns, rows));
     const box = el("div", { class: "table" }, table);
     parent.append(box);
     const paged = rows.length > page;
