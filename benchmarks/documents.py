@@ -1,6 +1,7 @@
 """Writes the boards and tables of README and docs, and says where they are out of date.
 
     python benchmarks/documents.py record quickstart      # runs its commands, keeps the board
+    python benchmarks/documents.py answers                # to the questions of docs/sql.md
     python benchmarks/documents.py write                  # the blocks of all documents
     python benchmarks/documents.py check quickstart       # a store against what was recorded
 
@@ -10,11 +11,13 @@ of a document is what this program makes of a record, between two comments:
     <!-- figures: quickstart board digits/base_to_new digits/few_shot -->
     <!-- figures: zoo table digits/few_shot/all@0,16=Few-shot digits/base_to_new/new@0,16=New -->
     <!-- figures: steps-small benchmark -->
+    <!-- figures: sql answer best -->
     <!-- end of figures -->
 
 `board` is what `shotboard board` prints of a dataset and a protocol. `table` has a method a line,
 and in each column one split at one of some shots. `benchmark` is the table of a report that a
-script of this folder wrote with `--json docs/figures/NAME.json`. Tests see that all blocks are as
+script of this folder wrote with `--json docs/figures/NAME.json`. `answer` is what the board said to
+the SQL that stands before it, kept in `docs/figures/sql.json`. Tests see that all blocks are as
 they would be written now, and that no record has settings that today's code would not give.
 """
 
@@ -35,9 +38,14 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 FIGURES = PROJECT / "docs" / "figures"
-DOCUMENTS = ("README.md", "docs/benchmarks.md", "docs/data.md")
+QUESTIONS = "docs/sql.md"
+DOCUMENTS = ("README.md", "docs/benchmarks.md", "docs/data.md", QUESTIONS)
+QUESTION = re.compile(
+    r"^```sql\n(?P<sql>[^`]*?)^```\n\n<!-- figures: sql answer (?P<name>\S+) -->$", re.M
+)
 BLOCK = re.compile(
-    r"^<!-- figures: (?P<name>\S+) (?P<kind>board|table|benchmark)(?P<arguments>[^\n]*) -->\n"
+    r"^<!-- figures: (?P<name>\S+) (?P<kind>board|table|benchmark|answer)"
+    r"(?P<arguments>[^\n]*) -->\n"
     r"(?P<text>.*?)^<!-- end of figures -->$",
     re.M | re.S,
 )
@@ -109,6 +117,10 @@ def record(name: str, home: Path, data: Path | None) -> None:
             check=True,
         )
     values = {"commands": list(RECIPES[name].commands), **board_of(home)}
+    _keep(name, values)
+
+
+def _keep(name: str, values: Mapping[str, Any]) -> None:
     FIGURES.mkdir(exist_ok=True)
     text = json.dumps(values, indent=1, sort_keys=True)
     (FIGURES / f"{name}.json").write_text(text + "\n", encoding="utf-8")
@@ -127,6 +139,32 @@ def board_of(home: Path) -> dict[str, Any]:
     cells = {spec.cell_id: spec.to_json() for spec in reversed(specs)}  # of its first seed
     trials = sorted(spec.trial_id for spec in specs)
     return {"cells": cells, "rows": board_rows(store, specs), "trials": trials}
+
+
+def questions() -> dict[str, str]:
+    """The SQL of every question of `docs/sql.md`, by the name of its answer."""
+    text = (PROJECT / QUESTIONS).read_text(encoding="utf-8")
+    return {match["name"]: match["sql"] for match in QUESTION.finditer(text)}
+
+
+def answers_of(home: Path) -> dict[str, Any]:
+    """Every question with its answer, as Markdown.
+
+    Args:
+        home: A store in which `shotboard run` has run.
+    """
+    from flows.cli.answers import markdown_head, markdown_rows
+    from tasks.pages.asking import ask
+    from tasks.storage.store import Store
+
+    found = {}
+    for name, sql in questions().items():
+        with ask(Store.at(home), sql) as answer:
+            names, numeric = zip(*answer.columns, strict=True)
+            rows = [row for batch in answer.values() for row in batch]
+        lines = markdown_head(names, numeric) + markdown_rows(rows)
+        found[name] = {"sql": sql, "columns": names, "rows": len(rows), "markdown": lines.rstrip()}
+    return found
 
 
 def read(name: str) -> dict[str, Any]:
@@ -224,7 +262,16 @@ def _benchmark(name: str, _: Sequence[str]) -> str:
     return importlib.import_module(report["benchmark"]).markdown(report)
 
 
-KINDS = {"board": _board, "table": _table, "benchmark": _benchmark}
+def _answer(name: str, arguments: Sequence[str]) -> str:
+    """The answer to a question, as a table in Markdown."""
+    (question,) = arguments
+    record = read(name)
+    if question not in record:
+        raise ValueError(f"{question} is not answered: run `documents.py answers`.")
+    return record[question]["markdown"] if record[question]["rows"] else "*No rows.*"
+
+
+KINDS = {"board": _board, "table": _table, "benchmark": _benchmark, "answer": _answer}
 
 
 def main() -> int:
@@ -238,9 +285,13 @@ def main() -> int:
         if command == "record":
             one.add_argument("--data", type=Path, help="folder of the real data sets")
     commands.add_parser("write")
+    asked = commands.add_parser("answers")
+    asked.add_argument("--home", type=Path, default=PROJECT / ".shotboard")
     given = parser.parse_args()
     if given.command == "record":
         record(given.name, given.home, given.data)
+    elif given.command == "answers":
+        _keep("sql", answers_of(given.home))
     elif given.command == "write":
         for path in DOCUMENTS:
             text = (PROJECT / path).read_text(encoding="utf-8")
