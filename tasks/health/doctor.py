@@ -14,11 +14,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tasks.environment import NOTIFY
 from tasks.health import store_health
 from tasks.health.store_health import Check
 from tasks.pages.board import audit
 from tasks.publishing import publish
 from tasks.services.children import check_port
+from tasks.services.notifying import address
 from tasks.services.ports import Ports
 from tasks.services.server import reachable
 from tasks.storage.store import Store, nearest
@@ -75,6 +77,7 @@ def diagnose(store: Store) -> list[Check]:
         disk(store),
         *store_health.checks(store),
         prefect_api(),
+        notifications(),
         loopback(),
         ports(store),
     ]
@@ -177,6 +180,16 @@ def prefect_api() -> Check:
         way_out = "Start it (`prefect server start`), or unset PREFECT_API_URL."
         return Check("prefect server", "fail", f"{url} does not answer: {trouble}", way_out)
     return Check("prefect server", "ok", url)
+
+
+def notifications() -> Check:
+    """Whether `shotboard up` could tell somebody of regressions."""
+    try:
+        told = address()
+    except ValueError as error:
+        return Check("notifications", "fail", str(error), f"Correct {NOTIFY}, or unset it.")
+    nobody = f"{NOTIFY} is not set; nobody is told of regressions"
+    return Check("notifications", "ok", told.shown if told else nobody)
 
 
 def ports(store: Store) -> Check:

@@ -65,9 +65,9 @@ class Moves:
     def title(self) -> str:
         """`2 cells regressed`, `1 moved by itself`, or both."""
         parts = []
-        if count := len(self.regressed):
+        if count := len({row["cell_id"] for row in self.regressed}):
             parts.append(f"{count} {'cell' if count == 1 else 'cells'} regressed")
-        if count := sum(row["moved_trials"] > 0 for row in self.rows):
+        if count := len({row["cell_id"] for row in self.rows if row["moved_trials"]}):
             parts.append(f"{count} moved by {'itself' if count == 1 else 'themselves'}")
         return ", ".join(parts)
 

@@ -172,3 +172,20 @@ def test_a_port_that_shotboard_up_would_not_get_is_named_with_the_option(store, 
     (store.up / "running").unlink()
     check = found(store, "ports")
     assert (check.status, f"{usual.prefect}, {usual.board}, " in check.detail) == ("ok", True)
+
+
+@pytest.mark.parametrize(
+    ("named", "status", "said"),
+    [
+        ("https://ci.org/s3cret", "ok", "JSON at ci.org"),
+        ("s3cret", "fail", "SHOTBOARD_NOTIFY is no address"),
+        ("", "ok", "SHOTBOARD_NOTIFY is not set"),
+    ],
+)
+def test_who_is_told_of_regressions_is_told_without_the_secret(
+    store, monkeypatch, named, status, said
+):
+    monkeypatch.setenv("SHOTBOARD_NOTIFY", named)
+    check = found(store, "notifications")
+    assert (check.status, said in check.detail) == (status, True)
+    assert "s3cret" not in check.detail

@@ -162,6 +162,11 @@ def test_a_sentence_has_the_first_few_and_how_many_more():
     assert len(lines) == 5
 
 
+def test_a_cell_counts_once_however_many_of_its_splits_are_worse():
+    splits = [row_of(split=split, moved_trials=1) for split in ("base", "new")]
+    assert Moves((*splits, row_of(1))).title == "2 cells regressed, 1 moved by itself"
+
+
 def test_prefect_gets_an_artifact_and_an_event_that_automations_can_match(monkeypatch):
     import prefect.artifacts
     import prefect.events
