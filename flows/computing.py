@@ -9,7 +9,7 @@ from prefect.utilities.annotations import quote
 
 from data_catalog import Dataset
 from tasks.computing.attempts import time_limit as limit_of
-from tasks.computing.compute import compute
+from tasks.computing.compute import ProgressArtifact, compute
 from tasks.computing.deaths import OutOfTime, WorkerDied
 from tasks.computing.encode import contexts_of, encode, encoders_of
 from tasks.computing.failures import described, note_failure
@@ -54,6 +54,8 @@ def compute_all(
     failed = not_encoded(store, plan, encoded, provenance)
     plan = replace(plan, done=plan.done | failed.keys())
     with stage("trials", len(plan.missing)) as progress:
+        bar = ProgressArtifact("progress", len(plan.missing), "trials")
+        progress.watch = lambda trials: bar.show(trials.done, trials.failed)
         futures: list[tuple[Bundle, PrefectFuture[list[Done]]]] = []
         for bundle in plan.bundles():
             # Students come last, so what waits for nothing has been submitted by now.

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from dataclasses import replace
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import wait
 from prefect.runtime import flow_run
@@ -14,6 +14,7 @@ from flows.summary import Summary, TrialsFailed
 from tasks.computing.ray_cluster import ray_cluster
 from tasks.computing.ray_start import START_SECONDS
 from tasks.computing.worker import TrialWorker
+from tasks.computing.worker_logs import passed_on
 from tasks.ingestion.ingest import ingest
 from tasks.pages.artifacts import publish_artifacts
 from tasks.pages.rebuilding import rebuild_board
@@ -85,7 +86,7 @@ def run_request(
         if plan.missing:
             with stage("workers") as starting:
                 starting.note(f"Ray starts, which may take up to {START_SECONDS:.0f} s")
-                pool = cluster.pool(TrialWorker, store.home)
+                pool = cluster.pool(TrialWorker, store.home, traced=True)
                 starting.summary = f"{len(pool)} on {cluster.address or 'this machine'}"
             provenance = {
                 "suite": plan.suite.name,
@@ -94,7 +95,10 @@ def run_request(
                 "git_dirty": run.git_dirty,
             }
             try:
-                with publish.published_along(publication, plan.specs, plan.missing):
+                with (
+                    passed_on(get_run_logger().info),
+                    publish.published_along(publication, plan.specs, plan.missing),
+                ):
                     failed = compute_all(store, request, plan, datasets, pool, provenance)
             except Exception as error:  # what was committed before it goes on the board first
                 trouble = error

@@ -6,7 +6,7 @@ work says which; the tasks only report.
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
@@ -125,6 +125,8 @@ class Stage:
         self.reporter = reporter
         self.summary = ""
         self.done = 0
+        self.failed = 0
+        self.watch: Callable[[Stage], None] | None = None  # is told after each step
 
     def to(self, done: int, total: int | None = None) -> None:
         """`done` are done; `total` becomes known or changes."""
@@ -136,6 +138,9 @@ class Stage:
         """What the stage is at, beside how far it is."""
         self.reporter.note(self.name, text)
 
-    def step(self, by: int = 1) -> None:
-        """`by` more are done."""
+    def step(self, by: int = 1, failed: int = 0) -> None:
+        """`by` more are done, of which some have failed."""
+        self.failed += failed
         self.to(self.done + by)
+        if self.watch:
+            self.watch(self)

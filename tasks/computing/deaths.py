@@ -14,7 +14,7 @@ LESS = "Run fewer workers (--workers), or what needs less memory."
 _DETAIL = re.compile(r"Worker exit type: (\w+) Worker exit detail: (.*?)(?: Some common causes|$)")
 _SIGNAL = re.compile(r"\*\*\* (SIG[A-Z]+) received|Fatal Python error: (.+)")
 _FRAME = re.compile(r'^  File "')  # the first is where it was
-_NOISE = re.compile(r"^\[[\d\- :,]+ [A-Z] .*|^\[\S+ (?:I|W) .*|^\s*$")  # Ray's own lines
+NOISE = re.compile(r"^\[[\d\- :,]+ [A-Z] .*|^\[\S+ (?:I|W) .*|^\s*$")  # Ray's own lines
 _KILLS = ("/sys/fs/cgroup/memory.events", "/proc/vmstat")  # where Linux counts whom it ends
 
 
@@ -80,7 +80,7 @@ class Deaths:
                 how = "its process ended without a word, as by SIGKILL or os._exit"
         else:
             how = _clipped(text).rstrip(".")
-        said = [_clipped(line) for line in words if not _NOISE.match(line)][-LAST_WORDS:]
+        said = [_clipped(line) for line in words if not NOISE.match(line)][-LAST_WORDS:]
         return f"{how}." + (f" Its log ends with: {' | '.join(said)}" if said else "")
 
 

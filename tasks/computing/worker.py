@@ -1,6 +1,7 @@
 """What runs on a Ray worker: it keeps backbones and features, and computes trials."""
 
 import os
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tasks.computing.failures import note_failure, of_the_store
+from tasks.computing.traces import mark
 from tasks.planning import own_backbones
 from tasks.planning.own_files import Source
 from tasks.planning.own_methods import FILE, make_known, source_of
@@ -103,9 +105,13 @@ class TrialWorker:
         home: Root of the store.
         device: `cpu`, `cuda`, or `auto` for a GPU where Ray gave one.
         into: Root of the store that gets the trials; default: the same.
+        traced: Whether standard output and error say which trial the lines that follow are of,
+            and why one fails; see `tasks.computing.worker_logs`.
     """
 
-    def __init__(self, home: Path, device: str = "auto", into: Path | None = None) -> None:
+    def __init__(
+        self, home: Path, device: str = "auto", into: Path | None = None, *, traced: bool = False
+    ) -> None:
         import torch
 
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -114,6 +120,7 @@ class TrialWorker:
         self.store = Store(home)
         self.into = Store(home if into is None else into)
         self.device = device
+        self.traced = traced
         self._loaded = cache(self._load_backbone)
         self._dataset = cache(_open_dataset)
         self._data = cache(self._read_data)
@@ -222,7 +229,12 @@ class TrialWorker:
             except BaseException as error:  # SystemExit or an interrupt: a method may raise it
                 if hasattr(error, "ray_terminate_msg"):  # that is how Ray stops a worker
                     raise
+                if self.traced:
+                    traceback.print_exception(error)
                 return error
+
+        if self.traced:
+            mark([spec.trial_id for spec in stack])
 
         try:
             return run_stacked([partial(tried, spec) for spec in stack])

@@ -22,7 +22,7 @@ class Ticks:
     def __init__(self):
         self.done = 0
 
-    def step(self, by):
+    def step(self, by, failed):
         self.done += by
 
 
@@ -73,7 +73,7 @@ def ran(store, spec, monkeypatch, tmp_path):
         def __init__(self, *_):
             pass
 
-        def show(self, done):
+        def show(self, done, failed):
             pass
 
     monkeypatch.setattr("tasks.computing.compute.ProgressArtifact", Bar)
