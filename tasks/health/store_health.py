@@ -13,6 +13,7 @@ from operators.episodes.array_files import broken
 from tasks.publishing.receipts import MODELS, read_models
 from tasks.sqlite_files import fault_of, remedy
 from tasks.storage.drafts import left_behind
+from tasks.storage.moving import moved_from
 from tasks.storage.store import Store, nearest
 from tasks.storage.wholeness import torn
 
@@ -189,6 +190,10 @@ def tracking(store: Store) -> Check:
     if fault := fault_of(path):
         way_out = remedy(path, "writes it again from the trials")
         return Check("tracking", "fail", fault, way_out)
+    if before := moved_from(store):
+        what = f"{path} has its artifacts in {', '.join(before)}, where the store was before"
+        way_out = "`shotboard up` and the next run have them here."
+        return Check("tracking", "warn", what, way_out)
     return Check("tracking", "ok", uri)
 
 

@@ -30,6 +30,7 @@ from tasks.pretraining.heldout import RESULTS
 from tasks.progress import reporter
 from tasks.publishing.mlflow_client import commit_tags, connect, ensure_model, open_experiment, safe
 from tasks.sqlite_files import database_of
+from tasks.storage.moving import settle
 from tasks.storage.store import Store
 
 EXPERIMENT = "pretraining"
@@ -107,6 +108,7 @@ class Tracker:
 
     def _run(self) -> None:
         try:
+            settle(self.store)
             client = connect(self.store.mlflow_uri)
             run_id = _find_or_create(client, self.store, self.tracked)
             client.update_run(run_id, status="RUNNING")
@@ -174,6 +176,7 @@ def publish_model(
         gone = database is not None and not database.exists()
         if noted["tracking_uri"] == uri and noted.get("figures") == figures and not gone:
             return Published(*(noted[name] for name in Published._fields))
+    settle(store)
     client = connect(uri)
     run_id = _find_or_create(client, store, tracked)
     _fill(client, run_id, points)

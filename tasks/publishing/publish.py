@@ -27,6 +27,7 @@ from tasks.publishing.mlflow_cell import PARENT, RANKED_BY, has_layout, trials_o
 from tasks.publishing.mlflow_client import connect
 from tasks.publishing.registering import register
 from tasks.publishing.session import Session
+from tasks.storage.moving import settle
 from tasks.storage.store import Store
 
 PROMPT = "prompt.safetensors"
@@ -81,6 +82,7 @@ class Publication:
         flow_run_id: str | None = None,
         git_commit: str | None = None,
     ) -> None:
+        settle(store)
         self.store = store
         self.trial_ids = frozenset(trial_ids)
         self.suite = suite
@@ -268,7 +270,7 @@ def verify(store: Store) -> list[str]:
     older: Counter[str] = Counter()
     done = store.done()
     for receipt in noted:
-        client = connect(receipt["tracking_uri"])
+        client = connect(receipts.uri_of(store, receipt))
         for experiment, entry in receipt["experiments"].items():
             run_id = entry["mlflow_run_id"]
             place = f"cell {receipt['cell_id']}, run {run_id} of {experiment}"

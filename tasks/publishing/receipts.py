@@ -12,11 +12,12 @@ from operators.files import write_atomic
 from operators.spec import digest
 from tasks.plain_text import without_secrets
 from tasks.publishing.choosing import RULE
-from tasks.sqlite_files import database_of
+from tasks.sqlite_files import database_of, database_url
 from tasks.storage.store import Store
 
 MODELS = "models.json"  # beside the receipts: model name -> its best trial so far
 LAYOUT = "2"  # of the run of a cell, see `mlflow_cell.py`: moves when that does
+OWN = "mlflow.db"  # stands for the database of the store
 _ENTRY = ("trial_id", "cell_id", "suite", "mlflow_run_id")
 UNFINISHED = "unfinished"  # beside them while cells are written and models are not moved yet
 
@@ -46,9 +47,10 @@ def read(store: Store, uri: str, suite: str) -> dict[str, Receipt]:
     if database is not None and not database.exists():
         return {}
     receipts = {}
+    noted = _noted(store, uri)
     for path, content in contents(store):
         entry = content["experiments"].get(suite, {})
-        if content["tracking_uri"] == uri and entry.get("layout") == LAYOUT:
+        if content["tracking_uri"] == noted and entry.get("layout") == LAYOUT:
             receipts[content["cell_id"]] = Receipt(
                 entry["mlflow_run_id"], frozenset(entry["trial_ids"]), path.stat().st_mtime_ns
             )
@@ -73,13 +75,13 @@ def write(
 ) -> Receipt:
     """Notes what is in MLflow: the last suite on top, and every suite under `experiments`."""
     path = store.published / f"{cell_id}.json"
-    before = _content(path)
-    experiments = before["experiments"] if before.get("tracking_uri") == uri else {}
+    before, noted = _content(path), _noted(store, uri)
+    experiments = before["experiments"] if before.get("tracking_uri") == noted else {}
     entry = {"mlflow_run_id": run_id, "trial_ids": sorted(trial_ids), "layout": LAYOUT}
     content = {
         "cell_id": cell_id,
         **entry,
-        "tracking_uri": uri,
+        "tracking_uri": noted,
         "experiment": suite,
         "experiments": experiments | {suite: entry},
     }
@@ -116,7 +118,7 @@ def read_models(store: Store) -> dict[str, dict[str, Any]]:
         return {}
     try:
         known = read_object(path)
-        if known["tracking_uri"] != store.mlflow_uri or known.get("rule") != RULE:
+        if known["tracking_uri"] != _noted(store, store.mlflow_uri) or known.get("rule") != RULE:
             return {}
         models = dict(known["models"])
         for entry in models.values():
@@ -136,10 +138,27 @@ def write_models(store: Store, models: Mapping[str, Mapping[str, Any]]) -> None:
         store: Where it is noted.
         models: By name.
     """
-    content = {"tracking_uri": store.mlflow_uri, "rule": RULE, "models": models}
-    secret = without_secrets(store.mlflow_uri) != store.mlflow_uri
+    uri = store.mlflow_uri
+    content = {"tracking_uri": _noted(store, uri), "rule": RULE, "models": models}
+    secret = without_secrets(uri) != uri
     text = json.dumps(content, indent=1)
     write_atomic(store.published / MODELS, text.encode(), private=secret)
+
+
+def uri_of(store: Store, receipt: Mapping[str, Any]) -> str:
+    """Where the MLflow is that a receipt is of.
+
+    Args:
+        store: Whose receipt it is.
+        receipt: Its content.
+    """
+    noted = str(receipt["tracking_uri"])
+    return database_url(store.home / OWN) if noted == OWN else noted
+
+
+def _noted(store: Store, uri: str) -> str:
+    """What a receipt says of a tracking URI: the store's own has no place, for it moves along."""
+    return OWN if database_of(uri) == store.home / OWN else uri
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from tasks.pages.links import Pages, served_pages
 from tasks.services.children import Child
 from tasks.services.ports import Ports
 from tasks.services.server import without_prefect
+from tasks.storage.moving import settle
 from tasks.storage.store import Store
 
 _HERE = "http://127.0.0.1"
@@ -65,6 +66,7 @@ def start_mlflow(store: Store, port: int) -> PageServer:
         store: Whose runs it shows.
         port: Where it listens on 127.0.0.1.
     """
+    settle(store)
     child = Child(
         "the MLflow UI",
         *("mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)),

@@ -1,8 +1,10 @@
 import importlib.metadata
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -141,6 +143,18 @@ def test_a_tracking_database_that_is_none_fails(store):
     store.home.mkdir()
     (store.home / "mlflow.db").write_text("no database")
     assert found(store, "tracking").status == "fail"
+
+
+def test_a_tracking_database_of_another_folder_is_told(store):
+    store.home.mkdir()
+    with closing(sqlite3.connect(store.home / "mlflow.db")) as database:
+        database.execute("CREATE TABLE experiments (artifact_location TEXT)")
+        database.execute("INSERT INTO experiments VALUES ('file:///old/place/mlartifacts/quick')")
+        database.commit()
+    check = found(store, "tracking")
+    assert check.status == "warn"
+    assert "has its artifacts in file:///old/place, where the store was before" in check.detail
+    assert "the next run" in check.remedy
 
 
 def test_the_line_that_installs_the_language_model_is_that_of_its_backbone(store, monkeypatch):

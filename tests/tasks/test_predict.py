@@ -35,6 +35,7 @@ from tasks.planning.suite import make_suite
 from tasks.publishing.model_folder import write_model
 from tasks.publishing.model_store import pack, trial_in
 from tasks.publishing.publish import Publication
+from tasks.storage.moving import settle
 from tasks.storage.store import Store
 
 IMAGES = "image-classification"
@@ -526,12 +527,14 @@ def test_mlflow_loads_a_registered_prompt_in_a_process_that_knows_no_flow(
     spec = trials["coop"]
     report = Publication(copied, [spec.trial_id], suite="mini", run_id="r1").finish()
     assert report.models == 1
+    home = shutil.move(copied.home, tmp_path / "moved")
+    assert settle(Store(home)) == (str(copied.home),)
     name = "coop-tiny-clip-pets-few_shot"
     (tmp_path / "tasks.py").write_text("raise SystemExit('this is the user's own')")
     script = f"""
 import json, sys
 import mlflow
-mlflow.set_tracking_uri({copied.mlflow_uri!r})
+mlflow.set_tracking_uri({Store(home).mlflow_uri!r})
 uri = "models:/{name}@best"
 model = mlflow.pyfunc.load_model(uri, model_config={{"backbones": [{done.clip!r}]}})
 found = model.predict({[image, stranger]!r}, params={{"top": 2}})

@@ -1,11 +1,15 @@
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +21,7 @@ from operators.trials.results import Cost, Provenance, TrialResult
 from tasks.progress import reporting_to
 from tasks.publishing.cell_metrics import CURVE
 from tasks.publishing.publish import Publication, published_along, verify
+from tasks.storage.moving import _rewrite, moved_from, settle
 from tasks.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -591,3 +596,91 @@ def test_a_damaged_receipt_is_written_again(store):
     receipt.write_text(receipt.read_text()[:40])
     assert publish(store, [trial], suite="quick", run_id="r2").published == 1
     assert verify(store) == []
+
+
+def artifacts(client, suite="quick"):
+    """Where the artifacts of the cells of a suite lie, and their names."""
+    from mlflow.artifacts import list_artifacts
+
+    uri, found = client.tracking_uri, {}
+    for run in cell_runs(client, suite):
+        listed = list_artifacts(run_id=run.info.run_id, tracking_uri=uri)
+        found[run.info.artifact_uri] = sorted(item.path for item in listed)
+    return found
+
+
+@pytest.fixture(params=["copied", "moved"])
+def elsewhere(request, store, tmp_path_factory):
+    """A store with a run, copied or moved to another folder; what was there before."""
+    from tasks.publishing.mlflow_client import connect
+
+    first = Store(tmp_path_factory.mktemp("a store"))
+    shutil.copyfile(store.home / "mlflow.db", first.home / "mlflow.db")
+    trials = [write_trial(first, seed=seed) for seed in (1, 2)]
+    publish(first, trials, suite="quick", run_id="r1")
+    before = artifacts(connect(first.mlflow_uri)) if request.param == "copied" else None
+    second = Store(tmp_path_factory.mktemp("other") / "with 100% & more")
+    if request.param == "copied":
+        shutil.copytree(first.home, second.home, copy_function=shutil.copyfile)
+    else:
+        shutil.move(first.home, second.home)
+    return first, second, trials, before
+
+
+def test_a_copied_or_moved_store_is_one_of_its_own(elsewhere):
+    from tasks.publishing.mlflow_client import connect
+
+    first, second, trials, before = elsewhere
+    assert moved_from(second) == (first.home.as_uri(),)
+    assert publish(second, trials, suite="quick", run_id="r2").published == 0
+    assert moved_from(second) == ()
+    client = connect(second.mlflow_uri)
+    (there,) = artifacts(client).items()
+    assert there[0].startswith(second.home.as_uri())
+    assert there[1] == ["models", "trials"]
+    assert verify(second) == []
+
+    best = best_of(client)
+    folder = folder_of(best, client)
+    assert folder.is_relative_to(second.home)
+    assert (folder / "MLmodel").is_file()
+    (run,) = cell_runs(client)
+    source = json.loads(run.inputs.dataset_inputs[0].dataset.source)
+    assert Path(source["uri"]).is_relative_to(second.home)
+
+    new = [write_trial(second, seed=3), write_trial(second, method="kgcoop")]
+    report = publish(second, new, suite="quick", run_id="r3")
+    assert (report.published, report.models) == (2, 1)
+    places = artifacts(client)
+    assert len(places) == 2
+    assert all(place.startswith(second.home.as_uri()) for place in places)
+    assert verify(second) == []
+
+    if before is not None:  # the copy has left the first one alone
+        assert moved_from(first) == ()
+        assert artifacts(connect(first.mlflow_uri)) == before
+        assert best_of(connect(first.mlflow_uri)).source.startswith(first.home.as_uri())
+        assert verify(first) == []
+
+
+def folder_of(version, client):
+    """Where MLflow reads a model version."""
+    uri = client.get_model_version_download_uri(version.name, version.version)
+    return Path(url2pathname(urlsplit(uri).path))
+
+
+def test_artifacts_that_lie_outside_of_any_store_stay_there(store, client):
+    client.create_experiment("of the user", artifact_location="s3://bucket/mlartifacts/here")
+    client.create_experiment("another", artifact_location="file:///data/runs/another")
+    assert (moved_from(store), settle(store)) == ((), ())
+
+
+def test_an_address_that_begins_alike_is_not_taken_for_one_of_the_store(store, client):
+    near = "file:///old/store-2/mlartifacts/near"
+    client.create_experiment("far", artifact_location="file:///old/store/mlartifacts/far")
+    client.create_experiment("near", artifact_location=near)
+    with closing(sqlite3.connect(store.home / "mlflow.db")) as database:
+        _rewrite(database, "file:///old/store", "file:///new")
+        database.commit()
+    assert client.get_experiment_by_name("near").artifact_location == near
+    assert client.get_experiment_by_name("far").artifact_location == "file:///new/mlartifacts/far"
