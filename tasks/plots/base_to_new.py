@@ -10,7 +10,21 @@ from typing import Any
 
 from data_catalog.wording import plural
 from tasks.plots.looks import Looks
-from tasks.plots.marks import FADING, HEADING, LEGEND, POINTED, SAID, WIDTH, colour, score, shape
+from tasks.plots.marks import (
+    FADING,
+    HEADING,
+    LEGEND,
+    POINTED,
+    SAID,
+    WIDTH,
+    WRITING,
+    colour,
+    ends,
+    saying,
+    score,
+    shape,
+    written,
+)
 from tasks.plots.measure import MEASURE, Measure
 from tasks.plots.plot import Figure, Lines, Plot, Row, labelled, with_numbers
 from tasks.plots.words import AVERAGE, best, on, several, where
@@ -73,7 +87,18 @@ TEMPLATE: dict[str, Any] = {
     "title": HEADING,
     "width": WIDTH,
     "height": {"$": "height"},
-    "params": [{"name": "names", "value": {"$": "names"}}, POINTED],
+    "params": [
+        {"name": "names", "value": {"$": "names"}},
+        {"name": "ordered", "value": {"$": "ordered"}},
+        *WRITING,
+        POINTED,
+    ],
+    "transform": [
+        saying(
+            *("datum.label + ': base '", written("base"), "', new '", written("new")),
+            *("', ' + ordered + ' '", written("mean"), ends("low", "high")),
+        )
+    ],
     "layer": [
         {
             **_CONTOUR,
@@ -162,7 +187,10 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
     has_h = measure.times == 100 and measure.better == "higher"
     ends = {side: measure.domain(_reach(known, side)) for side in ("base", "new")}
     ordered = "H" if has_h else "mean of base and new"
-    numbers = ("base", "new", "base_low", "base_high", "new_low", "new_high")
+    numbers = (
+        *("base", "new", "base_low", "base_high", "new_low", "new_high"),
+        *("mean", "low", "high"),
+    )
     return Figure(
         ground=ground,
         rows=[
@@ -172,7 +200,6 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
                     name: None if row[name] is None else measure.times * row[name]
                     for name in numbers
                 },
-                "said": _said(row, measure, ordered),
             }
             for row in known
         ],
@@ -189,6 +216,8 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
                 for row in known
             },
             "legend": f"{ordered} ({'%' if measure.times == 100 else measure.unit})",
+            "ordered": ordered,
+            **measure.writing,
             "x_title": f"base classes: {measure.axis}",
             "y_title": f"new classes: {measure.axis}",
             "x_domain": ends["base"],
@@ -240,13 +269,6 @@ def _contours(base: Sequence[float], new: Sequence[float]) -> list[dict[str, Any
             line[-1]["named"] = True
         points += line
     return points
-
-
-def _said(row: Row, measure: Measure, ordered: str) -> str:
-    """A point in words."""
-    sides = ", ".join(f"{side} {measure.text(row[side])}" for side in ("base", "new"))
-    ends = measure.interval(row["low"], row["high"])
-    return f"{row['label']}: {sides}, {ordered} {measure.text(row['mean'])}{ends}"
 
 
 def _alt(

@@ -71,4 +71,4 @@ def _short(value: Any) -> Any:
         return {key: _short(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_short(inner) for inner in value]
-    return float(f"{value:.7g}") if isinstance(value, float) else value
+    return float(f"{value:.5g}") if isinstance(value, float) else value

@@ -5,7 +5,7 @@ of nothing, as of a method that is not tuned, has a place of its own left of the
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_catalog.wording import plural
@@ -20,13 +20,18 @@ from tasks.plots.marks import (
     POINTED,
     SAID,
     WIDTH,
+    WRITING,
     colour,
+    counted,
+    ends,
+    saying,
     score,
     shape,
+    written,
 )
 from tasks.plots.measure import MEASURE, Measure
 from tasks.plots.plot import Figure, Lines, NothingToDraw, Plot, Row, labelled
-from tasks.plots.words import best, on, several, told, where
+from tasks.plots.words import best, on, several, where
 
 COSTS = {  # what a cost is called, by its column
     "tune_seconds": "time to tune (s)",
@@ -73,7 +78,17 @@ TEMPLATE: dict[str, Any] = {
         {"name": "names", "value": {"$": "names"}},
         {"name": "zero_at", "value": {"$": "zero_at"}},
         NARROW,
+        *WRITING,
         POINTED,
+    ],
+    "transform": [
+        {"calculate": "datum.spent > 0 ? datum.spent : zero_at", "as": "at"},
+        saying(
+            "datum.label + ': '",
+            *(written(), ends(), "' at ' + format(datum.spent, '.3~g') + ' ('"),
+            counted("n", "seed"),
+            "')'",
+        ),
     ],
     "encoding": {"opacity": FADING},
     "layer": [
@@ -113,12 +128,7 @@ TEMPLATE: dict[str, Any] = {
                 "color": colour(LEGEND),
                 "shape": shape(LEGEND),
                 "description": SAID,
-                "tooltip": [
-                    {"field": "label", "title": "method"},
-                    {"field": "told", "title": {"$": "y_title"}},
-                    {"field": "spent", "title": {"$": "x_title"}, "format": ",.3~r"},
-                    {"field": "n", "title": "seeds"},
-                ],
+                "tooltip": SAID,
             },
         },
         {
@@ -176,13 +186,10 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
     drawn = [
         {
             "label": row["label"],
-            "at": row["spent"] or axis["zero_at"],
             "spent": row["spent"],
             "shown": times * row["mean"],
             "shown_low": None if row["low"] is None else times * row["low"],
             "shown_high": None if row["high"] is None else times * row["high"],
-            "told": told(row, measure),
-            "said": f"{row['label']}: {told(row, measure)} at {row['spent']:.3g}",
             "n": row["n"],
             "front": row["label"] in front,
         }
@@ -191,7 +198,7 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
     places = {row["label"]: row for row in drawn}
     _names(
         [places[label] for label in front],
-        [_pixels(places[label], axis["x_domain"], y_domain, height) for label in front],
+        [_pixels(places[label], axis, y_domain, height) for label in front],
         away=-1 if measure.better == "higher" else 1,
     )
     return Figure(
@@ -214,6 +221,7 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
             "x_title": COSTS[cost],
             "y_title": measure.axis,
             "y_domain": y_domain,
+            **measure.writing,
             **axis,
             **lines.looks(looks),
         },
@@ -258,10 +266,11 @@ def _axis(spent: Sequence[float]) -> dict[str, Any]:
 
 
 def _pixels(
-    row: Row, x_domain: Sequence[float], y_domain: Sequence[float], height: int
+    row: Row, axis: Mapping[str, Any], y_domain: Sequence[float], height: int
 ) -> tuple[float, float]:
     """Where a point is, from the left and from the top."""
-    across = math.log(row["at"] / x_domain[0]) / math.log(x_domain[1] / x_domain[0])
+    left, right = axis["x_domain"]
+    across = math.log((row["spent"] or axis["zero_at"]) / left) / math.log(right / left)
     down = (y_domain[1] - row["shown"]) / (y_domain[1] - y_domain[0])
     return WIDTH * across, height * down
 

@@ -10,11 +10,26 @@ from typing import Any
 
 from data_catalog.wording import plural
 from tasks.plots.looks import Looks
-from tasks.plots.marks import FADING, HEADING, HEIGHT, POINTED, SAID, WIDTH, colour, score, shape
+from tasks.plots.marks import (
+    FADING,
+    HEADING,
+    HEIGHT,
+    POINTED,
+    SAID,
+    WIDTH,
+    WRITING,
+    colour,
+    counted,
+    ends,
+    saying,
+    score,
+    shape,
+    written,
+)
 from tasks.plots.measure import MEASURE, Measure
 from tasks.plots.places import spread
 from tasks.plots.plot import Figure, Lines, NothingToDraw, Plot, Row, labelled
-from tasks.plots.words import AVERAGE, best, on, several, told, where
+from tasks.plots.words import AVERAGE, best, on, several, where
 
 _LINE = 15  # pixels from one label to the next
 _SPREAD = 1 / 3  # octaves that the points of one number of shots are apart at most
@@ -62,17 +77,20 @@ _X = {
         "format": "d",
     },
 }
-_TOOLTIP = [
-    {"field": "label", "title": "method"},
-    {"field": "shots", "title": "shots"},
-    {"field": "told", "title": {"$": "y_title"}},
-    {"field": "n", "title": "seeds"},
-]
 TEMPLATE: dict[str, Any] = {
     "title": HEADING,
     "width": WIDTH,
     "height": {"$": "height"},
-    "params": [POINTED],
+    "params": [*WRITING, POINTED],
+    "transform": [
+        saying(
+            "datum.label + ', '",
+            counted("shots", "shot"),
+            *("': '", written(), ends(), "' ('"),
+            counted("n", "seed"),
+            "')'",
+        )
+    ],
     "encoding": {"opacity": FADING},
     "layer": [
         {
@@ -131,7 +149,7 @@ TEMPLATE: dict[str, Any] = {
                 "x": _X,
                 "y": score(),
                 "shape": shape(),
-                "tooltip": _TOOLTIP,
+                "tooltip": SAID,
                 "description": SAID,
             },
         },
@@ -181,7 +199,7 @@ TEMPLATE: dict[str, Any] = {
                 "x": {"value": {"expr": "width + 23"}},
                 "y": score("label_at"),
                 "text": {"field": "name"},
-                "tooltip": _TOOLTIP,
+                "tooltip": SAID,
             },
         },
     ],
@@ -238,12 +256,10 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
                 "shots": row["shots"],
                 "at": row["shots"] * 2 ** _aside(row["label"], order),
                 "name": f"{row['label']}  {measure.text(row['mean'], unit=False)}",
-                "n": row["n"],
                 "said_published": _published(row, measure),
                 "last": row is ends[row["label"]],
                 "label_at": label_at[row["label"]] if row is ends[row["label"]] else None,
-                "told": told(row, measure),
-                "said": f"{row['label']}, {plural(row['shots'], 'shot')}: {told(row, measure)}",
+                "n": row["n"],
                 **shown(row, measure),
             }
             for row in named
@@ -258,6 +274,7 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
             "shots": shots,
             "x_domain": [shots[0] / 2**0.25, shots[-1] * 2**0.25] if shots else [1, 2],
             "y_domain": domain,
+            **measure.writing,
             "y_title": measure.axis,
             **lines.looks(looks),
         },

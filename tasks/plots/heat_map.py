@@ -11,7 +11,7 @@ from typing import Any
 from data_catalog.wording import plural
 from tasks.plots.cells import CELLS
 from tasks.plots.looks import Looks
-from tasks.plots.marks import FIXED_WIDTH, HEADING, ROW, SAID, names
+from tasks.plots.marks import FIXED_WIDTH, HEADING, ROW, SAID, WRITING, names, saying, written
 from tasks.plots.measure import MEASURE, Measure
 from tasks.plots.plot import Figure, NothingToDraw, Plot, Row, labelled
 from tasks.plots.words import best, several, where
@@ -54,6 +54,8 @@ TEMPLATE: dict[str, Any] = {
     "usermeta": FIXED_WIDTH,
     "width": {"$": "width"},
     "height": {"$": "height"},
+    "params": WRITING,
+    "transform": [saying("datum.label + ', ' + datum.dataset + ': '", written())],
     "encoding": {"x": _COLUMNS, "y": names()},
     "layer": [
         {
@@ -98,7 +100,7 @@ TEMPLATE: dict[str, Any] = {
                 "aria": False,
             },
             "encoding": {
-                "text": {"field": "shown", "type": "quantitative", "format": {"$": "format"}}
+                "text": {"field": "shown", "type": "quantitative", "format": {"$": "digits"}}
             },
         },
     ],
@@ -162,7 +164,6 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
                     "shown": None if value is None else measure.times * value,
                     "gap": away,
                     "best": away == 0,
-                    "said": f"{label}, {column}: {measure.text(value)}",
                 }
             )
     long = max(len(column) for column in columns) > 8
@@ -180,7 +181,7 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
             "align": "left" if long else "center",
             "widest": widest,
             "legend": f"gap to the best ({_points(measure)})",
-            "format": measure.format,
+            **measure.writing,
         },
         alt=_alt(ground, scores, labels, columns, measure, notes),
         notes=tuple(notes),

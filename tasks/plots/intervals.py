@@ -13,10 +13,15 @@ from tasks.plots.marks import (
     ROW,
     SAID,
     WIDTH,
+    WRITING,
     colour,
+    counted,
+    ends,
     names,
+    saying,
     score,
     shape,
+    written,
 )
 from tasks.plots.measure import MEASURE, Measure
 from tasks.plots.plot import Figure, Lines, Plot, Row, labelled, with_numbers
@@ -32,11 +37,25 @@ JOIN metric_definitions USING (metric)
 ORDER BY ALL
 """
 
+# `71.3 [70.1, 72.5]`, as tables of papers have it; a narrow place has room for the first.
+_NUMBERS = (
+    "format(datum.shown, digits) + (narrow || !isValid(datum.shown_low) ? '' : ' [' + "
+    "format(datum.shown_low, digits) + ', ' + format(datum.shown_high, digits) + ']')"
+)
 TEMPLATE: dict[str, Any] = {
     "title": HEADING,
     "width": WIDTH,
     "height": {"$": "height"},
-    "params": [NARROW],
+    "params": [NARROW, *WRITING],
+    "transform": [
+        {"calculate": _NUMBERS, "as": "told"},
+        saying(
+            "datum.row + '. ' + datum.label + ': '",
+            *(written(), ends(), "' ('"),
+            counted("n", "seed"),
+            "')'",
+        ),
+    ],
     "encoding": {"y": names()},
     "layer": [
         {
@@ -67,7 +86,7 @@ TEMPLATE: dict[str, Any] = {
             "mark": {"type": "text", "aria": False, **NUMBERS},
             "encoding": {
                 "x": {"value": {"expr": "width + 12"}},
-                "text": {"condition": {"test": "narrow", "field": "short"}, "field": "told"},
+                "text": {"field": "told"},
             },
         },
     ],
@@ -97,9 +116,7 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
             "shown": times * row["mean"],
             "shown_low": None if row["low"] is None else times * row["low"],
             "shown_high": None if row["high"] is None else times * row["high"],
-            "told": _numbers(row, measure),
-            "short": measure.text(row["mean"], unit=False),
-            "said": f"{place}. {row['label']}: {told(row, measure)}, {plural(row['n'], 'seed')}",
+            "n": row["n"],
         }
         for place, row in enumerate(known, 1)
     ]
@@ -114,6 +131,7 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
             ],
             "height": ROW * len(known),
             "x_title": measure.axis,
+            **measure.writing,
             "x_domain": measure.domain(
                 [row[name] for row in known for name in ("mean", "low", "high")]
             ),
@@ -133,15 +151,6 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
         ),
         notes=tuple(notes),
     )
-
-
-def _numbers(row: Row, measure: Measure) -> str:
-    """`71.3 [70.1, 72.5]`, as tables of papers have it."""
-    said = measure.text(row["mean"], unit=False)
-    if row["low"] is None:
-        return said
-    ends = [measure.text(row[name], unit=False) for name in ("low", "high")]
-    return f"{said} [{', '.join(ends)}]"
 
 
 INTERVALS = Plot(

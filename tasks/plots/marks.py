@@ -30,6 +30,11 @@ FADING: dict[str, Any] = {"condition": {"param": "pointed", "value": 1}, "value"
 ROW = 22  # pixels, of a method where each has a row of its own
 NUMBERS: dict[str, Any] = {"align": "left", "baseline": "middle", "fontSize": 11}
 SAID: dict[str, Any] = {"field": "said", "type": "nominal"}  # a mark in words, for screen readers
+# How scores are written, for `saying`; holes `digits` and `unit`.
+WRITING: list[dict[str, Any]] = [
+    {"name": "digits", "value": {"$": "digits"}},
+    {"name": "in_unit", "value": {"$": "unit"}},
+]
 
 
 def colour(legend: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -74,3 +79,40 @@ def names() -> dict[str, Any]:
         "scale": {"domain": {"$": "labels"}},
         "axis": {"title": None, "domain": False, "ticks": False, "labelPadding": 8},
     }
+
+
+def saying(*parts: str) -> dict[str, Any]:
+    """A transform that gives marks their words.
+
+    Vega makes them, for as text of each row they would be a third of what a page has of plots.
+
+    Args:
+        parts: Expressions of Vega, of which the texts are put together.
+    """
+    return {"calculate": " + ".join(parts), "as": "said"}
+
+
+def written(field: str = "shown") -> str:
+    """The expression of a score as people read it, such as `71.3 %`."""
+    return f"(isValid(datum.{field}) ? format(datum.{field}, digits) + in_unit : 'no number')"
+
+
+def ends(low: str = "shown_low", high: str = "shown_high") -> str:
+    """The expression of an interval in words; empty where there is none.
+
+    Args:
+        low: Field of its lower end.
+        high: Field of its upper end.
+    """
+    interval = f"format(datum.{low}, digits) + ' to ' + format(datum.{high}, digits)"
+    return f"(isValid(datum.{low}) ? ' (95 % interval ' + {interval} + ')' : '')"
+
+
+def counted(field: str, noun: str) -> str:
+    """The expression of `1 seed`, `3 seeds`.
+
+    Args:
+        field: Holds how many.
+        noun: What one is called.
+    """
+    return f"datum.{field} + (datum.{field} === 1 ? ' {noun}' : ' {noun}s')"

@@ -53,7 +53,12 @@ class Measure:
     @property
     def format(self) -> str:
         """How d3 writes a value."""
-        return ".1f" if self.unit == _SHARE else ".3~f"
+        return ".1f" if self.unit == _SHARE else ".3~r"
+
+    @property
+    def writing(self) -> dict[str, str]:
+        """Values of the holes `digits` and `unit`."""
+        return {"digits": self.format, "unit": " %" if self.unit == _SHARE else f" {self.unit}"}
 
     def goodness(self, value: float | None) -> float:
         """Greater for better values, whichever the direction; least where there is none."""

@@ -124,6 +124,11 @@ class Svg:
     def texts(self):
         return ["".join(node.itertext()) for node in self.root.iter() if node.tag.endswith("text")]
 
+    def mark(self, start):
+        """The place of the one mark whose description begins so."""
+        (place,) = (at for said, at in self.marks().items() if said.startswith(start))
+        return place
+
     def marks(self, role="symbol"):
         """Places and descriptions of the marks of a kind that have a description."""
         found = {}

@@ -13,13 +13,13 @@ def test_points_stand_where_base_and_new_are_and_are_ranked_by_h(board, figure_o
     figure = figure_of("base-to-new")
     known = {row["method"]: row for row in board.ask("SELECT * FROM base_to_new")}
     assert figure.values["labels"] == ["maple", "coop"]
-    marks = drawn("base-to-new", figure).marks()
+    svg = drawn("base-to-new", figure)
     places = {}
     for row in figure.rows:
         cell = known[row["label"]]
         assert [row["base"], row["new"]] == [100 * cell["base"], 100 * cell["new"]]
-        assert f"H {100 * cell['h']:.1f} %" in row["said"]
-        places[row["label"]] = marks[row["said"]]
+        said = f"{row['label']}: base {row['base']:.1f} %, new {row['new']:.1f} %, "
+        places[row["label"]] = svg.mark(f"{said}H {100 * cell['h']:.1f} %")
     assert places["coop"][0] > places["maple"][0]
     assert places["coop"][1] > places["maple"][1]  # down the page
     assert "Best on base classes: coop with 90.0 %." in figure.alt
@@ -60,4 +60,4 @@ def test_without_base_and_new_the_refusal_says_what_to_run(board, figure_of):
 def test_one_method_and_one_seed_are_drawn(board, figure_of, drawn):
     board.cell("coop", both(0.5, 0.0), protocol="base_to_new")
     figure = figure_of("base-to-new")
-    assert figure.rows[0]["said"] in drawn("base-to-new", figure).marks()
+    assert drawn("base-to-new", figure).mark("coop: base 50.0 %, new 0.0 %, H 0.0 %")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tasks.plots.critical_difference import cliques
+from tasks.plots.critical_difference import CRITICAL_DIFFERENCE, cliques
 from tasks.plots.plot import NothingToDraw
 
 # Demsar 2006, table 6: AUC of four classifiers on 14 data sets. Its ranks tell two apart on voting
@@ -67,15 +67,26 @@ def test_the_best_is_on_the_right_and_bars_lie_between_their_ranks(demsar, figur
     assert bar["rank"] < 1.97 < 3.14 < bar["to"]
 
 
-def test_bars_that_overlap_have_a_line_each(board, figure_of):
-    from operators.board.ranking import replace_friedman
-
-    for at in range(30):
-        for place, method in enumerate(("a", "b", "c", "d", "e")):
-            board.cell(method, 0.9 - 0.1 * place + 0.06 * ((at + place) % 3), dataset=f"d{at}")
-    replace_friedman(board.connection)
-    bars = [r for r in figure_of("critical-difference").rows if r["kind"] == "clique"]
-    assert len(bars) > 1
+def test_bars_that_overlap_have_a_line_each(looks):
+    shared = {
+        "critical_difference": 1.1,
+        "datasets": 30,
+        "friedman_p": 0.01,
+        "covers": "30 of them",
+    }
+    ranks = {"a": 1.5, "b": 2.4, "c": 3, "d": 3.9, "e": 4.2}
+    rows = [
+        {"method": name, "variant": "", "mean_rank": rank, "missing": None, **shared}
+        for name, rank in ranks.items()
+    ]
+    figure = CRITICAL_DIFFERENCE.draw({"protocol": "few_shot"}, rows, looks)
+    bars = [row for row in figure.rows if row["kind"] == "clique"]
+    assert [row["said"] for row in bars] == [
+        "not told apart: a and b",
+        "not told apart: b and c",
+        "not told apart: c and d",
+        "not told apart: d and e",
+    ]
     for one, other in itertools.combinations(bars, 2):
         apart = one["to"] < other["rank"] or other["to"] < one["rank"]
         assert apart or one["at"] != other["at"]

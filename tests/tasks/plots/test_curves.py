@@ -16,8 +16,9 @@ def test_a_curve_has_means_and_intervals_of_the_board_at_their_places(board, fig
     for row, known in zip(rows, wanted, strict=True):
         ends = [100 * known[name] for name in ("mean", "ci95_low", "ci95_high")]
         assert [row[name] for name in ("shown", "shown_low", "shown_high")] == pytest.approx(ends)
-    marks = drawn("curves", figure).marks()
-    places = [marks[row["said"]] for row in rows]
+    svg = drawn("curves", figure)
+    places = [svg.mark(f"coop, {row['shots']} shot") for row in rows]
+    assert "coop, 4 shots: 70.0 % (95 % interval 45.2 to 94.8) (3 seeds)" in svg.marks()
     height, (low, high) = figure.values["height"], figure.values["y_domain"]
     for (_, y), row in zip(places, rows, strict=True):
         assert y == pytest.approx(height * (high - row["shown"]) / (high - low), abs=0.01)

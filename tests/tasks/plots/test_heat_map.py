@@ -80,7 +80,8 @@ def test_numbers_keep_their_contrast_on_every_cell(board, figure_of, drawn):
         }
         assert len(fills) == len(texts) == 12
         for row in figure.rows:
-            fill = [int(part) for part in fills[row["said"]][4:-1].split(",")]
+            said = f"{row['label']}, {row['dataset']}: {row['shown']:.1f} %"
+            fill = [int(part) for part in fills[said][4:-1].split(",")]
             text = texts[f"{row['shown']:.1f}"]
             assert contrast(fill, [0] * 3 if text == "#000" else [255] * 3) >= 4.5
 

@@ -14,7 +14,7 @@ def test_methods_stand_best_first_with_the_intervals_of_the_board(board, figure_
         ends = [None if end is None else pytest.approx(100 * end) for end in ends]
         assert [row["shown_low"], row["shown_high"]] == ends
     svg = drawn("intervals", figure)
-    places = [svg.marks()[row["said"]] for row in figure.rows]
+    places = [svg.mark(f"{row['row']}. {row['label']}: ") for row in figure.rows]
     assert [x for x, _ in places] == sorted((x for x, _ in places), reverse=True)
     assert [y for _, y in places] == sorted(y for _, y in places)
     assert "80.0 [55.2, 100.0]" in svg.texts()
