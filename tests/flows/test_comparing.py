@@ -269,3 +269,39 @@ def test_a_sample_is_drawn_of_what_is_selected(ours):
     seen = {tuple(chosen(ours, [], Chosen(methods=["tip-adapter"]), 1)) for _ in range(64)}
     assert {trial for (trial,) in seen} == every
     assert len(chosen(ours, [], Chosen(), 10)) == 3
+
+
+def test_runs_are_listed_with_what_was_new_and_what_failed(ours, shotboard, tmp_path, spec):
+    store = Store(shutil.copytree(ours.home, tmp_path / "runs"))
+    shutil.rmtree(store.runs)
+    there, lost = sorted(store.done()), spec(seed=77)
+    first = runs.begin(store, suite="mini", trial_ids=there, flow_run_id="f1")
+    runs.finish(store, first)
+    store.record_failure(lost.trial_id, {"spec": lost.to_json(), "error": "no memory"})
+    asked = [*there, lost.trial_id]
+    second = runs.begin(store, suite="other", trial_ids=asked, flow_run_id="f2", partial=True)
+    runs.finish(store, second, failed=1)
+    going = runs.begin(store, suite="mini", trial_ids=there, flow_run_id="f3")
+    rows = shotboard("runs", "--home", store.home, "--json").json
+    found = {row["run_id"]: row for row in rows}
+    names = ("status", "planned", "reused", "computed", "failed", "missing", "failed_trials")
+    assert [found[first.run_id][name] for name in names] == ["completed", 3, 3, 0, 0, 0, []]
+    lost_id = [lost.trial_id]
+    assert [found[second.run_id][name] for name in names] == ["failed", 4, 3, 0, 1, 1, lost_id]
+    assert found[going.run_id]["status"] == "running"
+    assert found[going.run_id]["seconds"] >= 0
+    assert [row["started_at"] for row in rows] == sorted(
+        (row["started_at"] for row in rows), reverse=True
+    )
+    said = shotboard("runs", "--suite", "other", "--home", store.home).out
+    assert "other, in part" in said
+    assert "1 of 4 trials failed" in said
+    assert first.run_id not in said
+    refused = shotboard("runs", "--suite", "othr", "--home", store.home)
+    assert (refused.code, "Did you mean other?" in refused.sentence) == (2, True)
+    runs.finish(store, going)
+
+
+def test_a_store_without_runs_says_how_to_begin(shotboard, tmp_path):
+    assert "no run yet" in shotboard("runs", "--home", tmp_path).out
+    assert shotboard("runs", "--home", tmp_path, "--json").json == []

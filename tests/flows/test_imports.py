@@ -36,6 +36,7 @@ def test_reading_imports_no_heavy_module(filled, tmp_path):
         ["sql", "SELECT * FROM trials", "--format", "csv"],
         ["sql", "SELECT * FROM trials", "-o", str(tmp_path / "trials.parquet")],
         ["show", min(filled.done())],
+        ["runs"],
         ["methods"],
         ["methods", "show", "coop"],
         ["methods", "page"],
