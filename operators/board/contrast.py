@@ -93,10 +93,11 @@ def contrast(connection: Connection, a: Group, b: Group, *, across_methods: bool
     rows = _rows(connection)
     tested = {(row["cell_a"], row["cell_b"]) for row in rows}
     differs, unpaired = Counter[str](), []
+    origins = _origins(connection)
     beside = {cell for cells in tested for cell in cells}
     for one, other in pairs:
         causes = _told(one, other, across_methods)
-        causes += _origins(connection, one["cell_id"], other["cell_id"])
+        causes += _moved_origin(origins[f"a:{one['cell_id']}"], origins[f"b:{other['cell_id']}"])
         ids = one["cell_id"], other["cell_id"]
         if ids in tested:
             differs.update(causes)
@@ -212,19 +213,21 @@ def _told(one: Cell, other: Cell, across_methods: bool) -> list[str]:
     ]
 
 
-def _origins(connection: Connection, one: str, other: str) -> list[str]:
+def _origins(connection: Connection) -> dict[str, list[str]]:
+    """How the trials of each cell were computed, in the order of `ORIGIN`."""
+    wanted = ", ".join(f"list_sort(list_distinct(list({name}::VARCHAR)))" for name in ORIGIN)
+    rows = connection.execute(
+        f"SELECT cell_id, {wanted} FROM memory.trials GROUP BY cell_id"
+    ).fetchall()
+    return {cell_id: [" and ".join(values) for values in said] for cell_id, *said in rows}
+
+
+def _moved_origin(before: Sequence[str], now: Sequence[str]) -> list[str]:
     """How two cells were computed otherwise: versions, processor, commit."""
-    said = []
-    for side, cell_id in zip(_SIDES, (one, other), strict=True):
-        wanted = ", ".join(f"list_sort(list_distinct(list({name}::VARCHAR)))" for name in ORIGIN)
-        (row,) = connection.execute(
-            f"SELECT {wanted} FROM memory.trials WHERE cell_id = ?", [f"{side}:{cell_id}"]
-        ).fetchall()
-        said.append([" and ".join(values) for values in row])
     return [
-        f"{name.replace('_', ' ')} {before} to {now}"
-        for name, before, now in zip(ORIGIN, said[0], said[1], strict=True)
-        if before and now and before != now
+        f"{name.replace('_', ' ')} {was} to {is_}"
+        for name, was, is_ in zip(ORIGIN, before, now, strict=True)
+        if was and is_ and was != is_
     ]
 
 

@@ -75,6 +75,18 @@ def test_a_command_imports_no_other_and_help_names_all_of_them():
     assert answer.returncode == 0, answer.stderr
 
 
+def test_import_shotboard_imports_no_library_and_none_of_our_packages():
+    program = (
+        "import sys\nbefore = set(sys.modules)\nimport shotboard\n"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(sorted(new - set(sys.stdlib_module_names)))\nassert 'board' in dir(shotboard)\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert answer.stdout == "['shotboard']\n", answer.stderr
+
+
 def test_what_is_kept_of_the_code_is_what_the_code_says():
     from tasks.pages.known import backbone_rows, kept, method_rows
     from tasks.pages.zoo import PARTS
