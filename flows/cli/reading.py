@@ -1,6 +1,8 @@
 """`shotboard board`, `sql` and `doctor`: reading what is there."""
 
+import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,10 +26,20 @@ from flows.cli.common import (
     one_sentence,
     pairs,
 )
-from flows.cli.terminal import out, print_json, print_table
+from flows.cli.terminal import err, out, print_json, print_table, write_out
 from tasks.storage.store import Store
 
 app = commands()
+
+
+class BoardFormat(StrEnum):
+    """How the board is written."""
+
+    table = "table"
+    markdown = "markdown"
+    latex = "latex"
+    csv = "csv"
+    json = "json"
 
 
 @app.command()
@@ -52,7 +64,14 @@ def board(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file of --plot.")
+        Path | None, typer.Option("--output", "-o", help="The file of --plot or --format.")
+    ] = None,
+    format: Annotated[
+        BoardFormat, typer.Option(help="How it is written; markdown and latex as in papers.")
+    ] = BoardFormat.table,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--export", help="Write all tables and views to a new folder, as Parquet."),
     ] = None,
     where: Annotated[
         str | None,
@@ -64,24 +83,22 @@ def board(
 ) -> None:
     """Show the leaderboard, or draw a plot of it."""
     with one_sentence():
-        from flows.cli.display import TerminalReporter, print_board
         from tasks.pages.reports import COLUMNS, board_rows
-        from tasks.progress import reporting_to
 
         store = Store.at(home)
-        for file in filter(None, (html, csv_file)):
+        for file in filter(None, (html, csv_file, output)):
             refuse_store_files(file, store.home)
         if rebuild:
-            from tasks.pages.rebuilding import rebuild_board
-
-            with TerminalReporter() as reporter, reporting_to(reporter):
-                rebuild_board(store, full=True)
+            _rebuild(store)
         asked = {"protocol": protocol, "dataset": dataset, "backbone": backbone, "shots": shots}
         if plot is not None:
             from flows.cli.picturing import draw
 
             more = one_each("--where", pairs("--where", where)) or {}
             draw(store, plot, output, {**asked, **more}, theme)
+            return
+        if folder is not None:
+            _export(store, folder)
             return
         rows = _only(board_rows(store), asked)
         if html is not None:
@@ -90,12 +107,56 @@ def board(
             write_file(html, page(store, begin=protocol))
         if csv_file is not None:
             write_file(csv_file, as_csv([COLUMNS, *(row.values() for row in rows)]).encode())
-        if as_json:
-            print_json(rows)
-        elif not (html or csv_file):
-            print_board(rows)
-            if not rows:
-                out.print("the board is empty: run `shotboard run`.")
+        chosen = BoardFormat.json if as_json else format
+        if chosen is not BoardFormat.table or output or not (html or csv_file):
+            _put(store, rows, chosen, output)
+
+
+def _rebuild(store: Store) -> None:
+    from flows.cli.display import TerminalReporter
+    from tasks.pages.rebuilding import rebuild_board
+    from tasks.progress import reporting_to
+
+    with TerminalReporter() as reporter, reporting_to(reporter):
+        rebuild_board(store, full=True)
+
+
+def _export(store: Store, folder: Path) -> None:
+    from tasks.pages.export import export
+
+    done = export(store, folder)
+    err.print(f"wrote {done.folder}: {len(done.rows)} Parquet files and a README")
+
+
+def _put(
+    store: Store, rows: list[dict[str, Any]], format: BoardFormat, output: Path | None
+) -> None:
+    """Prints the board, or writes it to a file."""
+    if format is not BoardFormat.table:
+        text = _written(store, rows, format)
+        write_file(output, text.encode()) if output else write_out(text)
+        return
+    if output is not None:
+        raise ValueError("-o takes what --format or --plot makes: add one of them.")
+    from flows.cli.display import print_board
+
+    print_board(rows)
+    if not rows:
+        out.print("the board is empty: run `shotboard run`.")
+
+
+def _written(store: Store, rows: list[dict[str, Any]], format: BoardFormat) -> str:
+    """The board as text for programs, or as tables for papers."""
+    from tasks.pages.reports import COLUMNS, average_rows
+
+    if format is BoardFormat.json:
+        return json.dumps(rows, indent=1, default=str) + "\n"
+    if format is BoardFormat.csv:
+        return as_csv([COLUMNS, *(row.values() for row in rows)])
+    from tasks.pages.tables import latex, markdown, method_tables
+
+    tables = method_tables(rows, average_rows(store))
+    return latex(tables) if format is BoardFormat.latex else markdown(tables)
 
 
 def _only(rows: list[dict[str, Any]], asked: dict[str, Any]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from tasks.storage.store import Store
 COLUMNS = (
     *("protocol", "dataset", "backbone", "shots", "method", "variant", "split"),
     *("mean", "std", "n", "ci95_low", "ci95_high"),
-    *("metric", "unit", "better"),
+    *("metric", "unit", "better", "test_rows_per_class"),
 )
 
 SHARE = "share"  # the unit of metrics that people read in per cent
@@ -28,7 +28,7 @@ FROM (
     SELECT * EXCLUDE (better) FROM leaderboard WHERE is_primary
     UNION ALL BY NAME
     SELECT
-        protocol, dataset, backbone, shots, method, variant, cell_id, metric,
+        protocol, dataset, backbone, shots, method, variant, cell_id, metric, test_rows_per_class,
         'H' AS split, h AS mean, h_std AS std, n, h_ci95_low AS ci95_low, h_ci95_high AS ci95_high
     FROM base_to_new WHERE cell_id IS NOT NULL AND h IS NOT NULL
 )
@@ -53,11 +53,12 @@ harmonics AS (
 cells AS (
     SELECT
         protocol, dataset, backbone, shots, method, variant, cell_id, split, metric, unit, better,
-        low, high, whole_mean(value) AS mean, whole_std(value) AS std, count(*) AS n
+        low, high, test_rows_per_class, whole_mean(value) AS mean, whole_std(value) AS std,
+        count(*) AS n
     FROM (FROM primary_scores UNION ALL BY NAME FROM harmonics)
     GROUP BY
         protocol, dataset, backbone, shots, method, variant, cell_id, split, metric, unit, better,
-        low, high
+        low, high, test_rows_per_class
 )
 SELECT
     {", ".join(name for name in COLUMNS if not name.startswith("ci95"))},
@@ -72,6 +73,11 @@ FROM nightly_changes JOIN protocols USING (protocol)
 WHERE metric = primary_metric AND suite = '{suite}'
   AND (change <> 'same' OR cause IS NOT NULL)
 ORDER BY protocol, dataset, method, shots, split
+"""
+AVERAGES = """
+SELECT averages.*, unit
+FROM averages JOIN metric_definitions USING (metric)
+WHERE averages.source IS NULL
 """
 WHOLE_RUNS = """
 SELECT count(*) AS n FROM runs
@@ -94,6 +100,15 @@ def board_rows(store: Store, specs: Iterable[TrialSpec] | None = None) -> list[d
         return asking.own_rows(store, BOARD)
     trials = ", ".join(f"'{spec.trial_id}'" for spec in specs)
     return asking.own_rows(store, OF_TRIALS.format(trials=trials)) if trials else []
+
+
+def average_rows(store: Store) -> list[dict[str, Any]]:
+    """Averages over data sets, with the unit of their metric; see the view `averages`.
+
+    Raises:
+        BoardError: There is no board, or it cannot be read.
+    """
+    return asking.own_rows(store, AVERAGES)
 
 
 def score(row: Mapping[str, Any]) -> str:
