@@ -17,7 +17,7 @@ from tasks.site.extras import EXTRAS, Ask
 from tasks.site.headline import Table, first_tables, in_page
 from tasks.site.libraries import libraries
 from tasks.site.payload import Column, compressed, packed
-from tasks.site.tables import DIGITS, FEW_DIGITS, IDS, JSON, ROUGH, SCORES, TABLES
+from tasks.site.tables import DIGITS, IDS, JSON, ROUGH, SCORES, TABLES
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _asked(connection: "DuckDBPyConnection", sql: str) -> dict[str, Column]:
 
 def _packed(tables: Mapping[str, Mapping[str, Column]]) -> Iterable[tuple[str, str]]:
     names = {column for table in tables.values() for column in table}
-    digits = {name: FEW_DIGITS if name in ROUGH else DIGITS for name in names}
+    digits = dict.fromkeys(names, DIGITS) | ROUGH
     return packed(tables, json_columns=JSON, digits=digits, ids=IDS).items()
 
 

@@ -167,9 +167,9 @@ IDS = {  # columns that hold ids of one kind, which the page has once
     **{"cell_id": "cell", "cell_a": "cell", "cell_b": "cell"},
 }
 DIGITS = 6  # that are kept of a number that is not whole
-FEW_DIGITS = 4
-ROUGH = {  # columns for which few are enough: tests, costs
-    *("p", "p_holm", "p_images_holm", "ci95_half", "images_ci95_half"),
-    *("images_ci95_low", "images_ci95_high"),
-    *("tune_seconds", "evaluate_seconds", "share", "confidence"),
+ROUGH = {  # columns for which fewer are enough: spreads, tests, costs
+    **dict.fromkeys(("std", "ci95_low", "ci95_high", "images_ci95_low", "images_ci95_high"), 4),
+    **dict.fromkeys(("p", "p_holm", "p_images_holm"), 4),
+    **dict.fromkeys(("ci95_half", "images_ci95_half"), 3),
+    **dict.fromkeys(("tune_seconds", "evaluate_seconds", "share", "confidence"), 4),
 }

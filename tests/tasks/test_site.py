@@ -18,7 +18,7 @@ from tasks.site.headline import first_table, in_page, lines_of, split_order
 from tasks.site.libraries import as_script, libraries
 from tasks.site.page import ASSETS, SCRIPTS
 from tasks.site.payload import packed
-from tasks.site.tables import DIGITS, FEW_DIGITS, JSON, ROUGH, TABLES
+from tasks.site.tables import DIGITS, JSON, ROUGH, TABLES
 
 
 def unpacked(text, ids=None):
@@ -59,7 +59,7 @@ def test_each_table_is_what_sql_says_row_by_row(drawn_board, html, name):
         values = [row[column] for row in said]
         if column in JSON:
             values = [value and json.loads(value) for value in values]
-        digits = FEW_DIGITS if column in ROUGH else DIGITS
+        digits = ROUGH.get(column, DIGITS)
         values = [float(f"{v:.{digits}g}") if isinstance(v, float) else v for v in values]
         assert carried[column] == values, column
     assert all(len(values) == len(said) for values in carried.values())
@@ -145,6 +145,14 @@ def test_the_page_is_whole_and_asks_for_nothing(html):
         assert value.startswith(("#", "data:image/svg+xml")), (attribute, value)
     assert "@import" not in html and "url(http" not in html
     assert sorted(SCRIPTS) == sorted(path.name for path in ASSETS.glob("*.js"))
+
+
+def test_the_page_says_when_it_was_made_of_what_and_by_which_code(html, drawn_board):
+    (said,) = asking.rows(drawn_board, "SELECT count(*) AS n, max(git_commit) AS c FROM trials")
+    foot = html[html.index("<footer>") : html.index("</footer>")]
+    assert f"{said['n']} trials" in foot
+    assert re.search(r"made \d{4}-\d\d-\d\d \d\d:\d\d UTC by Shotboard \d", foot)
+    assert said["c"][:10] in foot
 
 
 def test_two_pages_of_one_board_differ_in_their_date_alone(drawn_board):

@@ -70,7 +70,7 @@
         chooser("a", "Method A", a, methods),
         chooser("b", "Method B", b, methods),
         chooser("protocol", "Protocol", protocol, ["", ...protocols]),
-        chooser("test", "Significant by", test, [["seeds", "test over seeds"], ["images", "test over images"]]),
+        chooser("test", "Significant by", test, [["seeds", "test over seeds"], ["images", "test over examples"]]),
       );
       const card = el("section", { class: "card" }, form);
       root.append(card);
@@ -101,16 +101,16 @@
         { title: "95 %", group: "Over seeds", ...interval("ci95_half") },
         { title: "p", group: "Over seeds", value: (r) => r.p, text: (r) => site.p(r.p) },
         { title: "p, Holm", group: "Over seeds", value: (r) => r.p_holm, text: (r) => site.p(r.p_holm) },
-        { title: "Only A right", group: "Over test images", value: (r) => r.only_a },
-        { title: "Only B right", group: "Over test images", value: (r) => r.only_b },
-        { title: "95 %", group: "Over test images", ...interval("images_ci95_half") },
-        { title: "p, Holm", group: "Over test images", value: (r) => r.p_images_holm, text: (r) => site.p(r.p_images_holm) },
+        { title: "Only A right", group: "Over test examples", value: (r) => r.only_a },
+        { title: "Only B right", group: "Over test examples", value: (r) => r.only_b },
+        { title: "95 %", group: "Over test examples", ...interval("images_ci95_half") },
+        { title: "p, Holm", group: "Over test examples", value: (r) => r.p_images_holm, text: (r) => site.p(r.p_images_holm) },
         { title: "Setting of A", value: (r) => r.variant_a, wide: true },
         { title: "Setting of B", value: (r) => r.variant_b, wide: true },
       ];
       site.table(card, { name: `${a}-${b}`, label: `${a} and ${b}`, rows, columns });
       card.append(
-        el("p", { class: "note" }, "Over seeds: Student's paired t. Over test images: the exact sign test, each image counted once. Holm's correction is over all pairs of a column of the board."),
+        el("p", { class: "note" }, "Over seeds: Student's paired t. Over test examples: the exact sign test, each example counted once. Holm's correction is over all pairs of a column of the board."),
       );
       site.renderSections("compare", root, { a, b, rows });
     },

@@ -54,7 +54,9 @@
       for (const column of columns) column.values ??= ids.get(column.of).values;
     }
     for (const { id } of document.querySelectorAll('script[id^="extra-"]')) {
-      extras.set(id.slice(6), JSON.parse(new TextDecoder().decode(await site.inflated(id))));
+      const buffer = await site.inflated(id);
+      let value; // read when it is first asked for
+      extras.set(id.slice(6), () => (value ??= JSON.parse(new TextDecoder().decode(buffer))));
     }
     site.about = JSON.parse(document.getElementById("about").textContent);
   };
@@ -98,7 +100,7 @@
   site.find = (name, values) => site.where(name, values)[0];
 
   /* What is no table: see tasks/site/extras.py. */
-  site.extra = (name) => extras.get(name);
+  site.extra = (name) => extras.get(name)?.();
 
   /* The distinct values of a column, in order. */
   site.valuesOf = (name, column) => tableOf(name).byName.get(column).values;

@@ -121,9 +121,9 @@
       only(families, chooser("family", "Family", choice.family, [["", "all families"], ...named(families, site.words)])),
       only(
         ["", ...flags],
-        chooser("flag", "Needs", choice.flag, [["", "anything"], ["none", "nothing more than the images"], ...named(flags, (f) => site.FLAGS[f])]),
+        chooser("flag", "Needs", choice.flag, [["", "anything"], ["none", "nothing more than the examples"], ...named(flags, (f) => site.FLAGS[f])]),
       ),
-      chooser("test", "Marked by", choice.test, [["seeds", "test over seeds"], ["images", "test over images"]]),
+      chooser("test", "Marked by", choice.test, [["seeds", "test over seeds"], ["images", "test over examples"]]),
       toggle("intervals", "Intervals", choice.intervals),
       hasPublished ? toggle("published", "Published numbers", choice.published) : null,
     );
@@ -157,7 +157,7 @@
       `${site.scoreText(cell)} ${site.unit(cell.metric)} over ${site.plural(cell.n, "seed")}`,
       cell.ci95_low !== null && `95 % over seeds: ${site.interval(cell.ci95_low, cell.ci95_high, cell.metric)}`,
       cell.images_ci95_low !== null &&
-        `95 % over test images: ${site.interval(cell.images_ci95_low, cell.images_ci95_high, cell.metric)}`,
+        `95 % over test examples: ${site.interval(cell.images_ci95_low, cell.images_ci95_high, cell.metric)}`,
       cell.covers && `average of ${cell.covers}`,
       line.settings.length > 0 && `setting: ${line.settings.join("; ")}`,
     ];
@@ -319,7 +319,7 @@
         { class: "method" },
         site.link(["method", line.method], line.method),
         flags.map((flag) => el("abbr", { class: "flag", title: site.FLAGS[flag] }, site.words(flag).toLowerCase())),
-        line.learns ? null : el("abbr", { class: "flag", title: "reads no labelled image" }, "0 shots"),
+        line.learns ? null : el("abbr", { class: "flag", title: "reads no labelled example" }, "0 shots"),
         choice.backbone === "*" ? el("small", {}, line.backbone) : null,
         setting(line) ? el("small", { class: "setting", title: setting(line) }, setting(line)) : null,
       );
@@ -386,7 +386,7 @@
       " is the best of a column; ",
       el("span", { class: "mark" }, "≈"),
       " does not differ from it at the 5 % level, after Holm's correction over all pairs of the column",
-      choice.test === "images" ? ", tested over test images." : ", tested over seeds, or over test images where seeds say nothing.",
+      choice.test === "images" ? ", tested over test examples." : ", tested over seeds, or over test examples where seeds say nothing.",
     );
 
   site.view("protocol", {

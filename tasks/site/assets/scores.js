@@ -6,9 +6,9 @@
  * tasks/site/headline.py. */
 {
   const FLAGS = {
-    transductive: "reads the test images together",
+    transductive: "reads the test examples together",
     test_time: "adapts at test time",
-    unlabelled: "reads unlabelled images",
+    unlabelled: "reads unlabelled examples",
     external_knowledge: "uses knowledge from elsewhere",
     descriptions: "reads descriptions of the classes",
     teacher: "has a teacher",
@@ -34,7 +34,7 @@
   };
   site.groupBy = groupBy;
 
-  /* Lines of scores on one ground. A score without labelled images stands at every number of shots. */
+  /* Lines of scores on one ground. A score without labelled examples stands at every number of shots. */
   site.linesOf = (rows) => {
     const counts = [...new Set(rows.map((row) => row.shots))].filter((shots) => shots > 0);
     const every = counts.length ? counts : [0];
@@ -95,9 +95,9 @@
     only_b: row.only_a,
   });
 
-  /* The corrected p of a pair: over seeds, or over test images where that is asked or seeds say nothing. */
+  /* The corrected p of a pair: over seeds, or over test examples where that is asked or seeds say nothing. */
   site.corrected = (pair, test) =>
-    test === "images" ? [pair.p_images_holm, "over test images"] : pair.p_holm !== null
+    test === "images" ? [pair.p_images_holm, "over test examples"] : pair.p_holm !== null
       ? [pair.p_holm, "over seeds"]
-      : [pair.p_images_holm, "over test images"];
+      : [pair.p_images_holm, "over test examples"];
 }

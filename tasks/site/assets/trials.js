@@ -71,7 +71,7 @@
           { title: "Unit", value: (r) => site.unit(r.metric) },
           { title: "Seeds", value: (r) => r.n },
           { title: "95 % over seeds", value: (r) => r.ci95_low, text: (r) => site.interval(r.ci95_low, r.ci95_high, r.metric) },
-          { title: "95 % over test images", value: (r) => r.images_ci95_low, text: (r) => site.interval(r.images_ci95_low, r.images_ci95_high, r.metric) },
+          { title: "95 % over test examples", value: (r) => r.images_ci95_low, text: (r) => site.interval(r.images_ci95_low, r.images_ci95_high, r.metric) },
           { title: "Better", value: (r) => site.metric(r.metric).better },
         ],
         marks: false,
