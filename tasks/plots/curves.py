@@ -268,6 +268,11 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
             "title": f"Few-shot curves: {on(ground)}",
             "subtitle": [
                 f"{where(ground, but='dataset')}; mean and 95 % interval over seeds",
+                *(
+                    ["hollow: median of the published numbers; wide bar: all of them"]
+                    if any(row["published"] is not None for row in named)
+                    else []
+                ),
                 *notes,
             ],
             "height": height,

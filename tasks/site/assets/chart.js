@@ -89,17 +89,27 @@
       view = result.view;
     };
     const made = {
-      svg: () => picture(plot, figure, async (view) => new Blob([await view.toSVG()], { type: "image/svg+xml" })),
-      png: () =>
-        picture(plot, figure, async (view) => {
-          const pixels = await view.toCanvas(2);
-          return new Promise((resolve) => pixels.toBlob(resolve));
-        }),
-      csv: async () => new Blob([csvOf(figure.rows)], { type: "text/csv" }),
+      svg: ["image/svg+xml", () => picture(plot, figure, (view) => view.toSVG())],
+      png: [
+        "image/png",
+        () =>
+          picture(plot, figure, async (view) => {
+            const pixels = await view.toCanvas(2);
+            return new Promise((resolve) => pixels.toBlob(resolve));
+          }),
+      ],
+      csv: ["text/csv", async () => csvOf(figure.rows)],
     };
-    for (const [ending, make] of Object.entries(made)) {
-      const save = () => site.guarded(node, async () => site.save(`${name}.${ending}`, await make()));
-      tools.append(el("button", { type: "button", class: "quiet", onclick: save }, ending.toUpperCase()));
+    for (const [ending, [type, make]] of Object.entries(made)) {
+      const file = `${name}.${ending}`;
+      const save = async () => {
+        const content = await make();
+        // A frame may not be allowed to download: there the text can be copied.
+        if (window.self !== window.top && typeof content === "string") site.offer(plot.title, file, type, content);
+        else site.save(file, new Blob([content], { type }));
+      };
+      const click = () => site.guarded(node, save);
+      tools.append(el("button", { type: "button", class: "quiet", onclick: click }, ending.toUpperCase()));
     }
     await site.library("vega");
     await draw();

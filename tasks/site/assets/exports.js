@@ -92,7 +92,8 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   };
 
-  const offer = (title, name, type, text) => {
+  /* A dialog with the text of a file, to copy or to save. */
+  site.offer = (title, name, type, text) => {
     const dialog = document.getElementById("export");
     const area = el("textarea", { readonly: true, rows: 16, spellcheck: "false", "aria-label": title }, text);
     const copy = async () => {
@@ -131,7 +132,7 @@
           {
             type: "button",
             class: "quiet",
-            onclick: () => offer(`${table.label} as ${title}`, `${table.name}.${ending}`, type, write(table)),
+            onclick: () => site.offer(`${table.label} as ${title}`, `${table.name}.${ending}`, type, write(table)),
           },
           title,
         ),

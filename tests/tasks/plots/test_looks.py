@@ -1,6 +1,8 @@
 """Colours that people can tell apart, on either background."""
 
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,6 +58,13 @@ def test_marks_and_texts_have_the_contrast_of_wcag(theme):
         assert contrast(mark, colours.background) >= 3
     for text in (colours.text, colours.quiet):
         assert contrast(text, colours.background) >= 4.5
+
+
+def test_marks_stand_out_from_the_cards_of_the_page():
+    style = (Path(__file__).parents[3] / "tasks/site/assets/style.css").read_text()
+    (cards,) = re.findall(r"--card: light-dark\((#\w+), (#\w+)\)", style)
+    for card in cards:
+        assert all(contrast(mark, card) >= 3 for mark in (*COLOURS, GREY))
 
 
 @pytest.mark.parametrize("who", SEEN_BY)
