@@ -55,10 +55,13 @@ def run(
     """Run a suite: do what is missing, then print the board."""
     quiet_libraries(verbose)
     with one_sentence(), signals_as_interrupts():
+        from flows.cli.telling import tell
         from tasks.computing.ray_cluster import check_request
         from tasks.publishing.mlflow_client import check_answers
+        from tasks.services.notifying import address
 
         changes = overrides(asked)
+        wanted = address()
         store = Store.to_write(home)
         planned = _planned(store, suite, changes)
         check_answers(store.mlflow_uri)
@@ -73,7 +76,6 @@ def run(
 
         from flows.benchmark import TrialsFailed, benchmark
         from flows.cli.display import TerminalReporter, print_board
-        from tasks.pages.regressions import line
         from tasks.pages.reports import board_rows
         from tasks.progress import reporting_to
         from tasks.services.server import prefect_api
@@ -107,8 +109,7 @@ def run(
             out.print(f"\n{summary.text} Board: {near(summary.board)}")
         for trial_id, error in summary.failed:
             err.print(f"failed {trial_id}: {error}")
-        for row in summary.moves.rows:
-            err.print(line(row))
+        tell(summary.moves, wanted)
     if failed:
         raise typer.Exit(TRIALS_FAILED)
     if fail_on_regression and summary.moves.regressed:

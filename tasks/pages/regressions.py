@@ -72,6 +72,11 @@ class Moves:
         return ", ".join(parts)
 
     @property
+    def subject(self) -> str:
+        """The title, with the suite: of a message."""
+        return f"Shotboard, suite {self.rows[0]['suite']}: {self.title}" if self.rows else ""
+
+    @property
     def text(self) -> str:
         """The title, and the first few cells in a line each."""
         more = len(self.rows) - TOLD
@@ -157,7 +162,7 @@ def tell_prefect(moves: Moves) -> None:
         payload={
             "suite": suite,
             "run_id": run_id,
-            "title": f"Shotboard, suite {suite}: {moves.title}",
+            "title": moves.subject,
             "text": "\n".join([moves.text, *filter(None, links.values())]),
             "cells": [dict(row) for row in moves.rows[:SENT]],
             **links,

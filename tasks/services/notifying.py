@@ -66,6 +66,24 @@ def _as_webhook(url: str) -> str:
     return urlunsplit((scheme, parts.netloc, parts.path, query, ""))
 
 
+def send(wanted: Address, title: str, text: str) -> bool:
+    """Sends one message, where no server does; says whether it was taken.
+
+    Args:
+        wanted: Where to.
+        title: Its first line.
+        text: The rest.
+    """
+    import logging
+
+    from apprise import Apprise
+
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it logs what an address answers
+    service = Apprise()
+    service.add(wanted.url)
+    return bool(service.notify(body=text, title=title))
+
+
 def notify_at(wanted: Address | None) -> None:
     """Makes the server notify an address of every regression, or nobody.
 

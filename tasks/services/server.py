@@ -82,7 +82,7 @@ def prefect_api(store: Store) -> Iterator[PrefectUrl]:
         ChildError: The private server did not start; the message ends with its log.
     """
     _check_proxies()
-    configured = _configured()
+    configured = configured_api()
     if configured:
         _check_reachable(configured)
         _tell_crashed(store)
@@ -139,7 +139,7 @@ def _check_proxies() -> None:
         ) from error
 
 
-def _configured() -> str | None:
+def configured_api() -> str | None:
     """The API that the environment or the active profile names, if one does.
 
     A set variable spares the import of Prefect, which takes over a second.

@@ -144,7 +144,7 @@ def test_a_ray_address_where_nobody_listens_is_refused(refused):
 def test_a_prefect_server_that_does_not_answer_is_refused(shotboard, filled, tiny, monkeypatch):
     url = f"http://127.0.0.1:{free_port()}/api"
     monkeypatch.setenv("PREFECT_API_URL", url)
-    monkeypatch.setattr("tasks.services.server._configured", lambda: url)
+    monkeypatch.setattr("tasks.services.server.configured_api", lambda: url)
     arguments = ["--datasets", "pets", "--backbones", tiny, "--methods", "zero-shot"]
     answer = shotboard("run", *arguments, "--home", filled.home)
     assert answer.code == 2
