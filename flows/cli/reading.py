@@ -60,7 +60,8 @@ def board(
     plot: Annotated[
         str | None,
         typer.Option(
-            help="Draw a plot into -o FILE (.svg, .png, .pdf, .json), or tell it in words."
+            help="Draw curves, intervals, heat-map, base-to-new, cost, critical-difference, "
+            "published or loss into -o FILE (.svg, .png, .pdf, .json), or tell it in words."
         ),
     ] = None,
     output: Annotated[

@@ -59,3 +59,10 @@ def test_a_file_of_the_store_is_not_written_over(shotboard, filled):
     answer = shotboard("board", "--plot", "curves", "-o", trial, "--home", filled.home)
     assert answer.code == 2
     assert trial.read_bytes() == before
+
+
+def test_help_names_every_plot(shotboard):
+    from tasks.plots.drawing import PLOTS
+
+    said = " ".join(shotboard("board", "--help").out.replace("│", " ").split())
+    assert all(name in said for name in PLOTS)

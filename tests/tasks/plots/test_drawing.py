@@ -1,8 +1,11 @@
 import json
+import re
 import socket
+from pathlib import Path
 
 import pytest
 
+from tasks.plots.cost import COSTS
 from tasks.plots.drawing import PLOTS, figure, figures, render
 from tasks.plots.places import spread
 
@@ -73,3 +76,10 @@ def test_labels_keep_their_distance_and_move_no_more_than_they_must():
     assert spread([10, 10], 1, 0, 10) == [10, 9]
     assert spread([0, 0, 0], 2, 0, 10) == [4, 2, 0]
     assert spread([], 1, 0, 10) == []
+
+
+def test_the_page_of_plots_names_each_and_what_chooses_it():
+    page = (Path(__file__).parents[3] / "docs/plots.md").read_text()
+    rows = dict(re.findall(r"^\| `([\w-]+)` \|.*\| ([\w, ]+) \|$", page, re.M))
+    assert rows == {name: ", ".join(plot.ground) for name, plot in PLOTS.items()}
+    assert all(f"`{cost}`" in page for cost in COSTS)
