@@ -123,7 +123,8 @@ TABLES = {
     "changes": """
         SELECT
             suite, protocol, dataset, shots, backbone, method, variant, split, metric, change,
-            previous_mean, current_mean, difference, cause, previous_run_id, current_run_id
+            previous_mean, current_mean, difference, cause, verdict, previous_run_id,
+            current_run_id
         FROM nightly_changes
         JOIN protocols USING (protocol)
         WHERE metric = primary_metric AND (change <> 'same' OR cause IS NOT NULL)

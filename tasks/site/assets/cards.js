@@ -46,7 +46,7 @@
           { title: "Title", value: (m) => m.title, wide: true },
           { title: "Family", value: (m) => m.card?.family ?? "", text: (m) => site.words(m.card?.family ?? "") },
           { title: "Track", value: (m) => m.track ?? "", text: (m) => site.words(m.track ?? "") },
-          { title: "Flags", value: (m) => site.flagsOf(m).join(", "), text: (m) => site.flagsOf(m).map((f) => site.words(f).toLowerCase()).join(", ") },
+          { title: "Flags", value: (m) => site.flagsOf(m).map((f) => site.words(f).toLowerCase()).join(", ") },
           { title: "Trials", value: (m) => onBoard("method", m.method) },
         ],
         order: [[0, "asc"]],
@@ -55,6 +55,7 @@
   });
 
   const valueText = (value) => (typeof value === "object" && value !== null ? JSON.stringify(value) : String(value));
+  site.assigned = (values) => Object.entries(values).map(([name, value]) => `${name}=${valueText(value)}`).join(" ");
 
   const hyperparameters = (root, method) => {
     const { hyperparameters: values = {}, bounds = {}, recipes = [] } = method.card ?? {};
@@ -77,7 +78,7 @@
         rows: recipes,
         columns: [
           { title: "Where", head: true, value: (r) => [r.when, r.on.join(", ")].filter(Boolean).join(" on ") },
-          { title: "Values", value: (r) => Object.entries(r.values).map(([k, v]) => `${k}=${valueText(v)}`).join(" "), wide: true },
+          { title: "Values", value: (r) => site.assigned(r.values), wide: true },
         ],
       });
     }
@@ -94,21 +95,23 @@
       method: (row) => site.link(["method", row.method], row.method),
       dataset: (row) => site.link(["dataset", row.dataset], row.dataset),
     };
+    const interval = (row) => site.interval(row.ci95_low, row.ci95_high, row.metric);
+    const testRows = (row) => (row.test_rows_per_class === null ? "all" : `${row.test_rows_per_class} a class`);
     site.table(parent, {
       name: label.replaceAll(/\W+/g, "-").toLowerCase(),
       label,
       rows,
       columns: [
         ...names.map((name, place) => ({ title: site.words(name), head: place === 0, value: (row) => row[name], show: links[name] })),
-        { title: "Test rows", value: (row) => row.test_rows_per_class ?? Infinity, text: (row) => (row.test_rows_per_class === null ? "all" : `${row.test_rows_per_class} a class`) },
+        { title: "Test rows", value: (row) => row.test_rows_per_class ?? Infinity, text: testRows },
         {
           title: "Score",
           value: (row) => row.mean,
           text: site.scoreText,
-          raw: [["metric", (row) => row.metric], ["mean", (row) => row.mean], ["std", (row) => row.std], ["n", (row) => row.n]],
-          show: (row) => (row.cell_id ? el("a", { href: site.href(["cell", row.cell_id]) }, site.score(row)) : site.score(row)),
+          raw: ["metric", "mean", "std", "n"].map((name) => [name, (row) => row[name]]),
+          show: (row) => (row.cell_id ? site.link(["cell", row.cell_id], site.score(row)) : site.score(row)),
         },
-        { title: "95 % over seeds", value: (row) => row.ci95_low, text: (row) => site.interval(row.ci95_low, row.ci95_high, row.metric), show: (row) => el("span", { class: "score" }, site.interval(row.ci95_low, row.ci95_high, row.metric)) },
+        { title: "95 % over seeds", value: (row) => row.ci95_low, text: interval, show: (row) => el("span", { class: "score" }, interval(row)) },
         { title: "Setting", value: (row) => row.variant, wide: true },
       ],
     });
@@ -125,7 +128,12 @@
       if (method) {
         const card = method.card ?? {};
         root.append(
-          el("p", { class: "chips" }, el("code", {}, method.method), site.flagsOf(method).map((flag) => el("span", { class: "flag" }, site.FLAGS[flag]))),
+          el(
+            "p",
+            { class: "chips" },
+            el("code", {}, method.method),
+            site.flagsOf(method).map((flag) => el("span", { class: "flag" }, site.FLAGS[flag])),
+          ),
         );
         site.card(
           root,
@@ -301,6 +309,7 @@
     },
   });
 
+  const PLACE = ["method", "backbone", "protocol", "dataset", "shots", "split", "metric"];
   site.page("published", "Published");
   site.view("published", {
     title: "Published numbers",
@@ -314,8 +323,8 @@
         label: "Published numbers",
         rows: site.rows("reference_results"),
         columns: [
-          ...["method", "backbone", "protocol", "dataset", "shots", "split", "metric"].map((name, place) => ({ title: site.words(name), head: place === 0, value: (r) => r[name] })),
-          { title: "Value", value: (r) => r.value, text: (r) => (r.metric === "harmonic_mean" ? (r.value * 100).toFixed(1) : site.number(r.value, r.metric)) },
+          ...PLACE.map((name, at) => ({ title: site.words(name), head: at === 0, value: (r) => r[name] })),
+          { title: "Value", value: (r) => r.value, text: (r) => site.number(r.value, r.metric) },
           { title: "Source", value: (r) => r.source, show: (r) => el("span", {}, site.linked(r.source)), wide: true },
         ],
         order: [[0, "asc"]],

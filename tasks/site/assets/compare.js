@@ -29,7 +29,10 @@
     const [ofA, ofB] = [cells(a), cells(b)];
     return site
       .rows("significance")
-      .map((row) => (ofA.has(row.cell_a) && ofB.has(row.cell_b) ? row : ofB.has(row.cell_a) && ofA.has(row.cell_b) ? site.turned(row) : null))
+      .map((row) => {
+        if (ofA.has(row.cell_a) && ofB.has(row.cell_b)) return row;
+        return ofB.has(row.cell_a) && ofA.has(row.cell_b) ? site.turned(row) : null;
+      })
       .filter(Boolean)
       .map((row) => ({ ...row, variant_a: ofA.get(row.cell_a), variant_b: ofB.get(row.cell_b) }));
   };
@@ -44,9 +47,17 @@
       return p !== null && p < 0.05;
     };
     const count = (wanted, extra = () => true) => rows.filter((row) => sign(row) === wanted && extra(row)).length;
-    const tile = (label, won, certain) =>
-      el("div", { class: "tile" }, el("dt", {}, label), el("dd", {}, el("span", { class: "big" }, String(won)), certain === null ? null : el("small", {}, ` ${certain} significant`)));
-    return el("dl", { class: "tiles" }, tile(`${a} wins`, count(1), count(1, sure)), tile("Ties", count(0), null), tile(`${b} wins`, count(-1), count(-1, sure)));
+    const tile = (label, won, certain) => {
+      const more = certain === null ? null : el("small", {}, ` ${certain} significant`);
+      return el("div", { class: "tile" }, el("dt", {}, label), el("dd", {}, el("span", { class: "big" }, String(won)), more));
+    };
+    return el(
+      "dl",
+      { class: "tiles" },
+      tile(`${a} wins`, count(1), count(1, sure)),
+      tile("Ties", count(0), null),
+      tile(`${b} wins`, count(-1), count(-1, sure)),
+    );
   };
 
   site.page("compare", "Compare");
@@ -58,7 +69,10 @@
       const a = taken(query.get("a"), methods[0]);
       const b = taken(query.get("b"), methods.find((name) => name !== a) ?? a);
       const test = query.get("test") === "images" ? "images" : "seeds";
-      root.append(el("h1", {}, "Compare two methods"), el("p", { class: "lead" }, "Paired on the same episodes: data set, backbone, protocol, shots, seed and drawn rows."));
+      root.append(
+        el("h1", {}, "Compare two methods"),
+        el("p", { class: "lead" }, "Paired on the same episodes: data set, backbone, protocol, shots, seed and drawn rows."),
+      );
       if (methods.length < 2) return void root.append(el("p", {}, "A comparison takes two methods on the board."));
       const every = pairsOf(a, b);
       const protocols = distinct(every.map((row) => row.protocol));
@@ -80,14 +94,12 @@
       }
       card.append(summary(rows, a, b, test));
       const number = (name, options) => ({ value: (r) => r[name], text: (r) => site.number(r[name], r.metric, options) });
-      const around = (r, half) =>
-        r[half] === null ? "" : site.interval(r.difference - r[half], r.difference + r[half], r.metric, { signed: true });
-      const interval = (half) => ({
-        value: (r) => (r[half] === null ? null : r.difference - r[half]),
-        text: (r) => around(r, half),
-        show: (r) => el("span", { class: "score" }, around(r, half)),
-        raw: [["low", (r) => r[half] === null ? null : r.difference - r[half]], ["high", (r) => r[half] === null ? null : r.difference + r[half]]],
-      });
+      const end = (half, sign) => (r) => (r[half] === null ? null : r.difference + sign * r[half]);
+      const interval = (half) => {
+        const [low, high] = [end(half, -1), end(half, 1)];
+        const text = (r) => site.interval(low(r), high(r), r.metric, { signed: true });
+        return { value: low, text, show: (r) => el("span", { class: "score" }, text(r)), raw: [["low", low], ["high", high]] };
+      };
       const several = (name) => new Set(rows.map((row) => row[name])).size > 1;
       const columns = [
         { title: "Data set", head: true, value: (r) => r.dataset, show: (r) => site.link(["dataset", r.dataset], r.dataset) },
@@ -110,7 +122,12 @@
       ];
       site.table(card, { name: `${a}-${b}`, label: `${a} and ${b}`, rows, columns });
       card.append(
-        el("p", { class: "note" }, "Over seeds: Student's paired t. Over test examples: the exact sign test, each example counted once. Holm's correction is over all pairs of a column of the board."),
+        el(
+          "p",
+          { class: "note" },
+          "Over seeds: Student's paired t. Over test examples: the exact sign test, each example counted once. ",
+          "Holm's correction is over all pairs of a column of the board.",
+        ),
       );
       site.renderSections("compare", root, { a, b, rows });
     },

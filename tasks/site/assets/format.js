@@ -9,7 +9,9 @@
 
   site.metric = (name) => site.find("metrics", { metric: name }) ?? { metric: name, better: "higher", unit: "" };
 
-  const scale = (metric) => (site.metric(metric).unit === "share" ? [100, 1] : [1, 3]);
+  // The harmonic mean of published base and new is of shares, as they are.
+  const isShare = (metric) => metric === "harmonic_mean" || site.metric(metric).unit === "share";
+  const scale = (metric) => (isShare(metric) ? [100, 1] : [1, 3]);
 
   site.unit = (metric) => {
     const { unit } = site.metric(metric);
@@ -79,6 +81,17 @@
     String(text ?? "")
       .split(/(https?:\/\/[^\s,;]+)/)
       .map((part, index) => (index % 2 ? el("a", { href: part, rel: "noreferrer", target: "_blank" }, part) : part));
+
+  /* An id of another program: a link where its pages are served, else the id alone. */
+  site.outside = (root, place, id) => {
+    if (!id) return null;
+    return root ? el("a", { href: `${root}${place}${id}` }, id) : el("code", {}, id);
+  };
+
+  /* How a run or a trial ended, with the reason where it did not end well. */
+  site.statusText = (row) => [row.status, row.error].filter(Boolean).join(": ");
+  site.statusShown = (row) =>
+    el("span", { class: `status ${row.status}` }, row.status, row.error ? el("small", {}, ` ${row.error}`) : null);
 
   site.plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 

@@ -121,7 +121,11 @@
       only(families, chooser("family", "Family", choice.family, [["", "all families"], ...named(families, site.words)])),
       only(
         ["", ...flags],
-        chooser("flag", "Needs", choice.flag, [["", "anything"], ["none", "nothing more than the examples"], ...named(flags, (f) => site.FLAGS[f])]),
+        chooser("flag", "Needs", choice.flag, [
+          ["", "anything"],
+          ["none", "nothing more than the examples"],
+          ...named(flags, (flag) => site.FLAGS[flag]),
+        ]),
       ),
       chooser("test", "Marked by", choice.test, [["seeds", "test over seeds"], ["images", "test over examples"]]),
       toggle("intervals", "Intervals", choice.intervals),
@@ -199,7 +203,7 @@
         const cell = site.cellAt(line, place);
         return cell ? site.scoreText(cell) + (near(line) ? " ≈" : "") : "";
       },
-      raw: [["mean", number("mean")], ["std", number("std")], ["n", number("n")], ["ci95_low", number("ci95_low")], ["ci95_high", number("ci95_high")]],
+      raw: ["mean", "std", "n", "ci95_low", "ci95_high"].map((name) => [name, number(name)]),
       best: (line) => best !== null && site.meanAt(line, place) === best,
       mark: (td, line) => {
         const mean = site.meanAt(line, place);

@@ -3,7 +3,9 @@
 {
   const { el } = site;
 
+  const PLACE = ["protocol", "dataset", "shots", "backbone", "method", "split"];
   const name = (run) => `${run.suite ?? ""} ${run.started_at}`;
+  const commit = (run) => (run.git_commit ?? "").slice(0, 10) + (run.git_dirty ? ", changed" : "");
   const trialsOf = (run) => site.where("run_trials", { run_id: run.run_id }).map((row) => row.trial_id);
 
   /* Means by cell and split of what a run saw: as it kept it, else as the board has its trials now. */
@@ -36,7 +38,14 @@
       const difference = first === null || second === null ? null : second - first;
       const same = difference !== null && Math.abs(difference) < 1e-9 && one.n === two.n;
       rows.push({
-        ...trial, split, metric, before: first, after: second, difference, seeds_before: one?.n ?? 0, seeds_after: two?.n ?? 0,
+        ...trial,
+        split,
+        metric,
+        before: first,
+        after: second,
+        difference,
+        seeds_before: one?.n ?? 0,
+        seeds_after: two?.n ?? 0,
         change: !one ? "only in B" : !two ? "only in A" : same ? "same" : "moved",
       });
     }
@@ -51,13 +60,15 @@
     const rows = site.compareRuns(before, after);
     const causes = causesOf(before, after);
     const counts = site.groupBy(rows, (row) => row.change);
-    const tile = (label) => el("div", { class: "tile" }, el("dt", {}, site.words(label)), el("dd", {}, el("span", { class: "big" }, String(counts.get(label)?.length ?? 0))));
+    const count = (label) => el("span", { class: "big" }, String(counts.get(label)?.length ?? 0));
+    const tile = (label) =>
+      el("div", { class: "tile" }, el("dt", {}, site.words(label)), el("dd", {}, count(label)));
     const card = site.card(root, "What differs", el("dl", { class: "tiles" }, ["same", "moved", "only in A", "only in B"].map(tile)));
     const change = query.get("change") ?? "";
-    card.append(el("form", { class: "choosers" }, site.chooser("change", "Show", change, [["", "all that differs"], "moved", "only in A", "only in B", "same"])));
+    const kinds = [["", "all that differs"], "moved", "only in A", "only in B", "same"];
+    card.append(el("form", { class: "choosers" }, site.chooser("change", "Show", change, kinds)));
     const shown = rows.filter((row) => (change ? row.change === change : row.change !== "same"));
-    const causeOf = (row) =>
-      causes.find((c) => ["protocol", "dataset", "shots", "backbone", "method", "split"].every((key) => c[key] === row[key]))?.cause ?? "";
+    const told = (row) => causes.find((c) => PLACE.every((key) => c[key] === row[key]));
     site.table(card, {
       name: `runs-${before.run_id}-${after.run_id}`,
       label: "Differences of two runs",
@@ -70,7 +81,8 @@
         { title: "B − A", value: (r) => r.difference, text: (r) => site.number(r.difference, r.metric, { signed: true }) },
         { title: "Seeds", value: (r) => r.seeds_after, text: (r) => `${r.seeds_before} / ${r.seeds_after}` },
         { title: "Change", value: (r) => r.change },
-        { title: "Cause", value: causeOf, wide: true },
+        ...(causes.length ? [{ title: "Verdict", value: (r) => told(r)?.verdict ?? null }] : []),
+        ...(causes.length ? [{ title: "Cause", value: (r) => told(r)?.cause ?? null, wide: true }] : []),
         { title: "Setting", value: (r) => r.variant, wide: true },
       ],
     });
@@ -82,6 +94,8 @@
     render(root, { query }) {
       const runs = site.rows("runs");
       root.append(el("h1", {}, "Runs"));
+      const flows = site.about.served.prefect;
+      const inPrefect = (run) => site.outside(flows, "/runs/flow-run/", run.flow_run_id) ?? "";
       site.table(site.card(root, null), {
         name: "runs",
         label: "Runs",
@@ -91,13 +105,14 @@
           { title: "Started, UTC", head: true, value: (r) => r.started_at },
           { title: "Ended", value: (r) => r.ended_at },
           { title: "Suite", value: (r) => r.suite, text: (r) => (r.suite ?? "") + (r.partial ? ", a part" : "") },
-          { title: "Status", value: (r) => r.status, show: (r) => el("span", { class: `status ${r.status}`, title: r.error }, r.status) },
+          { title: "Status", value: (r) => r.status, text: site.statusText, show: site.statusShown },
           { title: "Planned", value: (r) => r.planned },
           { title: "Reused", value: (r) => r.reused },
           { title: "Computed", value: (r) => r.computed },
           { title: "Failed", value: (r) => r.failed },
-          { title: "Commit", value: (r) => r.git_commit?.slice(0, 10) ?? null, text: (r) => (r.git_commit ?? "").slice(0, 10) + (r.git_dirty ? ", changed" : "") },
+          { title: "Commit", value: (r) => r.git_commit?.slice(0, 10) ?? null, text: commit },
           { title: "Run", value: (r) => r.run_id, show: (r) => el("code", {}, r.run_id) },
+          ...(flows ? [{ title: "In Prefect", value: (r) => r.flow_run_id, show: inPrefect }] : []),
         ],
         order: [[0, "desc"]],
       });

@@ -53,12 +53,6 @@
     });
   };
 
-  /* A page that is served beside this one; elsewhere its id alone, for a dead link is worse. */
-  const outside = (root, place, id) => {
-    if (!id) return null;
-    return root ? el("a", { href: `${root}${place}${id}` }, id) : el("code", {}, id);
-  };
-
   const origin = (trial) =>
     site.facts([
       ["Started, UTC", trial.started_at],
@@ -70,8 +64,8 @@
       ["Data", el("code", {}, trial.dataset_fingerprint)],
       ["Backbone", el("code", {}, trial.backbone_fingerprint)],
       ["Draw", trial.episode_fingerprint && el("code", {}, trial.episode_fingerprint)],
-      ["MLflow run", outside(site.about.served.mlflow, "/#/runs/", trial.mlflow_run_id)],
-      ["Prefect flow run", outside(site.about.served.prefect, "/runs/flow-run/", trial.flow_run_id)],
+      ["MLflow run", site.outside(site.about.served.mlflow, "/#/runs/", trial.mlflow_run_id)],
+      ["Prefect flow run", site.outside(site.about.served.prefect, "/runs/flow-run/", trial.flow_run_id)],
     ]);
 
   const cost = (trial) =>

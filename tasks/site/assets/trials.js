@@ -9,6 +9,7 @@
   const trialTable = (parent, trials, label) => {
     const scores = scoresByTrial();
     const main = (trial) => (scores.get(trial.trial_id) ?? []).toSorted((a, b) => site.bySplit(a.split, b.split));
+    const idOf = (trial) => site.link(["trial", trial.trial_id], trial.trial_id);
     const words = (trial) =>
       main(trial)
         .map((row) => (main(trial).length > 1 ? `${row.split} ` : "") + site.number(row.value, row.metric))
@@ -18,11 +19,11 @@
       label,
       rows: trials,
       columns: [
-        { title: "Trial", head: true, value: (t) => t.trial_id, show: (t) => el("code", {}, site.link(["trial", t.trial_id], t.trial_id)) },
+        { title: "Trial", head: true, value: (t) => t.trial_id, show: (t) => el("code", {}, idOf(t)) },
         { title: "Method", value: (t) => t.method, show: (t) => site.link(["method", t.method], t.method) },
         ...["dataset", "protocol", "backbone", "shots", "seed"].map((key) => ({ title: site.words(key), value: (t) => t[key] })),
         { title: "Score", value: (t) => main(t)[0]?.value ?? null, text: words, show: (t) => el("span", { class: "score" }, words(t)) },
-        { title: "Status", value: (t) => t.status, show: (t) => el("span", { class: `status ${t.status}`, title: t.error }, t.status) },
+        { title: "Status", value: (t) => t.status, text: site.statusText, show: site.statusShown },
         { title: "Tuned in", value: (t) => t.tune_seconds, text: (t) => site.seconds(t.tune_seconds) },
         { title: "Started, UTC", value: (t) => t.started_at, show: (t) => el("span", { class: "score" }, t.started_at) },
         { title: "Setting", value: (t) => t.variant, wide: true },
@@ -54,6 +55,7 @@
       const trials = site.where("trials", { cell_id: path[0] ?? "" });
       if (!trials.length) return void root.append(el("h1", {}, `No cell is called ${path[0]}`));
       const [first] = trials;
+      const interval = (name) => (r) => site.interval(r[`${name}_low`], r[`${name}_high`], r.metric);
       const protocol = site.find("protocols", { protocol: first.protocol });
       root.append(
         el("p", { class: "crumbs" }, site.link([protocol?.track ?? "", first.protocol], site.words(first.protocol), { backbone: first.backbone })),
@@ -70,8 +72,8 @@
           { title: "Mean ± std", value: (r) => r.mean, text: site.scoreText, show: site.score, raw: [["mean", (r) => r.mean], ["std", (r) => r.std]] },
           { title: "Unit", value: (r) => site.unit(r.metric) },
           { title: "Seeds", value: (r) => r.n },
-          { title: "95 % over seeds", value: (r) => r.ci95_low, text: (r) => site.interval(r.ci95_low, r.ci95_high, r.metric) },
-          { title: "95 % over test examples", value: (r) => r.images_ci95_low, text: (r) => site.interval(r.images_ci95_low, r.images_ci95_high, r.metric) },
+          { title: "95 % over seeds", value: (r) => r.ci95_low, text: interval("ci95") },
+          { title: "95 % over test examples", value: (r) => r.images_ci95_low, text: interval("images_ci95") },
           { title: "Better", value: (r) => site.metric(r.metric).better },
         ],
         marks: false,
@@ -95,6 +97,6 @@
       ["Prompts", trial.template_set],
       ["Test rows", trial.test_rows_per_class === null ? "all" : `at most ${trial.test_rows_per_class} a class`],
       ["Held out", trial.held_out],
-      ["Hyperparameters", el("code", {}, Object.entries(trial.hyperparameters ?? {}).map(([k, v]) => `${k}=${typeof v === "object" ? JSON.stringify(v) : v}`).join(" "))],
+      ["Hyperparameters", el("code", {}, site.assigned(trial.hyperparameters ?? {}))],
     ]);
 }
