@@ -1,6 +1,7 @@
 """`shotboard run` and `shotboard plan`."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -22,7 +23,9 @@ from flows.cli.terminal import err, out, print_json, print_table
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
+    from data_catalog import Dataset
     from tasks.planning.choices import Request
+    from tasks.planning.data import Preview
     from tasks.planning.plan import Plan
     from tasks.planning.suite import Suite
 
@@ -138,6 +141,7 @@ def plan(
                     "notices": trials.notices,
                     "torn": trials.torn,
                     "not_ingested": planned.waiting,
+                    "at_most": planned.at_most,
                 }
             )
             return
@@ -146,11 +150,12 @@ def plan(
         for s in trials.specs:
             key = (s.protocol, s.dataset, s.backbone, s.method, s.shots)
             cells.setdefault(key, []).append(s.trial_id in trials.done)
-        print_table(
-            ["protocol", "dataset", "backbone", "method", "shots", "trials", "done"],
-            [[*key, len(done), sum(done)] for key, done in cells.items()],
-        )
-        out.print("")
+        if cells:
+            print_table(
+                ["protocol", "dataset", "backbone", "method", "shots", "trials", "done"],
+                [[*key, len(done), sum(done)] for key, done in cells.items()],
+            )
+            out.print("")
         for text in (*planned.standing, *planned.unknown, *trials.remarks):
             out.print(text)
 
@@ -162,11 +167,13 @@ class Planned(NamedTuple):
         request: The suite, with what the command line changes.
         plan: Its trials over the datasets that can be known already.
         waiting: Names of the datasets that are not ingested.
+        at_most: The most trials that there can be of each dataset whose classes are not known.
     """
 
     request: "Request"
     plan: "Plan"
     waiting: tuple[str, ...]
+    at_most: Mapping[str, int]
 
     @property
     def about(self) -> str:
@@ -178,7 +185,8 @@ class Planned(NamedTuple):
         """How much of it is done, and what comes first, a line each."""
         if self.plan.specs:
             done, missing = len(self.plan.done), len(self.plan.missing)
-            yield f"{len(self.plan.specs)} trials, {done} done, {missing} to do"
+            rest = f", beside those of {', '.join(self.at_most)}" if self.at_most else ""
+            yield f"{len(self.plan.specs)} trials, {done} done, {missing} to do{rest}"
         if self.waiting:
             yield f"to ingest first: {', '.join(self.waiting)}"
 
@@ -187,9 +195,11 @@ class Planned(NamedTuple):
         """Datasets of which a plan can say nothing yet, a line each."""
         for name in self.waiting:
             if not self.request.cards[name].classes:
+                most = f"at most {self.at_most[name]} trials; " if name in self.at_most else ""
                 yield (
-                    f"{name}: its card names no classes, so its trials are known once it is "
-                    f"ingested: shotboard datasets ingest {name}"
+                    f"{name}: {most}its card names no classes, and what makes sense depends on "
+                    f"them, so how many is known once it is ingested: shotboard datasets ingest "
+                    f"{name}"
                 )
 
 
@@ -213,15 +223,39 @@ def _planned(store: Store, suite: str, changes: dict[str, Any]) -> Planned:
     known = {name: dataset for name, dataset in seen.items() if dataset is not None}
     learned = tuple(name for name in request.suite.datasets if name in known)
     nothing = Plan(request.suite, (), frozenset(), request.skipped)
+    at_most = _at_most(store, request, known)
     if not learned or set(request.suite.targets) - known.keys():
-        return Planned(request, nothing, waiting)
+        return Planned(request, nothing, waiting, at_most)
     part = replace(request, suite=request.suite.model_copy(update={"datasets": learned}))
     try:
-        return Planned(request, make_plan(store, part, known), waiting)
+        return Planned(request, make_plan(store, part, known), waiting, at_most)
     except RequestError:
         if len(known) == len(request.cards):
             raise
-        return Planned(request, nothing, waiting)
+        return Planned(request, nothing, waiting, at_most)
+
+
+def _at_most(
+    store: Store, request: "Request", known: "Mapping[str, Dataset | Preview]"
+) -> dict[str, int]:
+    """The most trials of each dataset that is learned and whose classes nobody knows yet.
+
+    Nothing can be said where also its domains decide, or whether its classes are those of another.
+    """
+    from tasks.planning.data import invented
+    from tasks.planning.plan import make_plan
+    from tasks.planning.resolve import RequestError
+
+    unknown = [name for name in request.suite.datasets if name not in known]
+    if not unknown or any(p.targets or p.held_out for p in request.protocols.values()):
+        return {}
+    imagined = {n: known.get(n) or invented(card) for n, card in request.cards.items()}
+    try:
+        specs = make_plan(store, request, imagined).specs
+    except RequestError:
+        return {}
+    counts = Counter(spec.dataset for spec in specs)
+    return {name: counts[name] for name in unknown}
 
 
 def _grid(suite: "Suite") -> str:

@@ -19,6 +19,7 @@ from tasks.planning.resolve import RequestError
 from tasks.storage.store import Store
 
 DESCRIBED = "+descriptions:"  # in the template set of a trial that reads them
+_INVENTED = 100  # classes
 _ANSWERS = "+answers:"  # likewise, of a dataset whose verbalizer is not made of the class names
 
 
@@ -71,6 +72,16 @@ class Preview:
 def preview(card: DatasetCard) -> Preview | None:
     """A preview of a dataset, if its card names the classes."""
     return Preview(card) if card.classes else None
+
+
+def invented(card: DatasetCard) -> Preview:
+    """A preview of a dataset whose card names no classes, with so many that nothing is left out.
+
+    What is planned with it is the most that there can be; no number comes from it.
+    """
+    found = Preview(card)
+    found.classes = found.verbalizer = tuple(f"class {n}" for n in range(_INVENTED))
+    return found
 
 
 def descriptions_of(store: Store, dataset: "Dataset | Preview") -> Descriptions | None:

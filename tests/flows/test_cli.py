@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import shutil
 
 import numpy as np
@@ -541,6 +542,7 @@ def test_a_plan_before_ingestion_says_so(shotboard, tmp_path):
     assert answer.code == 0
     assert "to ingest first: world-icons, world-domains, digits, textiles" in answer.out
     assert "names no classes" not in answer.out
+    assert "\n185 trials, 0 done, 185 to do\n" in answer.out
     assert not (tmp_path / "store").exists()
 
 
@@ -550,8 +552,28 @@ def test_a_plan_says_which_dataset_it_cannot_know_yet(shotboard, pictures, tmp_p
     answer = shotboard("plan", "--datasets", "pets", *home)
     assert answer.code == 0
     said = " ".join(answer.out.split())
-    assert "pets: its card names no classes" in said
+    assert "its card names no classes" in said
     assert "ingested: shotboard datasets ingest pets" in said
+    assert "0 trials" not in said
+
+
+def test_a_plan_says_how_many_trials_there_can_be_of_a_dataset_it_cannot_know(
+    shotboard, pictures, tmp_path
+):
+    home = ["--home", tmp_path / "store"]
+    shotboard("datasets", "add", "pets", "--path", pictures, *home)
+    plan = ["plan", "--datasets", "pets", *home]
+    said = shotboard(*plan).out
+    (most,) = re.findall(r"^pets: at most (\d+) trials; its card names no classes", said, re.M)
+    assert shotboard(*plan, "--json").json["at_most"] == {"pets": int(most)}
+    beside = shotboard("plan", "--datasets", "pets,digits", *home).out
+    assert re.search(r"^\d+ trials, 0 done, \d+ to do, beside those of pets$", beside, re.M)
+    targets = shotboard(*plan, "--protocols", "domain_generalization").out
+    assert "pets: its card names no classes" in targets
+    shotboard("datasets", "ingest", "pets", *home)
+    trials = shotboard(*plan, "--json").json
+    assert len(trials["trials"]) == int(most)  # it has four classes, which is enough for all
+    assert trials["at_most"] == {}
 
 
 def test_the_board_is_shown(shotboard, filled):
