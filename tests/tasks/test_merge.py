@@ -17,15 +17,23 @@ from operators.board.agreement import agreement
 from tasks.comparing.merge import merge
 from tasks.comparing.sources import sources_of
 from tasks.pages.asking import rows
-from tasks.pages.rebuilding import rebuild_board
+from tasks.pages.board import private_file, rebuild
 from tasks.planning.resolve import RequestError
 from tasks.storage import runs
 from tasks.storage.drafts import left_behind
 from tasks.storage.store import Store
 
 
+@pytest.fixture(scope="module")
+def empty_board(tmp_path_factory):
+    """What a rebuild begins with: to make one takes most of a second."""
+    store = Store(tmp_path_factory.mktemp("empty"))
+    rebuild(store)
+    return private_file(store)
+
+
 @pytest.fixture
-def lab(complete, spec, store, tmp_path):
+def lab(complete, spec, store, tmp_path, empty_board):
     """Moves made-up trials, one a seed, into a store of a name, and gives it."""
 
     def make(name, *seeds, **changes):
@@ -34,6 +42,7 @@ def lab(complete, spec, store, tmp_path):
         other = Store(tmp_path / name)
         shutil.copytree(store.trials, other.trials, dirs_exist_ok=True)
         shutil.rmtree(store.trials)
+        shutil.copyfile(empty_board, private_file(other))
         return other
 
     return make
@@ -71,7 +80,7 @@ def test_what_is_not_here_is_copied_and_says_where_it_came_from(lab, spec):
     assert (merged.label, merged.copied, merged.refused) == ("theirs", [new], {})
     for name in ("trial.json", "predictions.parquet", "prompt.safetensors"):
         assert (ours.trial(new) / name).read_bytes() == (theirs.trial(new) / name).read_bytes()
-    rebuild_board(ours)
+    rebuild(ours)
     found = rows(ours, "SELECT seed, origin FROM trials ORDER BY seed")
     assert [(row["seed"], row["origin"]) for row in found] == [(1, None), (2, None), (3, "theirs")]
 
@@ -88,7 +97,7 @@ def test_one_number_that_differs_is_shown_with_its_difference(lab, spec):
     assert verdicts == {equal.name: "equal", near.name: "rounding", other.name: "different"}
     assert (merged.copied, merged.same) == ([], [])
     assert content(ours).items() >= before.items()  # nothing of ours was touched
-    rebuild_board(ours)
+    rebuild(ours)
     (row,) = rows(ours, "SELECT * FROM disagreements")
     assert (row["trial_id"], row["origin"], row["metric"]) == (other.name, "lab-b", "accuracy")
     assert (row["ours"], row["theirs"], row["difference"]) == (0.75, 0.5, -0.25)
@@ -104,13 +113,13 @@ def test_merged_twice_brings_nothing_new(lab, spec):
     ours, theirs = lab("ours", 1, 2), lab("theirs", 2, 3)
     answer(theirs.trial(spec(seed=2).trial_id), 0, predicted=2)
     merge(ours, [str(theirs.home)])
-    rebuild_board(ours)
+    rebuild(ours)
     before, board = content(ours), rows(ours, "SELECT * FROM reproductions")
     (merged,) = merge(ours, [str(theirs.home)])
     assert (merged.copied, len(merged.same)) == ([], 1)
     assert [each.new for each in merged.reproduced] == [False]
     assert content(ours) == before
-    rebuild_board(ours)
+    rebuild(ours)
     assert rows(ours, "SELECT * FROM reproductions") == board
 
 
@@ -122,7 +131,7 @@ def test_three_labs_meet_in_any_order(lab, spec, tmp_path):
     (merged,) = merge(a, [str(b.home)])
     assert len(merged.copied) == 1  # seed 3 of c, by way of b
     assert [each.origin for each in merged.reproduced] == ["b", "c"]
-    rebuild_board(a)
+    rebuild(a)
     found = rows(a, "SELECT origin FROM disagreements ORDER BY 1")
     assert [row["origin"] for row in found] == ["b", "c"]
     assert rows(a, "SELECT origin FROM trials WHERE seed = 3") == [{"origin": "c"}]
@@ -171,7 +180,7 @@ def test_failures_runs_and_cards_come_along_and_overwrite_nothing(lab, spec):
     assert (merged.failures, merged.runs, merged.cards) == (1, 1, ["new"])
     assert (ours.cards / "shared.yaml").read_text() == "ours"
     shutil.rmtree(ours.cards)
-    rebuild_board(ours)
+    rebuild(ours)
     assert rows(ours, "SELECT origin FROM runs") == [{"origin": "theirs"}]
     found = rows(ours, "SELECT seed, origin FROM trials WHERE status = 'failed'")
     assert found == [{"seed": 5, "origin": "theirs"}]
