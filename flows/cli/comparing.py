@@ -308,9 +308,13 @@ def _print_verified(found: "list[Verified]") -> None:
 def _print(found: "Comparison") -> None:
     head, rows = _table(found)
     out.print(f"A = {found.a}   B = {found.b}   difference = A - B, paired on the same episodes\n")
-    print_table(head, rows, numeric=[False] * 6 + [True] * (len(head) - 6))
-    out.print("")
-    print_table(*_summary(found))
+    if rows:
+        words = head.index("A")
+        print_table(head, rows, numeric=[False] * words + [True] * (len(head) - words))
+        out.print("")
+        print_table(*_summary(found))
+    else:
+        out.print("nothing of A was tested on the same episodes as something of B.")
     for title, lines in _remarks(found).items():
         out.print(f"\n{title}")
         for line in lines:
@@ -321,7 +325,7 @@ def _markdown(found: "Comparison") -> str:
     from tasks.plain_text import in_markdown
 
     parts = [f"A is {in_markdown(found.a)}, B is {in_markdown(found.b)}; differences are A - B.\n"]
-    for head, rows in (_table(found), _summary(found)):
+    for head, rows in (_table(found), _summary(found)) if found.found.rows else ():
         lines = [head, ["---"] * len(head), *([in_markdown(cell) for cell in row] for row in rows)]
         parts.append("".join("| " + " | ".join(line) + " |\n" for line in lines))
     for title, lines in _remarks(found).items():
@@ -333,7 +337,9 @@ def _table(found: "Comparison") -> tuple[list[str], list[list[str]]]:
     """A cell a row; shares in per cent."""
     methods = found.a.kind == "method"
     head = ["protocol", "dataset", "backbone", "shots", "split", "metric"]
-    head += [] if methods else ["method"]
+    places = [tuple(row[name] for name in head) for row in found.found.rows]
+    several = methods and len(set(places)) < len(places)  # cells of a method in one place
+    head += ([] if methods else ["method"]) + (["variants"] if several else [])
     head += ["A", "B", "difference", "95 % interval", "seeds", "p", "p Holm"]
     head += ["only A right", "only B right", "p rows", "p rows Holm"]
     rows = []
@@ -343,6 +349,8 @@ def _table(found: "Comparison") -> tuple[list[str], list[list[str]]]:
         if not methods:
             variant = row["variant_a"]
             place.append(f"{row['method_a']} {variant}".strip())
+        if several:
+            place.append(" | ".join(row[side] or "-" for side in ("variant_a", "variant_b")))
         low, high = row["ci95_low"], row["ci95_high"]
         between = "" if low is None else f"[{_signed(low, row)}, {_signed(high, row)}]"
         rows.append(

@@ -6,7 +6,7 @@ from shlex import quote
 from typing import Literal, NamedTuple
 
 from data_catalog import CATALOG, Dataset, current, read_cards
-from data_catalog.wording import some
+from data_catalog.wording import plural, some
 from operators.board import look
 from operators.board.reproductions import results_elsewhere
 from operators.episodes.array_files import broken
@@ -170,7 +170,8 @@ def reproductions(store: Store) -> Iterator[Check]:
         return
     if found:
         different = [trial_id for (trial_id,) in found]
-        detail = f"{len(different)} trials have other numbers elsewhere: {some(different, NAMED)}"
+        trials = plural(len(different), "trial")
+        detail = f"{trials} with other numbers elsewhere: {some(different, NAMED)}"
         way_out = (
             '`shotboard sql "FROM disagreements"` says where and by how much, `shotboard verify '
             f"{different[0]}` computes ours again."

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from operators.spec import TrialSpec
 from tasks.comparing.choosing import Chosen, chosen
 from tasks.comparing.sides import Named, recognised
 from tasks.planning.resolve import RequestError
@@ -169,6 +170,23 @@ def test_what_no_trial_has_is_refused(ours, shotboard, options, said):
     answer = shotboard("compare", "tip-adapter", "zero-shot", *options, "--home", ours.home)
     assert answer.code == 2
     assert said in answer.sentence
+
+
+def test_sides_without_a_common_episode_say_why(ours, shotboard, tmp_path):
+    other = Store(tmp_path / "other")
+    for trial in ours.done():
+        values = json.loads((ours.trial(trial) / "trial.json").read_text())
+        spec = TrialSpec.from_json({**values["spec"], "dataset_fingerprint": "0" * 16})
+        folder = shutil.copytree(ours.trial(trial), other.trial(spec.trial_id))
+        values |= {"spec": spec.to_json(), "trial_id": spec.trial_id, "cell_id": spec.cell_id}
+        (folder / "trial.json").write_text(json.dumps(values))
+    sides = f"store:{ours.home}", f"store:{other.home}"
+    said = shotboard("compare", *sides).out
+    assert "nothing of A was tested on the same episodes" in said
+    assert "not compared, for they share no episode (2)" in said
+    was = spec_of(ours, min(ours.done()))["dataset_fingerprint"]
+    assert f"zero-shot: dataset fingerprint {was} to {'0' * 16}" in said
+    assert "| few" not in shotboard("compare", *sides, "--format", "markdown").out
 
 
 def test_one_side_twice_is_refused(ours, shotboard):
