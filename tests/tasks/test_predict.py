@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -516,45 +517,63 @@ def test_a_model_says_which_backbone_it_lacks_and_how_to_name_it(done, trials, t
     )
 
 
+@pytest.fixture(scope="module")
+def on_mini_clip(done):
+    return done.compute("zero-shot", backbones=["mini-clip"])["zero-shot"]
+
+
+@pytest.fixture(scope="module")
+def documented():
+    """The Python in docs/mlflow.md."""
+    text = (Path(__file__).parents[2] / "docs" / "mlflow.md").read_text()
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning:mlflow")
 @pytest.mark.filterwarnings("ignore::UserWarning:mlflow")
 def test_mlflow_loads_a_registered_prompt_in_a_process_that_knows_no_flow(
-    done, trials, copied, empty_database, image, stranger, tmp_path, monkeypatch
+    *, done, trials, on_mini_clip, copied, documented, empty_database, image, tmp_path, monkeypatch
 ):
+    """As docs/mlflow.md has it, from a store that was moved, beside a user's own `tasks.py`."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copyfile(empty_database, copied.home / "mlflow.db")
-    spec = trials["coop"]
-    report = Publication(copied, [spec.trial_id], suite="mini", run_id="r1").finish()
-    assert report.models == 1
-    home = shutil.move(copied.home, tmp_path / "moved")
+    specs = [on_mini_clip, trials["coop"]]
+    published = Publication(copied, [s.trial_id for s in specs], suite="mini", run_id="r1").finish()
+    assert published.models == 2
+    home = Path(shutil.move(copied.home, tmp_path / ".shotboard"))
     assert settle(Store(home)) == (str(copied.home),)
-    name = "coop-tiny-clip-pets-few_shot"
-    (tmp_path / "tasks.py").write_text("raise SystemExit('this is the user's own')")
+    (tmp_path / "tasks.py").write_text("raise SystemExit(9)")
+    shutil.copyfile(image, tmp_path / "photo.png")
+    first, second = documented
     script = f"""
 import json, sys
-import mlflow
-mlflow.set_tracking_uri({Store(home).mlflow_uri!r})
-uri = "models:/{name}@best"
-model = mlflow.pyfunc.load_model(uri, model_config={{"backbones": [{done.clip!r}]}})
-found = model.predict({[image, stranger]!r}, params={{"top": 2}})
-example = model.predict(model.input_example)
-signature = mlflow.models.get_model_info(uri).signature
-told = [found["classes"].tolist(), found["probabilities"].tolist(), len(example)]
-told += [[str(x) for x in signature.outputs.input_names()], signature.params.params[0].name]
+{first.replace("coop-mini-clip-digits-few_shot", "zero-shot-mini-clip-pets-few_shot")}
+found = [_.to_dict("list") for _ in [model.predict(["photo.png"], params={{"top": 3}})]]
+uri = "models:/coop-tiny-clip-pets-few_shot@best"
+model = {second.replace("/path/to/clip", done.clip)}
+found += [model.predict(["photo.png"], params={{"top": 3}}).to_dict("list")]
+told = [found, model.predict(model.input_example)["error"].tolist()]
+told += [str(mlflow.models.get_model_info(uri).signature.outputs.input_names())]
 told += [sorted({{"prefect", "ray", "flows", "torchvision"}} & set(sys.modules))]
 print(json.dumps(told))
 """
-    done_ = subprocess.run(
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
+    answer = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"},
+        env=environment,
     )
-    assert done_.returncode == 0, done_.stderr
-    told = json.loads(done_.stdout.splitlines()[-1])
-    expected = list(done.ready(spec)([image, stranger], top=2))
-    assert told[0] == [[each.name for each in one.ranked] for one in expected]
-    assert told[1] == [[each.probability for each in one.ranked] for one in expected]
-    assert told[2:] == [1, ["class", "probability", "classes", "probabilities", "error"], "top", []]
+    assert answer.returncode == 0, answer.stderr
+    found, *rest = json.loads(answer.stdout.splitlines()[-1])
+    columns = ["class", "probability", "classes", "probabilities", "error"]
+    assert rest == [[""], str(columns), []]
+    for spec, said in zip(specs, found, strict=True):
+        (expected,) = done.ready(spec, backbones=[] if spec is on_mini_clip else [done.clip])(
+            [image], top=3
+        )
+        assert list(said) == columns
+        assert said["classes"] == [[each.name for each in expected.ranked]]
+        assert said["probabilities"] == [[each.probability for each in expected.ranked]]
