@@ -8,6 +8,7 @@ A trial of each method, backbone, dataset and protocol is a version of a registe
 `best`; `choosing.py` says which, and `mlflow.pyfunc.load_model("models:/<name>@best")` loads it.
 """
 
+import sqlite3
 import threading
 import time
 from collections import Counter, defaultdict
@@ -82,7 +83,8 @@ class Publication:
         flow_run_id: str | None = None,
         git_commit: str | None = None,
     ) -> None:
-        settle(store)
+        with suppress(sqlite3.Error, OSError):  # tried again, and told, by the session
+            settle(store)
         self.store = store
         self.trial_ids = frozenset(trial_ids)
         self.suite = suite

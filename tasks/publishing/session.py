@@ -5,6 +5,7 @@ from typing import Any
 
 from tasks.publishing.mlflow_cell import note_of_flow_run
 from tasks.publishing.mlflow_client import NOTE, commit_tags, connect, open_experiment
+from tasks.storage.moving import settle
 from tasks.storage.store import Store
 
 
@@ -28,6 +29,7 @@ class Session:
     def __init__(
         self, store: Store, suite: str, tags: Mapping[str, str], git_commit: str | None
     ) -> None:
+        settle(store)
         self.client = connect(store.mlflow_uri)
         self._suite, self._tags = suite, {**tags, **commit_tags(git_commit)}
         note = f"Suite **{suite}** of Shotboard: a run for each cell that it asks for."

@@ -1,6 +1,8 @@
 """The servers of pages that `shotboard up` starts beside Prefect's: the board page, MLflow's UI."""
 
 import os
+import sqlite3
+from contextlib import suppress
 from typing import NamedTuple
 
 from tasks.pages.links import Pages, served_pages
@@ -66,7 +68,8 @@ def start_mlflow(store: Store, port: int) -> PageServer:
         store: Whose runs it shows.
         port: Where it listens on 127.0.0.1.
     """
-    settle(store)
+    with suppress(sqlite3.Error):  # the pages are served all the same; `shotboard doctor` tells
+        settle(store)
     child = Child(
         "the MLflow UI",
         *("mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)),

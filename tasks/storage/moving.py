@@ -33,6 +33,9 @@ def settle(store: Store) -> tuple[str, ...]:
 
     Returns:
         The folders that it was in before; none where it did not move.
+
+    Raises:
+        sqlite3.Error: The database cannot be written.
     """
     before = moved_from(store)
     if not before:
@@ -84,8 +87,7 @@ def _rewrite(database: sqlite3.Connection, old: str, new: str) -> None:
         new: URI of the folder that it is in.
     """
     for table, column in ADDRESSES:
-        if column in {row[1] for row in database.execute(f"PRAGMA table_info({table})")}:
-            _replace(database, table, column, f"{old}/", f"{new}/")
+        _replace(database, table, column, f"{old}/", f"{new}/")
     places = (json.dumps(url2pathname(urlsplit(uri).path))[1:-1] for uri in (old, new))
     before, after = (f"{_SOURCE}{place}/" for place in places)
     _replace(database, "datasets", "dataset_source", before, after)
@@ -94,7 +96,7 @@ def _rewrite(database: sqlite3.Connection, old: str, new: str) -> None:
 def _replace(
     database: sqlite3.Connection, table: str, column: str, before: str, after: str
 ) -> None:
-    """Replaces a beginning in a column.
+    """Replaces a beginning in a column, where this version of MLflow has it.
 
     Args:
         database: In a transaction.
@@ -103,6 +105,8 @@ def _replace(
         before: What values begin with.
         after: What they begin with then.
     """
+    if column not in {row[1] for row in database.execute(f"PRAGMA table_info({table})")}:
+        return
     database.execute(
         f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
         (after, len(before) + 1, len(before), before),

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -130,6 +132,18 @@ def test_the_mlflow_ui_gets_its_database_out_of_sight(monkeypatch, tmp_path):
     page_servers.start_mlflow(Store(tmp_path), 5000)
     assert "s3cret" not in " ".join(started["command"])
     assert started["environment"]["MLFLOW_BACKEND_STORE_URI"] == DATABASE
+
+
+def test_the_mlflow_ui_of_a_moved_store_shows_what_is_in_it_now(monkeypatch, tmp_path):
+    monkeypatch.setattr(page_servers, "Child", lambda *_, **__: None)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.execute("CREATE TABLE experiments (artifact_location TEXT)")
+        database.execute("INSERT INTO experiments VALUES ('file:///old/place/mlartifacts/quick')")
+        database.commit()
+        page_servers.start_mlflow(Store(tmp_path), 5000)
+        ((place,),) = database.execute("SELECT artifact_location FROM experiments")
+    assert place == (tmp_path / "mlartifacts" / "quick").as_uri()
 
 
 def test_a_server_that_cannot_be_asked_is_trouble(tmp_path):
