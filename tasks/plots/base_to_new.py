@@ -278,7 +278,7 @@ def _alt(
     said = [
         f"{measure.words.capitalize()} on base against new classes of "
         f"{plural(len(rows), 'method')} on {where(ground)}.",
-        best(f"By {ordered}", rows, measure),
+        best("There", rows, measure, what=ordered),
     ]
     for side in ("base", "new"):
         top = max(rows, key=lambda row: measure.goodness(row[side]))

@@ -30,9 +30,10 @@ class Measure:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Measure":
-        """That of a row with the columns of `MEASURE`."""
+        """That of a row with the columns of `MEASURE`; of the split H it is the harmonic mean."""
         names = ("metric", "metric_title", "unit", "better", "metric_low", "metric_high")
-        return cls(*(row[name] for name in names))
+        metric, *rest = (row[name] for name in names)
+        return cls("H" if row.get("split") == "H" else metric, *rest)
 
     @property
     def times(self) -> int:

@@ -64,16 +64,17 @@ def several(names: Sequence[str], most: int = 4) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def best(at: str, rows: Sequence[Row], measure: Measure) -> str:
+def best(at: str, rows: Sequence[Row], measure: Measure, *, what: str | None = None) -> str:
     """A sentence that says which row is best, and by how much.
 
     Args:
         at: How it begins: where these rows compete.
         rows: At least one, with the columns label, mean, low and high.
         measure: Of their metric.
+        what: What they are compared by, where it is not the metric itself.
     """
     first, *rest = sorted(rows, key=lambda row: (-measure.goodness(row["mean"]), row["label"]))
-    said = f"{at}, {first['label']} has {measure.words} {told(first, measure)}"
+    said = f"{at}, {first['label']} has {what or measure.words} {told(first, measure)}"
     if rest:
         lead = measure.lead(first["mean"], rest[0]["mean"])
         said += f", best of {len(rows)} and {lead} ahead of {rest[0]['label']}"

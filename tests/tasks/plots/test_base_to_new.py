@@ -23,7 +23,7 @@ def test_points_stand_where_base_and_new_are_and_are_ranked_by_h(board, figure_o
     assert places["coop"][0] > places["maple"][0]
     assert places["coop"][1] > places["maple"][1]  # down the page
     assert "Best on base classes: coop with 90.0 %." in figure.alt
-    assert "By H, maple has accuracy" in figure.alt
+    assert "There, maple has H 7" in figure.alt
 
 
 def test_contours_are_of_the_harmonic_mean(board, figure_of):
@@ -47,7 +47,7 @@ def test_where_h_is_not_defined_there_are_no_contours(board, figure_of, drawn):
     figure = figure_of("base-to-new", protocol="reading_new")
     assert figure.values["contours"] == []
     assert figure.values["labels"] == ["maple", "coop"]
-    assert "By mean of base and new, maple has nll 0.75 nats" in figure.alt
+    assert "There, maple has mean of base and new 0.75 nats" in figure.alt
     assert "coop  1.75" in drawn("base-to-new", figure).texts()
 
 

@@ -65,5 +65,7 @@ def test_times_of_several_devices_are_told(board, figure_of):
 
 def test_base_and_new_have_their_harmonic_mean_as_a_split(board, figure_of):
     board.cell("coop", {"base": 0.8, "new": 0.4}, {"base": 0.8, "new": 0.4}, protocol="base_to_new")
-    (row,) = figure_of("cost", split="H", cost="tune_flops").rows
+    figure = figure_of("cost", split="H", cost="tune_flops")
+    (row,) = figure.rows
+    assert figure.values["y_title"] == "H (%)"
     assert row["shown"] == pytest.approx(100 * 2 * 0.8 * 0.4 / 1.2)
