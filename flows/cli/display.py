@@ -105,7 +105,7 @@ def board_tables(rows: Sequence[Mapping[str, Any]]) -> list[BoardTable]:
         columns = {(row["shots"], row["split"]) for row in group}
         heads = sorted(columns, key=_order)
         names = ["method", *(_heading(shots, split) for shots, split in heads)]
-        lines = sorted(_lines(group), key=_worst_first)
+        lines = sorted(_lines(group), key=_best_first)
         body = [[line.name, *(_cell(line.cells, head) for head in heads)] for line in lines]
         notes = _notes({line.name: line.settings for line in lines})
         title = f"{dataset} · {protocol} · {backbone}"
@@ -171,15 +171,15 @@ def _order(head: tuple[int, str]) -> tuple[int, int, str]:
     return shots, known.index(split) if split in known else len(known), split
 
 
-def _worst_first(line: _Line) -> tuple[float, str]:
-    """Methods in order of their score at most shots, so that the best ends the table."""
+def _best_first(line: _Line) -> tuple[float, str]:
+    """Methods in order of their score at most shots, the best first."""
     from tasks.pages.reports import goodness
 
     shots = max(shots for shots, _ in line.cells)
     most = [
         goodness(row) for (k, split), row in line.cells.items() if k == shots and split != "new"
     ]
-    return min(most), line.name
+    return -min(most), line.name
 
 
 def _grouped(

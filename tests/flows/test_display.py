@@ -17,11 +17,11 @@ def row(method, mean, std=None, **changes):
 @pytest.mark.parametrize(
     ("metric", "means", "cells"),
     [
-        (SHARES, {"a": 0.5, "b": 0.75, "c": None}, ["", "50.0", "75.0"]),
-        (NATS, {"a": 0.5, "b": 0.75, "c": None}, ["", "0.750", "0.500"]),
+        (SHARES, {"a": 0.5, "b": 0.75, "c": None}, ["75.0", "50.0", ""]),
+        (NATS, {"a": 0.5, "b": 0.75, "c": None}, ["0.500", "0.750", ""]),
     ],
 )
-def test_the_best_ends_a_table_whichever_its_direction(metric, means, cells):
+def test_the_best_comes_first_whichever_its_direction(metric, means, cells):
     (table,) = board_tables([row(method, mean, **metric) for method, mean in means.items()])
     assert [line[1] for line in table.rows] == cells
 
