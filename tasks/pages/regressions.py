@@ -105,30 +105,31 @@ def line(row: Row) -> str:
     """
     then, now = (_shown(row, f"{time}_mean") or "none" for time in ("previous", "current"))
     cause = row["cause"] or "no cause is known"
-    word = "regressed" if row["verdict"] == "regressed" else "moved"
-    return plain(f"{word}: {_name(row)}: {row['metric']} {then} to {now}; {cause}")
+    return plain(f"{_word(row)}: {_name(row)}: {row['metric']} {then} to {now}; {cause}")
 
 
 def markdown(moves: Moves) -> str:
-    """A table that names each cell, its numbers and the cause."""
-    names = ("", "cell", "metric", "before", "95 % before", "now", "images, p", "cause")
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    """A section for each cell: its numbers, the cause, where it is; Prefect's pages are narrow."""
+    lines = [f"# {in_markdown(moves.title)}"]
     for row in moves.rows:
         ends = [_shown(row, f"previous_ci95_{end}") for end in ("low", "high")]
-        cells = [
-            "**regressed**" if row["verdict"] == "regressed" else row["verdict"] or "",
-            in_markdown(_name(row)),
-            in_markdown(row["metric"]),
-            _shown(row, "previous_mean"),
-            " to ".join(ends) if all(ends) else "",
-            _shown(row, "current_mean") or "none",
-            "" if row["p_images"] is None else f"{row['p_images']:.2g}",
-            in_markdown(row["cause"] or ""),
+        tests = [f"95 % before: {' to '.join(ends)}"] if all(ends) else []
+        if row["p_images"] is not None:
+            tests.append(f"the same test images: p = {row['p_images']:.2g}")
+        then, now = (_shown(row, f"{time}_mean") or "none" for time in ("previous", "current"))
+        which = [row["split"], row["protocol"], _shots(row), row["backbone"], row["variant"]]
+        lines += [
+            "",
+            f"### {_word(row)}: {in_markdown(row['method'])} on {in_markdown(row['dataset'])}",
+            "",
+            f"- {in_markdown(row['metric'])} {then} to **{now}**",
+            f"- cause: {in_markdown(row['cause'] or 'none is known')}",
+            f"- {in_markdown(', '.join(filter(None, which)))}",
+            *([f"- {in_markdown('; '.join(tests))}"] if tests else []),
         ]
-        lines.append("| " + " | ".join(cells) + " |")
     board = served_pages().on_board()
     links = ["", f"[The board]({board})"] if board else []
-    return "\n".join([f"# {in_markdown(moves.title)}", "", *lines, *links])
+    return "\n".join([*lines, *links])
 
 
 def tell_prefect(moves: Moves) -> None:
@@ -186,11 +187,16 @@ def _cells(rows: Sequence[Row]) -> list[dict[str, str]]:
 def _name(row: Row) -> str:
     """Which cell, and which split of it."""
     variant = f" ({row['variant']})" if row["variant"] else ""
-    shots = f", {row['shots']} shots" if row["shots"] else ""
-    return (
-        f"{row['method']}{variant} on {row['dataset']}, {row['protocol']}{shots}, {row['split']}, "
-        f"{row['backbone']}"
-    )
+    where = [row["dataset"], row["protocol"], _shots(row), row["split"], row["backbone"]]
+    return f"{row['method']}{variant} on {', '.join(filter(None, where))}"
+
+
+def _word(row: Row) -> str:
+    return "regressed" if row["verdict"] == "regressed" else "moved"
+
+
+def _shots(row: Row) -> str:
+    return f"{row['shots']} shots" if row["shots"] else ""
 
 
 def _shown(row: Row, name: str) -> str:

@@ -49,7 +49,8 @@ def address() -> Address | None:
     parts = urlsplit(named)
     for url in (named, _as_webhook(named)):
         if service := Apprise.instantiate(url):
-            host = f" at {parts.hostname}" if url != named or parts.scheme in WEBHOOKS else ""
+            plain = parts.scheme in {*WEBHOOKS, *WEBHOOKS.values()}
+            host = f" at {parts.hostname}" if plain else ""
             return Address(url, f"{service.service_name}{host}")
     raise ValueError(
         f"{NOTIFY} is no address of a notification (its value is not shown, for it may hold a "

@@ -194,7 +194,7 @@ def test_no_command_at_all_shows_the_commands(shotboard):
     answer = shotboard()
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith("Usage: shotboard")
-    assert "Show the leaderboard." in answer.err
+    assert "Show the leaderboard" in answer.err
 
 
 @pytest.mark.parametrize(

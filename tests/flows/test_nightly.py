@@ -62,13 +62,13 @@ class Night:
 
     @property
     def told(self):
-        """Method and cause of each row of the report."""
-        rows = (line.strip("| ").split(" | ") for line in (self.report or "").splitlines()[4:])
-        return [
-            (row[1].split()[0].replace("\\", ""), row[-1].replace("\\", ""))
-            for row in rows
-            if len(row) > 1
-        ]
+        """Method and cause of each section of the report."""
+        text = (self.report or "").replace("\\", "")
+        found = re.findall(
+            r"^### regressed: (\S+) on digits$.*?^- cause: (.*?)$", text, re.M | re.S
+        )
+        assert len(found) == text.count("### ")
+        return found
 
 
 @dataclass
