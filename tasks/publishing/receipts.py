@@ -118,7 +118,10 @@ def read_models(store: Store) -> dict[str, dict[str, Any]]:
         return {}
     try:
         known = read_object(path)
-        if known["tracking_uri"] != _noted(store, store.mlflow_uri) or known.get("rule") != RULE:
+        if (
+            known.get("tracking_uri") != _noted(store, store.mlflow_uri)
+            or known.get("rule") != RULE
+        ):
             return {}
         models = dict(known["models"])
         for entry in models.values():

@@ -517,6 +517,27 @@ def test_a_model_says_which_backbone_it_lacks_and_how_to_name_it(done, trials, t
     )
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_is_served_over_rest(done, trials, image, tmp_path):
+    import mlflow.pyfunc
+    from fastapi.testclient import TestClient
+    from mlflow.pyfunc import scoring_server
+
+    folder = tmp_path / "model"
+    write_model(done.store, trials["coop"], "# card", folder, "0" * 32)
+    model = mlflow.pyfunc.load_model(str(folder), model_config={"backbones": [done.clip]})
+    url = f"data:image/png;base64,{b64encode(Path(image).read_bytes()).decode()}"
+    answer = TestClient(scoring_server.init(model)).post(
+        "/invocations", json={"inputs": [url], "params": {"top": 2}}
+    )
+    assert answer.status_code == 200, answer.text
+    (said,) = answer.json()["predictions"]
+    (expected,) = done.ready(trials["coop"])([image], top=2)
+    assert said["classes"] == [each.name for each in expected.ranked]
+    assert said["probabilities"] == [each.probability for each in expected.ranked]
+
+
 @pytest.fixture(scope="module")
 def on_mini_clip(done):
     return done.compute("zero-shot", backbones=["mini-clip"])["zero-shot"]
