@@ -80,7 +80,7 @@ def runs(
             "new",
         ]
         print_table(
-            [*heads, "new", "failed", "missing now", "from", ""],
+            [*heads, "failed", "missing now", "from", ""],
             [
                 [
                     row["run_id"],
