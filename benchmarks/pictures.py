@@ -42,6 +42,7 @@ FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 )
+MODEL = "coop-mini-clip-digits-few_shot"
 # A trial that was tuned and makes mistakes: of the method that everybody knows.
 TRIAL = """
 SELECT trial_id FROM trials
@@ -184,16 +185,23 @@ def draw_servers(store: Store) -> None:
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"the flow run {run['id']} has not ended.")
                 time.sleep(1)
+            mine = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
+            left = {each["key"]: each["id"] for each in asked(f"{api}/artifacts/filter", mine)}
             views = (
                 ("prefect-form", f"{ui}/deployments/deployment/{deployment}/run", 900),
                 ("prefect-run", f"{ui}/runs/flow-run/{run['id']}", 820),
-                ("prefect-artifacts", f"{ui}/runs/flow-run/{run['id']}?tab=Artifacts", 1200),
-                ("mlflow", f"{pages['MLflow UI']}/#/models", 820),
+                ("prefect-artifact", f"{ui}/artifacts/artifact/{left['board']}", 900),
+                ("prefect-pictures", f"{ui}/artifacts/artifact/{left['pictures']}", 900),
+                ("mlflow", f"{pages['MLflow UI']}/#/models/{MODEL}/versions/1", 900),
             )
             for name, url, height in views:
                 shown = open_page(1280, height)
                 shown.goto(url)
                 shown.wait_for_timeout(2 * SETTLED)
+                shown.keyboard.press("Escape")  # MLflow greets with what is new in it
+                for closing in shown.get_by_role("button", name="Close").all():
+                    closing.click()
+                shown.wait_for_timeout(SETTLED // 4)
                 keep(shown, name)
                 shown.close()
 
