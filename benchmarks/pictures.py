@@ -37,7 +37,7 @@ from tasks.storage.store import Store
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 QUALITY = 80
 PATIENCE = 300.0  # seconds for servers to answer, and for a flow run to end
-SETTLED = 4000  # milliseconds until a page of others has drawn what it fetched
+SETTLED = 5000  # milliseconds until a page of others has drawn what it fetched
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
@@ -187,12 +187,15 @@ def draw_servers(store: Store) -> None:
                 time.sleep(1)
             mine = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
             left = {each["key"]: each["id"] for each in asked(f"{api}/artifacts/filter", mine)}
+            mlflow = pages["MLflow UI"]
+            alias = f"{mlflow}/api/2.0/mlflow/registered-models/alias?name={MODEL}&alias=best"
+            version = asked(alias)["model_version"]["version"]
             views = (
                 ("prefect-form", f"{ui}/deployments/deployment/{deployment}/run", 900),
                 ("prefect-run", f"{ui}/runs/flow-run/{run['id']}", 820),
                 ("prefect-artifact", f"{ui}/artifacts/artifact/{left['board']}", 900),
                 ("prefect-pictures", f"{ui}/artifacts/artifact/{left['pictures']}", 900),
-                ("mlflow", f"{pages['MLflow UI']}/#/models/{MODEL}/versions/1", 900),
+                ("mlflow", f"{mlflow}/#/models/{MODEL}/versions/{version}", 900),
             )
             for name, url, height in views:
                 shown = open_page(1280, height)

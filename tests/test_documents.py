@@ -11,6 +11,8 @@ PROJECT = Path(__file__).parents[1]
 BENCHMARK = PROJECT / "benchmarks" / "documents.py"
 TRIAL = re.compile(r"(?:shotboard (?:predict|show)|trial) ([0-9a-f]{4,16})\b")
 
+LINK = re.compile(r"""(?:\]\(|(?:src|srcset)=")([^)"\s]+)""")
+
 DESCRIBED = re.compile(
     r"^trial (?P<trial_id>[0-9a-f]{16}): (?P<method>\S+) on (?P<backbone>\S+) and (?P<dataset>\S+) "
     r"\((?P<protocol>\w+), (?P<shots>\d+) shots?, seed (?P<seed>\d+)\)",
@@ -159,3 +161,16 @@ def test_documents_show_the_commands_that_made_their_records(documents):
     text = " ".join(text.replace("\\\n", " ").split())
     for command in documents["RECIPES"]["caltech"].commands:
         assert command.replace("DATA/", "") in text
+
+
+def test_every_page_and_picture_that_a_document_leads_to_is_there():
+    documents = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *PROJECT.glob("docs/*.md")]
+    found = 0
+    for document in documents:
+        text = document.read_text(encoding="utf-8")
+        for place in LINK.findall(text):
+            path = place.partition("#")[0]
+            if path and "://" not in path:
+                assert (document.parent / path).exists(), f"{document.name} leads to {place}"
+                found += 1
+    assert found > 20
