@@ -24,18 +24,12 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 ASSETS = Path(__file__).resolve().parent / "assets"
-SCRIPTS = (  # in the order in which they need each other
-    *("core.js", "payload.js", "format.js", "table.js", "exports.js", "chart.js", "scores.js"),
-    *(
-        "protocol.js",
-        "cards.js",
-        "compare.js",
-        "runs.js",
-        "trials.js",
-        "trial.js",
-        "plots.js",
-        "start.js",
-    ),
+SCRIPTS = tuple(  # in the order in which they need each other
+    f"{name}.js"
+    for name in (
+        *("core", "payload", "format", "table", "exports", "chart", "scores", "columns"),
+        *("protocol", "cards", "published", "compare", "runs", "trials", "trial", "plots", "start"),
+    )
 )
 _SLOT = re.compile(r"<!--(\w+)-->")
 

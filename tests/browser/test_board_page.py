@@ -170,6 +170,11 @@ def test_choosers_change_the_table_and_the_address(opened):
     ece = [float(text.split()[0]) for text in column(page, "digits")]
     assert ece == sorted(ece)  # less is better
     assert page.evaluate("document.activeElement.id") == "choose-metric"
+    note = page.locator("#main .note").first
+    assert "tested in accuracy alone" in note.inner_text()
+    again = opened("#/image-classification/base_to_new?split=H")
+    again.locator("#choose-metric").select_option("ece")  # which has no H
+    assert methods(again)
 
 
 def test_an_address_that_names_nothing_shows_what_there_is(opened):

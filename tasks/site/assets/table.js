@@ -47,7 +47,8 @@
   const headOf = (columns, rows) => {
     const cell = (column, attributes = {}) => {
       const figure = !column.head && rows.some((row) => typeof column.value(row) === "number");
-      const node = el("th", { scope: "col", class: column.head ? "named" : `${figure ? "figure" : ""} ${column.className ?? ""}`, ...attributes }, column.title);
+      const kind = column.head ? "named" : [figure ? "figure" : "", column.className ?? ""].join(" ").trim();
+      const node = el("th", { scope: "col", class: kind, ...attributes }, column.title);
       if (column.about) node.title = column.about;
       return node;
     };

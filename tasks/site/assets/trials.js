@@ -55,10 +55,12 @@
       const trials = site.where("trials", { cell_id: path[0] ?? "" });
       if (!trials.length) return void root.append(el("h1", {}, `No cell is called ${path[0]}`));
       const [first] = trials;
-      const interval = (name) => (r) => site.interval(r[`${name}_low`], r[`${name}_high`], r.metric);
       const protocol = site.find("protocols", { protocol: first.protocol });
+      const above = [protocol?.track ?? "", first.protocol];
+      const raw = ["mean", "std"].map((name) => [name, (r) => r[name]]);
+      const interval = (name) => (r) => site.interval(r[`${name}_low`], r[`${name}_high`], r.metric);
       root.append(
-        el("p", { class: "crumbs" }, site.link([protocol?.track ?? "", first.protocol], site.words(first.protocol), { backbone: first.backbone })),
+        el("p", { class: "crumbs" }, site.link(above, site.words(first.protocol), { backbone: first.backbone })),
         el("h1", {}, `${first.method} on ${first.dataset}, ${site.shots(first.shots)}`),
         el("p", { class: "lead" }, `${site.plural(trials.length, "trial")} that differ in their seed alone.`),
       );
@@ -69,7 +71,7 @@
         columns: [
           { title: "Metric", head: true, value: (r) => r.metric },
           { title: "Split", value: (r) => r.split },
-          { title: "Mean ± std", value: (r) => r.mean, text: site.scoreText, show: site.score, raw: [["mean", (r) => r.mean], ["std", (r) => r.std]] },
+          { title: "Mean ± std", value: (r) => r.mean, text: site.scoreText, show: site.score, raw },
           { title: "Unit", value: (r) => site.unit(r.metric) },
           { title: "Seeds", value: (r) => r.n },
           { title: "95 % over seeds", value: (r) => r.ci95_low, text: interval("ci95") },
