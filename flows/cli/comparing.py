@@ -48,10 +48,10 @@ def runs(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs of the store, the latest first: status, times, what was new, what failed.
+    """List runs: status, times, what was new, what failed.
 
-    A run that is running counts what it has done so far; one whose process is gone has crashed, and
-    the same command goes on from there. In SQL the table is `runs`.
+    The latest comes first. A run that is running counts what it has done so far; one whose process
+    is gone has crashed, and the same command goes on from there. In SQL the table is `runs`.
     """
     with one_sentence():
         from tasks.pages.run_list import run_rows
@@ -118,13 +118,13 @@ def compare(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two methods, suites, runs or stores on the same episodes, and name what differs.
+    """Compare two methods, suites, runs or stores.
 
-    A and B are recognised by what there is: a method or suite of the board, the first digits of a
-    run's id, the folder of another store. Where a name could be several, say which: method:coop,
-    suite:zoo, run:1f2e, store:../lab. Differences are A minus B, paired by episode: over seeds
-    with Student's t, over test rows with the exact sign test, both corrected by Holm's method for
-    the rows that are shown.
+    They are paired on the same episodes, and what differs between them is named. A and B are
+    recognised by what there is: a method or suite of the board, the first digits of a run's id, the
+    folder of another store. Where a name could be several, say which: method:coop, suite:zoo,
+    run:1f2e, store:../lab. Differences are A minus B: over seeds with Student's t, over test rows
+    with the exact sign test, both corrected by Holm's method for the rows that are shown.
     """
     with one_sentence():
         from tasks.comparing.compare import Only
@@ -160,7 +160,7 @@ def merge(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make one board out of several stores, and show where results of the same trial differ.
+    """Make one board out of several stores.
 
     Trials that are not in this store are copied, with what they learned and said, and keep the name
     of the store they came from. The same id stands for everything that can move a number, so a
@@ -240,7 +240,7 @@ def verify(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compute trials again and say: equal, equal up to rounding, or different.
+    """Compute trials again and say whether they agree.
 
     The trials of the store stay as they are. equal: the same numbers, and predictions that are the
     same bit for bit. rounding: the same answer to every row; probabilities, and numbers that follow
