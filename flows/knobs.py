@@ -20,7 +20,14 @@ YAML = r"\.ya?ml"
 
 
 _HYPERPARAMETERS = "By method, such as {coop: {epochs: 20}}"
-_SETTINGS = {"anyOf": [{"title": "write", "type": "object"}, {"title": UNCHANGED, "type": "null"}]}
+# Without a type the form has an editor of JSON; with `object` it has one for each of its
+# properties, of which there are none.
+_SETTINGS = {
+    "anyOf": [
+        {"title": "write", "not": {"type": ["string", "number", "boolean", "array"]}},
+        {"title": UNCHANGED, "type": "null"},
+    ]
+}
 
 
 def with_fields(suite: type[Suite] = Suite) -> Callable[[F], F]:

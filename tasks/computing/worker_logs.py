@@ -21,7 +21,8 @@ LOOK_SECONDS = 1.0  # between two looks at the files
 BURST = 60  # lines that are passed on in `BURST_SECONDS`; the others are counted
 BURST_SECONDS = 10.0
 LINE = 500  # most letters of one
-_OF_RAY = re.compile(r"^:(job_id|actor_name|task_name):")
+_JOB = ":job_id:"  # Ray writes it before what a worker does for a job
+_OF_RAY = re.compile(r"^:(actor_name|task_name):")
 
 
 @dataclass
@@ -32,6 +33,7 @@ class _File:
     position: int = 0
     begun: bytes = b""
     trial: str = ""
+    ours: bool = True
 
 
 @dataclass
@@ -41,11 +43,13 @@ class WorkerLogs:
     Attributes:
         folder: Of Ray's logs.
         say: Takes a line.
+        job: Of this process, in the words of Ray: others may have workers on the same Ray.
         clock: Seconds, for tests.
     """
 
     folder: Path
     say: Callable[[str], None]
+    job: str = ""
     clock: Callable[[], float] = time.monotonic
     _files: dict[Path, _File] = field(default_factory=dict)
     _passed: list[float] = field(default_factory=list)
@@ -78,9 +82,11 @@ class WorkerLogs:
             self._pass_on(file, line.decode(errors="replace").rstrip())
 
     def _pass_on(self, file: _File, line: str) -> None:
-        if line.startswith(MARK):
+        if line.startswith(_JOB):
+            file.ours = not self.job or line.removeprefix(_JOB) == self.job
+        elif line.startswith(MARK):
             file.trial = line.removeprefix(MARK)
-        elif NOISE.match(line) or _OF_RAY.match(line):
+        elif not file.ours or NOISE.match(line) or _OF_RAY.match(line):
             return
         elif self._room():
             self._tell_held()
@@ -115,7 +121,10 @@ def passed_on(say: Callable[[str], None]) -> Iterator[None]:
     if node is None:
         yield
         return
-    logs, over = WorkerLogs(Path(node.get_logs_dir_path()), say), threading.Event()
+    import ray
+
+    job = ray.get_runtime_context().get_job_id()
+    logs, over = WorkerLogs(Path(node.get_logs_dir_path()), say, job), threading.Event()
 
     def follow() -> None:
         while not over.wait(LOOK_SECONDS):

@@ -70,6 +70,8 @@ def test_the_form_of_a_benchmark_offers_what_there_is_and_refuses_the_rest():
         ({"suite": "quickstart", "datasets": ["digits"], "methods": ["coop", "./a.py:Mine"]}, ""),
         ({"suite": "./mine.yaml", "backbones": ["./clip", "openai/clip", "b.py"]}, ""),
         ({"datasets": None, "seeds": [7, 8], "views": "bank:3", "time_limit": "auto"}, ""),
+        ({"hyperparameters": {"coop": {"epochs": 2}}}, ""),
+        ({"hyperparameters": "coop.epochs=2"}, "hyperparameters"),
         ({"suite": "quickstrat"}, "suite"),
         ({"datasets": ["digitz"]}, "datasets"),
         ({"targets": ["digits", "digitz"]}, "targets"),

@@ -29,7 +29,7 @@ def said():
 
 @pytest.fixture
 def logs(tmp_path, said, clock):
-    return WorkerLogs(tmp_path, said.append, clock)
+    return WorkerLogs(tmp_path, said.append, "01", clock)
 
 
 def write(folder, text, name="worker-1-01-7.err"):
@@ -68,11 +68,15 @@ def test_the_last_words_of_a_worker_that_crashed_are_told_too(tmp_path, logs, sa
 
 
 def test_what_ray_itself_writes_is_left_out(tmp_path, logs, said):
-    write(
-        tmp_path, ":job_id:01000000\n:actor_name:TrialWorker\n\n[2026-01-01 00:00:00,1 I 7 7] up\n"
-    )
+    write(tmp_path, ":job_id:01\n:actor_name:TrialWorker\n\n[2026-01-01 00:00:00,1 I 7 7] up\n")
     logs.look()
     assert said == []
+
+
+def test_workers_of_another_job_on_the_same_ray_are_left_out(tmp_path, logs, said):
+    write(tmp_path, ":job_id:02\ntheirs\n:job_id:01\nours\n")
+    logs.look()
+    assert said == ["a worker: ours"]
 
 
 def test_a_worker_that_writes_much_is_held_back_and_the_rest_is_counted(
