@@ -49,7 +49,8 @@ from operators.tuning import FitReport  # noqa: E402
 from tasks.computing.worker import TrialWorker  # noqa: E402
 from tasks.ingestion.ingest import ingest_dataset  # noqa: E402
 from tasks.planning.choices import check  # noqa: E402
-from tasks.planning.plan import Plan, make_plan  # noqa: E402
+from tasks.planning.plan import make_plan  # noqa: E402
+from tasks.planning.planned import Plan  # noqa: E402
 from tasks.progress import reporting_to  # noqa: E402
 from tasks.services.server import prefect_api  # noqa: E402
 from tasks.storage.store import Store  # noqa: E402

@@ -19,7 +19,7 @@ from data_catalog.datasets import (
     world_pairs,
     world_scenes,
 )
-from data_catalog.ingestion import IngestionError, ingest
+from data_catalog.ingestion import IngestionError, ingest, unchanged
 from data_catalog.kinds import KINDS
 from data_catalog.outline import Outline, outline
 from data_catalog.registry import read_cards, write_card
@@ -105,4 +105,5 @@ __all__ = [
     "register",
     "registered_cards",
     "source_for",
+    "unchanged",
 ]

@@ -80,21 +80,9 @@ def ingest(
         IngestionError: Too much that cannot be used, another kind of data, no labels, a class
             without train rows, or counts that differ from those of the card.
     """
-    receipt: dict[str, Any] = {"card": card.digest(), "version": INGESTION_VERSION}
-    before = _receipt_before(card, folder)
-    unchanged = receipt.items() <= before.items()
-    try:
-        receipt["signature"] = card.source.signature()
-    except SourceError as error:
-        if not unchanged:
-            raise
-        _log.warning("%s: using what was ingested before, since %s", card.name, error)
-        return Dataset.open(folder / before["fingerprint"])
-    if unchanged and receipt["signature"] == before["signature"]:
-        try:
-            return Dataset.open(folder / before["fingerprint"])
-        except ValueError as error:
-            _log.warning("%s: ingested again, since %s", card.name, error)
+    receipt, dataset = _looked_up(card, folder)
+    if dataset is not None:
+        return dataset
 
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f"{DRAFT}{uuid.uuid4().hex}"
@@ -114,6 +102,43 @@ def ingest(
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return Dataset.open(folder / fingerprint)
+
+
+def unchanged(card: DatasetCard, folder: Path) -> Dataset | None:
+    """The dataset that `ingest` would return without reading an example; None where it would.
+
+    Args:
+        card: See `ingest`.
+        folder: Likewise.
+    """
+    try:
+        return _looked_up(card, folder)[1]
+    except SourceError:  # what is wrong is said when it is ingested
+        return None
+
+
+def _looked_up(card: DatasetCard, folder: Path) -> tuple[dict[str, Any], Dataset | None]:
+    """The receipt of what would be ingested now, and the dataset if it is there.
+
+    Raises:
+        SourceError: The source cannot be reached, and nothing was ingested of this card before.
+    """
+    receipt: dict[str, Any] = {"card": card.digest(), "version": INGESTION_VERSION}
+    before = _receipt_before(card, folder)
+    same = receipt.items() <= before.items()
+    try:
+        receipt["signature"] = card.source.signature()
+    except SourceError as error:
+        if not same:
+            raise
+        _log.warning("%s: using what was ingested before, since %s", card.name, error)
+        return receipt, Dataset.open(folder / before["fingerprint"])
+    if same and receipt["signature"] == before["signature"]:
+        try:
+            return receipt, Dataset.open(folder / before["fingerprint"])
+        except ValueError as error:
+            _log.warning("%s: ingested again, since %s", card.name, error)
+    return receipt, None
 
 
 def _carried_over(receipt: dict[str, Any], card: DatasetCard, folder: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tasks.computing.worker import Done
 from tasks.computing.worker_pool import WorkerPool
 from tasks.environment import MachineError
 from tasks.planning.choices import Request
-from tasks.planning.plan import Bundle, Plan
+from tasks.planning.planned import Bundle, Plan
 from tasks.progress import stage
 from tasks.storage.store import Store
 

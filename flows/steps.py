@@ -10,22 +10,23 @@ from prefect.runtime import flow_run
 
 from data_catalog import Dataset
 from flows.computing import compute_all, whole
+from flows.settling import begin, settle
 from flows.summary import Summary, TrialsFailed
 from tasks.computing.ray_cluster import ray_cluster
 from tasks.computing.ray_start import START_SECONDS
-from tasks.computing.worker import TrialWorker
+from tasks.computing.worker import TrialWorker, worker_options
 from tasks.computing.worker_logs import passed_on
 from tasks.ingestion.ingest import ingest
 from tasks.pages.artifacts import publish_artifacts
 from tasks.pages.rebuilding import rebuild_board
-from tasks.pages.regressions import moves_of, tell_prefect
+from tasks.pages.regressions import tell_prefect
 from tasks.pages.zoo import backbone_rows
 from tasks.planning.choices import Request
 from tasks.planning.plan import make_plan
 from tasks.planning.suite import Suite
-from tasks.progress import reporter, stage
+from tasks.progress import stage
 from tasks.publishing import publish
-from tasks.publishing.mlflow_client import check_answers, explained
+from tasks.publishing.mlflow_client import check_answers
 from tasks.storage import runs
 from tasks.storage.drafts import sweep
 from tasks.storage.store import Store
@@ -62,35 +63,18 @@ def run_request(
         plan = make_plan(store, request, datasets)
         store.set_aside([*plan.torn, *(plan.done if fresh else ())])
         plan = replace(plan, done=frozenset() if fresh else plan.done)
-        for text in plan.remarks:
-            reporter().say(text)
-        flow_run_id = flow_run.get_id()
-        run = runs.begin(
-            store,
-            suite=plan.suite.name,
-            trial_ids=[spec.trial_id for spec in plan.specs],
-            flow_run_id=flow_run_id,
-            partial=partial,
-        )
+        run, publication = begin(store, plan, partial=partial, flow_run_id=flow_run.get_id())
         lasting.enter_context(runs.broken_off(store, run))
-        publication = publish.Publication(
-            store,
-            run.trial_ids,
-            suite=plan.suite.name,
-            run_id=run.run_id,
-            flow_run_id=flow_run_id,
-            git_commit=run.git_commit,
-        )
         failed: list[tuple[str, str]] = []
         trouble: Exception | None = None
         if plan.missing:
             with stage("workers") as starting:
                 starting.note(f"Ray starts, which may take up to {START_SECONDS:.0f} s")
-                pool = cluster.pool(TrialWorker, store.home, traced=True)
+                pool = cluster.pool(TrialWorker, store.home, **worker_options(request.suite))
                 starting.summary = f"{len(pool)} on {cluster.address or 'this machine'}"
             provenance = {
                 "suite": plan.suite.name,
-                "flow_run_id": flow_run_id,
+                "flow_run_id": run.flow_run_id,
                 "git_commit": run.git_commit,
                 "git_dirty": run.git_dirty,
             }
@@ -102,35 +86,25 @@ def run_request(
                     failed = compute_all(store, request, plan, datasets, pool, provenance)
             except Exception as error:  # what was committed before it goes on the board first
                 trouble = error
-    unpublished = publish_rest(publication)
-    runs.finish(store, run, failed=len(failed), error=trouble or unpublished)
-    with stage("board") as aggregating:
-        used = backbone_rows(list(request.backbones.cards.values()))
-        rebuilt = aggregate(store, backbones=used)
-        aggregating.summary = f"{rebuilt.trials} trials"
-    moves = moves_of(store, run.run_id)
-    summary = Summary(run.run_id, plan, len(plan.missing), tuple(failed), rebuilt.board, moves)
+    used = backbone_rows(list(request.backbones.cards.values()))
+    summary, unpublished = settle(
+        store,
+        plan,
+        run,
+        publication,
+        failed,
+        trouble=trouble,
+        publish=lambda publication: publish_trials(whole(publication)),
+        rebuild=lambda: aggregate(store, backbones=used),
+    )
     publish_artifacts(store, plan, failed, summary.text)
-    tell_prefect(moves)
+    tell_prefect(summary.moves)
     trouble = trouble or unpublished
     if trouble:
         raise trouble
     if failed:
         raise TrialsFailed(summary)
     return summary
-
-
-def publish_rest(publication: publish.Publication) -> Exception | None:
-    """Brings MLflow up to date; gives back what went wrong, for the board does not wait for it."""
-    with stage("publish") as publishing:
-        try:
-            report = publish_trials(whole(publication))
-        except Exception as error:  # whatever MLflow raises
-            trouble = explained(error, publication.store)
-            publishing.summary = f"failed: {trouble}"
-            return trouble
-        publishing.summary = f"{report.published} cells to MLflow, {report.skipped} there already"
-    return None
 
 
 def ingest_all(store: Store, suite: Suite) -> dict[str, Dataset]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # it takes torch, and a refusal comes before that
     from tasks.pages.regressions import Moves
-    from tasks.planning.plan import Plan
+    from tasks.planning.planned import Plan
 
 
 @dataclass(frozen=True)

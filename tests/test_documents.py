@@ -107,7 +107,7 @@ def test_recorded_trials_are_those_that_would_run_today(specs, documents, name):
     from operators.episodes.protocols import PROTOCOLS
     from operators.images import TRANSFORM_VERSION
     from operators.methods import METHODS
-    from tasks.planning.plan import chosen_of
+    from tasks.planning.planned import chosen_of
 
     cards = {spec.backbone: reference(spec.backbone).describe() for spec in specs[name]}
     for spec in specs[name]:

@@ -1,9 +1,7 @@
 """`shotboard run` and `shotboard plan`."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,14 +17,13 @@ from flows.cli.common import (
     signals_as_interrupts,
 )
 from flows.cli.knobs import overrides, with_options
+from flows.cli.planned import planned_of
 from flows.cli.terminal import err, out, print_json, print_table
 from tasks.storage.store import Store
+from tasks.without_pandas import spare_pandas
 
 if TYPE_CHECKING:
-    from data_catalog import Dataset
-    from tasks.planning.choices import Request
-    from tasks.planning.data import Preview
-    from tasks.planning.plan import Plan
+    from flows.summary import Summary
     from tasks.planning.suite import Suite
 
 app = commands()
@@ -58,6 +55,7 @@ def run(
     """Run a suite: do what is missing, then print the board."""
     quiet_libraries(verbose)
     with one_sentence(), signals_as_interrupts():
+        spare_pandas()
         from flows.cli.telling import tell
         from tasks.computing.ray_cluster import check_request
         from tasks.publishing.mlflow_client import check_answers
@@ -66,7 +64,7 @@ def run(
         changes = overrides(asked)
         wanted = address()
         store = Store.to_write(home)
-        planned = _planned(store, suite, changes)
+        planned = planned_of(store, suite, changes)
         check_answers(store.mlflow_uri)
         check_request(ray_address, gpus_per_worker=gpus_per_worker, workers=workers)
         if gpus_per_worker and not ray_address:
@@ -75,30 +73,26 @@ def run(
         for text in planned.standing:
             err.print(f"  {text}")
 
-        from prefect.exceptions import CancelledRun
-
-        from flows.benchmark import TrialsFailed, benchmark
         from flows.cli.display import TerminalReporter, print_board
         from tasks.pages.reports import board_rows
         from tasks.progress import reporting_to
-        from tasks.services.server import prefect_api
 
         failed = False
-        with TerminalReporter() as reporter, reporting_to(reporter), prefect_api(store):
-            try:
-                summary = benchmark(
-                    suite,
-                    ray_address=ray_address,
-                    gpus_per_worker=gpus_per_worker,
-                    workers=workers,
-                    fresh=fresh,
-                    home=str(store.home),
-                    **changes,
-                )
-            except TrialsFailed as error:
-                summary, failed = error.summary, True
-            except CancelledRun as stop:  # by Ctrl-C or SIGTERM; its text says what was kept
-                raise KeyboardInterrupt(str(stop)) from None
+        with TerminalReporter() as reporter, reporting_to(reporter):
+            if not fresh and planned.misses_nothing(store):
+                from flows.settling import bring_up_to_date
+                from tasks.planning.suite import moves_trials
+
+                partial = moves_trials(changes)
+                summary = bring_up_to_date(store, planned.plan, planned.backbones, partial=partial)
+            else:
+                resources = {
+                    "ray_address": ray_address,
+                    "gpus_per_worker": gpus_per_worker,
+                    "workers": workers,
+                }
+                with _workers(store, planned.suite, **resources):
+                    summary, failed = _flow(store, suite, changes, fresh=fresh, **resources)
         rows = board_rows(store, summary.plan.specs)
         if as_json:
             print_json(
@@ -119,6 +113,47 @@ def run(
         raise typer.Exit(REGRESSED)
 
 
+def _workers(
+    store: Store, suite: "Suite", ray_address: str | None, **how: Any
+) -> AbstractContextManager[None]:
+    """Workers that load while the server starts and datasets are ingested.
+
+    Args:
+        store: Of the run.
+        suite: Says what they load.
+        ray_address: Of a cluster to join.
+        how: They are shared out, as in `ray_cluster`.
+    """
+    from tasks.computing.ray_cluster import started_ahead
+    from tasks.computing.worker import TrialWorker, worker_options
+
+    asked: dict[str, Any] = worker_options(suite)
+    return started_ahead(TrialWorker, store.home, address=ray_address, **how, **asked)
+
+
+def _flow(store: Store, suite: str, changes: dict[str, Any], **how: Any) -> "tuple[Summary, bool]":
+    """Runs the flow; returns what it did, and whether trials failed.
+
+    Args:
+        store: Of the run.
+        suite: As the command line has it.
+        changes: What differs from it.
+        how: Of `benchmark`: how it is computed.
+    """
+    from prefect.exceptions import CancelledRun
+
+    from flows.benchmark import TrialsFailed, benchmark
+    from tasks.services.server import prefect_api
+
+    with prefect_api(store):
+        try:
+            return benchmark(suite, home=str(store.home), **how, **changes), False
+        except TrialsFailed as error:
+            return error.summary, True
+        except CancelledRun as stop:  # by Ctrl-C or SIGTERM; its text says what was kept
+            raise KeyboardInterrupt(str(stop)) from None
+
+
 @app.command()
 @with_options()
 def plan(
@@ -127,7 +162,7 @@ def plan(
     """Show the trials of a suite, what each needs and what is done; runs nothing."""
     with one_sentence():
         store = Store.at(home)
-        planned = _planned(store, suite, overrides(asked))
+        planned = planned_of(store, suite, overrides(asked))
         trials = planned.plan
         if as_json:
             print_json(
@@ -158,114 +193,6 @@ def plan(
             out.print("")
         for text in (*planned.standing, *planned.unknown, *trials.remarks):
             out.print(text)
-
-
-class Planned(NamedTuple):
-    """What a command is about, before anything is started.
-
-    Attributes:
-        request: The suite, with what the command line changes.
-        plan: Its trials over the datasets that can be known already.
-        waiting: Names of the datasets that are not ingested.
-        at_most: The most trials that there can be of each dataset whose classes are not known.
-    """
-
-    request: "Request"
-    plan: "Plan"
-    waiting: tuple[str, ...]
-    at_most: Mapping[str, int]
-
-    @property
-    def about(self) -> str:
-        """What was asked for, in a line."""
-        return f"suite {self.request.suite.name}: {_grid(self.request.suite)}"
-
-    @property
-    def standing(self) -> Iterator[str]:
-        """How much of it is done, and what comes first, a line each."""
-        if self.plan.specs:
-            done, missing = len(self.plan.done), len(self.plan.missing)
-            rest = f", beside those of {', '.join(self.at_most)}" if self.at_most else ""
-            yield f"{len(self.plan.specs)} trials, {done} done, {missing} to do{rest}"
-        if self.waiting:
-            yield f"to ingest first: {', '.join(self.waiting)}"
-
-    @property
-    def unknown(self) -> Iterator[str]:
-        """Datasets of which a plan can say nothing yet, a line each."""
-        for name in self.waiting:
-            if not self.request.cards[name].classes:
-                most = f"at most {self.at_most[name]} trials; " if name in self.at_most else ""
-                yield (
-                    f"{name}: {most}its card names no classes, and what makes sense depends on "
-                    f"them, so how many is known once it is ingested: shotboard datasets ingest "
-                    f"{name}"
-                )
-
-
-def _planned(store: Store, suite: str, changes: dict[str, Any]) -> Planned:
-    """The trials that a command line asks for.
-
-    Raises:
-        RequestError: The request is wrong, or no trial remains.
-    """
-    from flows.suites import load_suite
-    from tasks.planning.choices import check
-    from tasks.planning.data import preview
-    from tasks.planning.plan import Plan, make_plan
-    from tasks.planning.resolve import RequestError, ingested
-    from tasks.planning.suite import override
-
-    request = check(store, override(load_suite(suite), changes))
-    here = {name: ingested(store, name) for name in request.cards}
-    waiting = tuple(name for name, dataset in here.items() if dataset is None)
-    seen = {name: here[name] or preview(card) for name, card in request.cards.items()}
-    known = {name: dataset for name, dataset in seen.items() if dataset is not None}
-    learned = tuple(name for name in request.suite.datasets if name in known)
-    nothing = Plan(request.suite, (), frozenset(), request.skipped)
-    at_most = _at_most(store, request, known)
-    if not learned or set(request.suite.targets) - known.keys():
-        return Planned(request, nothing, waiting, at_most)
-    part = replace(request, suite=request.suite.model_copy(update={"datasets": learned}))
-    try:
-        return Planned(request, make_plan(store, part, known), waiting, at_most)
-    except RequestError:
-        if len(known) == len(request.cards):
-            raise
-        return Planned(request, nothing, waiting, at_most)
-
-
-def _at_most(
-    store: Store, request: "Request", known: "Mapping[str, Dataset | Preview]"
-) -> dict[str, int]:
-    """The most trials of each dataset that is learned and whose classes nobody knows yet.
-
-    Nothing can be said where also its domains decide, or whether its classes are those of another.
-    """
-    from tasks.planning.data import invented
-    from tasks.planning.plan import make_plan
-    from tasks.planning.resolve import RequestError
-
-    unknown = [name for name in request.suite.datasets if name not in known]
-    if not unknown or any(p.targets or p.held_out for p in request.protocols.values()):
-        return {}
-    imagined = {n: known.get(n) or invented(card) for n, card in request.cards.items()}
-    try:
-        specs = make_plan(store, request, imagined).specs
-    except RequestError:
-        return {}
-    counts = Counter(spec.dataset for spec in specs)
-    return {name: counts[name] for name in unknown}
-
-
-def _grid(suite: "Suite") -> str:
-    return (
-        f"{', '.join(suite.datasets)} x {', '.join(m.id for m in suite.methods)} x "
-        f"{', '.join(suite.backbones)} x {', '.join(suite.protocols)} x "
-        f"shots {', '.join(map(str, suite.shots))} x seeds {', '.join(map(str, suite.seeds))}"
-        + (f", tested on {', '.join(suite.targets)}" if suite.targets else "")
-        + (f", views {suite.views}" if suite.views != "none" else "")
-    )
 
 
 def _refuse_missing_gpus(gpus_per_worker: float) -> None:

@@ -107,6 +107,19 @@ class BackboneReference(NamedTuple):
             family = self.family or family_of(self.location)
             return FAMILIES[family].describe(self.name, self.location)
 
+    def files(self) -> list[Path] | None:
+        """All files that its card may be made of; None where they are not known to be here.
+
+        Raises:
+            BackboneUnavailable: The package that has them is not installed.
+        """
+        if own_family(self.family) is not None:
+            return None
+        if not self.location:
+            return FAMILIES[self.family].files()
+        folder = Path(self.location)
+        return [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else None
+
     def load(self, card: BackboneCard, device: str = "cpu") -> Any:
         """The backbone itself, of the kind that its family is of, frozen, on `device`.
 

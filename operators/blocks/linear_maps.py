@@ -27,7 +27,11 @@ def drawn_linear(
         generator: Draws weights and intercepts, on the CPU.
         device: Where they go then.
     """
-    linear = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
+    linear = nn.Linear(inputs, outputs, device="meta")
+    # `to_empty` does this too, but imports the symbols of torch's compiler.
+    linear.weight, linear.bias = (
+        nn.Parameter(torch.empty(shape)) for shape in (linear.weight.shape, linear.bias.shape)
+    )
     for parameter in (linear.weight, linear.bias):
         draw_uniform(parameter, inputs, generator)
     return linear.to(device)

@@ -194,10 +194,11 @@ def _name_variants(connection: Connection, chosen: Callable[[TrialSpec], Chosen]
         }
     )
     with named(connection, rows):
-        ((updated,),) = connection.execute(
+        updated = connection.execute(
             "UPDATE trials SET variant = incoming.variant, setting = incoming.setting "
             "FROM incoming WHERE trials.cell_id = incoming.cell_id "
-            "AND (trials.variant <> incoming.variant OR trials.setting <> incoming.setting)"
+            "AND (trials.variant <> incoming.variant OR trials.setting <> incoming.setting) "
+            "RETURNING trials.status"
         ).fetchall()
     pairs = [
         {"cell_id": cell_id, "variant": name}
@@ -207,7 +208,8 @@ def _name_variants(connection: Connection, chosen: Callable[[TrialSpec], Chosen]
     connection.execute("DELETE FROM cell_variants")
     if pairs:
         insert(connection, "cell_variants", pa.Table.from_pylist(pairs))
-    return updated > 0
+    # Failures come without, every time, and no number is theirs.
+    return any(status == "completed" for (status,) in updated)
 
 
 def _replace_runs(connection: Connection, runs: Iterable[Mapping[str, Any]]) -> None:

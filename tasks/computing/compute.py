@@ -19,7 +19,7 @@ from tasks.computing.failures import in_quarantine, note_failure
 from tasks.computing.stopped import until_stopped
 from tasks.computing.worker import Context, Done
 from tasks.computing.worker_pool import First, WorkerPool
-from tasks.planning.plan import Bundle, expected_cost
+from tasks.planning.planned import Bundle, expected_cost
 from tasks.progress import Stage
 from tasks.storage.store import Store
 

@@ -34,6 +34,7 @@ from tasks.planning.data import TrialData, data_of
 from tasks.planning.own_methods import read_method
 from tasks.planning.resolve import RequestError
 from tasks.storage.store import Store
+from tasks.without_pandas import spare_pandas
 
 TOGETHER = 64  # examples that are read and classified at a time
 
@@ -172,6 +173,7 @@ def predictor(
         ValueError: Something that the trial was computed with is gone or has changed, or its
             method cannot answer with these classes.
     """
+    spare_pandas()
     spec = spec_of(store, trial_id)
     specs = [spec] if spec.teacher is None else [spec, spec.teacher]
     read_method(store, spec)

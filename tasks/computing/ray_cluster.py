@@ -7,13 +7,15 @@ its own, and an actor keeps its backbones and features between trials.
 import math
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.computing.ray_start import connect, leave, no_cluster, nobody_listens
 from tasks.computing.worker_pool import WorkerPool
 
+_ahead: "list[Cluster]" = []  # that have been started for a run which has not begun yet
 SHARED_BYTES = 200 * 2**20  # arguments are names and paths; features travel as files
 
 
@@ -37,8 +39,14 @@ class Cluster:
     shared_bytes: int = SHARED_BYTES
     started_by_us: bool = False
     _resources: dict[str, Any] | None = None
-    _pools: list[WorkerPool] = field(default_factory=list)
+    _pools: dict[Any, Future[WorkerPool]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _asking: threading.Lock = field(default_factory=threading.Lock, compare=False)
+
+    @property
+    def asked(self) -> tuple[Any, ...]:
+        """What was asked for: the same makes the same cluster."""
+        return self.address, self.cpus, self.gpus_per_worker, self.requested, self.shared_bytes
 
     @property
     def resources(self) -> dict[str, Any]:
@@ -63,9 +71,24 @@ class Cluster:
         )
 
     def pool(self, worker: type, *args: Any, **kwargs: Any) -> WorkerPool:
-        """Starts `workers` actors of class `worker`, each constructed with the arguments."""
+        """`workers` actors of class `worker`, each constructed with the arguments.
+
+        Asked again for the same, it gives the same, or raises the same.
+        """
+        key = worker, args, tuple(sorted(kwargs.items()))
+        with self._asking:
+            mine = key not in self._pools
+            made = self._pools.setdefault(key, Future())
+        if mine:
+            try:
+                made.set_result(self._pool(worker, *args, **kwargs))
+            except BaseException as error:
+                made.set_exception(error)
+        return made.result()
+
+    def _pool(self, worker: type, *args: Any, **kwargs: Any) -> WorkerPool:
         workers = self.workers
-        pool = WorkerPool(
+        return WorkerPool(
             worker,
             *args,
             workers=workers,
@@ -73,13 +96,12 @@ class Cluster:
             num_gpus=self.gpus_per_worker,
             **kwargs,
         )
-        self._pools.append(pool)
-        return pool
 
     def close(self) -> None:
         """Ends the pools, and leaves Ray if it was started or joined here."""
-        for pool in self._pools:
-            pool.close()
+        for pool in self._pools.values():
+            if pool.exception() is None:
+                pool.result().close()
         if self.started_by_us:
             leave()
 
@@ -112,12 +134,58 @@ def ray_cluster(
     """
     check_request(None, gpus_per_worker=gpus_per_worker, workers=workers)
     cluster = Cluster(address, cpus, gpus_per_worker, workers, shared_bytes)
+    if _ahead and _ahead[-1].asked == cluster.asked:
+        yield _ahead[-1]
+        return
     try:
         if address or gpus_per_worker:
             _ = cluster.workers
         yield cluster
     finally:
         cluster.close()
+
+
+@contextmanager
+def started_ahead(
+    worker: type,
+    *args: Any,
+    address: str | None,
+    gpus_per_worker: float,
+    workers: int | None,
+    **kwargs: Any,
+) -> Iterator[None]:
+    """Starts the cluster of a run that is about to begin, and its workers, in a thread.
+
+    They load while this process imports Prefect, starts a server and ingests. Within the block
+    `ray_cluster` with the same arguments gives this cluster; what is wrong with it is raised there.
+
+    Args:
+        worker: Class of the workers.
+        args: Of its constructor.
+        address: See `ray_cluster`.
+        gpus_per_worker: Likewise.
+        workers: Likewise.
+        kwargs: Of the constructor.
+    """
+    started, over = threading.Event(), threading.Event()
+    try:
+        with ray_cluster(address, gpus_per_worker=gpus_per_worker, workers=workers) as cluster:
+
+            def start() -> None:
+                with suppress(Exception):  # whoever asks for the pool gets it
+                    cluster.pool(worker, *args, **kwargs)
+                started.set()
+                over.wait()  # Ray's processes end with the thread that has started them
+
+            threading.Thread(target=start, name="workers", daemon=True).start()
+            _ahead.append(cluster)
+            try:
+                yield
+            finally:
+                _ahead.remove(cluster)
+                started.wait()
+    finally:
+        over.set()
 
 
 def count_workers(

@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +103,13 @@ def _own_sigterm() -> Iterator[None]:
 
 
 def _hush() -> None:
-    """Keeps Ray from writing its own tales of dead workers to our standard output."""
+    """Keeps Ray from writing its own tales of dead workers to our standard output.
+
+    Nor need anybody know that it leaves SIGTERM to us where a thread starts it.
+    """
     from ray._private import worker
+
+    worker.logger.addFilter(lambda record: "SIGTERM" not in str(record.msg))
 
     worker.print_to_stdstream = lambda *_, **__: None
 
@@ -160,11 +165,21 @@ def _start_local(cpus: int | None, shared_bytes: int) -> None:
     """
     import ray
     from ray._private import services
+    from ray._private.node import Node
 
     folder = _sockets_folder()
     for _ in range(STARTS):
         try:
-            with _replaced(services, "get_node", _patient(services.get_node)):
+            with ExitStack() as stack:
+                for owner, name, value in (
+                    (services, "get_node", _patient(services.get_node)),
+                    # Nobody looks at its pages, scales it or reads what workers print: three
+                    # processes less, which import for longer than a short run computes.
+                    (services, "start_api_server", lambda *_, **__: (None, None)),
+                    (Node, "start_monitor", lambda _: None),
+                    (Node, "start_log_monitor", lambda _: None),
+                ):
+                    stack.enter_context(_replaced(owner, name, value))
                 ray.init(
                     "local",  # whatever RAY_ADDRESS says, or an earlier `ray start` has noted
                     num_cpus=cpus,

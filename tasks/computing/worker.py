@@ -20,6 +20,7 @@ from tasks.planning import own_backbones
 from tasks.planning.own_files import Source
 from tasks.planning.own_methods import FILE, make_known, source_of
 from tasks.storage.store import Store
+from tasks.without_pandas import spare_pandas
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from operators.tracks import TargetData
     from operators.trials.trial import Outcome
     from tasks.planning.data import TrialData
+    from tasks.planning.suite import Suite
 
 COMMITS = 2  # trials of a worker that wait for the disk side by side, while it computes the next
 STORES_OPEN = 64  # feature stores whose checksums a worker keeps; 9 bytes a row
@@ -91,6 +93,12 @@ class Context:
         return Encoder(self.backbone, self.features)
 
 
+def worker_options(suite: "Suite") -> dict[str, Any]:
+    """How the workers of a run are made: they load the backbone of a suite that has one."""
+    one = suite.backbones[0] if len(suite.backbones) == 1 else ""
+    return {"backbone": one, "precision": suite.precision, "traced": True}
+
+
 class Done(NamedTuple):
     """What became of one trial; `error` is empty unless it failed."""
 
@@ -105,13 +113,24 @@ class TrialWorker:
         home: Root of the store.
         device: `cpu`, `cuda`, or `auto` for a GPU where Ray gave one.
         into: Root of the store that gets the trials; default: the same.
+        backbone: Name, folder or hub id of what it loads at once, before it is asked for; empty
+            for nothing.
+        precision: Of that.
         traced: Whether standard output and error say which trial the lines that follow are of,
             and why one fails; see `tasks.computing.worker_logs`.
     """
 
     def __init__(
-        self, home: Path, device: str = "auto", into: Path | None = None, *, traced: bool = False
+        self,
+        home: Path,
+        device: str = "auto",
+        into: Path | None = None,
+        *,
+        backbone: str = "",
+        precision: str = "fp32",
+        traced: bool = False,
     ) -> None:
+        spare_pandas()
         import torch
 
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -127,6 +146,8 @@ class TrialWorker:
         self._features = lru_cache(STORES_OPEN)(_open_features)
         # One draw of each kind, to count lanes by: drawing takes a while on a large dataset.
         self._episodes: dict[tuple[Path, str, int], Episode] = {}
+        if backbone:
+            self._load_ahead(backbone, precision)
 
     def encode(
         self, rows: np.ndarray, context: Context, track: str, view: "View | None" = None
@@ -371,6 +392,13 @@ class TrialWorker:
     def _backbone(self, which: "BackboneReference", context: Context) -> "Backbone":
         own_backbones.make_known(which, context.sources)
         return self._loaded(which)
+
+    def _load_ahead(self, name: str, precision: str) -> None:
+        from operators.backbones import BACKBONES, is_location, reference
+
+        with suppress(Exception):  # whatever it is, it will be the error of a trial
+            if name in BACKBONES or is_location(name):  # code of a user's own comes with trials
+                self._loaded(reference(name)._replace(precision=precision))
 
     def _load_backbone(self, which: "BackboneReference") -> "Backbone":
         return which.load(which.describe(), self.device)

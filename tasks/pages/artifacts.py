@@ -16,7 +16,7 @@ from tasks.pages.links import served_pages
 from tasks.pages.pictures import picture
 from tasks.pages.reports import SHARE, board_rows, changes_markdown, quantity, score
 from tasks.plain_text import in_markdown
-from tasks.planning.plan import Plan
+from tasks.planning.planned import Plan
 from tasks.storage.store import Store
 
 MOST_ROWS = 300  # of a table; the board page has all

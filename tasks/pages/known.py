@@ -5,18 +5,16 @@ So what was read once is kept under a digest of the code, by size and time of ea
 what is installed: code that has changed is read again.
 """
 
-import hashlib
 import json
 import sys
-import sysconfig
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from operators.files import write_atomic
+from tasks.code_stamp import ROOT, code_stamp
 
-_ROOT = Path(__file__).resolve().parents[2]
 _CODE = ("operators", "tasks/pages/zoo.py", "tasks/pages/known.py")
 _LEFT_OUT = ("__pycache__", "board")  # written as it is used; says nothing of the zoo
 
@@ -56,14 +54,14 @@ def _known(part: str) -> Any:
 
 
 @cache
-def kept(root: Path = _ROOT, folder: Path = _ROOT / "tasks" / "__pycache__") -> dict[str, Any]:
+def kept(root: Path = ROOT, folder: Path = ROOT / "tasks" / "__pycache__") -> dict[str, Any]:
     """The whole zoo by part, read from the code where it was not kept or has changed.
 
     Args:
         root: Folder of the code.
         folder: Where it is kept.
     """
-    file = folder / f"zoo-{_digest(root)}.json"
+    file = folder / f"zoo-{code_stamp(_CODE, root, _LEFT_OUT)}.json"
     with suppress(OSError, ValueError):
         return json.loads(file.read_bytes())
     from tasks.pages.zoo import PARTS
@@ -74,18 +72,3 @@ def kept(root: Path = _ROOT, folder: Path = _ROOT / "tasks" / "__pycache__") -> 
             old.unlink(missing_ok=True)
         write_atomic(file, json.dumps(found).encode())
     return json.loads(json.dumps(found))
-
-
-def _digest(root: Path) -> str:
-    """Sixteen hex digits that move with any file that the zoo is made of."""
-    stamps = []
-    for place in _CODE:
-        path = root / place
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            inside = file.relative_to(root)
-            if file.is_file() and not set(_LEFT_OUT) & set(inside.parts):
-                status = file.stat()
-                stamps.append((inside.as_posix(), status.st_size, status.st_mtime_ns))
-    installed = Path(sysconfig.get_path("purelib"))  # its time moves as packages come and go
-    stamps.append((str(installed), sys.version, installed.stat().st_mtime_ns))
-    return hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16]

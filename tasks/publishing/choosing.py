@@ -83,6 +83,6 @@ def reason(trial: Mapping[str, Any]) -> str:
 
 def is_published(spec: TrialSpec) -> bool:
     """Whether nothing of a trial differs from the published settings, as the board has it."""
-    from tasks.planning.plan import variant_of
+    from tasks.planning.planned import variant_of
 
     return not variant_of(spec)

@@ -10,6 +10,7 @@ Layout under `SHOTBOARD_HOME` (default `.shotboard/`):
     failures/<trial_id>.json                the last error of a trial that did not complete
     replaced/<when>/<trial_id>/             trials that `run --fresh` computed again, and torn ones
     downloads/                              archives that were fetched and unpacked
+    plans/<digest>.json                     a plan as it was made (tasks/planning/kept.py)
     runs/<run_id>.json                      one run of a suite: its trials and when
     runs/<run_id>.numbers.parquet           the numbers that it saw
     reproductions/<trial_id>/<digest>/      another store's result of a trial that is here
@@ -139,6 +140,11 @@ class Store:
     def runs(self) -> Path:
         """Folder of the manifests of runs."""
         return self.home / "runs"
+
+    @property
+    def plans(self) -> Path:
+        """Folder of the plans that are kept, so that asking again needs no torch."""
+        return self.home / "plans"
 
     @property
     def reproductions(self) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -56,6 +57,110 @@ def test_reading_imports_no_heavy_module(filled, tmp_path):
     found = json.loads(answer.stdout)
     assert len(found) == len(commands)
     assert {command: said for command, said in found.items() if said[:2] != [0, []]} == {}
+
+
+@pytest.fixture
+def whole(filled, clip_folder, tmp_path):
+    """A copy of the store and a suite of which it misses nothing, in MLflow neither."""
+    from tasks.publishing import receipts
+    from tasks.storage.store import Store
+
+    store = Store(shutil.copytree(filled.home, tmp_path / "store"))
+    suite = tmp_path / "whole.yaml"
+    suite.write_text(
+        f"datasets: [pets]\nbackbones: ['{clip_folder}']\nmethods: [zero-shot, tip-adapter]\n"
+        "shots: [1]\nseeds: [1, 2]\n"
+    )
+    store.mlflow_database.touch()
+    for result in store.results():
+        told = result["cell_id"], "a run", store.done()
+        receipts.write(store, store.mlflow_uri, "whole", *told)
+    return store, suite
+
+
+def test_a_plan_that_was_made_before_and_a_run_with_nothing_to_do_load_nothing(shotboard, whole):
+    store, suite = whole
+    first = shotboard("plan", suite, "--home", store.home)
+    assert "3 trials, 3 done, 0 to do" in first.out, first.err
+    assert shotboard("run", suite, "--home", store.home).code == 0  # names the variants
+    known = json.loads((store.home / ".variants.json").read_text())["cells"]
+    assert set(known) >= {result["cell_id"] for result in store.results()}
+
+    runs = len(list(store.runs.glob("*.json")))
+    again = ["plan", str(suite)], ["run", str(suite)], ["run", str(suite), "--json"]
+    answer = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(again), json.dumps(HEAVY)],
+        env={**os.environ, "SHOTBOARD_HOME": str(store.home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    said = json.loads(answer.stdout)
+    assert [found[:2] for found in said.values()] == [[0, []]] * 3, said
+    assert len(list(store.runs.glob("*.json"))) == runs + 2
+    assert shotboard("plan", suite, "--home", store.home).out == first.out
+    assert not store.prefect.exists()
+
+
+def test_a_prediction_loads_neither_transformers_nor_what_it_would_load(
+    whole, pictures, clip_folder
+):
+    store, _ = whole
+    trial = next(r["trial_id"] for r in store.results() if r["spec"]["method"] == "tip-adapter")
+    command = ["predict", trial, str(pictures / "cat" / "0.jpg"), "--backbone", str(clip_folder)]
+    assert modules_of(command, store) == []
+
+
+def modules_of(command, store):
+    heavy = [name for name in HEAVY if name != "torch"] + ["sympy", "torch._dynamo"]
+    answer = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps([command]), json.dumps(heavy)],
+        env={**os.environ, "SHOTBOARD_HOME": str(store.home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    ((code, loaded, said),) = json.loads(answer.stdout).values()
+    assert code == 0, said
+    return loaded
+
+
+def test_a_worker_loads_neither_transformers_nor_what_it_would_load(whole, clip_folder):
+    store, _ = whole
+    program = (
+        "import json, sys\nfrom pathlib import Path\n"
+        "from operators.backbones import reference\n"
+        "from operators.spec import TrialSpec\n"
+        "from tasks.computing.worker import Context, TrialWorker\n"
+        "home, dataset, backbone, heavy, *specs = sys.argv[1:]\n"
+        "features = next(Path(home, 'features').glob('*/pets-*'))\n"
+        "context = Context(reference(backbone), Path(dataset), features, {'suite': 'mini'})\n"
+        "worker = TrialWorker(Path(home), 'cpu')\n"
+        "done = worker.compute([TrialSpec.from_json(json.loads(s)) for s in specs], context)\n"
+        "print([d.error for d in done], [n for n in json.loads(heavy) if n in sys.modules])\n"
+    )
+    specs = [json.dumps(result["spec"]) for result in store.results()]
+    (dataset,) = (path.parent for path in store.data.glob("pets/*/card.json"))
+    for trial in store.done():
+        shutil.rmtree(store.trial(trial))
+    heavy = [name for name in HEAVY if name != "torch"] + ["sympy", "torch._dynamo"]
+    answer = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            program,
+            store.home,
+            dataset,
+            clip_folder,
+            json.dumps(heavy),
+            *specs,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.stdout == "['', '', ''] []\n", answer.stdout + answer.stderr
 
 
 def test_a_command_imports_no_other_and_help_names_all_of_them():

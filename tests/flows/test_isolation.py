@@ -6,7 +6,7 @@ from flows.computing import not_encoded
 from operators.spec import TrialSpec
 from tasks.computing.deaths import OutOfTime, WorkerDied
 from tasks.environment import MachineError
-from tasks.planning.plan import Plan
+from tasks.planning.planned import Plan
 from tasks.planning.suite import make_suite
 from tasks.storage.store import Store
 

@@ -9,7 +9,7 @@ from flows.naming import MOST_LETTERS, named, run_name
 from flows.pretraining import pretrain
 from operators.spec import TrialSpec
 from tasks.planning.knobs import knobs
-from tasks.planning.plan import Bundle
+from tasks.planning.planned import Bundle
 from tasks.planning.suite import Suite
 
 NOTHING = dict.fromkeys([*knobs(Suite), "hyperparameters"])

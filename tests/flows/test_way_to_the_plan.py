@@ -10,6 +10,7 @@ from tasks.planning.suite import Suite
 LAYERS = ("flows.cli", "flows", "tasks", "operators", "data_catalog")  # from top to bottom
 START, END = ("flows.cli.running", "plan"), ("tasks.planning.plan", "make_plan")
 ASIDE = {"one_sentence", "Store.at", "Suite.all_datasets"}  # which pass no suite on
+ASIDE |= {"refuse_unknown", "_at_most", "_unknown"}  # which look at it, and nothing comes of it
 PLANNING = ("plan", "cells", "choices", "suite", "resolve")  # likewise, in tasks.planning
 
 
@@ -72,7 +73,7 @@ def way(shotboard, tmp_path_factory):
 
 def test_a_suite_goes_from_the_command_line_to_its_plan_through_fewer_than_ten_functions(way):
     called = {below for above, below in way.calls if above == START}
-    assert {name for _, name in called} >= {"overrides", "_planned"}
+    assert {name for _, name in called} >= {"overrides", "planned_of"}
     through = way.through | called | {START}
     assert END in through
     assert {"load_suite", "override", "check"} < {name for _, name in through}

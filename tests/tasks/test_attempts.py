@@ -13,7 +13,7 @@ from tasks.computing.deaths import OutOfTime, WorkerDied
 from tasks.computing.failures import described, in_quarantine, note_failure, of_the_store
 from tasks.computing.worker import Context, Done
 from tasks.computing.worker_pool import TRIES, CallResult
-from tasks.planning.plan import Bundle
+from tasks.planning.planned import Bundle
 
 
 class Ticks:

@@ -25,7 +25,8 @@ from operators.methods.image_classification.text_prompts.coop import CoOp
 from tasks.ingestion.describe import keep
 from tasks.planning.choices import check
 from tasks.planning.data import preview, template_set
-from tasks.planning.plan import BUNDLE, expected_cost, make_plan, variant_of
+from tasks.planning.plan import make_plan
+from tasks.planning.planned import BUNDLE, expected_cost, variant_of
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import make_suite
 from tasks.storage import wholeness

@@ -19,7 +19,8 @@ from tasks.comparing.verify import verify
 from tasks.computing.encode import contexts_of, features_folder, needed_rows
 from tasks.computing.worker import Context, Done, TrialWorker
 from tasks.planning.choices import check
-from tasks.planning.plan import make_plan, variant_of
+from tasks.planning.plan import make_plan
+from tasks.planning.planned import variant_of
 from tasks.planning.suite import make_suite
 
 IMAGES = "image-classification"

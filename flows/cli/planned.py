@@ -1,0 +1,168 @@
+"""What `shotboard run` and `shotboard plan` are about, before anything is started."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tasks.storage.store import Store
+
+if TYPE_CHECKING:
+    from data_catalog import Dataset
+    from tasks.planning.choices import Request
+    from tasks.planning.data import Preview
+    from tasks.planning.planned import Plan
+    from tasks.planning.suite import Suite
+
+
+class Planned(NamedTuple):
+    """What a command is about, before anything is started.
+
+    Attributes:
+        suite: With what the command line changes.
+        plan: Its trials over the datasets that can be known already.
+        waiting: Names of the datasets that are not ingested.
+        at_most: The most trials that there can be of each dataset whose classes are not known.
+        unknown: A line for each dataset of which a plan can say nothing yet.
+        backbones: Rows of the board about those of the suite.
+    """
+
+    suite: "Suite"
+    plan: "Plan"
+    waiting: tuple[str, ...]
+    at_most: Mapping[str, int]
+    unknown: tuple[str, ...] = ()
+    backbones: "Sequence[Mapping[str, Any]]" = ()
+
+    @property
+    def about(self) -> str:
+        """What was asked for, in a line."""
+        return f"suite {self.suite.name}: {_grid(self.suite)}"
+
+    @property
+    def standing(self) -> Iterator[str]:
+        """How much of it is done, and what comes first, a line each."""
+        if self.plan.specs:
+            done, missing = len(self.plan.done), len(self.plan.missing)
+            rest = f", beside those of {', '.join(self.at_most)}" if self.at_most else ""
+            yield f"{len(self.plan.specs)} trials, {done} done, {missing} to do{rest}"
+        if self.waiting:
+            yield f"to ingest first: {', '.join(self.waiting)}"
+
+    def misses_nothing(self, store: Store) -> bool:
+        """Whether every trial is there, and every dataset as its source is now."""
+        from data_catalog import unchanged
+        from tasks.planning.resolve import dataset_card
+
+        if self.waiting or self.plan.missing or not self.plan.specs:
+            return False
+        names = {spec.dataset for spec in self.plan.specs}
+        for name in names.union(self.suite.all_datasets):
+            card = dataset_card(store, name)
+            dataset = unchanged(card, store.data / name)
+            fingerprints = {s.dataset_fingerprint for s in self.plan.specs if s.dataset == name}
+            if dataset is None or fingerprints - {dataset.fingerprint}:
+                return False
+        return True
+
+
+def planned_of(store: Store, suite: str, changes: dict[str, Any]) -> Planned:
+    """The trials that a command line asks for.
+
+    Raises:
+        RequestError: The request is wrong, or no trial remains.
+    """
+    from flows.suites import load_suite
+    from tasks.pages.offered import refuse_unknown
+    from tasks.planning.kept import keep_plan, kept_plan
+    from tasks.planning.resolve import RequestError, ingested
+    from tasks.planning.suite import override
+
+    asked = override(load_suite(suite), changes)
+    refuse_unknown(store, asked)
+    here = {name: ingested(store, name) for name in asked.all_datasets}
+    there = {name: dataset for name, dataset in here.items() if dataset is not None}
+    if len(there) == len(here) and (kept := kept_plan(store, asked, there)):
+        return Planned(asked, kept.plan, (), {}, backbones=kept.backbones)
+
+    from tasks.pages.zoo import backbone_rows
+    from tasks.planning.choices import check
+    from tasks.planning.data import preview
+    from tasks.planning.plan import make_plan
+    from tasks.planning.planned import Plan
+
+    request = check(store, asked)
+    rows = backbone_rows(list(request.backbones.cards.values()))
+    here = {name: ingested(store, name) for name in request.cards}
+    waiting = tuple(name for name, dataset in here.items() if dataset is None)
+    seen = {name: here[name] or preview(card) for name, card in request.cards.items()}
+    known = {name: dataset for name, dataset in seen.items() if dataset is not None}
+    learned = tuple(name for name in request.suite.datasets if name in known)
+    nothing = Plan(request.suite, (), frozenset(), request.skipped)
+    at_most = _at_most(store, request, known)
+    unknown = tuple(_unknown(request, waiting, at_most))
+    if not learned or set(request.suite.targets) - known.keys():
+        return Planned(request.suite, nothing, waiting, at_most, unknown)
+    part = replace(request, suite=request.suite.model_copy(update={"datasets": learned}))
+    try:
+        made = make_plan(store, part, known)
+    except RequestError:
+        if len(known) == len(request.cards):
+            raise
+        return Planned(request.suite, nothing, waiting, at_most, unknown)
+    if asked == request.suite and len(there) == len(here):
+        keep_plan(store, request, made, there, rows)
+    return Planned(request.suite, made, waiting, at_most, unknown, rows)
+
+
+def _unknown(
+    request: "Request", waiting: Sequence[str], at_most: Mapping[str, int]
+) -> Iterator[str]:
+    """Datasets of which a plan can say nothing yet, a line each.
+
+    Args:
+        request: Has their cards.
+        waiting: Names of those that are not ingested.
+        at_most: The most trials that there can be of each whose classes are not known.
+    """
+    for name in waiting:
+        if not request.cards[name].classes:
+            most = f"at most {at_most[name]} trials; " if name in at_most else ""
+            yield (
+                f"{name}: {most}its card names no classes, and what makes sense depends on "
+                f"them, so how many is known once it is ingested: shotboard datasets ingest "
+                f"{name}"
+            )
+
+
+def _at_most(
+    store: Store, request: "Request", known: "Mapping[str, Dataset | Preview]"
+) -> dict[str, int]:
+    """The most trials of each dataset that is learned and whose classes nobody knows yet.
+
+    Nothing can be said where also its domains decide, or whether its classes are those of another.
+    """
+    from tasks.planning.data import invented
+    from tasks.planning.plan import make_plan
+    from tasks.planning.resolve import RequestError
+
+    unknown = [name for name in request.suite.datasets if name not in known]
+    if not unknown or any(p.targets or p.held_out for p in request.protocols.values()):
+        return {}
+    imagined = {n: known.get(n) or invented(card) for n, card in request.cards.items()}
+    try:
+        specs = make_plan(store, request, imagined).specs
+    except RequestError:
+        return {}
+    counts = Counter(spec.dataset for spec in specs)
+    return {name: counts[name] for name in unknown}
+
+
+def _grid(suite: "Suite") -> str:
+    return (
+        f"{', '.join(suite.datasets)} x {', '.join(m.id for m in suite.methods)} x "
+        f"{', '.join(suite.backbones)} x {', '.join(suite.protocols)} x "
+        f"shots {', '.join(map(str, suite.shots))} x seeds {', '.join(map(str, suite.seeds))}"
+        + (f", tested on {', '.join(suite.targets)}" if suite.targets else "")
+        + (f", views {suite.views}" if suite.views != "none" else "")
+    )

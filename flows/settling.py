@@ -1,0 +1,118 @@
+"""How every run ends, and all of a run that has nothing to compute: MLflow and board up to date.
+
+Prefect is not imported here: a run with nothing to do needs no server.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from flows.summary import Summary
+from tasks.pages.board import Rebuilt
+from tasks.pages.rebuilding import rebuild_board
+from tasks.pages.regressions import moves_of
+from tasks.planning.planned import Plan
+from tasks.progress import reporter, stage
+from tasks.publishing.mlflow_client import explained
+from tasks.publishing.publish import Publication, PublishReport
+from tasks.storage import runs
+from tasks.storage.drafts import sweep
+from tasks.storage.store import Store
+
+
+def begin(
+    store: Store, plan: Plan, *, partial: bool, flow_run_id: str | None
+) -> tuple[runs.Run, Publication]:
+    """Writes the manifest of a run; returns it, and what brings the run to MLflow.
+
+    Args:
+        store: Gets the manifest.
+        plan: Whose trials these are; what is to be said of it is said.
+        partial: The run is not of the suite as shipped.
+        flow_run_id: Prefect's id; None for a run without a flow.
+    """
+    for text in plan.remarks:
+        reporter().say(text)
+    run = runs.begin(
+        store,
+        suite=plan.suite.name,
+        trial_ids=[spec.trial_id for spec in plan.specs],
+        flow_run_id=flow_run_id,
+        partial=partial,
+    )
+    publication = Publication(
+        store,
+        run.trial_ids,
+        suite=plan.suite.name,
+        run_id=run.run_id,
+        flow_run_id=flow_run_id,
+        git_commit=run.git_commit,
+    )
+    return run, publication
+
+
+def settle(
+    store: Store,
+    plan: Plan,
+    run: runs.Run,
+    publication: Publication,
+    failed: Sequence[tuple[str, str]],
+    *,
+    trouble: Exception | None = None,
+    publish: Callable[[Publication], PublishReport] = Publication.finish,
+    rebuild: Callable[[], Rebuilt],
+) -> tuple[Summary, Exception | None]:
+    """Ends a run; returns what it did, and why MLflow lacks some of it, if it does.
+
+    Args:
+        store: Of the run.
+        plan: Its trials.
+        run: Its manifest.
+        publication: What is left for MLflow.
+        failed: Trial id and error of each that failed.
+        trouble: What went wrong beside them.
+        publish: Brings it to MLflow.
+        rebuild: Rebuilds the board.
+    """
+    unpublished: Exception | None = None
+    with stage("publish") as publishing:
+        try:
+            report = publish(publication)
+            there = f"{report.skipped} there already"
+            publishing.summary = f"{report.published} cells to MLflow, {there}"
+        except Exception as error:  # whatever MLflow raises: the board does not wait for it
+            unpublished = explained(error, store)
+            publishing.summary = f"failed: {unpublished}"
+    runs.finish(store, run, failed=len(failed), error=trouble or unpublished)
+    with stage("board") as aggregating:
+        rebuilt = rebuild()
+        aggregating.summary = f"{rebuilt.trials} trials"
+    moves = moves_of(store, run.run_id)
+    computed = len(plan.missing)
+    return Summary(run.run_id, plan, computed, tuple(failed), rebuilt.board, moves), unpublished
+
+
+def bring_up_to_date(
+    store: Store, plan: Plan, backbones: Sequence[Mapping[str, Any]], *, partial: bool
+) -> Summary:
+    """A run that misses nothing: manifest, MLflow and board; no server, no Ray and no torch.
+
+    Args:
+        store: Has all of its trials.
+        plan: They are.
+        backbones: Rows of the board about those of the run.
+        partial: The run is not of the suite as shipped.
+
+    Raises:
+        Exception: MLflow could not be written; the board is up to date.
+    """
+    sweep(store)
+    run, publication = begin(store, plan, partial=partial, flow_run_id=None)
+
+    def rebuild() -> Rebuilt:
+        return rebuild_board(store, backbones=backbones)
+
+    with runs.broken_off(store, run):
+        summary, unpublished = settle(store, plan, run, publication, (), rebuild=rebuild)
+    if unpublished:
+        raise unpublished
+    return summary
