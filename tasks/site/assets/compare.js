@@ -68,7 +68,7 @@
       const taken = (asked, usual) => (methods.includes(asked) ? asked : usual);
       const a = taken(query.get("a"), methods[0]);
       const b = taken(query.get("b"), methods.find((name) => name !== a) ?? a);
-      const test = query.get("test") === "images" ? "images" : "seeds";
+      const test = query.get("test") === "seeds" ? "seeds" : "images";
       root.append(
         el("h1", {}, "Compare two methods"),
         el("p", { class: "lead" }, "Paired on the same episodes: data set, backbone, protocol, shots, seed and drawn rows."),
@@ -84,7 +84,7 @@
         chooser("a", "Method A", a, methods),
         chooser("b", "Method B", b, methods),
         chooser("protocol", "Protocol", protocol, ["", ...protocols]),
-        chooser("test", "Significant by", test, [["seeds", "test over seeds"], ["images", "test over examples"]]),
+        chooser("test", "Significant by", test, [["images", "test over examples"], ["seeds", "test over seeds"]]),
       );
       const card = el("section", { class: "card" }, form);
       root.append(card);

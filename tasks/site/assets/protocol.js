@@ -58,7 +58,7 @@
       split: taken(query.get("split"), [...splits, "*"], begin.split),
       family: query.get("family") ?? "",
       flag: query.get("flag") ?? "",
-      test: query.get("test") === "images" ? "images" : "seeds",
+      test: query.get("test") === "seeds" ? "seeds" : "images",
       intervals: query.get("intervals") === "1",
       published: query.get("published") === "1",
     };
@@ -132,7 +132,7 @@
           ...named(flags, (flag) => site.FLAGS[flag]),
         ]),
       ),
-      chooser("test", "Marked by", choice.test, [["seeds", "test over seeds"], ["images", "test over examples"]]),
+      chooser("test", "Marked by", choice.test, [["images", "test over examples"], ["seeds", "test over seeds"]]),
       toggle("intervals", "Intervals", choice.intervals),
       hasPublished ? toggle("published", "Published numbers", choice.published) : null,
     );
