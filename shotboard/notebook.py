@@ -23,6 +23,8 @@ from tasks.storage.store import Store
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from flows.summary import Summary
+
 Home = str | PathLike[str] | None
 
 set_defaults()  # telemetry off, before any library that reads it is imported
@@ -228,24 +230,22 @@ def run(
     from flows.cli.common import quiet_libraries
 
     quiet_libraries(verbose=False)
-    from prefect.exceptions import CancelledRun
-
-    from flows.benchmark import TrialsFailed, benchmark
     from flows.cli.display import TerminalReporter
+    from flows.cli.planned import planned_of
     from tasks.pages.reports import COLUMNS, board_rows
     from tasks.progress import reporting_to
-    from tasks.services.server import prefect_api
 
     store = Store.to_write(home)
-    with TerminalReporter() as reporter, reporting_to(reporter), prefect_api(store):
-        try:
-            summary = benchmark(
-                suite, workers=workers, fresh=fresh, home=str(store.home), **changes
-            )
-        except TrialsFailed as error:
-            summary = error.summary
-        except CancelledRun as stop:  # its text says what was kept
-            raise KeyboardInterrupt(str(stop)) from None
+    planned = planned_of(store, suite, changes)
+    with TerminalReporter() as reporter, reporting_to(reporter):
+        if not fresh and planned.misses_nothing(store):
+            from flows.settling import bring_up_to_date
+            from tasks.planning.suite import moves_trials
+
+            partial = moves_trials(changes)
+            summary = bring_up_to_date(store, planned.plan, planned.backbones, partial=partial)
+        else:
+            summary = _computed(store, suite, changes, workers=workers, fresh=fresh)
     frame = _frame(board_rows(store, summary.plan.specs), COLUMNS)
     failed = dict(summary.failed)
     frame.attrs |= {"run_id": summary.run_id, "summary": summary.text, "failed": failed}
@@ -253,6 +253,22 @@ def run(
         trial, error = next(iter(failed.items()))
         warnings.warn(f"{summary.text} {trial}: {error}", stacklevel=2)
     return frame
+
+
+def _computed(store: Store, suite: str, changes: dict[str, Any], **how: Any) -> "Summary":
+    """What the flow did, beside a server of its own."""
+    from prefect.exceptions import CancelledRun
+
+    from flows.benchmark import TrialsFailed, benchmark
+    from tasks.services.server import prefect_api
+
+    with prefect_api(store):
+        try:
+            return benchmark(suite, home=str(store.home), **how, **changes)
+        except TrialsFailed as error:
+            return error.summary
+        except CancelledRun as stop:  # its text says what was kept
+            raise KeyboardInterrupt(str(stop)) from None
 
 
 def predict(

@@ -85,6 +85,12 @@ def test_a_trial_says_what_is_on_an_image(home, pictures, clip_folder):
     assert (isna(torn["class"]), "no image that can be used" in torn["error"]) == (True, True)
 
 
+def test_a_run_that_cannot_be_is_refused_before_anything_starts(tmp_path):
+    with pytest.raises(ValueError, match="Did you mean digits"):
+        package.run("quickstart", tmp_path / "new", datasets=["digitz"])
+    assert not (tmp_path / "new" / "prefect").exists()
+
+
 def test_a_plot_shows_itself_and_can_be_saved(home, tmp_path):
     drawn = package.plot("curves", home)
     assert drawn._repr_svg_().startswith("<svg")
