@@ -197,7 +197,9 @@
       "; ",
       el("span", { class: "mark" }, "≈"),
       " does not differ from it at the 5 % level, after Holm's correction over all pairs of the column, tested ",
-      choice.test === "images" ? "over test examples." : "over seeds, or over test examples where seeds say nothing.",
+      choice.test === "images"
+        ? "over test examples, or over seeds where there is no such test."
+        : "over seeds, or over test examples where seeds say nothing.",
       untested.length ? " Averages and H are not tested." : "",
     ];
   };
