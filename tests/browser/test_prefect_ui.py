@@ -1,0 +1,141 @@
+"""A benchmark from Prefect's own pages, as a user clicks: form, run, artifacts.
+
+`shotboard up` runs as a process, on a store of its own.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks.services.children import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 400  # of what takes half a minute where nothing else runs
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+CHOSEN = {
+    "datasets": "digits",
+    "backbones": "mini-clip",
+    "methods": "zero-shot",
+    "protocols": "few_shot",
+    "shots": "1",
+    "seeds": "1",
+}
+
+
+def hears_ctrl_c():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="module")
+def served(chromium):
+    """Address of Prefect's pages."""
+    home = Path(tempfile.mkdtemp(prefix="sb-"))  # short: Ray's sockets have 107 characters
+    output, port = home / "output", free_port()
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
+    command = [sys.executable, "-c", "from flows.cli import main; main()", "up"]
+    ports = ["--port", str(port), "--mlflow-port", str(free_port())]
+    ports += ["--board-port", str(free_port())]
+    with output.open("wb") as written:
+        process = subprocess.Popen(
+            [*command, *ports, "--home", str(home / "store")],
+            cwd=ROOT,
+            env=env,
+            stdout=written,
+            stderr=subprocess.STDOUT,
+            preexec_fn=hears_ctrl_c,
+        )
+    try:
+        deadline = time.monotonic() + SECONDS
+        while "Ctrl-C stops all" not in output.read_text():
+            assert process.poll() is None, output.read_text()
+            assert time.monotonic() < deadline, output.read_text()
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/v2"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(120)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+class Pages:
+    """What a user does."""
+
+    def __init__(self, browser, address):
+        self.address = address
+        self.page = browser.new_page(viewport={"width": 1400, "height": 1200})
+        self.page.set_default_timeout(60_000)
+
+    def form(self):
+        """From the list of deployments to the form."""
+        self.page.goto(f"{self.address}/deployments")
+        self.page.get_by_role("link", name="quickstart", exact=True).click()
+        self.page.get_by_role("button", name="Run", exact=True).click()
+        self.page.get_by_role("menuitem", name="Custom run").click()
+        self.field("suite").wait_for()
+
+    def field(self, name):
+        label = self.page.get_by_text(f"{name} (Optional)", exact=True)
+        return label.locator("xpath=ancestor::div[contains(@class, 'group')][1]")
+
+    def choose(self, name, value):
+        from playwright.sync_api import expect
+
+        self.field(name).get_by_role("button").filter(has_text="Select").or_(
+            self.field(name).get_by_role("combobox")
+        ).first.click()
+        self.page.get_by_role("option", name=value, exact=True).click()
+        self.page.keyboard.press("Escape")
+        expect(self.page.get_by_role("option")).to_have_count(0)
+
+    def write(self, name, way, value):
+        self.field(name).get_by_text(way, exact=True).click()
+        self.field(name).get_by_role("textbox").fill(value)
+
+    def submit(self):
+        """The answer of the server."""
+        with self.page.expect_response(re.compile("create_flow_run")) as answered:
+            self.page.get_by_role("button", name="Submit").click()
+        return answered.value
+
+    def run(self, answer):
+        """Opens the page of the run that was made."""
+        assert answer.status == 201, answer.text()
+        self.page.goto(f"{self.address}/runs/flow-run/{answer.json()['id']}")
+
+    def wait_for(self, text):
+        self.page.get_by_text(text, exact=True).first.wait_for(timeout=1000 * SECONDS)
+
+
+@pytest.fixture
+def pages(chromium, served):
+    pages = Pages(chromium, served)
+    yield pages
+    pages.page.close()
+
+
+def test_the_form_offers_what_there_is_and_a_wrong_value_is_refused_in_it(pages):
+    pages.form()
+    pages.write("suite", "file", "quickstrat")
+    assert pages.submit().status == 409
+    pages.page.get_by_text("'quickstrat' is not valid").first.wait_for()
+    assert "/run" in pages.page.url  # still at the form
+
+
+def test_a_run_is_chosen_watched_and_leaves_its_artifacts(pages):
+    pages.form()
+    for name, value in CHOSEN.items():
+        pages.choose(name, value)
+    pages.run(pages.submit())
+    pages.wait_for("quickstart: zero-shot on digits with mini-clip, few_shot, 1 shot, seed 1")
+    pages.wait_for("Completed")
+    pages.page.get_by_role("tab", name="Artifacts").click()
+    for key in ("board", "summary", "pictures"):
+        pages.page.get_by_text(key, exact=True).first.wait_for()
