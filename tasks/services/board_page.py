@@ -6,6 +6,7 @@ whoever asks gets a whole page at once. The store is that of `SHOTBOARD_HOME`.
 
 import gzip
 import hashlib
+import logging
 import sys
 import threading
 import time
@@ -16,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from tasks.pages.asking import BoardError
-from tasks.plain_text import in_html
+from tasks.plain_text import in_html, plain
 from tasks.storage.store import Store
 
 LOOK_SECONDS = 1.0  # between two looks for another board
@@ -91,7 +92,7 @@ class BoardPage:
         try:
             self.answer = Answer.of(self.make())
         except BoardError as error:
-            sys.stderr.write(f"the page was not made: {error}\n")
+            logging.getLogger(__name__).warning("the page was not made: %s", plain(str(error)))
             if self.answer.status is not HTTPStatus.OK:
                 self.answer = Answer.waiting(str(error))
         return True
