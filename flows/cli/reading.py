@@ -89,6 +89,10 @@ def board(
         store = Store.at(home)
         for file in filter(None, (html, csv_file, output)):
             refuse_store_files(file, store.home)
+        if plot is None and (where is not None or theme != "light"):
+            raise ValueError(
+                "--where and --theme say how --plot draws: add --plot, or leave them out."
+            )
         if rebuild:
             _rebuild(store)
         asked = {"protocol": protocol, "dataset": dataset, "backbone": backbone, "shots": shots}

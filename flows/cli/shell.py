@@ -37,10 +37,13 @@ HELP = (
     (".schema NAME", "the columns of one, and what they mean"),
     (f".mode {'|'.join(MODES)}", "how answers are written"),
     (".export FILE", "writes the last answer to a file: .csv, .json, .md or .parquet"),
-    (".help", "this list"),
+    (".help", "this list; .quit or .exit leaves"),
     ("Tab", "completes tables, columns, and within quotes methods, datasets and other values"),
     ("Ctrl-C", "clears the line, or stops a question; Ctrl-D leaves"),
 )
+
+LEAVING = (".quit", ".exit", "quit", "exit")  # as in the shells of DuckDB, SQLite and PostgreSQL
+WORDS = (*LEAVING, "help")  # no SQL begins with one, so Enter ends it as it ends a command
 
 
 def history_file() -> Path:
@@ -83,7 +86,7 @@ class Shell:
         )
 
     def run(self) -> None:
-        """Answers until Ctrl-D."""
+        """Answers until Ctrl-D or a word that leaves."""
         out.print(f"{self.store.board}   .help for help, Ctrl-D to leave", style="dim")
         while True:
             self._look()
@@ -93,13 +96,17 @@ class Shell:
                 continue
             except EOFError:
                 return
+            if _word(text) in LEAVING:
+                return
             if text:
                 self._answer(text)
 
     def _answer(self, text: str) -> None:
         """What is asked, or one paragraph on why there is no answer."""
         try:
-            if text.startswith("."):
+            if _word(text) == "help":
+                self._help("")
+            elif text.startswith("."):
                 self._command(text)
             else:
                 with ask(self.store, text) as answer:
@@ -179,6 +186,11 @@ class Shell:
         print_table(["", ""], HELP)
 
 
+def _word(text: str) -> str:
+    """What was typed, as a word of the shell would be compared."""
+    return text.rstrip("; ").lower()
+
+
 def _history() -> History:
     """Of earlier shells; of this one alone where nothing can be kept."""
     file = history_file()
@@ -196,7 +208,7 @@ def _bindings() -> KeyBindings:
 
     def is_whole() -> bool:
         text = get_app().current_buffer.text.strip()
-        return not text or text.endswith(";") or text.startswith(".")
+        return not text or text.endswith(";") or text.startswith(".") or _word(text) in WORDS
 
     bindings = KeyBindings()
 

@@ -28,6 +28,10 @@ def test_a_format_goes_to_a_file(board, tmp_path):
     assert (answer.code, answer.out) == (0, "")
     assert file.read_text() == board("--format", "latex").out
     assert board("-o", file).sentence.startswith("-o takes what --format or --plot makes")
+    assert board("--where", "split=H").sentence.startswith(
+        "--where and --theme say how --plot draws"
+    )
+    assert board("--theme", "dark").sentence.startswith("--where and --theme say how --plot draws")
 
 
 def test_the_board_is_exported(board, tmp_path):

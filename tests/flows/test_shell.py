@@ -218,3 +218,16 @@ def _until(terminal, text, seconds=60):
             os.write(terminal, b"\x1b[1;1R")
         said += part
     return said
+
+
+@pytest.mark.parametrize("word", [".quit", ".exit", "quit", "exit;"])
+def test_words_of_other_shells_leave(type_in, word):
+    said = type_in(f"{word}{ENTER}select 7 as seven;{ENTER}")
+    assert said.err == ""
+    assert "seven" not in said.out
+
+
+def test_help_needs_no_dot(type_in):
+    said = type_in(f"help{ENTER}")
+    assert said.err == ""
+    assert ".schema NAME" in said.out
