@@ -76,22 +76,36 @@ def board_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _table(rows: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> str:
-    heads = ["method", quantity(rows[0]), "95 % over seeds", "seeds", *varying]
-    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * 3 + "---|" * len(varying)]
+    heads = ["method", *varying, quantity(rows[0]), "95 % over seeds", "seeds"]
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---|" * len(varying) + "---:|" * 3]
+    names = _names(rows)
     for _, found in groupby(rows[:MOST_ROWS], lambda row: [row[name] for name in _PLACE]):
         competing = list(found)
         for rank, row in enumerate(competing):
-            variant = f" ({row['variant']})" if row["variant"] else ""
-            method = in_markdown(f"{row['method']}{variant}")
-            cells = [method, score(row)]
+            method, number = names[row["method"], row["variant"]], score(row)
             if rank == 0 and len(competing) > 1 and row["mean"] is not None:
-                cells = [f"**{cell}**" for cell in cells]
-            cells += [_interval(row), str(row["n"])]
-            cells += [in_markdown(row[name]) for name in varying]
+                method, number = f"**{method}**", f"**{number}**"
+            place = [in_markdown(row[name]) for name in varying]
+            cells = [method, *place, number, _interval(row), str(row["n"])]
             lines.append("| " + " | ".join(cells) + " |")
     if len(rows) > MOST_ROWS:
         lines.append(f"\n{len(rows) - MOST_ROWS} more rows are on the board.")
-    return "\n".join(lines) + "\n"
+    settings = [f"- {name}: {in_markdown(key[1])}" for key, name in names.items() if key[1]]
+    return "\n".join([*lines, *([""] if settings else []), *settings]) + "\n"
+
+
+def _names(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str | None], str]:
+    """What each method and setting is called; settings stand below, or no number would be seen."""
+    settings: dict[str, list[str | None]] = {}
+    for row in rows:
+        of_method = settings.setdefault(row["method"], [])
+        if row["variant"] not in of_method:
+            of_method.append(row["variant"])
+    return {
+        (method, variant): in_markdown(method) + (f" ({place})" if len(variants) > 1 else "")
+        for method, variants in settings.items()
+        for place, variant in enumerate(variants, start=1)
+    }
 
 
 def _interval(row: Mapping[str, Any]) -> str:

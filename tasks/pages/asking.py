@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from operators.board import current_version, stored_version
+from tasks.pages.known import protocol_rows, track_rows
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
@@ -157,8 +159,15 @@ def ask(store: Store, sql: str) -> Iterator[Answer]:
         BoardError: There is no board, the SQL is wrong or several statements, or it would write;
             also while rows are read.
     """
+    try:
+        sql.encode()
+    except UnicodeEncodeError as error:
+        raise BoardError(
+            f"the SQL is not UTF-8: character {error.start + 1} is the byte "
+            f"{sql[error.start].encode(errors='surrogateescape').hex()}. Write it in UTF-8."
+        ) from None
     with reading(store) as connection:
-        with _with_excerpt():
+        with _with_excerpt(connection):
             _check_kinds([each.type.name for each in connection.extract_statements(sql)])
             relation = connection.sql(_without_end(sql))
         if relation is None:
@@ -202,7 +211,11 @@ def own_rows(store: Store, sql: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def reading(store: Store) -> "Iterator[DuckDBPyConnection]":
-    """Opens the published board, read only; what DuckDB raises becomes a `BoardError`."""
+    """Opens the published board, read only; what DuckDB raises becomes a `BoardError`.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C stopped a statement.
+    """
     import duckdb
 
     if not store.board.is_file():
@@ -217,11 +230,19 @@ def reading(store: Store) -> "Iterator[DuckDBPyConnection]":
         ) from error
     except duckdb.Error as error:
         raise BoardError(one_paragraph(str(error).partition(_EXCERPT)[0])) from error
+    except RuntimeError as error:
+        # What DuckDB raises after Ctrl-C, which it takes for itself while a statement runs.
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from error
+        raise
 
 
 @contextmanager
-def _with_excerpt() -> Iterator[None]:
-    """Adds where in the SQL the trouble is; once it runs, that would be a place in ours."""
+def _with_excerpt(connection: "DuckDBPyConnection") -> Iterator[None]:
+    """Adds where in the SQL the trouble is; once it runs, that would be a place in ours.
+
+    What is not there may be what a board of another version lacks.
+    """
     import duckdb
 
     try:
@@ -230,7 +251,20 @@ def _with_excerpt() -> Iterator[None]:
         raise
     except duckdb.Error as error:
         text, mark, excerpt = str(error).partition(_EXCERPT)
-        raise QueryError(one_paragraph(text), (mark + excerpt).strip()) from error
+        said = one_paragraph(text)
+        absent = isinstance(error, duckdb.CatalogException | duckdb.BinderException)
+        if absent and not _is_current(connection):
+            said += (
+                " The board was made by another version of Shotboard: `shotboard board --rebuild` "
+                "makes it anew."
+            )
+        raise QueryError(said, (mark + excerpt).strip()) from error
+
+
+def _is_current(connection: "DuckDBPyConnection") -> bool:
+    """Whether a board has the tables and views of this version."""
+    code = {"tracks": track_rows(), "protocols": protocol_rows()}
+    return stored_version(connection) == current_version(**code)
 
 
 def _without_end(sql: str) -> str:

@@ -38,10 +38,6 @@ class Pages:
         fragment = "#/" + "/".join(quote(part, safe="") for part in place) if place else ""
         return f"{self.board}/{fragment}" if self.board else None
 
-    def mlflow_run(self, mlflow_run_id: str) -> str | None:
-        """A run of MLflow, whose page finds the experiment itself."""
-        return f"{self.mlflow}/#/runs/{mlflow_run_id}" if self.mlflow else None
-
     def flow_run(self, flow_run_id: str) -> str | None:
         """A flow run of Prefect."""
         return f"{self.prefect}/runs/flow-run/{flow_run_id}" if self.prefect else None

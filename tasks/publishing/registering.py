@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from data_catalog.wording import some
 from operators.spec import TrialSpec
 from tasks.pages.known import backbone_rows, method_rows, protocol_rows
+from tasks.plain_text import in_markdown
 from tasks.publishing import receipts
 from tasks.publishing.choosing import MODEL, Candidate, reason
 from tasks.publishing.mlflow_client import ensure_model
@@ -176,14 +177,14 @@ def card_of(store: Store, name: str, trial: Mapping[str, Any]) -> str:
         f"setting {spec['setting']}",
         "on test rows": "; ".join(scores) or "not known",
         "how chosen": reason(trial),
-        "trial": f"{trial['trial_id']} (`shotboard show {trial['trial_id']}`)",
+        "trial": trial["trial_id"],
     }
-    table = "".join(f"| {key} | {_cell(value)} |\n" for key, value in rows.items())
+    table = "".join(f"| {key} | {in_markdown(value)} |\n" for key, value in rows.items())
     return (
         f"**{name}**\n\n| | |\n|---|---|\n{table}\n"
         "What was learned, and nothing frozen: the backbone is found by its name, or where "
         f'`model_config={{"backbones": ["PATH"]}}` says, and compared by its fingerprint.\n\n'
-        f"{_usage(name)}\n"
+        f"{_usage(name)}\n\n`shotboard show {trial['trial_id']}` has all of it.\n"
     )
 
 
@@ -194,8 +195,3 @@ def _row(rows: list[dict[str, Any]], key: str, value: str) -> dict[str, Any]:
 
 def _joined(*parts: str | None) -> str:
     return "; ".join(part for part in parts if part)
-
-
-def _cell(text: str) -> str:
-    """A text that breaks no table of Markdown."""
-    return " ".join(text.replace("|", "\\|").split())

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import sys
 
 import duckdb
@@ -258,3 +259,31 @@ def test_a_table_is_written_before_the_answer_is_read_to_its_end(monkeypatch):
         (4, " 333  x\n 4444  x\n"),  # wider than all that the columns were made for
         (5, "  5  x\n"),
     ]
+
+
+def test_sql_that_is_not_utf_8_is_refused(filled, shotboard):
+    said = shotboard("sql", "SELECT '\udcff'", "--home", filled.home).sentence
+    assert "character 9 is the byte ff" in said
+
+
+def test_what_a_board_of_another_version_lacks_leads_to_its_remedy(filled, shotboard, tmp_path):
+    home = tmp_path / "store"
+    home.mkdir()
+    shutil.copyfile(filled.board, home / "leaderboard.duckdb")
+    ask = ("sql", "SELECT * FROM leader_board", "--home", home)
+    assert "--rebuild" not in shotboard(*ask).err
+    with duckdb.connect(home / "leaderboard.duckdb") as connection:
+        connection.execute("UPDATE schema_version SET version = 'old'")
+    assert (
+        "made by another version of Shotboard: `shotboard board --rebuild`" in shotboard(*ask).err
+    )
+    assert shotboard("sql", "SELECT 1 AS a", "--home", home).code == 0
+
+
+def test_a_statement_that_ctrl_c_stops_is_no_fault_of_the_board(filled):
+    from tasks.pages.asking import reading
+
+    with pytest.raises(KeyboardInterrupt), reading(filled):
+        raise RuntimeError("Query interrupted")  # as DuckDB says it
+    with pytest.raises(RuntimeError, match="else"), reading(filled):
+        raise RuntimeError("something else")

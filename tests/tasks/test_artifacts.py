@@ -44,13 +44,17 @@ def test_a_protocol_and_split_is_a_table_with_the_method_first_and_the_best_in_b
     ]
 
 
-def test_what_differs_within_a_table_is_a_column_behind_the_numbers():
+def test_what_differs_within_a_table_is_a_column_and_settings_stand_below():
     rows = [ROW, {**ROW, "dataset": "textiles"}, {**ROW, "dataset": "textiles", "method": "maple"}]
     text = board_markdown(rows)
-    assert "| method | accuracy in % | 95 % over seeds | seeds | dataset |" in text
+    assert "| method | dataset | accuracy in % | 95 % over seeds | seeds |" in text
     assert "\nmini-clip, 16 shots\n" in text
-    assert "| coop | 91.2 ± 1.2 | 88.1 to 94.3 | 3 | digits |" in text  # nothing competes with it
-    assert "| **coop** | **91.2 ± 1.2** | 88.1 to 94.3 | 3 | textiles |" in text
+    assert "| coop | digits | 91.2 ± 1.2 | 88.1 to 94.3 | 3 |" in text  # nothing competes with it
+    assert "| **coop** | textiles | **91.2 ± 1.2** | 88.1 to 94.3 | 3 |" in text
+    set_two = [{**ROW, "variant": "lr=0.1"}, {**ROW, "variant": "lr=0.2"}]
+    text = board_markdown([*set_two, {**ROW, "method": "maple", "variant": "epochs=5"}])
+    assert "| **coop (1)** | **91.2" in text and "| coop (2) | 91.2" in text
+    assert "- coop (1): lr=0.1\n- coop (2): lr=0.2\n- maple: epochs=5\n" in text
 
 
 def test_splits_and_protocols_have_tables_of_their_own_in_the_units_of_their_metric():

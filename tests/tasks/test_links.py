@@ -13,14 +13,13 @@ def test_each_page_has_an_address_for_what_is_on_it():
     assert SERVED.on_board("method", "./mine.py:A b") == (
         "http://127.0.0.1:4280/#/method/.%2Fmine.py%3AA%20b"
     )
-    assert SERVED.mlflow_run("a1") == "http://127.0.0.1:5000/#/runs/a1"
     assert SERVED.flow_run("b2") == "http://127.0.0.1:4200/runs/flow-run/b2"
 
 
 def test_a_page_that_nobody_serves_has_no_link():
     pages = served_pages({})
     assert pages == Pages()
-    assert [pages.on_board(), pages.mlflow_run("a1"), pages.flow_run("b2")] == [None] * 3
+    assert [pages.on_board(), pages.flow_run("b2")] == [None] * 2
 
 
 def test_another_process_reads_what_it_was_told():
