@@ -175,7 +175,7 @@ def test_a_store_in_the_place_of_a_file_is_refused(shotboard, tmp_path, under):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (["rn"], "no such command 'rn'. Did you mean 'run'? See `shotboard --help`."),
+        (["rn"], "no such command 'rn'. Did you mean 'run', 'runs'? See `shotboard --help`."),
         (["datasets", "frob"], "no such command 'frob'. See `shotboard datasets --help`."),
         (["run", "--frob"], "no such option: --frob. Did you mean --fresh? See `shotboard run"),
         (["plan", "--ray-address", "x"], "no such option: --ray-address. See `shotboard plan"),

@@ -104,7 +104,7 @@ def test_the_last_page_is_shown_until_the_next_one_is_whole(board):
         assert ask(url)[1] == b"<html>board 3</html>"
 
 
-def test_a_board_that_cannot_be_shown_leaves_the_last_page(board, capsys):
+def test_a_board_that_cannot_be_shown_leaves_the_last_page(board, caplog):
     path, publish = board
     make = Maker()
     page = BoardPage(path, make)
@@ -120,7 +120,7 @@ def test_a_board_that_cannot_be_shown_leaves_the_last_page(board, capsys):
         publish("three")
         page.look()
         assert ask(url)[:2] == (200, b"<html>board 1</html>")
-    assert "the board is damaged again" in capsys.readouterr().err
+    assert "the board is damaged again" in caplog.text
 
 
 def test_without_a_board_the_page_says_so_and_asks_again(tmp_path):

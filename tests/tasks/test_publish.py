@@ -440,7 +440,7 @@ def test_where_there_is_a_validation_score_it_decides(store, client):
     best = best_of(client)
     assert best.tags["trial_id"] == trials[2]
     assert best.tags["chosen_by"] == "validation"
-    assert "the best on validation rows (val_accuracy 0.7000)" in best.description
+    assert "the best on validation rows (val\\_accuracy 0.7000)" in best.description
 
 
 def test_more_labelled_examples_and_published_settings_come_first(store, client):
@@ -470,7 +470,13 @@ def test_a_version_says_what_it_is_and_can_be_filtered(store, client):
     best = best_of(client)
     wanted = {"method": "coop", "backbone": "tiny", "dataset": "digits", "protocol": "few_shot"}
     assert wanted.items() <= best.tags.items()
-    for text in ("CoOp", "fingerprint " + "b" * 16, "licence CC0", "here", f"{trial} (`shotboard"):
+    for text in (
+        "CoOp",
+        "fingerprint " + "b" * 16,
+        "licence CC0",
+        "here",
+        f"`shotboard show {trial}`",
+    ):
         assert text in best.description
     (model,) = client.search_registered_models("tags.method = 'coop'")
     assert "never on test rows" in model.description
