@@ -1,15 +1,19 @@
-# Two commands: `make run` installs Shotboard and runs the benchmark, `make test` all checks.
+# Two commands: `make run` installs Shotboard and runs the benchmark, `make test` the checks.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: run test test-portable lint install clean
+.PHONY: run test test-served test-portable lint install clean
 
 run: $(INSTALLED)
 	$(BIN)/shotboard run
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not served and not browser"
+
+# Tests of what `shotboard up` serves, of its nights, and of pages in Chromium; some minutes more.
+test-served: $(INSTALLED)
+	$(BIN)/python -m pytest -m "served or browser"
 
 # Tests that hold results to equal bits, as a processor with AVX2 and nothing newer rounds them.
 test-portable: $(INSTALLED)

@@ -97,11 +97,18 @@ class Cluster:
             **kwargs,
         )
 
+    def end_pools(self) -> None:
+        """Ends the workers of all pools, whatever they do; none commits a trial after this."""
+        pools = [made.result() for made in self._pools.values() if made.exception() is None]
+        for pool in pools:
+            pool.close()
+        if self.address is None:  # elsewhere their process ids say nothing
+            for pool in pools:
+                pool.wait_gone()
+
     def close(self) -> None:
         """Ends the pools, and leaves Ray if it was started or joined here."""
-        for pool in self._pools.values():
-            if pool.exception() is None:
-                pool.result().close()
+        self.end_pools()
         if self.started_by_us:
             leave()
 
@@ -135,7 +142,11 @@ def ray_cluster(
     check_request(None, gpus_per_worker=gpus_per_worker, workers=workers)
     cluster = Cluster(address, cpus, gpus_per_worker, workers, shared_bytes)
     if _ahead and _ahead[-1].asked == cluster.asked:
-        yield _ahead[-1]
+        try:
+            yield _ahead[-1]
+        except BaseException:  # who is stopped counts next what there is, and Ray ends later
+            _ahead[-1].end_pools()
+            raise
         return
     try:
         if address or gpus_per_worker:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.computing.deaths import Deaths, OutOfTime, WorkerDied
@@ -227,6 +228,18 @@ class WorkerPool:
             if trouble_with_ray() is None:
                 for worker in self._workers:
                     _kill(worker)
+
+    def wait_gone(self, seconds: float = 5.0) -> None:
+        """Waits for the processes of a pool of this machine that was closed, for a while at most.
+
+        Args:
+            seconds: Ray ends them without being asked again, so more are of no use.
+        """
+        ends = time.monotonic() + seconds
+        waiting = {worker.pid for worker in self._workers if worker.pid is not None}
+        while waiting and time.monotonic() < ends:
+            waiting = {pid for pid in waiting if Path(f"/proc/{pid}").exists()}
+            time.sleep(0.02)
 
     def _started(self, worker: _Worker) -> _Worker:
         """The worker, or another in its place, once it runs.

@@ -19,7 +19,7 @@ from tasks.services.children import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 400  # of what takes half a minute where nothing else runs
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.served, pytest.mark.timeout(1800)]
 CHOSEN = {
     "datasets": "digits",
     "backbones": "mini-clip",

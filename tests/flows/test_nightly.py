@@ -32,7 +32,7 @@ from tasks.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOTBOARD = [sys.executable, "-c", "from flows.cli import main; main()"]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.served, pytest.mark.timeout(1800)]
 
 SETTINGS = {
     "coop": {"epochs": 20, "n_context": 4, "lr": 0.05},

@@ -139,6 +139,7 @@ def test_a_cell_that_says_something_else_is_told(tool):
 
 
 @pytest.mark.slow
+@pytest.mark.served
 @pytest.mark.timeout(600)
 def test_the_notebook_runs_and_says_what_it_says(tool):
     with warnings.catch_warnings():

@@ -31,7 +31,7 @@ from tasks.storage.store import Store
 ROOT = Path(__file__).resolve().parents[2]
 SHOTBOARD = [sys.executable, "-c", "from flows.cli import main; main()"]
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-SLOW = [pytest.mark.slow, pytest.mark.timeout(1500)]
+SLOW = [pytest.mark.slow, pytest.mark.served, pytest.mark.timeout(1500)]
 TINY: dict[str, Any] = {
     "suite": "quickstart",
     "datasets": ["digits"],

@@ -15,7 +15,7 @@ from tasks.services.pool import POOL, client, make_pool, skip_missed
 from tasks.services.server import _close_queues, settings, start_server
 from tasks.storage.store import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.served, pytest.mark.timeout(900)]
 NIGHTLY = {"cron": "0 2 * * *", "timezone": "Europe/Berlin"}
 
 
