@@ -1,8 +1,9 @@
-"""A benchmark from Prefect's own pages, as a user clicks: form, run, artifacts.
+"""A benchmark from Prefect's own pages, as a user clicks: form, run, artifacts, cancel.
 
 `shotboard up` runs as a process, on a store of its own.
 """
 
+import json
 import os
 import re
 import shutil
@@ -11,15 +12,18 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tasks.services.children import free_port
+from tasks.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 400  # of what takes half a minute where nothing else runs
 pytestmark = [pytest.mark.slow, pytest.mark.served, pytest.mark.timeout(1800)]
+SEEDS = 40  # more than are tuned before somebody can click
 CHOSEN = {
     "datasets": "digits",
     "backbones": "mini-clip",
@@ -36,7 +40,7 @@ def hears_ctrl_c():
 
 @pytest.fixture(scope="module")
 def served(chromium):
-    """Address of Prefect's pages."""
+    """Address of Prefect's pages, and the store."""
     home = Path(tempfile.mkdtemp(prefix="sb-"))  # short: Ray's sockets have 107 characters
     output, port = home / "output", free_port()
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
@@ -58,7 +62,7 @@ def served(chromium):
             assert process.poll() is None, output.read_text()
             assert time.monotonic() < deadline, output.read_text()
             time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v2"
+        yield f"http://127.0.0.1:{port}/v2", Store(home / "store")
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(120)
@@ -106,9 +110,17 @@ class Pages:
         return answered.value
 
     def run(self, answer):
-        """Opens the page of the run that was made."""
+        """Opens the page of the run that was made; returns its id."""
         assert answer.status == 201, answer.text()
-        self.page.goto(f"{self.address}/runs/flow-run/{answer.json()['id']}")
+        made = answer.json()["id"]
+        self.page.goto(f"{self.address}/runs/flow-run/{made}")
+        return made
+
+    def message(self, flow_run):
+        """What the state of a flow run says, from the server that the pages ask."""
+        api = self.address.removesuffix("/v2") + "/api"
+        with urllib.request.urlopen(f"{api}/flow_runs/{flow_run}") as answer:
+            return json.load(answer)["state"]["message"] or ""
 
     def wait_for(self, text):
         self.page.get_by_text(text, exact=True).first.wait_for(timeout=1000 * SECONDS)
@@ -116,7 +128,7 @@ class Pages:
 
 @pytest.fixture
 def pages(chromium, served):
-    pages = Pages(chromium, served)
+    pages = Pages(chromium, served[0])
     yield pages
     pages.page.close()
 
@@ -139,3 +151,34 @@ def test_a_run_is_chosen_watched_and_leaves_its_artifacts(pages):
     pages.page.get_by_role("tab", name="Artifacts").click()
     for key in ("board", "summary", "pictures"):
         pages.page.get_by_text(key, exact=True).first.wait_for()
+
+
+def test_a_run_that_is_cancelled_in_the_page_says_what_is_kept(pages, served):
+    _, store = served
+    pages.form()
+    for name, value in {**CHOSEN, "methods": "coop", "shots": "16"}.items():
+        if name != "seeds":
+            pages.choose(name, value)
+    pages.field("seeds").get_by_text("write", exact=True).click()
+    for number in range(SEEDS):
+        pages.field("seeds").get_by_role("button", name="Add item").click()
+        pages.field("seeds").get_by_role("spinbutton").nth(number).fill(str(number + 11))
+    before = store.done()
+    made = pages.run(pages.submit())
+    until(lambda: store.done() != before, "no trial")
+    pages.page.get_by_role("button", name=re.compile("menu|more|open", re.I)).last.click()
+    pages.page.get_by_role("menuitem", name="Cancel").click()
+    pages.page.get_by_role("button", name="Cancel Flow Run").click()
+    pages.wait_for("Cancelled")
+    said = re.compile(rf"stopped: (\d+) of {SEEDS} trials are kept and on the board")
+    kept = until(lambda: said.search(pages.message(made)), "what is kept is not said")
+    assert int(kept[1]) == len(store.done() - before) > 0
+
+
+def until(true, otherwise):
+    """What `true` answers, as soon as it is."""
+    deadline = time.monotonic() + SECONDS
+    while not (found := true()):
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.1)
+    return found
