@@ -153,8 +153,9 @@ def answers_of(home: Path) -> dict[str, Any]:
     Args:
         home: A store in which `shotboard run` has run.
     """
-    from flows.cli.answers import markdown_head, markdown_rows
+    from flows.cli.answers import as_read
     from tasks.pages.asking import ask
+    from tasks.plain_text import markdown_table
     from tasks.storage.store import Store
 
     found = {}
@@ -162,7 +163,7 @@ def answers_of(home: Path) -> dict[str, Any]:
         with ask(Store.at(home), sql) as answer:
             names, numeric = zip(*answer.columns, strict=True)
             rows = [row for batch in answer.values() for row in batch]
-        lines = markdown_head(names, numeric) + markdown_rows(rows)
+        lines = markdown_table(names, as_read(rows), numeric)
         found[name] = {"sql": sql, "columns": names, "rows": len(rows), "markdown": lines.rstrip()}
     return found
 
@@ -229,6 +230,7 @@ def _table(name: str, columns: Sequence[str]) -> str:
     """A Markdown table with a method a line."""
     from operators.methods import METHODS
     from tasks.pages.reports import score
+    from tasks.plain_text import Marked, markdown_table
 
     rows = read(name)["rows"]
     places, heads = [], []
@@ -237,7 +239,7 @@ def _table(name: str, columns: Sequence[str]) -> str:
         where, _, shots = place.partition("@")
         places.append((*where.split("/"), [int(k) for k in shots.split(",")]))
         heads.append(head)
-    lines = ["| Method | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
+    lines = []
     for method in METHODS:
         found = []
         for dataset, protocol, split, shots in places:
@@ -252,8 +254,9 @@ def _table(name: str, columns: Sequence[str]) -> str:
                 raise ValueError(f"{name}: {method} has {len(values)} figures for one cell.")
             found.append(values[0] if values else "")
         if any(found):
-            lines.append(f"| {method} | " + " | ".join(found) + " |")
-    return "\n".join(lines)
+            lines.append(map(Marked, (method, *found)))
+    numeric = [False] + [True] * len(heads)
+    return markdown_table(["Method", *map(Marked, heads)], lines, numeric).rstrip()
 
 
 def _benchmark(name: str, _: Sequence[str]) -> str:

@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tasks import plain_text
+from tasks.plain_text import Marked
+
 
 def seconds(forms: Mapping[str, Callable[[], Any]], rounds: int) -> list[dict[str, float]]:
     """CPU seconds of this thread, all forms in each round."""
@@ -76,10 +79,8 @@ def markdown_table(heads: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> s
 
     Args:
         heads: Heading of each column, and `<` or `>`: to which side it is aligned.
-        rows: A value for each column.
+        rows: A value for each column, which may be Markdown.
     """
-    sides = {"<": "---", ">": "---:"}
-    lines = ["| " + " | ".join(heads) + " |"]
-    lines.append("|" + "|".join(sides[side] for side in heads.values()) + "|")
-    lines += ["| " + " | ".join(str(value) for value in row) + " |" for row in rows]
-    return "\n".join(lines)
+    cells = ([Marked(value) for value in row] for row in rows)
+    numeric = [side == ">" for side in heads.values()]
+    return plain_text.markdown_table([*map(Marked, heads)], cells, numeric).rstrip()

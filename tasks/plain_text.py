@@ -2,11 +2,13 @@
 
 A class name, a path or an error may hold anything: escape sequences that a terminal obeys,
 letters that turn the line around, markup. Everything that is printed goes through `plain`, what
-becomes part of Markdown through `in_markdown`, what becomes part of a page through `in_html`.
+becomes part of Markdown through `in_markdown`, a table of it through `markdown_table`, what becomes
+part of a page through `in_html`.
 """
 
 import html
 import re
+from collections.abc import Iterable, Sequence
 
 # Controls but tab and line feed, line separators, letters that turn the direction of what
 # follows, and halves of characters, which undecodable names of files have.
@@ -56,3 +58,36 @@ def in_code(text: object) -> str:
 def in_html(text: object) -> str:
     """The text as a part of an HTML page or of an attribute in it, shown as it is."""
     return html.escape(plain(text))
+
+
+class Marked(str):
+    """Text that is Markdown already and stays as it is in a cell of a table."""
+
+
+def markdown_table(
+    heads: Sequence[object], rows: Iterable[Iterable[object]], numeric: Sequence[bool] = ()
+) -> str:
+    """A table in Markdown, with a line feed at its end; texts are shown as they are.
+
+    Args:
+        heads: Of the columns; a `Marked` one is Markdown, as in cells.
+        rows: A value for each column; None is an empty cell.
+        numeric: Which columns hold numbers, which stand to the right; default: none does.
+    """
+    marks = ("---:" if number else "---" for number in numeric or [False] * len(heads))
+    return f"{_line(heads)}|{'|'.join(marks)}|\n{markdown_lines(rows)}"
+
+
+def markdown_lines(rows: Iterable[Iterable[object]]) -> str:
+    """More rows of a table in Markdown."""
+    return "".join(map(_line, rows))
+
+
+def _line(cells: Iterable[object]) -> str:
+    return f"| {' | '.join(map(_cell, cells))} |\n"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, Marked):
+        return " ".join(value.split())
+    return "" if value is None else in_markdown(value)

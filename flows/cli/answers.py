@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from itertools import chain, islice
@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
 
 from flows.cli.terminal import err, out, print_table, shown, write_out
-from tasks.plain_text import in_markdown
+from tasks.plain_text import markdown_lines, markdown_table
 
 if TYPE_CHECKING:
     from tasks.pages.asking import Answer
@@ -117,20 +117,9 @@ def as_csv(rows: Iterable[Iterable[Any]]) -> str:
     return "".join(",".join(map(_csv_cell, row)) + "\n" for row in rows)
 
 
-def markdown_head(names: Sequence[str], numeric: Sequence[bool]) -> str:
-    """The first two lines of a table in Markdown; numbers stand to the right.
-
-    Args:
-        names: Heads of the columns.
-        numeric: Which of them hold numbers.
-    """
-    marks = ("---:" if number else "---" for number in numeric)
-    return f"| {' | '.join(map(in_markdown, names))} |\n|{'|'.join(marks)}|\n"
-
-
-def markdown_rows(rows: Iterable[Iterable[Any]]) -> str:
-    """Rows of a table in Markdown, as people read them."""
-    return "".join(f"| {' | '.join(in_markdown(shown(v)) for v in row)} |\n" for row in rows)
+def as_read(rows: Iterable[Iterable[Any]]) -> Iterator[list[str]]:
+    """Rows as people read them."""
+    return ([shown(value) for value in row] for row in rows)
 
 
 def _csv_cell(value: Any) -> str:
@@ -167,10 +156,10 @@ def _parts(answer: "Answer", format: Format, counts: list[int] | None = None) ->
             yield as_csv(batch)
         return
     if format is Format.markdown:
-        yield markdown_head(names, [column.numeric for column in answer.columns])
+        yield markdown_table(names, (), [column.numeric for column in answer.columns])
         for batch in answer.values():
             counts.append(len(batch))
-            yield markdown_rows(batch)
+            yield markdown_lines(as_read(batch))
         return
     yield "["
     for batch in answer.plain():

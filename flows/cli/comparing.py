@@ -322,12 +322,11 @@ def _print(found: "Comparison") -> None:
 
 
 def _markdown(found: "Comparison") -> str:
-    from tasks.plain_text import in_markdown
+    from tasks.plain_text import in_markdown, markdown_table
 
     parts = [f"A is {in_markdown(found.a)}, B is {in_markdown(found.b)}; differences are A - B.\n"]
     for head, rows in (_table(found), _summary(found)) if found.found.rows else ():
-        lines = [head, ["---"] * len(head), *([in_markdown(cell) for cell in row] for row in rows)]
-        parts.append("".join("| " + " | ".join(line) + " |\n" for line in lines))
+        parts.append(markdown_table(head, rows))
     for title, lines in _remarks(found).items():
         parts.append(f"{title}\n\n" + "".join(f"- {in_markdown(line)}\n" for line in lines))
     return "\n".join(parts)
@@ -340,8 +339,8 @@ def _table(found: "Comparison") -> tuple[list[str], list[list[str]]]:
     places = [tuple(row[name] for name in head) for row in found.found.rows]
     several = methods and len(set(places)) < len(places)  # cells of a method in one place
     head += ([] if methods else ["method"]) + (["variants"] if several else [])
-    head += ["A", "B", "difference", "95 % interval", "seeds", "p", "p Holm"]
-    head += ["only A right", "only B right", "p rows", "p rows Holm"]
+    head += ["A", "B", "difference", "95 % interval", "seeds", "p", "p_holm"]
+    head += ["only_a", "only_b", "p_images", "p_images_holm"]  # as the view `significance` has them
     rows = []
     for row in found.found.rows:
         place = [str(row[name]) for name in head[:6]]

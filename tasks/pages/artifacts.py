@@ -15,7 +15,7 @@ from tasks.pages.asking import BoardError
 from tasks.pages.links import served_pages
 from tasks.pages.pictures import picture
 from tasks.pages.reports import SHARE, board_rows, changes_markdown, quantity, score
-from tasks.plain_text import in_markdown
+from tasks.plain_text import Marked, in_markdown, markdown_table
 from tasks.planning.planned import Plan
 from tasks.storage.store import Store
 
@@ -77,7 +77,7 @@ def board_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _table(rows: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> str:
     heads = ["method", *varying, quantity(rows[0]), "95 % over seeds", "seeds"]
-    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---|" * len(varying) + "---:|" * 3]
+    lines: list[list[object]] = []
     names = _names(rows)
     for _, found in groupby(rows[:MOST_ROWS], lambda row: [row[name] for name in _PLACE]):
         competing = list(found)
@@ -85,13 +85,13 @@ def _table(rows: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> str:
             method, number = names[row["method"], row["variant"]], score(row)
             if rank == 0 and len(competing) > 1 and row["mean"] is not None:
                 method, number = f"**{method}**", f"**{number}**"
-            place = [in_markdown(row[name]) for name in varying]
-            cells = [method, *place, number, _interval(row), str(row["n"])]
-            lines.append("| " + " | ".join(cells) + " |")
+            place = [row[name] for name in varying]
+            lines.append([Marked(method), *place, Marked(number), _interval(row), row["n"]])
+    parts = [markdown_table(heads, lines, [False] * (1 + len(varying)) + [True] * 3).rstrip()]
     if len(rows) > MOST_ROWS:
-        lines.append(f"\n{len(rows) - MOST_ROWS} more rows are on the board.")
+        parts.append(f"\n{len(rows) - MOST_ROWS} more rows are on the board.")
     settings = [f"- {name}: {in_markdown(key[1])}" for key, name in names.items() if key[1]]
-    return "\n".join([*lines, *([""] if settings else []), *settings]) + "\n"
+    return "\n".join([*parts, *([""] if settings else []), *settings]) + "\n"
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str | None], str]:
@@ -156,16 +156,15 @@ def failures_markdown(plan: Plan, failed: Sequence[tuple[str, str]]) -> str:
     """
     specs = {spec.trial_id: spec for spec in plan.specs}
     pages = served_pages()
-    lines = ["| trial | method | where | reason |", "|---|---|---|---|"]
+    lines = []
     for trial_id, reason in failed[:MOST_ROWS]:
         spec = specs.get(trial_id)
         page = pages.on_board("trial", trial_id)
-        cells = [f"[{trial_id}]({page})" if page else trial_id]
-        cells += [in_markdown(spec.method) if spec else ""]
-        cells += [in_markdown(_where(spec)) if spec else "", in_markdown(reason)]
-        lines.append("| " + " | ".join(cells) + " |")
-    lines.append("\nThe next run of the same tries them again.")
-    return "\n".join(lines)
+        shown = Marked(f"[{trial_id}]({page})") if page else trial_id
+        place = (spec.method, _where(spec)) if spec else (None, None)
+        lines.append((shown, *place, reason))
+    table = markdown_table(("trial", "method", "where", "reason"), lines)
+    return f"{table}\nThe next run of the same tries them again."
 
 
 def _where(spec: Any) -> str:

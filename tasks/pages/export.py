@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from tasks.pages.asking import Answer, reading
+from tasks.plain_text import Marked, in_code, markdown_table
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
@@ -87,9 +88,7 @@ def _readme(connection: "DuckDBPyConnection", rows: dict[str, int]) -> str:
     for name, kind, comment in connection.execute(_RELATIONS).fetchall():
         parts.append(f"## {name}.parquet\n")
         parts.append(f"A {kind} of {rows[name]:,} rows. {comment or ''}".rstrip() + "\n")
-        parts.append("| column | type | meaning |\n|---|---|---|")
-        for column, kind_of, meaning in connection.execute(_COLUMNS, [name]).fetchall():
-            said = (meaning or "").replace("|", r"\|")
-            parts.append(f"| `{column}` | {kind_of} | {said} |")
-        parts.append("")
+        columns = connection.execute(_COLUMNS, [name]).fetchall()
+        lines = ((Marked(in_code(column)), kind_of, said) for column, kind_of, said in columns)
+        parts.append(markdown_table(("column", "type", "meaning"), lines))
     return "\n".join(parts)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.pages.known import capabilities, method_rows
+from tasks.plain_text import Marked, markdown_table
 
 COMMAND = "shotboard methods page > docs/methods.md"
 COLUMNS = ("hyperparameter", "default", "may be", "elsewhere")
@@ -115,8 +116,8 @@ def _list(known: Mapping[str, str | Sequence[str]]) -> str:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    """Cells are Markdown, as cards are written."""
+    return markdown_table(columns, (map(Marked, row) for row in rows)).rstrip()
 
 
 def _written(value: Any) -> str:

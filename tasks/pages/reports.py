@@ -6,7 +6,7 @@ from typing import Any
 
 from operators.spec import TrialSpec
 from tasks.pages import asking
-from tasks.plain_text import in_markdown
+from tasks.plain_text import in_markdown, markdown_table
 from tasks.storage.store import Store
 
 COLUMNS = (
@@ -154,11 +154,5 @@ def changes_markdown(store: Store, suite: str) -> str:
             )
         return f"Nothing has changed between the last two whole runs of {in_markdown(suite)}."
     names = list(rows[0])
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    for row in rows:
-        cells = [
-            f"{v:.4f}" if isinstance(v, float) else in_markdown(v if v is not None else "")
-            for v in row.values()
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    lines = ([f"{v:.4f}" if isinstance(v, float) else v for v in row.values()] for row in rows)
+    return markdown_table(names, lines).rstrip()

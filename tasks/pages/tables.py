@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tasks.pages.reports import goodness, quantity, score
-from tasks.plain_text import in_markdown, plain
+from tasks.plain_text import Marked, in_markdown, markdown_table, plain
 
 AVERAGE = "average"
 _GROUND = ("protocol", "split", "backbone", "metric", "test_rows_per_class")
@@ -77,11 +77,12 @@ def markdown(tables: Sequence[MethodTable]) -> str:
     parts = []
     for table in tables:
         parts.append(f"### {in_markdown(table.title)}\n\n{in_markdown(table.quantity)}\n")
-        heads = ["method", *map(in_markdown, table.columns)]
-        parts.append(f"| {' | '.join(heads)} |\n|---|{'---:|' * len(table.columns)}")
-        for name, cells in table.lines:
-            texts = [f"**{cell.text}**" if cell.is_best else cell.text for cell in cells]
-            parts.append(f"| {' | '.join([in_markdown(name), *texts])} |")
+        lines = (
+            (name, *(Marked(f"**{c.text}**") if c.is_best else Marked(c.text) for c in cells))
+            for name, cells in table.lines
+        )
+        numeric = [False] + [True] * len(table.columns)
+        parts.append(markdown_table(["method", *table.columns], lines, numeric).rstrip())
         parts += [f"\n{in_markdown(note)}" for note in table.notes]
         parts.append("")
     return "\n".join(parts)

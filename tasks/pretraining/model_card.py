@@ -13,7 +13,7 @@ from data_catalog import Dataset
 from data_catalog.wording import plural
 from operators.files import commit_folder, write_atomic
 from operators.pretraining import Trainer
-from tasks.plain_text import in_code, in_markdown
+from tasks.plain_text import Marked, in_code, in_markdown, markdown_table
 from tasks.pretraining import heldout
 from tasks.pretraining.heldout import RESULTS, Accuracy
 from tasks.pretraining.pretrain import span
@@ -116,17 +116,23 @@ def card(results: dict[str, Any]) -> str:
     """The card as a hub shows it: front matter, then what a user of the weights should know."""
     recipe = results["recipe"]
     name = results["name"]
-    rows = "\n".join(
-        f"| {a['dataset']} | {100 * a['accuracy']:.1f} % | {100 * a['ci95_low']:.1f} to "
-        f"{100 * a['ci95_high']:.1f} % | {a['n']:,} | {in_code(a['template'])} |"
+    rows = [
+        (
+            a["dataset"],
+            f"{100 * a['accuracy']:.1f} %",
+            f"{100 * a['ci95_low']:.1f} to {100 * a['ci95_high']:.1f} %",
+            f"{a['n']:,}",
+            Marked(in_code(a["template"])),
+        )
         for a in results["results"]
-    )
+    ]
+    heads = ("Dataset", "Accuracy", "95 % interval", "Images", "Prompt")
+    numeric = [name in ("Accuracy", "Images") for name in heads]
     table = (
         "Zero-shot accuracy on the test rows, which neither training nor the choice of a "
         "checkpoint has seen, with Wilson's 95 % interval. The last step is taken, not the best."
-        "\n\n"
-        "| Dataset | Accuracy | 95 % interval | Images | Prompt |\n|---|---:|---|---:|---|\n"
-        f"{rows}\n\n`shotboard backbones verify FOLDER` computes them again from the files here."
+        f"\n\n{markdown_table(heads, rows, numeric)}\n"
+        "`shotboard backbones verify FOLDER` computes them again from the files here."
         if rows
         else "It was not evaluated on any dataset."
     )
@@ -134,6 +140,19 @@ def card(results: dict[str, Any]) -> str:
     broken = f"\nCould not be read, and passed over: {plural(skipped, 'row')}.\n" if skipped else ""
     waited = results["wait_seconds"] / max(results["train_seconds"], 1e-9)
     about = f"\n{results['description']}\n" if results["description"] else ""
+    versions = f"Shotboard {results['shotboard_version']}, torch {results['torch_version']}"
+    training = {
+        "Data": results["data"]["description"],
+        "Signature of the data": Marked(in_code(results["data"]["signature"])),
+        "Command": Marked(in_code(results["command"])),
+        "Seed": results["seed"],
+        "Steps": f"{results['steps']:,} of {recipe['batch_size']:,} pairs",
+        "Pairs seen": f"{results['pairs_seen']:,}",
+        "Time": f"{span(results['train_seconds'])}, {waited:.0%} of it waiting for data",
+        "Device": results["device"],
+        "Versions": versions,
+        "Run": Marked(in_code(results["run_id"])),
+    }
     return f"""---
 license: {results["license"]}
 library_name: transformers
@@ -153,19 +172,7 @@ A CLIP with a ViT of {recipe["vision_layers"]} layers (width {recipe["vision_wid
 
 ## Training
 
-| | |
-|---|---|
-| Data | {in_markdown(results["data"]["description"])} |
-| Signature of the data | {in_code(results["data"]["signature"])} |
-| Command | {in_code(results["command"])} |
-| Seed | {results["seed"]} |
-| Steps | {results["steps"]:,} of {recipe["batch_size"]:,} pairs |
-| Pairs seen | {results["pairs_seen"]:,} |
-| Time | {span(results["train_seconds"])}, {waited:.0%} of it waiting for data |
-| Device | {results["device"]} |
-| Versions | Shotboard {results["shotboard_version"]}, torch {results["torch_version"]} |
-| Run | `{results["run_id"]}` |
-{broken}
+{markdown_table(("", ""), training.items())}{broken}
 The loss is CLIP's: a symmetric cross-entropy over the cosine similarities of a batch, with a
 learned temperature. All fields of the recipe are in `{RESULTS}`.
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from data_catalog.wording import some
 from operators.spec import TrialSpec
 from tasks.pages.known import backbone_rows, method_rows, protocol_rows
-from tasks.plain_text import in_markdown
+from tasks.plain_text import markdown_table
 from tasks.publishing import receipts
 from tasks.publishing.choosing import MODEL, Candidate, reason
 from tasks.publishing.mlflow_client import ensure_model
@@ -179,9 +179,9 @@ def card_of(store: Store, name: str, trial: Mapping[str, Any]) -> str:
         "how chosen": reason(trial),
         "trial": trial["trial_id"],
     }
-    table = "".join(f"| {key} | {in_markdown(value)} |\n" for key, value in rows.items())
+    table = markdown_table(("", ""), rows.items())
     return (
-        f"**{name}**\n\n| | |\n|---|---|\n{table}\n"
+        f"**{name}**\n\n{table}\n"
         "What was learned, and nothing frozen: the backbone is found by its name, or where "
         f'`model_config={{"backbones": ["PATH"]}}` says, and compared by its fingerprint.\n\n'
         f"{_usage(name)}\n\n`shotboard show {trial['trial_id']}` has all of it.\n"
