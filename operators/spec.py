@@ -9,7 +9,7 @@ seed: the trials of a cell are what a mean and a standard deviation are taken ov
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ ID_LENGTH = 16  # hex digits
 # identity and of the file: no id moves for what a trial does not use, and an older file reads as
 # that of a trial that does not use it. So that default never changes again.
 LATER = {"later": True}
+TEST, VALIDATION = "test", "val"  # what a trial is tested on: splits of its dataset
 # What a trial may lean on beside its backbone and dataset. A role is a key of the identity and of
 # `trial.json`, so it is no name of a field, and stays.
 AIDS = {
@@ -101,6 +102,8 @@ class TrialSpec:
         targets: Datasets that are tested beside `dataset`, by name; empty for most.
         held_out: Domain of `dataset` that nothing is learned from and that is tested; empty for
             most.
+        tested_on: `test` rows; or the `val` rows of the draw, which a candidate of a search is
+            scored on: no test row has a part in it.
     """
 
     method: str
@@ -125,6 +128,7 @@ class TrialSpec:
     aids: "Mapping[str, TrialSpec | str]" = field(default_factory=dict, metadata=LATER)
     targets: Mapping[str, Target] = field(default_factory=dict, metadata=LATER)
     held_out: str = field(default="", metadata=LATER)
+    tested_on: str = field(default=TEST, metadata=LATER)
 
     def __post_init__(self) -> None:
         if odd := sorted(set(self.aids) - set(AIDS)):
@@ -138,6 +142,21 @@ class TrialSpec:
         """The trial whose prompt this one learns from; None for most."""
         aid = self.aids.get("teacher")
         return aid if isinstance(aid, TrialSpec) else None
+
+    @property
+    def on_validation(self) -> "TrialSpec":
+        """The same fit, scored on the validation rows of its draw: a candidate of a search.
+
+        A teacher's test rows have no part in it either.
+        """
+        teacher = {"teacher": self.teacher.on_validation} if self.teacher else {}
+        return replace(
+            self,
+            tested_on=VALIDATION,
+            targets={},
+            test_rows_per_class=None,
+            aids={**self.aids, **teacher},
+        )
 
     @cached_property
     def trial_id(self) -> str:

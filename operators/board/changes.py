@@ -93,7 +93,8 @@ def replace_changes(
         else:
             connection.execute(
                 "INSERT INTO run_metrics BY NAME SELECT run_id, metrics.* "
-                "FROM run_trials JOIN metrics USING (trial_id) WHERE run_id = ? ORDER BY ALL",
+                "FROM run_trials JOIN metrics USING (trial_id) JOIN trials USING (trial_id) "
+                "WHERE run_id = ? AND tested_on = 'test' ORDER BY ALL",
                 [run],
             )
     connection.execute("DELETE FROM changes")

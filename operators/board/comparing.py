@@ -71,7 +71,7 @@ def grounds_of(connection: Connection, trial_ids: Iterable[str]) -> set[tuple]:
         return set(
             connection.execute(
                 f"SELECT DISTINCT {', '.join(GROUND)} FROM trials JOIN incoming USING (trial_id) "
-                "WHERE status = 'completed'"
+                "WHERE status = 'completed' AND tested_on = 'test'"
             ).fetchall()
         )
 
@@ -101,7 +101,8 @@ def compare(
             "episode_fingerprint, trial_id, value, n "
             f"FROM trials JOIN metrics USING (trial_id) JOIN incoming ON {_same('trials')} "
             "JOIN protocols ON protocols.protocol = trials.protocol "
-            "WHERE status = 'completed' AND metric = primary_metric AND value IS NOT NULL "
+            "WHERE status = 'completed' AND tested_on = 'test' AND metric = primary_metric "
+            "AND value IS NOT NULL "
             "ORDER BY ALL"
         ).fetchall()
     places: dict[_Place, list[tuple]] = defaultdict(list)

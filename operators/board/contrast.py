@@ -117,7 +117,7 @@ def _cells(connection: Connection, group: Group) -> list[dict[str, Any]]:
     connection.execute(f"SET search_path = '{group.board}'")
     completed = connection.execute(
         "SELECT trial_id FROM (SELECT unnest(?::VARCHAR[]) AS trial_id) JOIN trials "
-        "USING (trial_id) WHERE status = 'completed'",
+        "USING (trial_id) WHERE status = 'completed' AND tested_on = 'test'",
         [list(group.trial_ids)],
     ).fetchall()
     return cells_of(connection, [trial_id for (trial_id,) in completed])

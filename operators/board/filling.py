@@ -150,7 +150,7 @@ def _count_predictions(connection: Connection, results: Sequence[TrialRows]) -> 
             "sum(n) OVER (PARTITION BY trial_id, split, label) AS of_label, "
             "coalesce(targets -> split ->> 'fingerprint', dataset_fingerprint) "
             "AS tested_fingerprint "
-            "FROM counted JOIN trials USING (trial_id) ORDER BY ALL"
+            "FROM counted JOIN trials USING (trial_id) WHERE tested_on = 'test' ORDER BY ALL"
         )
 
 

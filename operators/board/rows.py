@@ -73,6 +73,8 @@ TRIALS = pa.schema(
         pa.field("spec_setting", pa.string(), nullable=False),
         ("losses", pa.list_(pa.float64())),
         ("origin", pa.string()),
+        pa.field("tested_on", pa.string(), nullable=False),
+        ("fit_trial_id", pa.string()),
     ]
 )
 METRICS = pa.schema(
@@ -172,6 +174,7 @@ def completed_rows(
             "losses": [float(loss) for loss in result.losses] if result.losses else None,
             "file_stamp": file_stamp,
             "origin": origin_label,
+            "fit_trial_id": origin.fit_trial_id,
         }
         metrics = [
             {"trial_id": trial_id, "split": m.split, "metric": m.metric, "n": m.n, "value": m.value}

@@ -100,7 +100,9 @@ CREATE TABLE trials (
     held_out VARCHAR NOT NULL,
     losses DOUBLE[],
     origin VARCHAR,
-    spec_setting VARCHAR NOT NULL
+    spec_setting VARCHAR NOT NULL,
+    tested_on VARCHAR NOT NULL,
+    fit_trial_id VARCHAR
 );
 
 -- The lines that each cell is on: curves over shots and averages over data sets go along them.

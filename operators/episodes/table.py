@@ -47,6 +47,13 @@ class Table:
             raise ValueError(f"there is no domain {domain!r}; the dataset has {known}.")
         return np.flatnonzero(self.domains == self.domain_names.index(domain))
 
+    @property
+    def untested(self) -> "Table":
+        """The same rows, but those of the test split belong to none."""
+        splits = self.splits.copy()
+        splits[self.rows("test")] = NOWHERE
+        return replace(self, splits=splits)
+
     def without(self, domain: str) -> "Table":
         """The same rows, but those of a domain belong to no split; itself for the empty name."""
         if not domain:

@@ -1,15 +1,16 @@
 """Which rows of a dataset a trial reads, and under which views."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from operators.episodes.episode import Episode
+from operators.episodes.episode import Episode, Evaluation
 from operators.episodes.protocols import PROTOCOLS, Pool, pool_of
 from operators.episodes.table import Setup, Table
 from operators.episodes.views import CENTRE, View, ViewPolicy
 from operators.methods import method_for
-from operators.spec import TrialSpec
+from operators.spec import VALIDATION, TrialSpec
 
 
 def episode_of(
@@ -23,15 +24,20 @@ def episode_of(
         targets: Of the datasets that `spec` names as targets; without them the episode says what
             is learned, and tests the learned dataset alone.
     """
+    chosen_between = spec.tested_on == VALIDATION
     setup = Setup(
-        table=table,
+        # Of a candidate of a search no protocol gets to know which rows are tested.
+        table=table.untested if chosen_between else table,
         shots=spec.shots,
         seed=spec.seed,
         cap=spec.test_rows_per_class,
         targets={name: targets[name] for name in spec.targets} if targets is not None else {},
         held_out=spec.held_out,
     )
-    return PROTOCOLS[spec.protocol].episode(setup)
+    episode = PROTOCOLS[spec.protocol].episode(setup)
+    if not chosen_between:
+        return episode
+    return replace(episode, evaluations=(Evaluation(VALIDATION, episode.classes, episode.val),))
 
 
 def validation_of(spec: TrialSpec, table: Table, episode: Episode) -> np.ndarray:

@@ -62,6 +62,7 @@ class Provenance:
         python_version: Of Python.
         templates: Texts of the dataset's prompt templates, its own first; `template_set` of the
             specification is their digest.
+        fit_trial_id: The candidate of a search whose fit it is; None where it was fitted itself.
     """
 
     started_at: str
@@ -77,6 +78,7 @@ class Provenance:
     numpy_version: str | None = None
     python_version: str | None = None
     templates: tuple[str, ...] | None = None
+    fit_trial_id: str | None = None
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Provenance":

@@ -1,7 +1,7 @@
 """One trial from specification to numbers: build, fit, evaluate."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,21 @@ from operators.tracks import Data, TargetData, track_of
 from operators.tracks.rows import episode_of, view_policy
 from operators.trials.results import Cost
 from operators.tuning import FitReport
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fit that is there already: what a trial of the same fit has left behind.
+
+    Attributes:
+        learned: The prompt, as `Method.learned` gave it.
+        cost: Of that trial.
+        report: What happened while fitting.
+    """
+
+    learned: Mapping[str, Tensor]
+    cost: Cost
+    report: FitReport
 
 
 @dataclass(frozen=True)
@@ -68,6 +83,7 @@ def run_trial(
     source: Any,
     teacher: Any = None,
     targets: Mapping[str, TargetData] | None = None,
+    fitted: Fitted | None = None,
 ) -> Outcome:
     """Computes a trial.
 
@@ -78,6 +94,9 @@ def run_trial(
         source: Reads its examples, as `Track.source` gives it.
         teacher: The outcome of `spec.teacher`, where there is one.
         targets: The datasets that `spec` names as targets, by name.
+        fitted: Of a trial that differs by what it was tested on alone: it is not fitted again.
+            What was learned gives the same answers from a file, bit by bit, as
+            `operators/contract/` demands of each method.
 
     Raises:
         TuningError: The loss is no number any more.
@@ -92,14 +111,17 @@ def run_trial(
     episode = episode_of(spec, data.table, tables)
     for evaluation in episode.evaluations:
         if not len(evaluation.rows):  # before hours of tuning that no number would come of
-            raise ValueError(f"split {evaluation.split!r} has no test rows.")
+            raise ValueError(f"split {evaluation.split!r} has no {spec.tested_on} rows.")
     if spec.shots and not len(episode.train):
         raise ValueError("the classes that are learned have no train rows.")
     generator = torch.Generator().manual_seed(spec.seed)
     report = FitReport()
     with counting() as work:
         method = track.build(spec, backbone, data, episode, generator, teacher)
-        if spec.shots:
+        if fitted is not None:
+            method.load_state_dict(fitted.learned)
+            report = fitted.report
+        elif spec.shots:
             shots = track.shots(spec, backbone, data, source, episode)
             tuning = tuning_of(type(method), spec.hyperparameters)
             report = method.fit(shots, tuning=tuning, generator=generator)
@@ -120,6 +142,12 @@ def run_trial(
         tune_flops=work.done if backbone.counts_operations else None,
         plain_tune_flops=plain_flops(work, backbone) if backbone.counts_operations else None,
     )
+    if fitted is not None:
+        cost = replace(
+            fitted.cost,
+            evaluate_seconds=cost.evaluate_seconds,
+            peak_memory_bytes=max(cost.peak_memory_bytes, fitted.cost.peak_memory_bytes),
+        )
     return Outcome(
         tuple(scores_of(predictions, track.metrics)),
         predictions,

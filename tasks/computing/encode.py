@@ -188,12 +188,14 @@ def needed_rows(
     parts: dict[View | None, dict[tuple[object, ...], np.ndarray]] = {}
     for spec in specs:
         place = spec.dataset, tuple(spec.targets), spec.held_out
-        draw = *place, spec.protocol, spec.shots, spec.seed, spec.test_rows_per_class
+        tested = spec.tested_on, spec.test_rows_per_class
+        draw = *place, spec.protocol, spec.shots, spec.seed, *tested
         if draw not in episodes:
             episodes[draw] = episode_of(spec, tables[spec.dataset], tables)
             own = spec.dataset == dataset.name
-            tested = episodes[draw].tested("" if own else dataset.name)
-            parts.setdefault(None, {})[draw] = episodes[draw].rows if own else tested
+            parts.setdefault(None, {})[draw] = (
+                episodes[draw].rows if own else episodes[draw].tested(dataset.name)
+            )
         if spec.dataset != dataset.name:
             continue
         chosen_on = validation_of(spec, table, episodes[draw])

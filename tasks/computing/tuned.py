@@ -1,8 +1,11 @@
 """Trials of the store as tuned methods: read here for the worker and for `shotboard predict`."""
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from tasks.storage.store import Store
+
+PROMPT = "prompt.safetensors"
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -10,6 +13,7 @@ if TYPE_CHECKING:
     from operators.backbones import Backbone
     from operators.methods import Teacher
     from operators.spec import TrialSpec
+    from operators.trials.trial import Fitted
     from tasks.planning.data import TrialData
 
 
@@ -24,12 +28,43 @@ def learned_by(store: Store, spec: "TrialSpec", device: str) -> "dict[str, Tenso
 
     folder = store.trial(spec.trial_id)
     try:
-        return load_file(folder / "prompt.safetensors", device=device)
+        return load_file(folder / PROMPT, device=device)
     except (OSError, SafetensorError) as error:
         raise ValueError(
             f"the prompt of trial {spec.trial_id}, {spec.method} on {spec.backbone}, cannot be "
             f"read: {error}. Remove the folder {folder}, and the next run computes it again."
         ) from error
+
+
+def fit_of(store: Store, spec: "TrialSpec", device: str) -> "Fitted | None":
+    """The fit of a trial of the store; None where it has none that is whole.
+
+    Args:
+        store: Where it would be.
+        spec: Of the trial.
+        device: That its tensors go to.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    from operators.trials.results import TrialResult
+    from operators.trials.trial import Fitted
+    from operators.tuning import FitReport
+
+    folder = store.trial(spec.trial_id)
+    if not spec.shots or not folder.exists():
+        return None
+    try:
+        result = TrialResult.from_json(store.result(spec.trial_id))
+        content = (folder / PROMPT).read_bytes()
+        if sha256(content).hexdigest() != result.sha256[PROMPT]:
+            return None
+        learned = {name: value.to(device) for name, value in load(content).items()}
+    except (OSError, ValueError, LookupError, TypeError, SafetensorError):
+        return None  # damaged: it is computed again
+    selected = dict(result.selected) or None
+    report = FitReport(result.losses, result.cost.steps, selected, result.validation)
+    return Fitted(learned, result.cost, report)
 
 
 def teacher_from(

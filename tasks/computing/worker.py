@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, lru_cache, partial
 from itertools import groupby
@@ -267,11 +267,15 @@ class TrialWorker:
 
     def _computed(self, spec: "TrialSpec", context: Context) -> dict[str, bytes]:
         """The files of a trial."""
+        from operators.spec import TEST
         from operators.trials.trial import run_trial
+        from tasks.computing.tuned import fit_of
 
         started = _now()
         make_known(spec, context.sources)
         backbone = self._backbone(context.backbone, context)
+        candidate = spec.on_validation
+        fit = fit_of(self.into, candidate, self.device) if spec.tested_on == TEST else None
         outcome = run_trial(
             spec,
             backbone,
@@ -279,8 +283,10 @@ class TrialWorker:
             self._source(spec, context.dataset, context.encoder, context),
             None if spec.teacher is None else self._teacher(spec.teacher, context),
             {name: self._target(spec, name, context) for name in spec.targets},
+            fit,
         )
-        return self._files(spec, outcome, started, context)
+        run = {**context.run, "fit_trial_id": candidate.trial_id if fit else None}
+        return self._files(spec, outcome, started, replace(context, run=run))
 
     def _files(
         self, spec: "TrialSpec", outcome: "Outcome", started: str, context: Context

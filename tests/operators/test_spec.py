@@ -45,6 +45,7 @@ TEACHER = TrialSpec(
 )
 OTHER["targets"] = {"digits": Target("f" * 16, "card-1234")}
 OTHER["held_out"] = "sketch"
+OTHER["tested_on"] = "val"
 OTHER["aids"] = {"teacher": TEACHER, "captioner": "e" * 16}
 
 
@@ -202,6 +203,7 @@ def test_all_that_is_known_of_its_origin_survives_json(result):
         numpy_version="2.4",
         python_version="3.11",
         templates=("a photo of a {}.", "a {}."),
+        fit_trial_id="f" * 16,
     )
     assert None not in asdict(origin).values()
     written = replace(result, provenance=origin)

@@ -1,4 +1,5 @@
--- Every number of every completed trial, with the names that rows are read by.
+-- Every number of every completed trial, with the names that rows are read by. Candidates of a
+-- search, which no test row was shown to, are in the view searches.
 CREATE VIEW scores AS
 SELECT
     trial_id, cell_id, protocol, dataset, shots, backbone, method, seed, split, metric, value, n,
@@ -11,4 +12,4 @@ SELECT
 FROM trials
 JOIN metrics USING (trial_id)
 LEFT JOIN protocols USING (protocol)
-WHERE status = 'completed';
+WHERE status = 'completed' AND tested_on = 'test';
