@@ -1,6 +1,7 @@
 """What is known of each dataset, how it is read raw, and what ingestion makes of it.
 
-Adding a dataset is one file in `datasets/` with a `CARD`, and one line in `CATALOG`.
+Adding a dataset that ships is one file in `datasets/` with a `CARD`, and one line in `CATALOG`; one
+that users bring, one file in `published/` and one line in `PUBLISHED`.
 """
 
 from pathlib import Path
@@ -21,6 +22,7 @@ from data_catalog.datasets import (
 )
 from data_catalog.ingestion import IngestionError, ingest, unchanged
 from data_catalog.kinds import KINDS
+from data_catalog.known import known_card, lies_packed, with_counts
 from data_catalog.outline import Outline, outline
 from data_catalog.registry import read_cards, write_card
 from data_catalog.sources import (
@@ -101,9 +103,12 @@ __all__ = [
     "current",
     "holds",
     "ingest",
+    "known_card",
+    "lies_packed",
     "outline",
     "register",
     "registered_cards",
     "source_for",
     "unchanged",
+    "with_counts",
 ]

@@ -13,6 +13,7 @@ from data_catalog.sources.folder import ImageFolder
 from data_catalog.sources.hub import HuggingFace
 from data_catalog.sources.manifest import Manifest
 from data_catalog.sources.parquet import ParquetImages
+from data_catalog.sources.published import Published
 from data_catalog.sources.recognise import Archive, source_for
 from data_catalog.sources.split_file import SplitFile
 from data_catalog.sources.tables import SplitTables
@@ -25,6 +26,7 @@ SOURCES = {
     "image_folder": ImageFolder,
     "manifest": Manifest,
     "parquet": ParquetImages,
+    "published": Published,
     "split_file": SplitFile,
     "split_tables": SplitTables,
     "text_tables": TextTables,
@@ -40,6 +42,7 @@ __all__ = [
     "Manifest",
     "Outlined",
     "ParquetImages",
+    "Published",
     "Source",
     "SourceError",
     "SourceUnavailable",

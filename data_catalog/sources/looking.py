@@ -24,7 +24,7 @@ from data_catalog.sources.listing import (
 from data_catalog.sources.locating import Agreement, agreement
 from data_catalog.sources.manifest import Manifest
 from data_catalog.sources.parquet import ParquetImages, split_of_file
-from data_catalog.sources.split_file import SplitFile, read_splits
+from data_catalog.sources.split_file import SplitFile, is_split_file
 from data_catalog.sources.tables import SplitTables
 from data_catalog.sources.texts import TextTables, holds_texts
 from data_catalog.sources.webdataset import SHARD_SUFFIXES, WebDataset, is_shard
@@ -301,7 +301,7 @@ def _is_split_file(listing: Listing, name: str) -> bool:
     return (
         "/" not in name
         and name.lower().endswith(".json")
-        and read_splits(listing.fs, listing.files[name]) is not None
+        and is_split_file(listing.fs, listing.files[name])
     )
 
 

@@ -1,6 +1,5 @@
 """Images and classes named by a split file: JSON with a list of images for each split."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from data_catalog.sources.listing import (
     kinds_of_files,
     list_files,
 )
-from data_catalog.splits import known_split
+from data_catalog.split_lists import listed_rows, read_splits
 from data_catalog.wording import plural, some
 
 _PROBED = 50  # images of the file that are looked for below a folder
@@ -99,17 +98,11 @@ class SplitFile:
         info = listing.files.get(self.file)
         if info is None:
             raise SourceError(f"no file {self.file} in {self.path}. Check the name.")
-        splits = read_splits(listing.fs, info)
-        if splits is None:
-            raise SourceError(
-                f"{self.path}/{self.file} is no split file: needed is a JSON object of train, val "
-                "and test, each a list of [path, label, class name]."
-            )
-        rows = [
-            _row(entry, split, f"{self.path}/{self.file}")
-            for split, entries in splits.items()
-            for entry in entries
-        ]
+        try:
+            listed = listed_rows(_content(listing.fs, info), f"{self.path}/{self.file}")
+        except ValueError as error:
+            raise SourceError(str(error)) from error
+        rows = [Example(b"", *row) for row in listed]
         if not any("\\" in name for name in listing.files):  # else a file may be called so
             rows = [row._replace(path=row.path.replace("\\", "/")) for row in rows]
         return listing, rows, self._folder(listing, rows)
@@ -133,38 +126,18 @@ class SplitFile:
         return best
 
 
-def read_splits(fs: Any, info: Mapping[str, Any]) -> dict[str, list[Any]] | None:
-    """The lists of a split file by split, train, val, test; None where the JSON is another.
+def is_split_file(fs: Any, info: Mapping[str, Any]) -> bool:
+    """Whether a file holds the lists of a split file.
 
     Args:
         fs: File system of the file.
         info: Its information on the file.
     """
+    return read_splits(_content(fs, info)) is not None
+
+
+def _content(fs: Any, info: Mapping[str, Any]) -> bytes:
+    """The bytes of a file; none where it is far too large for a split file."""
     if info["size"] is None or info["size"] > _FILE_BYTES:
-        return None
-    try:
-        content = json.loads(fs.cat_file(info["name"]))
-    except ValueError:
-        return None
-    if not isinstance(content, dict) or not content:
-        return None
-    named = {known_split(name): rows for name, rows in content.items()}
-    if None in named or len(named) != len(content) or "train" not in named:
-        return None
-    for rows in named.values():
-        first = rows[0] if isinstance(rows, list) and rows else [""]
-        if not isinstance(rows, list) or not isinstance(first, list):
-            return None
-    if not any(named.values()):
-        return None
-    return {split: named[split] for split in ("train", "val", "test") if split in named}
-
-
-def _row(entry: Any, split: str, place: str) -> Example:
-    match entry:
-        case [str(path), int(label), str(name)] if not isinstance(label, bool):
-            return Example(b"", path, label, name, split)
-    raise SourceError(
-        f"{place}: {entry!r} in {split} is not [path, label, class name], such as "
-        '["images/1.jpg", 0, "abyssinian"].'
-    )
+        return b""
+    return bytes(fs.cat_file(info["name"]))

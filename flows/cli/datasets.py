@@ -1,34 +1,24 @@
 """`shotboard datasets`: what there is to learn from, and a user's own."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
-from data_catalog.wording import some
-from flows.cli.common import (
-    AsJson,
-    Home,
-    class_names,
-    commands,
-    one_each,
-    one_sentence,
-    pairs,
-)
+from flows.cli.adding import add_dataset
+from flows.cli.common import AsJson, Home, commands, one_sentence
 from flows.cli.describing import describe_dataset
 from flows.cli.terminal import out, print_card, print_json, print_table
 from tasks.storage.store import Store
 
-if TYPE_CHECKING:
-    from data_catalog import Outline
-
 app = commands()
 datasets_app = commands("What there is to learn from.")
+datasets_app.command("add")(add_dataset)
 datasets_app.command("describe")(describe_dataset)
 app.add_typer(datasets_app, name="datasets")
 
-_SUITES = {"text": "text "}  # that learn from a kind of data; the default one from images
 _LISTED = ("classes", "fingerprint", "license", "title")
+_KNOWN = ("classes", "license", "title")
 
 
 @datasets_app.callback(invoke_without_command=True)
@@ -39,37 +29,69 @@ def _datasets(context: typer.Context, home: Home = None, as_json: AsJson = False
 
 @datasets_app.command("list")
 def list_datasets(home: Home = None, as_json: AsJson = False) -> None:
-    """List all datasets."""
+    """List all datasets, and the published ones that are known and not registered."""
     with one_sentence():
-        from tasks.pages.cards import dataset_rows
+        from tasks.pages.cards import dataset_rows, known_rows
 
-        rows = dataset_rows(Store.at(home))
+        store = Store.at(home)
+        rows, known = dataset_rows(store), known_rows(store)
         if as_json:
-            print_json(rows)
+            print_json([*rows, *known])
             return
         print_table(
             ["dataset", "kind", "classes", "ingested", "licence", "title"],
             [[r["name"], r["card"]["kind"], *(r[column] for column in _LISTED)] for r in rows],
         )
+        if not known:
+            return
+        out.print()
+        print_table(
+            ["known", "kind", "classes", "licence", "title"],
+            [[r["name"], r["card"]["kind"], *(r[column] for column in _KNOWN)] for r in known],
+        )
+        out.print("Known and not here: shotboard datasets show NAME says what to fetch, and")
+        out.print("shotboard datasets add NAME --path FOLDER registers what was fetched.")
 
 
 @datasets_app.command("show")
 def show_dataset(name: str, home: Home = None, as_json: AsJson = False) -> None:
-    """Show the card of a dataset, and what ingestion found."""
+    """Show the card of a dataset, and what ingestion found; of one that is known, how to get it."""
     with one_sentence():
-        from tasks.pages.cards import dataset_row
+        from tasks.pages.cards import dataset_row, known_rows
         from tasks.planning.resolve import dataset_card
 
         store = Store.at(home)
-        row = dataset_row(store, dataset_card(store, name))
+        known = {row["name"]: row for row in known_rows(store)}
+        row = known.get(name) or dataset_row(store, dataset_card(store, name))
         if as_json:
             print_json(row)
             return
         card = row.pop("card")
-        known = {**row, **{key: value for key, value in card.items() if key not in row}}
+        shown = {**row, **{key: value for key, value in card.items() if key not in row}}
+        if name in known:
+            print_card({**shown, **_in_short(card), "source": None, "by_hand": row["source"]})
+            return
         for key in ("class_counts", "source"):
-            known.pop(key, None)
-        print_card(known)
+            shown.pop(key, None)
+        print_card(shown)
+
+
+def _in_short(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What a known dataset has several of, on a line each."""
+    sizes = {
+        f"rows, {way}": ", ".join(f"{split} {count:,}" for split, count in counts.items())
+        for way, counts in card["split_sizes"].items()
+    }
+    prompts = {
+        f"prompts, {name}": " / ".join(each["templates"] or [each["template"]])
+        for name, each in card["template_sets"].items()
+    }
+    files = {
+        f"file {number}": f"{each['url']}: {each['holds']}{', a mirror' if each['mirror'] else ''}"
+        for number, each in enumerate(card["downloads"], start=1)
+    }
+    several = dict.fromkeys(("split_sizes", "template_sets", "downloads", "registered", "template"))
+    return {**several, **sizes, **prompts, **files}
 
 
 @datasets_app.command("ingest")
@@ -100,132 +122,6 @@ def ingest_datasets(
                 out.print(f"{dataset.name}: {doubt}")
         if as_json:
             print_json([{"dataset": d.name, "fingerprint": d.fingerprint, **d.card} for d in done])
-
-
-@datasets_app.command("add")
-def add_dataset(
-    name: str,
-    path: Annotated[
-        str,
-        typer.Option(
-            help="Folder of class folders, table of images or texts (CSV, TSV, JSON Lines, "
-            "Parquet), archive, or hf://datasets/owner/name; a local path or any URL that fsspec "
-            "reads."
-        ),
-    ],
-    table: Annotated[
-        str,
-        typer.Option(help="Table or split file in the folder that has the labels, if several may."),
-    ] = "",
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            help="Columns by part, such as file=image_id,label=dx; parts are image, file, text, "
-            "label, class_name, split, domain, path."
-        ),
-    ] = None,
-    layout: Annotated[
-        str,
-        typer.Option(
-            help="What the folders are: class, split/class, domain/class, group/class (a group "
-            "says nothing), class+ for all from there on."
-        ),
-    ] = "",
-    splits: Annotated[
-        str | None,
-        typer.Option(
-            help="What the data calls the splits that are wanted, such as "
-            "train=partial-train,test=validation; others are left out."
-        ),
-    ] = None,
-    kind: Annotated[
-        str, typer.Option(help="image or text.  [default: what names and columns say]")
-    ] = "",
-    template: Annotated[
-        str,
-        typer.Option(
-            help="Prompt of a class: {} for its name; of texts, {text} and {answer}.  "
-            "[default: 'a photo of a {}.', and 'TEXT Category: ANSWER' on two lines]"
-        ),
-    ] = "",
-    verbalizer: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,C",
-            help="A word for each class of texts, in label order, that a language model answers "
-            "with, written as for --classes.  [default: the class names]",
-        ),
-    ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,C",
-            help="Names in label order; in quotes, as in CSV, where they hold a comma "
-            """('"shark, white",cat'), or @FILE with one name a line.  """
-            "[default: what the data says]",
-        ),
-    ] = None,
-    sha256: Annotated[str | None, typer.Option(help="Digest that an archive must have.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Commit of a hub dataset.")] = None,
-    license: Annotated[str, typer.Option(help="Licence of the data.")] = "",
-    same_names: Annotated[
-        bool, typer.Option("--same-names", help="Two labels may share a name, as in ImageNet.")
-    ] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Change a registered one.")] = False,
-    home: Home = None,
-) -> None:
-    """Register a dataset of your own, without code."""
-    with one_sentence():
-        from data_catalog import DatasetCard, holds, outline, register, source_for
-        from data_catalog.secrets import holds_secret
-
-        store = Store.to_write(home)
-        source = source_for(
-            path,
-            sha256,
-            revision,
-            cache=store.downloads,
-            table=table,
-            columns=one_each("--columns", pairs("--columns", columns)),
-            layout=layout,
-            kind=kind,
-        )
-        card = DatasetCard(
-            name=name,
-            kind=holds(source),
-            source=source,
-            template=template,
-            classes=class_names(classes),
-            verbalizer=class_names(verbalizer, "--verbalizer") or (),
-            license=license,
-            duplicate_class_names=same_names,
-            split_names=pairs("--splits", splits) or None,
-        )
-        understood = outline(card)  # so what cannot be read or understood is not registered
-        file = register(card, store.cards, replace=replace)
-        for line in (
-            f"registered {name}: {understood.what}",
-            *_understood(card.kind, understood),
-            f"card: {file}",
-        ):
-            out.print(line)
-        if holds_secret(file.read_text("utf-8")):
-            out.print("It holds a secret, with which the data is fetched: only you may read it.")
-        suite = _SUITES.get(card.kind, "")
-        out.print(f"next: shotboard run {suite}--datasets {name}", soft_wrap=True)
-
-
-def _understood(kind: str, found: "Outline") -> Iterator[str]:
-    """Classes, domains, examples by split and what is left out, one line each."""
-    if found.classes is not None:
-        yield f"classes: {len(found.classes)} ({some(found.classes, 10)})"
-    if found.domains:
-        counts = ", ".join(f"{domain} {count:,}" for domain, count in found.domains.items())
-        yield f"domains: {len(found.domains)}: {counts}"
-    if found.splits is not None:
-        counts = ", ".join(f"{split} {count:,}" for split, count in found.splits.items())
-        yield f"{kind}s: {found.examples:,}: {counts} ({found.split_rule})"
-    yield from (f"note: {note}" for note in found.notes)
 
 
 @datasets_app.command("verify")

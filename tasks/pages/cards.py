@@ -1,7 +1,8 @@
 """What is known of datasets, as rows of the board and of listings."""
 
 from contextlib import suppress
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from data_catalog import Dataset, DatasetCard
 from data_catalog.dataset import CARD
@@ -10,6 +11,9 @@ from data_catalog.secrets import redacted
 from tasks.planning import resolve
 from tasks.planning.resolve import dataset_cards, ingested
 from tasks.storage.store import Store
+
+if TYPE_CHECKING:
+    from data_catalog.published import PublishedDataset
 
 
 def dataset_rows(store: Store) -> list[dict[str, Any]]:
@@ -39,6 +43,40 @@ def dataset_row(store: Store, card: DatasetCard) -> dict[str, Any]:
         },
     }
     return redacted(row)
+
+
+def known_rows(store: Store) -> list[dict[str, Any]]:
+    """One row for each published dataset that is known and that nobody has registered here."""
+    from data_catalog.published import PUBLISHED
+
+    here = dataset_cards(store)
+    return [known_row(known) for name, known in sorted(PUBLISHED.items()) if name not in here]
+
+
+def known_row(dataset: "PublishedDataset") -> dict[str, Any]:
+    """What is known of a published dataset, with the keys of `dataset_row`."""
+    return {
+        "name": dataset.name,
+        "title": dataset.title,
+        "classes": len(dataset.classes) if dataset.classes else None,
+        "template": dataset.template_set().template,
+        "license": dataset.license,
+        "citation": dataset.citation,
+        "source": dataset.by_hand,
+        "fingerprint": None,
+        "trouble": dataset.trouble,
+        "card": {
+            "kind": dataset.kind,
+            "description": dataset.description,
+            "homepage": dataset.homepage,
+            "split_rule": dataset.split_rule,
+            "split_sizes": {way: dict(counts) for way, counts in dataset.counts.items()},
+            "domains": dict(dataset.domains),
+            "template_sets": {name: each._asdict() for name, each in dataset.template_sets.items()},
+            "downloads": [asdict(each) for each in dataset.downloads],
+            "registered": False,
+        },
+    }
 
 
 def class_rows(store: Store) -> list[dict[str, Any]]:

@@ -46,7 +46,19 @@ def resolve(kind: str, name: str, table: Mapping[str, T]) -> T:
     if name in table:
         return table[name]
     text = f"no {kind} is called {name!r}. {did_you_mean(name, table)} {_WAYS_OUT.get(kind, '')}"
-    raise RequestError(text.strip())
+    raise RequestError(_known(kind, name) or text.strip())
+
+
+def _known(kind: str, name: str) -> str:
+    """How to bring a published dataset that is known; empty for other names."""
+    from data_catalog.published import PUBLISHED  # only who asks in vain needs them
+
+    if kind != "dataset" or name not in PUBLISHED:
+        return ""
+    return (
+        f"{name} is known and not registered here: `shotboard datasets show {name}` says what to "
+        f"fetch, and `shotboard datasets add {name} --path FOLDER` registers it."
+    )
 
 
 _OWN_CARDS: dict[str, DatasetCard] = {}  # of users' own files, by name

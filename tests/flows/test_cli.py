@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 import yaml
+from PIL import Image
 
 from flows.cli.common import one_sentence
 from operators.backbones import DualEncoder
@@ -330,7 +331,8 @@ def test_what_cannot_be_read_is_not_registered(shotboard, tmp_path):
     archive.write_bytes(b"PK")
     add = ["datasets", "add", "pets", "--path", archive, "--sha256", "0" * 64, *home]
     assert f"has sha256 {hashlib.sha256(b'PK').hexdigest()}" in shotboard(*add).sentence
-    assert "pets" not in shotboard("datasets", "list", *home).out
+    listed = shotboard("datasets", "list", "--json", *home).json
+    assert "pets" not in [row["name"] for row in listed]
 
 
 @pytest.fixture
@@ -756,3 +758,36 @@ def test_listings_say_of_which_track_a_method_is_and_of_which_kind_a_backbone(sh
     assert (kinds["minilm"], kinds["mini-clip"]) == (LanguageModel.title, DualEncoder.title)
     assert "text-classification" in shotboard("methods").out
     assert "language model" in shotboard("backbones").out
+
+
+def test_what_is_known_and_not_here_is_listed_shown_and_asked_for(shotboard, refused, tmp_path):
+    home = ["--home", tmp_path / "store"]
+    listed = {row["name"]: row for row in shotboard("datasets", "list", "--json", *home).json}
+    assert listed["oxford_pets"]["card"]["registered"] is False
+    said = " ".join(shotboard("datasets", "show", "oxford_pets", *home).out.split())
+    assert "prompts, coop a photo of a {}, a type of pet." in said
+    assert "rows, official train 3,680, test 3,669" in said
+    assert "by_hand Fetch https://www.robots.ox.ac.uk" in said
+    assert "oxford_pets is known and not registered here" in refused(
+        "run", "--datasets", "oxford_pets"
+    )
+
+
+def test_a_published_dataset_takes_its_facts_from_what_is_known(shotboard, refused, tmp_path):
+    home = ["--home", tmp_path / "store"]
+    data = tmp_path / "pets"
+    rows = {split: [[f"{n}.jpg", n, f"c{n}"] for n in (0, 1)] for split in ("train", "val", "test")}
+    (data / "images").mkdir(parents=True)
+    for n in (0, 1):
+        Image.new("RGB", (8, 8), (n, 0, 0)).save(data / "images" / f"{n}.jpg")
+    (data / "split_zhou_OxfordPets.json").write_text(json.dumps(rows))
+    add = ["datasets", "add", "mine", "--published", "oxford_pets", "--path", data]
+    said = shotboard(*add, "--template-set", "photo", *home).out
+    assert "is not the published file" in " ".join(said.split())
+    shown = shotboard("datasets", "show", "mine", "--json", *home).json
+    assert shown["template"] == "a photo of a {}."
+    assert shown["license"] == "CC BY-SA 4.0"
+    assert "--layout says nothing of oxford_pets" in refused(*add, "--layout", "class")
+    assert "no published dataset is called 'pets'. Did you mean oxford_pets?" in refused(
+        "datasets", "add", "mine", "--published", "pets", "--path", data
+    )

@@ -1,0 +1,197 @@
+"""What is known of a published dataset: a filled form, and a reader of its files."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from data_catalog.published.tree import LayoutError, Tree
+from data_catalog.wording import some
+
+# Ways in which the rows of a dataset come to splits, as keys of `PublishedDataset.counts`.
+SPLIT_FILE = "split file"  # the file that CoOp's code publishes
+RULE = "published rule"  # what made that file, where the file is not there
+OFFICIAL = "official"  # the splits of the dataset's authors, as most mirrors have them
+
+
+class Row(NamedTuple):
+    """One labelled example, before its content is read.
+
+    Attributes:
+        path: File below the place of the dataset; of packed contents, a name for messages.
+        label: Class index, or None where only the name is known.
+        class_name: Name of the class, cleaned; None where `PublishedDataset.classes` has it.
+        split: train, val or test; None leaves it to the rule of ingestion.
+        domain: Domain, of datasets that have them.
+        extras: Further columns, such as a second label.
+    """
+
+    path: str
+    label: int | None
+    class_name: str | None
+    split: str | None
+    domain: str | None = None
+    extras: Mapping[str, Any] = MappingProxyType({})
+
+
+class Reading(NamedTuple):
+    """What a reader found.
+
+    Attributes:
+        rows: Every row, train before val before test, in the order that a draw sees.
+        splits: How they came about, a key of `PublishedDataset.counts`; empty for a way of the
+            user's own, whose counts and names nobody knows.
+        rule: The same in words, for people.
+        contents: Yields the content of each row, where no file holds one alone.
+        notes: What a person should know, a sentence each without its full stop.
+    """
+
+    rows: Sequence[Row]
+    splits: str
+    rule: str
+    contents: Callable[[], Iterator[bytes]] | None = None
+    notes: tuple[str, ...] = ()
+
+
+class TemplateSet(NamedTuple):
+    """Prompts of a class under a name.
+
+    Attributes:
+        template: The prompt, with `{}` for the class name.
+        templates: The ensemble; empty for `template` alone.
+        source: Whose they are.
+    """
+
+    template: str
+    templates: tuple[str, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """A file, or a dataset of a hub, that holds all or a part of a published dataset.
+
+    Attributes:
+        url: Where it is; `hf://datasets/owner/name` for a dataset of the Hugging Face hub.
+        holds: What is in it.
+        into: Folder that it is unpacked or put into, below that of the dataset; empty for itself.
+        mirror: Whether it is a copy that others keep, and no source of the authors.
+        sha256: Digest in hex; empty where no public source has it.
+        md5: Likewise.
+        revision: Commit of a hub.
+        size_bytes: Size; None where no public source has it.
+        checked_by: Which public source has digest, revision and size.
+    """
+
+    url: str
+    holds: str
+    into: str = ""
+    mirror: bool = False
+    sha256: str = ""
+    md5: str = ""
+    revision: str = ""
+    size_bytes: int | None = None
+    checked_by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedDataset:
+    """Facts of a dataset that users fetch, and how its files are read as they lie on disk.
+
+    Attributes:
+        name: What users type, as on the board.
+        title: Name for people.
+        description: What the examples show.
+        license: Licence of the examples; what is not known is said.
+        citation: Publication to cite.
+        homepage: Where it is described.
+        trouble: Known trouble, and what a user should do about it.
+        template_sets: Prompts by name; the first one is taken where none is asked for.
+        split_rule: How train, val and test come about, in a sentence.
+        counts: Rows by split of each way in which they may come about, which is what ingestion
+            must find; a way that is not here is not checked.
+        reader: From the files to rows.
+        layout: The files that it looks for, in a phrase.
+        by_hand: One sentence: what to fetch where, and where to put it.
+        downloads: What can be fetched, the official sources first.
+        classes: Names in label order; None takes those that the files give.
+        duplicate_class_names: Whether two labels may share a name.
+        domains: Rows by domain; empty without domains.
+        kind: What an example is, a key of `KINDS`.
+        revision: Moves when the same files would give other rows.
+    """
+
+    name: str
+    title: str
+    description: str
+    license: str
+    citation: str
+    homepage: str
+    trouble: str
+    template_sets: Mapping[str, TemplateSet]
+    split_rule: str
+    counts: Mapping[str, Mapping[str, int]]
+    reader: Callable[[Tree], Reading]
+    layout: str
+    by_hand: str
+    downloads: tuple[Download, ...] = ()
+    classes: tuple[str, ...] | None = None
+    duplicate_class_names: bool = False
+    domains: Mapping[str, int] = field(default_factory=dict)
+    kind: str = "image"
+    revision: int = 1
+
+    def read(self, tree: Tree) -> Reading:
+        """The rows of its files, with the names that it should have.
+
+        Raises:
+            LayoutError: A file is missing or malformed, or a class is called otherwise.
+        """
+        reading = self.reader(tree)
+        if not reading.rows:
+            raise LayoutError(f"no {self.kind} of {self.title} at {tree.place}: {self.layout}.")
+        if self.classes is not None and reading.splits:
+            _check_names(self.title, self.classes, reading.rows)
+        return reading
+
+    def template_set(self, name: str = "") -> TemplateSet:
+        """The prompts of a name; without one, the first.
+
+        Raises:
+            ValueError: There is none of this name; those that are there are named.
+        """
+        known = self.template_sets
+        if name and name not in known:
+            raise ValueError(
+                f"{self.name} has no template set {name!r}. There is: {', '.join(known)}. "
+                "Prompts of your own are given with --template."
+            )
+        return known[name or next(iter(known))]
+
+
+def _check_names(title: str, classes: Sequence[str], rows: Sequence[Row]) -> None:
+    """Refuses labels and names that are not those of the dataset."""
+    wrong = {}
+    for row in rows:
+        if row.label is None or row.class_name is None:
+            expected = row.class_name if row.class_name in classes else None
+            known = row.class_name is None or expected is not None
+        else:
+            expected = classes[row.label] if 0 <= row.label < len(classes) else None
+            known = row.class_name == expected
+        if not known:
+            wrong.setdefault((row.label, row.class_name), expected)
+    if wrong:
+        said = some(
+            (
+                f"label {label} is called {name!r}, and is {expected!r}"
+                if expected is not None
+                else f"no class is label {label}, {name!r}"
+                for (label, name), expected in wrong.items()
+            ),
+            3,
+        )
+        raise LayoutError(
+            f"the files give other classes than the {len(classes)} of {title}: {said}. Fetch its "
+            "files again; other data is registered under another name."
+        )

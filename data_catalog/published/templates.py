@@ -1,0 +1,36 @@
+"""Template sets that several published datasets have, in the words of those who use them."""
+
+from collections.abc import Mapping
+
+from data_catalog.published.form import TemplateSet
+
+PHOTO = "a photo of a {}."
+
+# Seven of the prompts of CLIP's authors for ImageNet, as `trainers/imagenet_templates.py` of
+# CoOp's code selects them and Tip-Adapter's `datasets/imagenet.py` lists them.
+SEVEN = (
+    "itap of a {}.",
+    "a bad photo of the {}.",
+    "a origami {}.",
+    "a photo of the large {}.",
+    "a {} in a video game.",
+    "art of the {}.",
+    "a photo of the small {}.",
+)
+
+_COOP = "Zhou et al., IJCV 2022; CoOp, trainers/zsclip.py"
+
+
+def template_sets(template: str, **forks: TemplateSet) -> Mapping[str, TemplateSet]:
+    """`coop`, `coop-ensemble` and the plain `photo`, and what forks of CoOp's code have instead.
+
+    Args:
+        template: The prompt that CoOp's code gives the dataset.
+        **forks: By the name of their method.
+    """
+    return {
+        "coop": TemplateSet(template, (), _COOP),
+        "coop-ensemble": TemplateSet(template, (*SEVEN, template), f"{_COOP}, ZeroshotCLIP2"),
+        **{name.replace("_", "-"): each for name, each in forks.items()},
+        "photo": TemplateSet(PHOTO, (), "Radford et al., ICML 2021; CLIP-LoRA trains with it"),
+    }
