@@ -761,7 +761,7 @@ def test_listings_say_of_which_track_a_method_is_and_of_which_kind_a_backbone(sh
 
 
 def test_what_is_known_and_not_here_is_listed_shown_and_asked_for(shotboard, refused, tmp_path):
-    home = ["--home", tmp_path / "store"]
+    home = ["--home", tmp_path / "mine"]
     listed = {row["name"]: row for row in shotboard("datasets", "list", "--json", *home).json}
     assert listed["oxford_pets"]["card"]["registered"] is False
     said = " ".join(shotboard("datasets", "show", "oxford_pets", *home).out.split())
@@ -774,7 +774,7 @@ def test_what_is_known_and_not_here_is_listed_shown_and_asked_for(shotboard, ref
 
 
 def test_a_published_dataset_takes_its_facts_from_what_is_known(shotboard, refused, tmp_path):
-    home = ["--home", tmp_path / "store"]
+    home = ["--home", tmp_path / "mine"]
     data = tmp_path / "pets"
     rows = {split: [[f"{n}.jpg", n, f"c{n}"] for n in (0, 1)] for split in ("train", "val", "test")}
     (data / "images").mkdir(parents=True)
