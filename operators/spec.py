@@ -85,7 +85,8 @@ class TrialSpec:
         dataset: Name in the catalog or the store.
         dataset_fingerprint: Digest of its images, labels, splits and class names.
         protocol: Id in `PROTOCOLS`.
-        shots: Labelled examples a class; 0 for a method that reads none.
+        shots: Labelled examples a class; 0 for a method that reads none, -1 for all of the train
+            split.
         seed: Seed of the draw, the initialisation and the order of batches.
         protocol_revision: The protocol's own revision; moves when its draw or its test rows do.
         setting: `paper` reproduces the published recipe, quirks included; `clean` corrects it.

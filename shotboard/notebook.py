@@ -17,6 +17,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from operators.episodes.shots import shots_of
 from tasks.environment import set_defaults
 from tasks.storage.store import Store
 
@@ -113,7 +114,7 @@ def compare(
     protocols: Sequence[str] | None = None,
     datasets: Sequence[str] | None = None,
     backbones: Sequence[str] | None = None,
-    shots: Sequence[int] | None = None,
+    shots: Sequence[int | str] | None = None,
 ) -> "DataFrame":
     """Two methods, suites, runs or stores on the same episodes; differences are a minus b.
 
@@ -127,12 +128,13 @@ def compare(
         protocols: Only these.
         datasets: Only these.
         backbones: Only these.
-        shots: Only these.
+        shots: Only these; `all` is the whole train split.
     """
     from tasks.comparing.compare import Only
     from tasks.comparing.compare import compare as compared
 
-    found = compared(Store.at(home), a, b, Only(protocols, datasets, backbones, shots)).to_json()
+    only = Only(protocols, datasets, backbones, _counts(shots))
+    found = compared(Store.at(home), a, b, only).to_json()
     frame = _frame(found.pop("rows"))
     frame.attrs |= found
     return frame
@@ -169,7 +171,7 @@ def verify(
     protocols: Sequence[str] | None = None,
     datasets: Sequence[str] | None = None,
     backbones: Sequence[str] | None = None,
-    shots: Sequence[int] | None = None,
+    shots: Sequence[int | str] | None = None,
     seeds: Sequence[int] | None = None,
     sample: int | None = None,
     backbones_at: Sequence[str] = (),
@@ -183,7 +185,7 @@ def verify(
         protocols: Of these alone.
         datasets: Of these alone.
         backbones: Of these alone.
-        shots: Of these alone.
+        shots: Of these alone; `all` is the whole train split.
         seeds: Of these alone.
         sample: So many of those that are meant, drawn by chance.
         backbones_at: Where their backbones are, if the names do not say it.
@@ -192,7 +194,7 @@ def verify(
     from tasks.comparing.verify import verify as verified
 
     store = Store.at(home)
-    wanted = Chosen(methods, protocols, datasets, backbones, shots, seeds)
+    wanted = Chosen(methods, protocols, datasets, backbones, _counts(shots), seeds)
     ids = chosen(store, [_whole(store, start) for start in trials], wanted, sample)
     return _frame(
         {
@@ -344,6 +346,11 @@ def plot(name: str, home: Home = None, *, theme: str = "light", **filters: Any) 
 
     drawn = picture(Store.at(home), name, filters, theme=theme)
     return Plot(drawn.content.decode(), drawn.alt)
+
+
+def _counts(shots: Sequence[int | str] | None) -> list[int] | None:
+    """Numbers of shots as the board keeps them."""
+    return None if shots is None else [shots_of(count) for count in shots]
 
 
 def _whole(store: Store, start: str) -> str:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli.terminal import err
+from operators.episodes.shots import ALL_WORD, shots_of
 from tasks.environment import MachineError
 from tasks.storage.store import Store
 
@@ -193,8 +194,23 @@ def one_each(option: str, found: Mapping[str, Sequence[str]]) -> dict[str, str] 
     return {key: values[0] for key, values in found.items()} or None
 
 
-def numbers(option: str, text: str | None) -> tuple[int, ...] | None:
+def shots_option(text: str | None) -> tuple[int, ...] | None:
+    """`1,16,all` as the numbers that are kept of shots; None where the option is not given.
+
+    Raises:
+        ValueError: A part is neither a whole number nor that word.
+    """
+    found = numbers("--shots", text, word=ALL_WORD)
+    return None if found is None else tuple(shots_of(value) for value in found)
+
+
+def numbers(option: str, text: str | None, *, word: str = "") -> tuple[Any, ...] | None:
     """`1,4,16` as numbers.
+
+    Args:
+        option: That it was written behind.
+        text: As it was written; None where it was not.
+        word: What may stand among them, as it is.
 
     Raises:
         ValueError: A part is no whole number.
@@ -203,10 +219,12 @@ def numbers(option: str, text: str | None) -> tuple[int, ...] | None:
     if parts is None:
         return None
     try:
-        return tuple(int(part) for part in parts)
+        return tuple(part if word and part == word else int(part) for part in parts)
     except ValueError as error:
+        also = f" or {word}" if word else ""
         raise ValueError(
-            f"{option} {text}: give whole numbers with commas between, such as {option} 1,4,16."
+            f"{option} {text}: give whole numbers{also} with commas between, such as "
+            f"{option} 1,4,16."
         ) from error
 
 

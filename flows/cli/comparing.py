@@ -16,8 +16,10 @@ from flows.cli.common import (
     near,
     numbers,
     one_sentence,
+    shots_option,
 )
 from flows.cli.terminal import err, out, print_json, print_table, write_out
+from operators.episodes.shots import shots_said, shots_word
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
@@ -113,7 +115,7 @@ def compare(
     protocols: Annotated[str | None, typer.Option(metavar="A,B,..", help="Only these.")] = None,
     datasets: Annotated[str | None, typer.Option(metavar="A,B,..", help="Only these.")] = None,
     backbones: Annotated[str | None, typer.Option(metavar="A,B,..", help="Only these.")] = None,
-    shots: Annotated[str | None, typer.Option(metavar="N,N,..", help="Only these.")] = None,
+    shots: Annotated[str | None, typer.Option(metavar="N,N,..|all", help="Only these.")] = None,
     format: Annotated[Written, typer.Option(help="How it is written.")] = Written.table,
     home: Home = None,
     as_json: AsJson = False,
@@ -130,7 +132,7 @@ def compare(
         from tasks.comparing.compare import Only
         from tasks.comparing.compare import compare as compared
 
-        only = Only(names(protocols), names(datasets), names(backbones), numbers("--shots", shots))
+        only = Only(names(protocols), names(datasets), names(backbones), shots_option(shots))
         found = compared(Store.at(home), a, b, only)
         if as_json:
             print_json(found.to_json())
@@ -259,7 +261,7 @@ def verify(
             protocols=names(protocols),
             datasets=names(datasets),
             backbones=names(backbones),
-            shots=numbers("--shots", shots),
+            shots=shots_option(shots),
             seeds=numbers("--seeds", seeds),
         )
         named = [complete_trial(store, start) for start in trials or ()]
@@ -282,7 +284,8 @@ def _print_verified(found: "list[Verified]") -> None:
     lines = []
     for each in found:
         spec, agreed = each.spec, each.agreed
-        place = [spec.method, spec.dataset, spec.protocol, spec.shots, spec.seed] if spec else ()
+        shots = spec and shots_word(spec.shots)
+        place = [spec.method, spec.dataset, spec.protocol, shots, spec.seed] if spec else ()
         said = [agreed.rows_differ, agreed.largest] if agreed else [None, None]
         why = "; ".join(agreed.origin) if agreed else ""
         lines.append([each.trial_id, *(place or [""] * 5), each.verdict, *said, why])
@@ -344,6 +347,7 @@ def _table(found: "Comparison") -> tuple[list[str], list[list[str]]]:
     rows = []
     for row in found.found.rows:
         place = [str(row[name]) for name in head[:6]]
+        place[3] = shots_word(row["shots"])
         place[5] += " in %" if row["unit"] == "share" else ""
         if not methods:
             variant = row["variant_a"]
@@ -402,7 +406,7 @@ def _remarks(found: "Comparison") -> dict[str, list[str]]:
 
 
 def _cell(cell: dict[str, Any]) -> str:
-    shots = f"{cell['shots']} shots" if cell["shots"] else ""
+    shots = shots_said(cell["shots"]) if cell["shots"] else ""
     parts = [cell["protocol"], cell["dataset"], cell["backbone"], shots, cell["method"]]
     return " ".join(filter(None, [*parts, cell["variant"]]))
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from flows.cli.terminal import err, out, print_table
+from operators.episodes.shots import shots_order, shots_said, shots_word
 from tasks.plain_text import plain
 
 NOTE_SECONDS = 30.0  # between two lines of a stage where there is no terminal
@@ -162,20 +163,20 @@ def _notes(settings: Mapping[str, str]) -> list[str]:
 
 def _heading(shots: int, split: str) -> str:
     """`16 shots`, or `16 base` where the split says more."""
-    return f"{shots} {'shot' if shots == 1 else 'shots'}" if split == "all" else f"{shots} {split}"
+    return shots_said(shots) if split == "all" else f"{shots_word(shots)} {split}"
 
 
 def _order(head: tuple[int, str]) -> tuple[int, int, str]:
     known = ("all", "base", "new", "H")
     shots, split = head
-    return shots, known.index(split) if split in known else len(known), split
+    return shots_order(shots), known.index(split) if split in known else len(known), split
 
 
 def _best_first(line: _Line) -> tuple[float, str]:
     """Methods in order of their score at most shots, the best first."""
     from tasks.pages.reports import goodness
 
-    shots = max(shots for shots, _ in line.cells)
+    shots = max((shots for shots, _ in line.cells), key=shots_order)
     most = [
         goodness(row) for (k, split), row in line.cells.items() if k == shots and split != "new"
     ]

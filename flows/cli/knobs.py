@@ -52,6 +52,7 @@ def _option(knob: Knob) -> Any:
     one = "|".join(filter(None, [*(get_args(knob.plain) or [each]), knob.asked.null]))
     if knob.many:
         one = "N,N,.." if knob.plain is int else "A,B,.."
+        one = "|".join(filter(None, [one, knob.asked.word]))
     help = f"{knob.description}."
     return Annotated[str | None, typer.Option(knob.option, metavar=one, help=help)]
 
@@ -61,7 +62,9 @@ def _value(knob: Knob, text: str | None) -> Any:
     if text is None or (not knob.many and (knob.plain is str or get_args(knob.plain))):
         return text
     if knob.many:
-        return numbers(knob.option, text) if knob.plain is int else names(text)
+        if knob.plain is int:
+            return numbers(knob.option, text, word=knob.asked.word)
+        return names(text)
     value = _yaml(f"{knob.option} {text}", text)
     return knob.asked.null or text if value is None else value
 

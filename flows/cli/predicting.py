@@ -15,6 +15,7 @@ from flows.cli.common import (
     quiet_libraries,
 )
 from flows.cli.terminal import err, print_json, print_table
+from operators.episodes.shots import shots_said
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
@@ -107,11 +108,9 @@ def predict(
 
 def _title(ready: "Predictor") -> str:
     """Which trial answers, and among how many classes."""
-    from data_catalog.wording import plural
-
     spec = ready.spec
     return (
         f"trial {spec.trial_id}: {spec.method} on {spec.backbone} and {spec.dataset} "
-        f"({spec.protocol}, {plural(spec.shots, 'shot')}, seed {spec.seed}); "
+        f"({spec.protocol}, {shots_said(spec.shots)}, seed {spec.seed}); "
         f"{len(ready.method.classes)} classes to choose from\n"
     )

@@ -27,6 +27,7 @@ from flows.cli.common import (
     pairs,
 )
 from flows.cli.terminal import err, out, print_json, print_table, write_out
+from operators.episodes.shots import shots_of, shots_word
 from tasks.storage.store import Store
 
 app = commands()
@@ -52,7 +53,9 @@ def board(
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Only this backbone.")] = None,
-    shots: Annotated[int | None, typer.Option(help="Only this number of shots.")] = None,
+    shots: Annotated[
+        str | None, typer.Option(metavar="N|all", help="Only this number of shots.")
+    ] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a table.")] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Make it anew from the trial folders first.")
@@ -95,7 +98,8 @@ def board(
             )
         if rebuild:
             _rebuild(store)
-        asked = {"protocol": protocol, "dataset": dataset, "backbone": backbone, "shots": shots}
+        count = None if shots is None else shots_of(shots)
+        asked = {"protocol": protocol, "dataset": dataset, "backbone": backbone, "shots": count}
         if plot is not None:
             from flows.cli.picturing import draw
 
@@ -178,8 +182,10 @@ def _only(rows: list[dict[str, Any]], asked: dict[str, Any]) -> list[dict[str, A
     for name, value in asked.items():
         known = list(dict.fromkeys(row[name] for row in rows))
         if value is not None and name != "protocol" and value not in known:
+            said = shots_word if name == "shots" else str
             raise LookupError(
-                f"the board has no {name} {value!r} here: it has {', '.join(map(str, known))}."
+                f"the board has no {name} {said(value)!r} here: it has "
+                f"{', '.join(map(said, known))}."
             )
         rows = [row for row in rows if value is None or row[name] == value]
     return rows

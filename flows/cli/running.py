@@ -19,6 +19,7 @@ from flows.cli.common import (
 from flows.cli.knobs import overrides, with_options
 from flows.cli.planned import planned_of
 from flows.cli.terminal import err, out, print_json, print_table
+from operators.episodes.shots import shots_word
 from tasks.storage.store import Store
 from tasks.without_pandas import spare_pandas
 
@@ -188,7 +189,10 @@ def plan(
         if cells:
             print_table(
                 ["protocol", "dataset", "backbone", "method", "shots", "trials", "done"],
-                [[*key, len(done), sum(done)] for key, done in cells.items()],
+                [
+                    [*place, shots_word(shots), len(done), sum(done)]
+                    for (*place, shots), done in cells.items()
+                ],
             )
             out.print("")
         for text in (*planned.standing, *planned.unknown, *trials.remarks):

@@ -19,6 +19,9 @@ CREATE MACRO seeds_high(mean, std, n, t, high) AS
 -- A score by which better ones come later, whichever its direction.
 CREATE MACRO goodness(score, better) AS CASE better WHEN 'lower' THEN -score ELSE score END;
 
+-- What numbers of shots are sorted by: -1, all of the train split, is more than any number.
+CREATE MACRO shots_order(shots) AS CASE WHEN shots = -1 THEN 2147483647 ELSE shots END;
+
 -- Mean and spread of scores; NULL where one of them is not known or no number.
 CREATE MACRO whole_mean(score) AS CASE WHEN count(score) = count(*) THEN avg(score) END;
 CREATE MACRO whole_std(score) AS CASE WHEN count(score) = count(*) THEN stddev_samp(score) END;

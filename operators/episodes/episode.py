@@ -295,7 +295,7 @@ class FewShot:
     """What `fit` is given: labelled train and validation images, and no test row.
 
     Attributes:
-        n_shots: Labelled examples a class that were asked for.
+        n_shots: Labelled examples a class that were asked for; -1 for all of the train split.
         train: The centre crops. Labels are positions in the learned classes.
         val: As `train`; may be empty.
         views: How training images are seen in each epoch.

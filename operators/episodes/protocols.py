@@ -11,6 +11,7 @@ import numpy as np
 
 from operators.episodes.episode import Episode, Evaluation
 from operators.episodes.sampling import base_and_new, draw_twice
+from operators.episodes.shots import ALL_SHOTS
 from operators.episodes.table import Setup, Table, drawn_rows, test_rows
 from operators.episodes.transfer import cross_dataset, domain_generalization
 
@@ -82,11 +83,14 @@ def text_few_shot(setup: Setup) -> Episode:
     """Learns k texts a class and chooses on k others of the train split (LM-BFF, section 3).
 
     The val split is left alone: a setting that was chosen on thousands of texts is not few-shot.
+    Where all of the train split is learned, there are no others, and the val split is chosen on.
     """
     table = setup.table
     every = tuple(range(table.classes))
     train = val = np.empty(0, dtype=np.int64)
-    if setup.shots:
+    if setup.shots == ALL_SHOTS:
+        train, val = drawn_rows(table, setup.shots, setup.seed)
+    elif setup.shots:
         rows = table.rows("train")
         drawn = draw_twice(table.labels[rows].tolist(), shots=setup.shots, seed=setup.seed)
         train, val = (rows[np.array(part, dtype=np.int64)] for part in drawn)

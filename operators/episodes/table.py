@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from operators.episodes.sampling import draw
+from operators.episodes.shots import ALL_SHOTS
 
 NOWHERE = ""  # the split of rows that nothing may be learned from
 
@@ -69,7 +70,7 @@ class Setup:
 
     Attributes:
         table: Of the dataset that is learned.
-        shots: Labelled rows a class; 0 for none.
+        shots: Labelled rows a class; 0 for none, `ALL_SHOTS` for all of the train split.
         seed: Of the draw.
         cap: Most test rows of each class; None for all of them.
         targets: Tables of the datasets that are tested beside it, by name.
@@ -113,13 +114,19 @@ def capped(table: Table, rows: np.ndarray, classes: Sequence[int], cap: int | No
 def drawn_rows(table: Table, shots: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Row ids of the draw; none for 0 shots, which only training-free methods ask for.
 
+    All shots are both splits as they are, in the dataset's order, whatever the seed.
+
     Args:
         table: Gives the train and the val split.
-        shots: Labelled rows a class.
+        shots: Labelled rows a class, or `ALL_SHOTS`.
         seed: Of the draw.
+
+    Source: Dassl, `DatasetBase.generate_fewshot_dataset`, below 1 shot.
     """
     if shots == 0:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     train, val = table.rows("train"), table.rows("val")
+    if shots == ALL_SHOTS:
+        return train, val
     drawn = draw(table.labels[train].tolist(), table.labels[val].tolist(), shots=shots, seed=seed)
     return train[np.array(drawn.train, dtype=np.int64)], val[np.array(drawn.val, dtype=np.int64)]

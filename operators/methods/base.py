@@ -143,7 +143,7 @@ class Method(nn.Module, ABC):
 
         Args:
             protocol: Key of `PROTOCOLS`.
-            shots: Labelled examples a class.
+            shots: Labelled examples a class; where all are learned from, more than any number.
             dataset: Its name; one that nobody has published settings for has those of all.
         """
         return {}

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from operators.bounds import is_later, read
+from operators.episodes.shots import shots_order
 from operators.methods.base import EPISODE, Method, Teaching
 from operators.tuning import Tuning
 
@@ -82,7 +83,7 @@ def resolve(
         method: Its class.
         given: What the user asked for.
         protocol: Key of `PROTOCOLS`.
-        shots: Labelled examples a class.
+        shots: Labelled examples a class, or `ALL_SHOTS`.
         dataset: Its name.
 
     Raises:
@@ -120,13 +121,14 @@ def published(
     Args:
         method: Its class.
         protocol: Key of `PROTOCOLS`.
-        shots: Labelled examples a class.
+        shots: Labelled examples a class, or `ALL_SHOTS`.
         dataset: Its name, also another that papers use; empty for what holds for all.
     """
     dataset = OTHER_NAMES.get(dataset, dataset)
+    count = shots_order(shots)  # a recipe asks whether there are so many
     return {
         **defaults(method),
-        **method.recipe(protocol=protocol, shots=shots, dataset=dataset),
+        **method.recipe(protocol=protocol, shots=count, dataset=dataset),
     }
 
 
@@ -182,7 +184,7 @@ def variant(
         method: Its class.
         values: All hyperparameters by name; those added later may be missing in old trials.
         protocol: Key of `PROTOCOLS`.
-        shots: Labelled examples a class.
+        shots: Labelled examples a class, or `ALL_SHOTS`.
         dataset: Its name; empty for what is published for all.
     """
     usual = published(method, protocol=protocol, shots=shots, dataset=dataset)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from data_catalog.wording import did_you_mean
+from operators.episodes.shots import shots_word
 from tasks.pages.asking import rows
 from tasks.planning.resolve import RequestError
 from tasks.storage.store import Store
@@ -65,10 +66,13 @@ def chosen(
         )
         for option, values in asked.items():
             known = {row[_COLUMNS[option]] for row in there}
+            said = shots_word if option == "shots" else str
             for value in values:
                 if value not in known:
-                    near = did_you_mean(str(value), map(str, known))
-                    raise RequestError(f"--{option} {value}: no trial of the board has it. {near}")
+                    near = did_you_mean(said(value), map(said, known))
+                    raise RequestError(
+                        f"--{option} {said(value)}: no trial of the board has it. {near}"
+                    )
         matching = [
             row["trial_id"]
             for row in there

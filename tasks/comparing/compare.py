@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_catalog.wording import did_you_mean
 from operators.board.contrast import Contrast, contrast, summary
+from operators.episodes.shots import shots_word
 from tasks.comparing.sides import (
     METHOD,
     RUN,
@@ -159,10 +160,13 @@ def _where(connection: "DuckDBPyConnection", boards: Mapping[str, Any], only: On
                 f"SELECT DISTINCT {column} FROM {board}.trials"
             ).fetchall()
         }
+        said = shots_word if option == "shots" else str
         for value in values:
             if value not in there:
-                near = did_you_mean(str(value), map(str, there))
-                raise RequestError(f"--{option} {value}: no trial of the board has it. {near}")
+                near = did_you_mean(said(value), map(said, there))
+                raise RequestError(
+                    f"--{option} {said(value)}: no trial of the board has it. {near}"
+                )
         listed = ", ".join("'" + str(value).replace("'", "''") + "'" for value in values)
         zero = " OR shots = 0" if option == "shots" else ""
         parts.append(f"({column} IN ({listed}){zero})")

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from operators.episodes.shots import ALL_SHOTS
 from operators.methods import known_method
 from operators.spec import TrialSpec
 from tasks.computing.deaths import OutOfTime, WorkerDied
@@ -33,7 +34,8 @@ def time_limit(spec: TrialSpec, datasets: "Mapping[str, Dataset]", asked: float 
         return BASE_SECONDS
     dataset = datasets[spec.dataset]
     train = len(dataset.rows_of("train"))
-    learned = train if method.card.unlabelled else spec.shots * len(dataset.classes)
+    reads_all = method.card.unlabelled or spec.shots == ALL_SHOTS
+    learned = train if reads_all else spec.shots * len(dataset.classes)
     images = max(1, spec.hyperparameters.get("epochs", 1)) * min(learned, train)
     images += sum(datasets[name].rows for name in (spec.dataset, *spec.targets))
     return BASE_SECONDS + method.card.seconds_per_image * images

@@ -11,6 +11,7 @@ from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
+from operators.episodes.shots import shots_said
 from tasks.pages.asking import BoardError
 from tasks.pages.links import served_pages
 from tasks.pages.pictures import picture
@@ -122,7 +123,7 @@ def _interval(row: Mapping[str, Any]) -> str:
 def _said(name: str, value: Any) -> str:
     if name != "shots":
         return str(value)
-    return f"{value} shot{'s' * (value != 1)}" if value else ""
+    return shots_said(value) if value else ""
 
 
 def pictures_markdown(store: Store, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -168,7 +169,8 @@ def failures_markdown(plan: Plan, failed: Sequence[tuple[str, str]]) -> str:
 
 
 def _where(spec: Any) -> str:
-    return f"{spec.dataset}, {spec.protocol}, {spec.shots} shots, seed {spec.seed}, {spec.backbone}"
+    shots = shots_said(spec.shots)
+    return f"{spec.dataset}, {spec.protocol}, {shots}, seed {spec.seed}, {spec.backbone}"
 
 
 def _summary(store: Store, plan: Plan, failed: Sequence[tuple[str, str]], summary: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from operators.episodes.shots import shots_said
 from tasks.pages.asking import rows
 from tasks.pages.links import served_pages
 from tasks.pages.reports import SHARE
@@ -31,7 +32,8 @@ JOIN protocols USING (protocol)
 JOIN metric_definitions USING (metric)
 WHERE current_run_id = '{run_id}' AND metric = primary_metric
     AND (verdict = 'regressed' OR moved_trials > 0)
-ORDER BY verdict <> 'regressed', protocol, dataset, backbone, method, variant, shots, split
+ORDER BY verdict <> 'regressed', protocol, dataset, backbone, method, variant,
+    shots_order(shots), split
 """
 
 Row = Mapping[str, Any]
@@ -196,7 +198,7 @@ def _word(row: Row) -> str:
 
 
 def _shots(row: Row) -> str:
-    return f"{row['shots']} shots" if row["shots"] else ""
+    return shots_said(row["shots"]) if row["shots"] else ""
 
 
 def _shown(row: Row, name: str) -> str:

@@ -20,7 +20,8 @@ SHARE = "share"  # the unit of metrics that people read in per cent
 # The harmonic mean of base and new stands beside them, as the mean over seeds of each seed's own.
 _ORDER = """
 ORDER BY
-    protocol, dataset, backbone, split, shots, goodness(mean, better) DESC NULLS LAST, method
+    protocol, dataset, backbone, split, shots_order(shots),
+    goodness(mean, better) DESC NULLS LAST, method
 """
 BOARD = f"""
 SELECT {", ".join(COLUMNS)}
@@ -72,7 +73,7 @@ SELECT suite, protocol, dataset, backbone, method, shots, split,
 FROM nightly_changes JOIN protocols USING (protocol)
 WHERE metric = primary_metric AND suite = '{suite}'
   AND (change <> 'same' OR cause IS NOT NULL)
-ORDER BY protocol, dataset, method, shots, split
+ORDER BY protocol, dataset, method, shots_order(shots), split
 """
 AVERAGES = """
 SELECT averages.*, unit

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from operators.episodes.shots import shots_order, shots_said
 from tasks.pages.reports import goodness, quantity, score
 from tasks.plain_text import Marked, in_markdown, markdown_table, plain
 
@@ -64,7 +65,7 @@ def method_tables(rows: Iterable[Row], averages: Iterable[Row]) -> list[MethodTa
         grounds.setdefault(tuple(row[name] for name in _GROUND), []).append(row)
     tables = []
     for ground, found in grounds.items():
-        shots = sorted({row["shots"] for row in found})
+        shots = sorted({row["shots"] for row in found}, key=shots_order)
         for number in [k for k in shots if k] or shots:
             competing = [row for row in found if row["shots"] in (0, number)]
             mean = [row for row in over.get(ground, ()) if row["shots"] in (0, number)]
@@ -147,7 +148,7 @@ def _table(shots: int, rows: list[Row], averages: list[Row]) -> MethodTable:
         )
         for name in order
     ]
-    at = f"{shots} shot{'s' * (shots != 1)}" if shots else "no shots"
+    at = shots_said(shots) if shots else "no shots"
     title = f"{first['protocol']} · {first['split']} · {at} · {first['backbone']}"
     if first["test_rows_per_class"]:
         title += f" · {first['test_rows_per_class']} test rows a class"

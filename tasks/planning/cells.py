@@ -7,6 +7,7 @@ from data_catalog import Dataset
 from operators.backbones import BackboneCard, is_a
 from operators.episodes.episode import Classes
 from operators.episodes.protocols import Protocol
+from operators.episodes.shots import shots_said
 from operators.images import TRANSFORM_VERSION
 from operators.methods import Method
 from operators.spec import Target, TrialSpec
@@ -113,7 +114,7 @@ def cell_of(draft: Draft, condition: Condition, settings: Settings, shots: int) 
     if chooses and lacks_validation(dataset, protocol, condition.ground, shots):
         raise RequestError(
             f"{choice.id} with selection='val' on {dataset.name}: it has no validation rows for "
-            f"{condition.protocol_name} of {shots} shots. Use selection='last'."
+            f"{condition.protocol_name} of {shots_said(shots)}. Use selection='last'."
         )
     learns = condition.learns(method)
     views = suite.views if learns and method.view_epochs(values) else "none"

@@ -14,6 +14,7 @@ from operators.backbones import (
     is_a,
 )
 from operators.episodes.protocols import Protocol
+from operators.episodes.shots import shots_of
 from operators.methods import Method
 from operators.methods.hyperparameters import resolve as resolve_hyperparameters
 from operators.methods.hyperparameters import teaching_of
@@ -118,6 +119,7 @@ def check(store: Store, suite: Suite) -> Request:
             f"{testing_targets({protocol.track for protocol in protocols.values()})}"
         )
     methods = [(choice, names.method(choice.id)) for choice in suite.methods]
+    asked = tuple(map(shots_of, suite.shots))
     settings: dict[tuple[str, str], list[Mapping[int, Settings]]] = {}
     skipped: dict[str, None] = {}
     for (name, protocol), (choice, method) in product(protocols.items(), methods):
@@ -127,7 +129,7 @@ def check(store: Store, suite: Suite) -> Request:
         for dataset in suite.datasets:
             by_shots = {
                 shots: _settings(names, choice, name, protocol, shots, dataset)
-                for shots in (suite.shots if protocol.learns and method.card.learns else (0,))
+                for shots in (asked if protocol.learns and method.card.learns else (0,))
             }
             settings.setdefault((name, dataset), []).append(by_shots)
     if not settings:

@@ -28,6 +28,7 @@ class Asked:
             depends on the store and on what is installed.
         own: Regular expression of what is taken beside these: files of a user's own.
         usual: Values that are offered; others may be given too.
+        word: What a list takes beside its numbers.
         null: What stands for null, since no value at all leaves a suite as it is.
         moves: Whether other trials are meant where it changes.
         said: Makes the words in the name of a run of its values in words; by default they stand
@@ -39,6 +40,7 @@ class Asked:
     choices: str = ""
     own: str = ""
     usual: tuple[Any, ...] = ()
+    word: str = ""
     null: str = ""
     moves: bool = True
     said: Callable[[str], str] | None = None
@@ -103,6 +105,9 @@ class Knob:
         ways = {"choose" if "enum" in listed else "write": _list_of(listed, self.many)}
         if own and self.many:
             ways["write"] = _list_of(_either({"known": listed, "own": own}), self.many)
+        elif self.asked.word:
+            word = {"type": "string", "enum": [self.asked.word]}
+            ways["write"] = _list_of(_either({"number": one, self.asked.word: word}), self.many)
         elif self.asked.usual:
             ways["write"] = _list_of(one, self.many)
         if self.asked.null:

@@ -6,6 +6,7 @@ from itertools import product
 
 from data_catalog import Dataset
 from operators.episodes.protocols import Protocol
+from operators.episodes.shots import shots_of
 from operators.spec import TrialSpec
 from tasks.planning.cells import Condition, Draft, cell_of, obstacle
 from tasks.planning.choices import Backbones, Request, Settings
@@ -59,7 +60,7 @@ def _grounds(
         draft.skipped[f"{where}: {reason}"] = None
         return []
     if isinstance(dataset, Dataset):
-        wanted = max(suite.shots) if protocol.learns else 0
+        wanted = max(map(shots_of, suite.shots)) if protocol.learns else 0  # all lack nothing
         draft.notices |= dict.fromkeys(small_classes(dataset, wanted))
     grounds = grounds_of(suite, dataset, protocol_name, protocol, datasets)
     draft.skipped |= dict.fromkeys(grounds.left_out)

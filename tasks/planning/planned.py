@@ -10,6 +10,7 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 from operators.board.variants import Chosen
+from operators.episodes.shots import ALL_SHOTS
 from operators.spec import TrialSpec
 from tasks.storage.store import Store
 from tasks.storage.wholeness import torn
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 METHODS_SHOWN = 3  # in the name of a bundle
 BUNDLE = 200  # most trials of one Prefect task
-TRAIN_SPLIT = 64  # images a class, roughly, of which methods without labels read all
+TRAIN_SPLIT = 64  # images a class, roughly, of which some learn from all
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,9 @@ def expected_cost(spec: TrialSpec) -> float:
 
     method = known_method(spec)
     reads_all = method is not None and method.card.unlabelled
-    images = TRAIN_SPLIT if reads_all else max(1, spec.shots)
-    return spec.hyperparameters.get("epochs", 0) * images + spec.shots
+    shots = TRAIN_SPLIT if spec.shots == ALL_SHOTS else spec.shots
+    images = TRAIN_SPLIT if reads_all else max(1, shots)
+    return spec.hyperparameters.get("epochs", 0) * images + shots
 
 
 def chosen_of(spec: TrialSpec) -> Chosen:

@@ -1,6 +1,6 @@
 """What a user asks for: a suite, and what the command line changes of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, overload
@@ -14,10 +14,12 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
+    WrapValidator,
     field_validator,
 )
 
 from operators.bounds import SEEDS, Bounds, read
+from operators.episodes.shots import ALL_SHOTS, ALL_WORD
 from operators.episodes.views import PATTERN as VIEWS
 from operators.episodes.views import ViewPolicy
 from tasks.planning import resolve
@@ -69,6 +71,11 @@ def _shown(bounds: Bounds) -> WithJsonSchema:
     return WithJsonSchema({"type": "integer", "minimum": bounds.low, "maximum": bounds.high})
 
 
+def _or_all(value: Any, taken: Callable[[Any], Any]) -> Any:
+    """`all`, also as the number that is kept of it, or what `taken` makes of a number."""
+    return ALL_WORD if value in (ALL_WORD, ALL_SHOTS) else taken(value)
+
+
 def _seconds(value: Any) -> float:
     seconds = read("time_limit", value, float, 60)
     if seconds <= 0:
@@ -83,7 +90,12 @@ def _is_a_policy(views: str) -> str:
 
 SHOTS, ROWS = Bounds(1, 100_000), Bounds(1, 10_000_000)
 _NO_SHOTS = "For no labelled example at all use the protocol zero_shot or text_zero_shot."
-Shots = Annotated[int, _whole("shots", SHOTS, 16, _NO_SHOTS), _shown(SHOTS)]
+Shots = Annotated[
+    int | Literal["all"],
+    _whole("shots", SHOTS, 16, _NO_SHOTS),
+    WrapValidator(_or_all),  # the last one is asked first
+    _shown(SHOTS),
+]
 Seed = Annotated[int, _whole("seed", SEEDS, 1), _shown(SEEDS)]
 TestRows = Annotated[
     int, _whole("test_rows_per_class", ROWS, 50, "`all` keeps all rows."), _shown(ROWS)
@@ -142,8 +154,12 @@ class Suite(BaseModel):
     protocols: Annotated[tuple[str, ...], Asked(choices="protocol", said="{}".format)] = Field(
         default=("few_shot",), min_length=1, description="What is learned from and asked about"
     )
-    shots: Annotated[tuple[Shots, ...], Asked(usual=(1, 2, 4, 8, 16), said=_of_shots)] = Field(
-        default=(1, 2, 4, 8, 16), min_length=1, description="Labelled examples a class"
+    shots: Annotated[
+        tuple[Shots, ...], Asked(usual=(1, 2, 4, 8, 16), word=ALL_WORD, said=_of_shots)
+    ] = Field(
+        default=(1, 2, 4, 8, 16),
+        min_length=1,
+        description="Labelled examples a class, or all of the train split",
     )
     seeds: Annotated[tuple[Seed, ...], Asked(usual=(1, 2, 3), said=_of_seeds)] = Field(
         default=(1, 2, 3), min_length=1, description="Of what is drawn and of where tuning starts"

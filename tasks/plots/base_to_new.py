@@ -52,7 +52,7 @@ latest AS (
 drawn AS (
     SELECT DISTINCT protocol, dataset, backbone, shots, test_rows_per_class
     FROM latest
-    WHERE shots > 0
+    WHERE shots <> 0
 ),
 cells AS (  -- what needs no labelled example stands beside every number of them
     SELECT * FROM latest
@@ -75,7 +75,8 @@ FROM cells
 JOIN metric_definitions USING (metric)
 LEFT JOIN t_values ON df = least(n - 1, 200)
 ORDER BY
-    protocol, dataset = '{AVERAGE}' DESC, dataset, backbone, shots, test_rows_per_class NULLS FIRST,
+    protocol, dataset = '{AVERAGE}' DESC, dataset, backbone, shots_order(shots),
+    test_rows_per_class NULLS FIRST,
     method, variant
 """
 

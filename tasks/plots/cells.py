@@ -41,10 +41,10 @@ latest AS (
 drawn AS (
     SELECT DISTINCT protocol, dataset, shots, backbone, split, test_rows_per_class
     FROM latest
-    WHERE shots > 0
+    WHERE shots <> 0
 ),
 cells AS (
-    SELECT *, shots > 0 AS draws FROM latest
+    SELECT *, shots <> 0 AS draws FROM latest
     UNION ALL BY NAME
     SELECT latest.* REPLACE (drawn.shots AS shots), false AS draws
     FROM latest

@@ -53,7 +53,7 @@ SELECT
 FROM cells UNPIVOT INCLUDE NULLS (spent FOR cost IN ({", ".join(COSTS)})) AS cells
 JOIN metric_definitions USING (metric)
 ORDER BY
-    protocol, dataset, backbone, shots, split, test_rows_per_class NULLS FIRST,
+    protocol, dataset, backbone, shots_order(shots), split, test_rows_per_class NULLS FIRST,
     list_position({list(COSTS)}, cost), method, variant
 """
 

@@ -28,7 +28,8 @@ SELECT
     covers, missing, friedman, friedman_p, critical_difference
 FROM ranks
 ORDER BY
-    protocol, source, backbone, shots, split, test_rows_per_class NULLS FIRST, method, variant
+    protocol, source, backbone, shots_order(shots), split,
+    test_rows_per_class NULLS FIRST, method, variant
 """
 
 _X: dict[str, Any] = {

@@ -2,13 +2,14 @@
 
 Intervals stand beside each other, so that lines that cross can be told apart: points of one number
 of shots are moved sideways by up to a sixth of an octave. What needs no labelled example is a
-dashed line across.
+dashed line across, what has all of the train split a point behind the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_catalog.wording import plural
+from operators.episodes.shots import ALL_SHOTS, ALL_WORD, shots_order, shots_said, shots_word
 from tasks.plots.looks import Looks
 from tasks.plots.marks import (
     FADING,
@@ -63,7 +64,7 @@ QUALIFY row_number() OVER (
 ) = 1
 ORDER BY
     protocol, dataset = '{AVERAGE}' DESC, dataset, backbone, test_rows_per_class NULLS FIRST,
-    method, variant, shots
+    method, variant, shots_order(shots)
 """
 
 _X = {
@@ -74,7 +75,7 @@ _X = {
         "title": "labelled examples a class (shots)",
         "values": {"$": "shots"},
         "grid": False,
-        "format": "d",
+        "labelExpr": {"$": "shots_label"},
     },
 }
 TEMPLATE: dict[str, Any] = {
@@ -85,7 +86,7 @@ TEMPLATE: dict[str, Any] = {
     "transform": [
         saying(
             "datum.label + ', '",
-            counted("shots", "shot"),
+            "datum.shots_said",
             *("': '", written(), ends(), "' ('"),
             counted("n", "seed"),
             "')'",
@@ -104,7 +105,7 @@ TEMPLATE: dict[str, Any] = {
             "encoding": {"color": colour(), "x": _X, "y": score()},
         },
         {
-            "transform": [{"filter": "datum.shots > 0 && isValid(datum.shown_low)"}],
+            "transform": [{"filter": "datum.shots !== 0 && isValid(datum.shown_low)"}],
             "mark": {"type": "rule", "strokeWidth": 1.2, "aria": False},
             "encoding": {
                 "color": colour(),
@@ -114,7 +115,7 @@ TEMPLATE: dict[str, Any] = {
             },
         },
         {
-            "transform": [{"filter": "datum.shots > 0 && isValid(datum.shown_published)"}],
+            "transform": [{"filter": "datum.shots !== 0 && isValid(datum.shown_published)"}],
             "mark": {
                 "type": "rule",
                 "strokeWidth": 5,
@@ -130,7 +131,7 @@ TEMPLATE: dict[str, Any] = {
             },
         },
         {
-            "transform": [{"filter": "datum.shots > 0 && isValid(datum.shown_published)"}],
+            "transform": [{"filter": "datum.shots !== 0 && isValid(datum.shown_published)"}],
             "mark": {"type": "point", "shape": "diamond", "size": 90, "filled": False},
             "encoding": {
                 "color": colour(),
@@ -142,7 +143,7 @@ TEMPLATE: dict[str, Any] = {
         },
         {
             "name": "points",
-            "transform": [{"filter": "datum.shots > 0"}],
+            "transform": [{"filter": "datum.shots !== 0"}],
             "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1},
             "encoding": {
                 "color": colour(),
@@ -154,7 +155,7 @@ TEMPLATE: dict[str, Any] = {
             },
         },
         {
-            "transform": [{"filter": "datum.last && datum.shots > 0"}],
+            "transform": [{"filter": "datum.last && datum.shots !== 0"}],
             "mark": {"type": "rule", "strokeWidth": 0.8, "strokeOpacity": 0.6, "aria": False},
             "encoding": {
                 "color": colour(),
@@ -230,7 +231,7 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
         raise NothingToDraw(f"no number on {where(ground)} yet. Run a suite on it first.")
     measure = Measure.of(rows[0])
     named = labelled(rows, within=("shots",))
-    ends = {row["label"]: row for row in sorted(named, key=lambda row: row["shots"])}
+    ends = {row["label"]: row for row in sorted(named, key=lambda row: shots_order(row["shots"]))}
     order = sorted(ends, key=lambda label: (-measure.goodness(ends[label]["mean"]), label))
     lines = Lines(order, {label: ends[label]["method"] for label in order})
     drawn = [
@@ -247,14 +248,15 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
         *domain,
     )
     label_at = dict(zip(upwards, places, strict=True))
-    shots = sorted({row["shots"] for row in named if row["shots"]})
+    places_of_shots = _places({row["shots"] for row in named})
     return Figure(
         ground=ground,
         rows=[
             {
                 "label": row["label"],
                 "shots": row["shots"],
-                "at": row["shots"] * 2 ** _aside(row["label"], order),
+                "shots_said": shots_said(row["shots"]),
+                "at": places_of_shots.get(row["shots"], 0) * 2 ** _aside(row["label"], order),
                 "name": f"{row['label']}  {measure.text(row['mean'], unit=False)}",
                 "said_published": _published(row, measure),
                 "last": row is ends[row["label"]],
@@ -276,8 +278,9 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
                 *notes,
             ],
             "height": height,
-            "shots": shots,
-            "x_domain": [shots[0] / 2**0.25, shots[-1] * 2**0.25] if shots else [1, 2],
+            "shots": list(places_of_shots.values()),
+            "shots_label": _tick(places_of_shots),
+            "x_domain": _ends(list(places_of_shots.values())),
             "y_domain": domain,
             **measure.writing,
             "y_title": measure.axis,
@@ -309,12 +312,34 @@ def _published(row: Row, measure: Measure) -> str | None:
     """What papers say of a cell; None where they say nothing."""
     if row["published"] is None:
         return None
-    said = f"published for {row['label']}, {plural(row['shots'], 'shot')}: "
+    said = f"published for {row['label']}, {shots_said(row['shots'])}: "
     said += measure.text(row["published"])
     if row["sources"] == 1:
         return f"{said} (1 source)"
     ends = [measure.text(row[name], unit=False) for name in ("published_low", "published_high")]
     return f"{said}, median of {row['sources']} sources ({' to '.join(ends)})"
+
+
+def _places(counts: set[int]) -> dict[int, float]:
+    """Where each number of shots stands on the axis, in order.
+
+    All of the train split is another number of examples for each class, so it has no place on the
+    scale: it stands an octave and a half behind the last number, and no line leads there.
+    """
+    places: dict[int, float] = {count: count for count in sorted(counts) if count > 0}
+    if ALL_SHOTS in counts:
+        places[ALL_SHOTS] = max(places.values()) * 2**1.5 if places else 1
+    return places
+
+
+def _tick(places: Mapping[int, float]) -> str:
+    """The expression of the label of a place on the axis."""
+    return f"datum.value === {places.get(ALL_SHOTS, 0)} ? '{ALL_WORD}' : format(datum.value, 'd')"
+
+
+def _ends(places: Sequence[float]) -> list[float]:
+    """The axis, with some room about the first and the last place."""
+    return [places[0] / 2**0.25, places[-1] * 2**0.25] if places else [1, 2]
 
 
 def _aside(label: str, order: Sequence[str]) -> float:
@@ -331,15 +356,15 @@ def _alt(
     notes: Sequence[str],
 ) -> str:
     """The picture in words."""
-    shots = sorted({row["shots"] for row in rows})
-    drawn = [number for number in shots if number]
+    shots = sorted({row["shots"] for row in rows}, key=shots_order)
+    drawn = [shots_word(number) for number in shots if number]
     said = [
         f"Few-shot curves of {plural(methods, 'method')} on {where(ground)}"
-        + (f", at {several([str(number) for number in drawn], 8)} shots." if drawn[1:] else ".")
+        + (f", at {several(drawn, 8)} shots." if drawn[1:] else ".")
     ]
     for number in {shots[-1]: 0, shots[0]: 0}:
         if number in (0, shots[-1]):
-            at = "Without labelled examples" if not number else f"At {plural(number, 'shot')}"
+            at = "Without labelled examples" if not number else f"At {shots_said(number)}"
             said.append(best(at, [row for row in rows if row["shots"] == number], measure))
     return " ".join([*said, *notes])
 

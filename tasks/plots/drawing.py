@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from data_catalog.wording import did_you_mean, some
+from operators.episodes.shots import shots_order
 from tasks.plain_text import in_html
 from tasks.plots.base_to_new import BASE_TO_NEW
 from tasks.plots.cost import COST
@@ -66,7 +67,7 @@ def figure(ask: Ask, name: str, looks: Looks, filters: Mapping[str, Any] | None 
     grounds = plot.grounds(rows)
     refused: list[NothingToDraw] = []
     fullest = sorted(
-        grounds, key=lambda key: (-len(grounds[key]), -grounds[key][0].get("shots", 0))
+        grounds, key=lambda key: (-len(grounds[key]), -shots_order(grounds[key][0].get("shots", 0)))
     )
     for key in fullest:
         try:
@@ -78,7 +79,7 @@ def figure(ask: Ask, name: str, looks: Looks, filters: Mapping[str, Any] | None 
 
 def _size(rows: Sequence[Row]) -> tuple[int, int]:
     """What makes a picture say more: rows, and shots."""
-    return len(rows), rows[0].get("shots", 0)
+    return len(rows), shots_order(rows[0].get("shots", 0))
 
 
 def _filtered(sql: str, wanted: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_catalog.wording import plural
+from operators.episodes.shots import shots_said
 from tasks.plots.measure import Measure
 
 Row = Mapping[str, Any]
@@ -35,7 +36,7 @@ def where(ground: Row, *, but: str = "") -> str:
         if name == "test_rows_per_class":
             parts.append(f"{plural(value, 'test row')} a class")
         elif name == "shots":
-            parts.append(plural(value, "shot") if value else "no labelled example")
+            parts.append(shots_said(value) if value else "no labelled example")
         elif name == "source":
             parts.append(f"from {value}")
         elif value == AVERAGE:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from operators.episodes.shots import shots_order, shots_word
 from operators.spec import TrialSpec
 from tasks.publishing.mlflow_client import safe
 
@@ -52,7 +53,7 @@ def candidate(trial: Mapping[str, Any]) -> Candidate:
     scores = [value for name, value in trial["selected"].items() if name.startswith(_SCORE)]
     rank = (
         spec["method_revision"],
-        spec["shots"],
+        shots_order(spec["shots"]),
         bool(scores),
         scores[0] if scores else 0.0,
         is_published(TrialSpec.from_json(spec)),
@@ -71,7 +72,7 @@ def reason(trial: Mapping[str, Any]) -> str:
         trial: As `trial.json` holds it.
     """
     spec = trial["spec"]
-    among = f"Of the trials with the most labelled examples a class ({spec['shots']}), "
+    among = f"Of the trials with the most labelled examples a class ({shots_word(spec['shots'])}), "
     for name, value in trial["selected"].items():
         if name.startswith(_SCORE):
             return f"{among}the best on validation rows ({name} {value:.4f}). {_NO_TEST}"

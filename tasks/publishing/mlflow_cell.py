@@ -16,7 +16,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from data_catalog.wording import plural
+from operators.episodes.shots import shots_said
 from operators.spec import AIDS, TrialSpec
 from tasks.pages.links import served_pages
 from tasks.publishing.cell_metrics import (
@@ -162,7 +162,7 @@ def _note(trials: Mapping[str, Trial], tags: Mapping[str, str]) -> str:
     seeds = ", ".join(linked(f"{seed}", pages.on_board("trial", i)) for seed, i in by_seed)
     lines = [
         f"**{spec['method']}** on {spec['backbone']} and {spec['dataset']}: {spec['protocol']}, "
-        f"{plural(spec['shots'], 'shot')}; {'seeds' if len(by_seed) > 1 else 'seed'} {seeds}.",
+        f"{shots_said(spec['shots'])}; {'seeds' if len(by_seed) > 1 else 'seed'} {seeds}.",
         "Means and deviations are over these seeds; curves have the epoch as step.",
     ]
     return "\n\n".join([*lines, *_links(tags)])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_catalog.wording import some
+from operators.episodes.shots import shots_word
 from operators.spec import TrialSpec
 from tasks.pages.known import backbone_rows, method_rows, protocol_rows
 from tasks.plain_text import markdown_table
@@ -111,7 +112,7 @@ def _register_one(client: Any, store: Store, best: Candidate, run_id: str, *, is
     tags = {
         **what,
         "trial_id": best.trial_id,
-        "shots": str(spec.shots),
+        "shots": shots_word(spec.shots),
         "seed": str(spec.seed),
         "setting": spec.setting,
         "chosen_by": best.chosen_by,
@@ -173,7 +174,7 @@ def card_of(store: Store, name: str, trial: Mapping[str, Any]) -> str:
             f"fingerprint {spec['dataset_fingerprint']}",
         ),
         "classes": f"{len(data['classes'])}: {some(data['classes'], 5)}",
-        "protocol": f"{spec['protocol']}, shots {spec['shots']}, seed {spec['seed']}, "
+        "protocol": f"{spec['protocol']}, shots {shots_word(spec['shots'])}, seed {spec['seed']}, "
         f"setting {spec['setting']}",
         "on test rows": "; ".join(scores) or "not known",
         "how chosen": reason(trial),

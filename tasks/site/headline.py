@@ -6,6 +6,7 @@ The choice is made here alone. Scripts start from it, and show more.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from operators.episodes.shots import shots_order, shots_said
 from tasks.plain_text import in_html
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def first_table(rows: Sequence[Row], averages: Sequence[Row] = ()) -> Table:
     """
     datasets = sorted({row["dataset"] for row in rows})
     splits = sorted({row["split"] for row in rows}, key=split_order)
-    shots = sorted({row["shots"] for row in rows} - {0}) or [0]
+    shots = sorted({row["shots"] for row in rows} - {0}, key=shots_order) or [0]
     lead = next((split for split in LEADING if split in splits), splits[0])
     wide = len(datasets)
     shown_splits = splits if wide * len(splits) <= WIDE else [lead]
@@ -215,7 +216,8 @@ def lines_of(rows: Iterable[Row]) -> list[Line]:
             groups.setdefault("" if alike else row["variant"] or "published", []).append(row)
         for variant, group in groups.items():
             cells = {}
-            for row in sorted(group, key=lambda row: row["shots"]):  # 0 first: others take over
+            # 0 first: others take over.
+            for row in sorted(group, key=lambda row: shots_order(row["shots"])):
                 for shots in every if row["shots"] == 0 else [row["shots"]]:
                     cells[Place(row["dataset"], shots, row["split"])] = row
             lines.append(Line(method, variant, cells))
@@ -272,10 +274,9 @@ def in_page(table: Table, title: str) -> str:
 
 def _heading(table: Table, place: Place) -> str:
     """What tells a column from its neighbours."""
-    shots = f"{place.shots} {'shot' if place.shots == 1 else 'shots'}"
     parts = [
         place.dataset if len({p.dataset for p in table.places}) > 1 else "",
-        shots if len({p.shots for p in table.places}) > 1 else "",
+        shots_said(place.shots) if len({p.shots for p in table.places}) > 1 else "",
         place.split if len({p.split for p in table.places}) > 1 else "",
     ]
     return " · ".join(filter(None, parts)) or place.dataset

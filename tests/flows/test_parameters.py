@@ -54,7 +54,9 @@ def test_the_form_of_a_benchmark_offers_what_there_is_and_refuses_the_rest():
         assert set(choose["items"]["enum"]) >= set(offered)
         assert [way["title"] for way in write["items"]["anyOf"]] == ["known", "own"]
     assert ways(form["protocols"])["choose"]["items"]["enum"] == list(PROTOCOLS)
-    least = {name: ways(form[name])["write"]["items"]["minimum"] for name in ("shots", "seeds")}
+    number, everything = ways(form["shots"])["write"]["items"]["anyOf"]
+    assert everything["enum"] == ["all"]
+    least = {"shots": number["minimum"], "seeds": ways(form["seeds"])["write"]["items"]["minimum"]}
     assert least == {"shots": 1, "seeds": 0}
     assert ways(form["shots"])["choose"]["items"]["enum"] == [1, 2, 4, 8, 16]
     assert form["workers"]["anyOf"][0]["minimum"] == 1
@@ -70,6 +72,8 @@ def test_the_form_of_a_benchmark_offers_what_there_is_and_refuses_the_rest():
         ({"suite": "quickstart", "datasets": ["digits"], "methods": ["coop", "./a.py:Mine"]}, ""),
         ({"suite": "./mine.yaml", "backbones": ["./clip", "openai/clip", "b.py"]}, ""),
         ({"datasets": None, "seeds": [7, 8], "views": "bank:3", "time_limit": "auto"}, ""),
+        ({"shots": [1, "all"]}, ""),
+        ({"shots": ["most"]}, "shots"),
         ({"hyperparameters": {"coop": {"epochs": 2}}}, ""),
         ({"hyperparameters": "coop.epochs=2"}, "hyperparameters"),
         ({"suite": "quickstrat"}, "suite"),

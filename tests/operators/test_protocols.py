@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from operators.episodes.protocols import PROTOCOLS
+from operators.episodes.shots import ALL_SHOTS
 from operators.episodes.table import Setup, Table, drawn_rows
 from operators.episodes.transfer import in_order, strange_classes
 
@@ -102,6 +103,29 @@ def test_zero_shot_learns_from_no_row():
 def test_zero_shots_draw_nothing():
     train, val = drawn_rows(TABLE, 0, 1)
     assert len(train) == len(val) == 0
+
+
+@pytest.mark.parametrize("name", ["few_shot", "cross_dataset", "text_few_shot"])
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_all_shots_are_the_train_split_and_the_val_split_as_they_are(name, seed):
+    episode = PROTOCOLS[name].episode(asked(ALL_SHOTS, seed))
+    assert episode.train.tolist() == list(range(75))
+    assert episode.val.tolist() == list(range(75, 100))
+    draw = PROTOCOLS[name].episode(asked(4, seed))
+    for mine, other in zip(episode.evaluations, draw.evaluations, strict=True):
+        assert mine.identity() == other.identity()
+
+
+def test_all_shots_of_base_to_new_are_those_of_the_base():
+    episode = PROTOCOLS["base_to_new"].episode(asked(ALL_SHOTS, 1))
+    assert episode.train.tolist() == [row for row in range(75) if LABELS[row] < 3]
+    assert episode.val.tolist() == [row for row in range(75, 100) if LABELS[row] < 3]
+
+
+def test_all_shots_beside_a_domain_are_all_rows_of_the_others():
+    episode = PROTOCOLS["domain_generalization"].episode(asked(ALL_SHOTS, 1, held_out="sketch"))
+    others = [row for row in range(100) if DOMAINS[row] != 1]
+    assert [*episode.train.tolist(), *episode.val.tolist()] == others
 
 
 def test_fingerprint_moves_with_the_drawn_rows():

@@ -93,6 +93,14 @@ def test_no_shots_at_all_is_refused_with_the_way_out():
     assert "zero_shot" in text
 
 
+def test_all_shots_are_a_word_beside_numbers_and_may_be_the_number_that_is_kept():
+    assert suite(shots=[1, 16, "all"]).shots == (1, 16, "all")
+    assert suite(shots=[-1]).shots == ("all",)
+    assert override(suite(shots=["all"]), {"seeds": [1]}).shots == ("all",)
+    assert "shots names all twice" in refused(shots=["all", -1])
+    assert "shots='most'" in refused(shots=["most"])
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -48,4 +48,6 @@ FROM lines
 LEFT JOIN spreads USING (ground, method, variant)
 LEFT JOIN metric_definitions ON metric_definitions.metric = ground.metric
 LEFT JOIN t_values ON df = least(n - 1, 200)
-ORDER BY protocol, source, backbone, shots, split, test_rows_per_class, rank, method, variant;
+ORDER BY
+    protocol, source, backbone, shots_order(shots), split, test_rows_per_class, rank, method,
+    variant;

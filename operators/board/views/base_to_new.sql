@@ -81,4 +81,6 @@ SELECT
     protocol
 FROM lines
 LEFT JOIN t_values ON df = least(n - 1, 200)
-ORDER BY dataset = 'AVERAGE', dataset, shots, backbone, h_of_means DESC, method, variant, cell_id;
+ORDER BY
+    dataset = 'AVERAGE', dataset, shots_order(shots), backbone, h_of_means DESC, method, variant,
+    cell_id;

@@ -23,4 +23,5 @@ FROM leaderboard
 JOIN cells USING (cell_id)
 WHERE is_primary
 ORDER BY
-    protocol, dataset, shots, backbone, split, goodness(mean, better) DESC, method, variant, cell_id;
+    protocol, dataset, shots_order(shots), backbone, split, goodness(mean, better) DESC, method,
+    variant, cell_id;

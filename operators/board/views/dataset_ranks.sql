@@ -48,4 +48,6 @@ SELECT
     END AS rank,
     compared, is_whole, ground.test_rows_per_class AS test_rows_per_class, setting, better, ground
 FROM grid
-ORDER BY protocol, source, backbone, shots, split, test_rows_per_class, dataset, rank, method, variant;
+ORDER BY
+    protocol, source, backbone, shots_order(shots), split, test_rows_per_class, dataset, rank,
+    method, variant;

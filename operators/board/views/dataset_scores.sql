@@ -60,4 +60,5 @@ SELECT
 FROM grounds
 JOIN latest USING (ground, method, variant, dataset, cell_id)
 ORDER BY
-    protocol, source, backbone, shots, split, test_rows_per_class, method, variant, dataset, seed;
+    protocol, source, backbone, shots_order(shots), split, test_rows_per_class, method, variant,
+    dataset, seed;

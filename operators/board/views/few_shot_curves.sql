@@ -69,4 +69,5 @@ SELECT
 FROM lines
 LEFT JOIN metric_definitions USING (metric)
 LEFT JOIN t_values ON df = least(n - 1, 200)
-ORDER BY dataset = 'AVERAGE', dataset, backbone, method, variant, shots, protocol, cell_id;
+ORDER BY
+    dataset = 'AVERAGE', dataset, backbone, method, variant, shots_order(shots), protocol, cell_id;

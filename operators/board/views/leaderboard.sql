@@ -30,4 +30,5 @@ SELECT
 FROM cells
 LEFT JOIN metric_definitions USING (metric)
 LEFT JOIN t_values ON df = least(n - 1, 200)
-ORDER BY protocol, dataset, shots, backbone, split, metric, rank, method, variant, cell_id;
+ORDER BY
+    protocol, dataset, shots_order(shots), backbone, split, metric, rank, method, variant, cell_id;

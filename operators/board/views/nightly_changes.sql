@@ -41,4 +41,5 @@ FROM judged
 JOIN runs AS previous ON previous.run_id = previous_run_id
 JOIN runs AS latest ON latest.run_id = current_run_id
 ORDER BY
-    judged.suite, change, protocol, dataset, shots, backbone, method, variant, split, metric;
+    judged.suite, change, protocol, dataset, shots_order(shots), backbone, method, variant, split,
+    metric;

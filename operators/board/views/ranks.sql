@@ -42,4 +42,5 @@ FROM counted
 LEFT JOIN tests USING (ground)
 LEFT JOIN studentized_ranges ON studentized_ranges.methods = ranked
 ORDER BY
-    protocol, source, backbone, shots, split, test_rows_per_class, mean_rank, method, variant;
+    protocol, source, backbone, shots_order(shots), split, test_rows_per_class, mean_rank, method,
+    variant;

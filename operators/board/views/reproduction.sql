@@ -97,7 +97,7 @@ intervals AS (
         *,
         CASE
             -- One draw says nothing of the next; a method without draws has none.
-            WHEN n = 1 AND family.shots > 0 THEN NULL
+            WHEN n = 1 AND family.shots <> 0 THEN NULL
             ELSE sqrt(
                 coalesce(seeds_half(std, n, t), 0) ** 2
                 + CASE WHEN same_images AND seeds_half(std, n, t) IS NOT NULL
@@ -173,7 +173,7 @@ matched AS (
         AND published.dataset = line.name AND published.ground = line.split
         AND published.metric = line.metric
         AND CASE
-            WHEN line.family.shots > 0
+            WHEN line.family.shots <> 0
                 THEN published.shots = line.family.shots AND published.way = line.family.protocol
             ELSE (published.way = 'base_to_new') = (line.family.protocol = 'base_to_new')
         END
@@ -205,4 +205,6 @@ SELECT
     agree AS templates_agree, known_by AS backbone_known_by, test_rows, same_images,
     family.precision AS precision, nullif(notes, '') AS note
 FROM judged
-ORDER BY protocol, dataset, shots, backbone, split, method, variant, published_method, source, unit;
+ORDER BY
+    protocol, dataset, shots_order(shots), backbone, split, method, variant, published_method,
+    source, unit;

@@ -28,4 +28,6 @@ FROM sides
 JOIN names AS a ON a.cell_id = cell_a
 JOIN names AS b ON b.cell_id = cell_b
 LEFT JOIN t_values ON df = least(n - 1, 200)
-ORDER BY protocol, dataset, shots, backbone, split, method_a, variant_a, method_b, variant_b;
+ORDER BY
+    protocol, dataset, shots_order(shots), backbone, split, method_a, variant_a, method_b,
+    variant_b;

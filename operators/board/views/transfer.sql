@@ -89,5 +89,5 @@ FROM every
 LEFT JOIN metric_definitions USING (metric)
 LEFT JOIN t_values ON df = least(n - 1, 200)
 ORDER BY
-    protocol, every.source, backbone, shots, method, variant, together, NOT is_source,
+    protocol, every.source, backbone, shots_order(shots), method, variant, together, NOT is_source,
     target = 'AVERAGE', target, cell_id;

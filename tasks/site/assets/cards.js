@@ -102,7 +102,7 @@
       label,
       rows,
       columns: [
-        ...names.map((name, place) => ({ title: site.words(name), head: place === 0, value: (row) => row[name], show: links[name] })),
+        ...names.map((name, place) => ({ ...site.columnOf(name), head: place === 0, show: links[name] })),
         { title: "Test rows", value: (row) => row.test_rows_per_class ?? Infinity, text: testRows },
         {
           title: "Score",

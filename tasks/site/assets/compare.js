@@ -104,7 +104,7 @@
       const columns = [
         { title: "Data set", head: true, value: (r) => r.dataset, show: (r) => site.link(["dataset", r.dataset], r.dataset) },
         ...["protocol", "backbone", "split"].filter(several).map((name) => ({ title: site.words(name), value: (r) => r[name] })),
-        { title: "Shots", value: (r) => r.shots },
+        site.columnOf("shots"),
         ...(several("metric") ? [{ title: "Metric", value: (r) => r.metric }] : []),
         { title: a, ...number("mean_a"), best: (r) => r.difference !== 0 && site.isBetter(r.mean_a, r.mean_b, r.metric) },
         { title: b, ...number("mean_b"), best: (r) => r.difference !== 0 && site.isBetter(r.mean_b, r.mean_a, r.metric) },

@@ -61,7 +61,16 @@
         ? `${(value / 60).toFixed(1)} min`
         : `${value.toPrecision(2)} s`;
 
-  site.shots = (count) => `${count} ${count === 1 ? "shot" : "shots"}`;
+  /* Shots: -1 is all of the train split, which is more than any number. */
+  site.shotsWord = (count) => (count === -1 ? "all" : String(count));
+  site.shots = (count) => `${site.shotsWord(count)} ${count === 1 ? "shot" : "shots"}`;
+  site.shotsOrder = (count) => (count === -1 ? Infinity : count);
+
+  /* The column of a table that shows what rows have under a name, as it is. */
+  site.columnOf = (key) =>
+    key === "shots"
+      ? { title: "Shots", value: (row) => site.shotsOrder(row.shots), text: (row) => site.shotsWord(row.shots) }
+      : { title: site.words(key), value: (row) => row[key] };
 
   const SPLITS = ["all", "base", "new", "H"];
   const place = (split) => (split === "AVERAGE" ? 9 : SPLITS.includes(split) ? SPLITS.indexOf(split) : 5);

@@ -37,7 +37,7 @@
     const testRows = taken(query.get("rows"), grounds, rowsUsual);
     const rows = there.filter((row) => ground(row) === testRows);
     const datasets = distinct(rows.map((row) => row.dataset)).sort();
-    const shotCounts = distinct(rows.map((row) => row.shots)).filter((k) => k > 0).sort((a, b) => a - b);
+    const shotCounts = distinct(rows.map((row) => row.shots)).filter((k) => k !== 0).sort((a, b) => site.shotsOrder(a) - site.shotsOrder(b));
     const shots = (shotCounts.length ? shotCounts : [0]).map(String);
     const splits = distinct(rows.map((row) => row.split)).sort(site.bySplit);
     const lead = LEADING.find((split) => splits.includes(split)) ?? splits[0];
@@ -116,7 +116,7 @@
       { class: "choosers", "aria-label": "What the table shows", onsubmit: (event) => event.preventDefault() },
       chooser("backbone", "Backbone", choice.backbone, all(options.backbones, undefined, "all backbones")),
       chooser("dataset", "Data set", choice.dataset, all(options.datasets, undefined, "all, a column each")),
-      chooser("shots", "Shots", choice.shots, all(options.shots, undefined, "all, a column each")),
+      chooser("shots", "Shots", choice.shots, all(options.shots, (k) => site.shotsWord(Number(k)), "a column each")),
       only(options.splits, chooser("split", "Split", choice.split, all(options.splits, site.splitWords, "all, a column each"))),
       chooser("metric", "Metric", choice.metric, named(options.metrics)),
       only(
@@ -140,7 +140,7 @@
 
   /* Where a line stands, by its average or by its one most telling place; ties share a position. */
   const standings = ({ lines, places, choice, protocol }) => {
-    const shots = Math.max(...places.map((place) => place.shots));
+    const shots = places.map((place) => place.shots).reduce((most, k) => (site.shotsOrder(k) > site.shotsOrder(most) ? k : most), 0);
     const splits = new Set(places.map((place) => place.split));
     const lead = LEADING.find((split) => splits.has(split)) ?? places[0]?.split;
     const telling = places.filter((place) => place.shots === shots && place.split === lead);

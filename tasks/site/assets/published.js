@@ -14,7 +14,7 @@
         { title: "Protocol", value: (r) => r.protocol },
         { title: "Data set", value: (r) => r.dataset },
         { title: "Backbone", value: (r) => r.backbone },
-        { title: "Shots", value: (r) => r.shots },
+        site.columnOf("shots"),
         { title: "Split", value: (r) => r.split },
         { title: "Ours", value: (r) => r.mean, text: (r) => site.number(r.mean, r.metric) },
         { title: "Published", value: (r) => r.published, text: (r) => site.number(r.published, r.metric) },

@@ -75,7 +75,7 @@
       rows: shown,
       columns: [
         { title: "Method", head: true, value: (r) => r.method, show: (r) => site.link(["method", r.method], r.method) },
-        ...["dataset", "protocol", "backbone", "shots", "split"].map((key) => ({ title: site.words(key), value: (r) => r[key] })),
+        ...["dataset", "protocol", "backbone", "shots", "split"].map(site.columnOf),
         { title: "A", value: (r) => r.before, text: (r) => site.number(r.before, r.metric) },
         { title: "B", value: (r) => r.after, text: (r) => site.number(r.after, r.metric) },
         { title: "B − A", value: (r) => r.difference, text: (r) => site.number(r.difference, r.metric, { signed: true }) },

@@ -36,7 +36,7 @@
 
   /* Lines of scores on one ground. A score without labelled examples stands at every number of shots. */
   site.linesOf = (rows) => {
-    const counts = [...new Set(rows.map((row) => row.shots))].filter((shots) => shots > 0);
+    const counts = [...new Set(rows.map((row) => row.shots))].filter((shots) => shots !== 0);
     const every = counts.length ? counts : [0];
     const lines = [];
     for (const members of groupBy(rows, (row) => `${row.method}\n${row.backbone}`).values()) {
@@ -44,12 +44,12 @@
       const groups = groupBy(members, (row) => (alike ? "" : row.variant || "published"));
       for (const [variant, group] of groups) {
         const cells = new Map();
-        for (const row of [...group].sort((a, b) => a.shots - b.shots)) {
+        for (const row of [...group].sort((a, b) => site.shotsOrder(a.shots) - site.shotsOrder(b.shots))) {
           for (const shots of row.shots === 0 ? every : [row.shots]) cells.set(site.placeKey({ ...row, shots }), row);
         }
         const { method, backbone } = group[0];
         const settings = [...new Set(group.map((row) => row.variant).filter(Boolean))];
-        lines.push({ method, backbone, variant, settings, cells, learns: group.some((row) => row.shots > 0) });
+        lines.push({ method, backbone, variant, settings, cells, learns: group.some((row) => row.shots !== 0) });
       }
     }
     return lines;

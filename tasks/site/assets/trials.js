@@ -21,7 +21,7 @@
       columns: [
         { title: "Trial", head: true, value: (t) => t.trial_id, show: (t) => el("code", {}, idOf(t)) },
         { title: "Method", value: (t) => t.method, show: (t) => site.link(["method", t.method], t.method) },
-        ...["dataset", "protocol", "backbone", "shots", "seed"].map((key) => ({ title: site.words(key), value: (t) => t[key] })),
+        ...["dataset", "protocol", "backbone", "shots", "seed"].map(site.columnOf),
         { title: "Score", value: (t) => main(t)[0]?.value ?? null, text: words, show: (t) => el("span", { class: "score" }, words(t)) },
         { title: "Status", value: (t) => t.status, text: site.statusText, show: site.statusShown },
         { title: "Tuned in", value: (t) => t.tune_seconds, text: (t) => site.seconds(t.tune_seconds) },

@@ -26,6 +26,31 @@ def test_a_curve_has_means_and_intervals_of_the_board_at_their_places(board, fig
     assert across[1] - across[0] == pytest.approx(across[2] - across[1], abs=0.01)  # a log axis
 
 
+def test_all_of_the_train_split_stands_behind_the_numbers_and_no_line_leads_there(
+    board, figure_of, drawn
+):
+    for shots, scores in {1: (0.4, 0.5), 4: (0.6, 0.7), 16: (0.8, 0.82), -1: (0.9, 0.92)}.items():
+        board.cell("coop", *scores, shots=shots)
+    figure = figure_of("curves")
+    assert figure.alt.startswith("Few-shot curves of 1 method on")
+    assert "at 1, 4, 16 and all shots." in figure.alt
+    assert "At all shots, coop has" in figure.alt
+    svg = drawn("curves", figure)
+    across = [svg.mark(f"coop, {said}:")[0] for said in ("1 shot", "4 shots", "16 shots")]
+    last = svg.mark("coop, all shots:")[0]
+    assert across[1] - across[0] == pytest.approx(across[2] - across[1], abs=0.01)
+    assert last - across[2] == pytest.approx((across[1] - across[0]) * 0.75, abs=0.01)
+    assert [row["last"] for row in sorted(figure.rows, key=lambda row: row["at"])] == [
+        *(False, False, False, True)
+    ]
+    assert "all" in svg.texts()
+
+
+def test_all_of_the_train_split_alone_is_a_picture_too(board, figure_of, drawn):
+    board.cell("coop", 0.9, 0.92, shots=-1)
+    assert drawn("curves", figure_of("curves")).mark("coop, all shots:")
+
+
 def test_the_best_is_told_with_its_lead_and_its_interval(board, figure_of):
     board.cell("coop", 0.5, 0.6, 0.7, shots=16)
     board.cell("maple", 0.7, 0.8, 0.9, shots=16)
