@@ -788,6 +788,6 @@ def test_a_published_dataset_takes_its_facts_from_what_is_known(shotboard, refus
     assert shown["template"] == "a photo of a {}."
     assert shown["license"] == "CC BY-SA 4.0"
     assert "--layout says nothing of oxford_pets" in refused(*add, "--layout", "class")
-    assert "no published dataset is called 'pets'. Did you mean oxford_pets?" in refused(
-        "datasets", "add", "mine", "--published", "pets", "--path", data
+    assert "no published dataset is called 'oxfordpets'. Did you mean oxford_pets?" in refused(
+        "datasets", "add", "mine", "--published", "oxfordpets", "--path", data
     )
