@@ -1,7 +1,7 @@
 """`shotboard runs`, `compare`, `merge` and `verify`: runs, and numbers beside others."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,11 +19,10 @@ from flows.cli.common import (
     shots_option,
 )
 from flows.cli.terminal import err, out, print_json, print_table, write_out
-from operators.episodes.shots import shots_said, shots_word
+from operators.episodes.shots import shots_word
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
-    from tasks.comparing.compare import Comparison
     from tasks.comparing.merge import Merged
     from tasks.comparing.verify import Verified
 
@@ -33,7 +32,7 @@ SELECT trial_id AS trial, origin AS store, method, dataset, split, metric, ours,
        rows_differ AS "rows differ", n AS "of", differs
 FROM disagreements
 """
-SHOWN = 6  # of what differs, and of what only one side has
+SHOWN = 6  # of results that differ
 
 
 class Written(StrEnum):
@@ -129,6 +128,7 @@ def compare(
     with the exact sign test, both corrected by Holm's method for the rows that are shown.
     """
     with one_sentence():
+        from flows.cli import comparison
         from tasks.comparing.compare import Only
         from tasks.comparing.compare import compare as compared
 
@@ -141,9 +141,9 @@ def compare(
             heads = list(rows[0]) if rows else []
             write_out(as_csv([heads, *(row.values() for row in rows)]))
         elif format is Written.markdown:
-            write_out(_markdown(found))
+            write_out(comparison.markdown(found))
         else:
-            _print(found)
+            comparison.show(found)
 
 
 @app.command()
@@ -306,127 +306,3 @@ def _print_verified(found: "list[Verified]") -> None:
     for each in found:
         if each.reason:
             err.print(f"{each.trial_id}: {each.reason}")
-
-
-def _print(found: "Comparison") -> None:
-    head, rows = _table(found)
-    out.print(f"A = {found.a}   B = {found.b}   difference = A - B, paired on the same episodes\n")
-    if rows:
-        words = head.index("A")
-        print_table(head, rows, numeric=[False] * words + [True] * (len(head) - words))
-        out.print("")
-        print_table(*_summary(found))
-    else:
-        out.print("nothing of A was tested on the same episodes as something of B.")
-    for title, lines in _remarks(found).items():
-        out.print(f"\n{title}")
-        for line in lines:
-            out.print(f"  {line}")
-
-
-def _markdown(found: "Comparison") -> str:
-    from tasks.plain_text import in_markdown, markdown_table
-
-    parts = [f"A is {in_markdown(found.a)}, B is {in_markdown(found.b)}; differences are A - B.\n"]
-    for head, rows in (_table(found), _summary(found)) if found.found.rows else ():
-        parts.append(markdown_table(head, rows))
-    for title, lines in _remarks(found).items():
-        parts.append(f"{title}\n\n" + "".join(f"- {in_markdown(line)}\n" for line in lines))
-    return "\n".join(parts)
-
-
-def _table(found: "Comparison") -> tuple[list[str], list[list[str]]]:
-    """A cell a row; shares in per cent."""
-    methods = found.a.kind == "method"
-    head = ["protocol", "dataset", "backbone", "shots", "split", "metric"]
-    places = [tuple(row[name] for name in head) for row in found.found.rows]
-    several = methods and len(set(places)) < len(places)  # cells of a method in one place
-    head += ([] if methods else ["method"]) + (["variants"] if several else [])
-    head += ["A", "B", "difference", "95 % interval", "seeds", "p", "p_holm"]
-    head += ["only_a", "only_b", "p_images", "p_images_holm"]  # as the view `significance` has them
-    rows = []
-    for row in found.found.rows:
-        place = [str(row[name]) for name in head[:6]]
-        place[3] = shots_word(row["shots"])
-        place[5] += " in %" if row["unit"] == "share" else ""
-        if not methods:
-            variant = row["variant_a"]
-            place.append(f"{row['method_a']} {variant}".strip())
-        if several:
-            place.append(" | ".join(row[side] or "-" for side in ("variant_a", "variant_b")))
-        low, high = row["ci95_low"], row["ci95_high"]
-        between = "" if low is None else f"[{_signed(low, row)}, {_signed(high, row)}]"
-        rows.append(
-            [
-                *place,
-                _score(row["mean_a"], row),
-                _score(row["mean_b"], row),
-                _signed(row["difference"], row),
-                between,
-                str(row["n"]),
-                _p(row["p"]),
-                _p(row["p_holm"]),
-                "" if row["only_a"] is None else str(row["only_a"]),
-                "" if row["only_b"] is None else str(row["only_b"]),
-                _p(row["p_images"]),
-                _p(row["p_images_holm"]),
-            ]
-        )
-    return head, rows
-
-
-def _summary(found: "Comparison") -> tuple[list[str], list[list[str]]]:
-    head = ["protocol", "split", "metric", "data sets", "pairs", "wins of A", "ties", "losses of A"]
-    rows = [
-        [
-            *(str(row[name]) for name in ("protocol", "split", "metric", "datasets", "pairs")),
-            *(str(row[name]) for name in ("wins", "ties", "losses")),
-            _signed(row["average_difference"], row),
-        ]
-        for row in found.summary
-    ]
-    return [*head, "average difference"], rows
-
-
-def _remarks(found: "Comparison") -> dict[str, list[str]]:
-    """What differs, and what has nothing beside it, as lines under their titles."""
-    apart = {"what differs": [f"{what} ({_pairs(n)})" for what, n in found.found.differs]}
-    unpaired = [f"{_cell(cell)}: {cell['why']}" for cell in found.found.unpaired]
-    apart["not compared, for they share no episode"] = unpaired
-    apart["only in A"] = [_cell(cell) for cell in found.found.only_a]
-    apart["only in B"] = [_cell(cell) for cell in found.found.only_b]
-    return {
-        f"{title} ({len(lines)})": [
-            *lines[:SHOWN],
-            *([f".. and {len(lines) - SHOWN} more: --json has all"] if len(lines) > SHOWN else []),
-        ]
-        for title, lines in apart.items()
-        if lines
-    }
-
-
-def _cell(cell: dict[str, Any]) -> str:
-    shots = shots_said(cell["shots"]) if cell["shots"] else ""
-    parts = [cell["protocol"], cell["dataset"], cell["backbone"], shots, cell["method"]]
-    return " ".join(filter(None, [*parts, cell["variant"]]))
-
-
-def _pairs(count: int) -> str:
-    return f"{count} pair{'s' * (count > 1)} of cells"
-
-
-def _score(value: float | None, row: dict[str, Any]) -> str:
-    if value is None:
-        return ""
-    return f"{100 * value:.1f}" if row["unit"] == "share" else f"{value:.3f}"
-
-
-def _signed(value: float, row: dict[str, Any]) -> str:
-    text = f"{100 * value:+.1f}" if row["unit"] == "share" else f"{value:+.3f}"
-    return text if any(digit in text for digit in "123456789") else text.lstrip("+-")
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "<0.001" if value < 0.001 else f"{value:.3f}"

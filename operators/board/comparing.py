@@ -3,9 +3,9 @@
 Compared is the primary metric of the track. A difference of two methods has two sources of error:
 the draw of training images, which seeds repeat, and the draw of test images. Both are told, each by
 a paired test: Student's t over the seeds that both have, and over the test images the exact sign
-test, which is McNemar's where there is one seed. An image is the unit of the second however many
-seeds asked about it, for their answers on one image are alike; it is made where the metric is the
-share of right labels.
+test, which is McNemar's where there is one seed, with the bootstrap interval over images beside it.
+An image is the unit of the second however many seeds asked about it, for their answers on one image
+are alike; it is made where the metric is the share of right labels.
 
 Source: McNemar, "Note on the sampling error of the difference between correlated proportions or
 percentages", Psychometrika 12, 1947; Dietterich, "Approximate statistical tests for comparing
@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from operators.board.connection import Connection, insert, named
+from operators.board.paired import holm, over_images, over_seeds, plain
 
 GROUND = (  # trials that differ in one of these were tested on something else
     *("protocol", "dataset", "dataset_fingerprint", "backbone", "backbone_fingerprint"),
@@ -28,7 +29,6 @@ GROUND = (  # trials that differ in one of these were tested on something else
 )
 _PLACE = (*GROUND, "split", "metric")
 _PREDICTIONS_AT_ONCE = 5_000_000  # bounds memory
-_EQUAL = 1e-12  # differences below it are rounding
 
 
 class _Place(NamedTuple):
@@ -214,25 +214,12 @@ def corrected(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     Returns:
         The lines with `p_holm`, `p_images_holm` and `pairs`, how many they are.
-
-    Source: Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal
-    of Statistics 6, 1979.
     """
     for name in ("p", "p_images"):
-        held = _holm(np.array([line[name] for line in lines], dtype=np.float64))
-        for line, value in zip(lines, _plain(held), strict=True):
+        held = holm(np.array([line[name] for line in lines], dtype=np.float64))
+        for line, value in zip(lines, plain(held), strict=True):
             line[f"{name}_holm"] = value
     return [{**line, "pairs": len(lines)} for line in lines]
-
-
-def _holm(p: np.ndarray) -> np.ndarray:
-    """Corrected p values, (n,): of the tests that were made, NaN where none was."""
-    order = np.argsort(p)  # NaN comes last
-    tests = int(np.sum(~np.isnan(p)))
-    left = np.maximum(tests - np.arange(len(p)), 0)
-    corrected = np.empty(len(p))
-    corrected[order] = np.minimum(1, np.maximum.accumulate(left * p[order]))
-    return corrected
 
 
 def _fixed(cell_id: str, lines: list) -> _Cell:
@@ -273,9 +260,9 @@ def _lines(
         both = ~np.isnan(values[at]) & ~np.isnan(values[others])
         others, both = others[both.any(axis=1)], both[both.any(axis=1)]
         if len(others):
-            seeds = _over_seeds(values[at], values[others], both)
-            images = _over_images(right[at], right[others], both)
-            columns = {name: _plain(column) for name, column in {**seeds, **images}.items()}
+            seeds = over_seeds(values[at], values[others], both)
+            images = over_images(right[at], right[others], both)
+            columns = {name: plain(column) for name, column in {**seeds, **images}.items()}
             for line, other in enumerate(others):
                 yield {
                     "shots": shots,
@@ -301,76 +288,3 @@ def _right(cells: list[_Cell], episodes: list) -> np.ndarray:
         if asked is not None and asked.rows == rows:
             answers[at] = asked.right
     return answers.reshape(len(cells), len(episodes), images)
-
-
-def _over_seeds(a: np.ndarray, b: np.ndarray, both: np.ndarray) -> dict[str, np.ndarray]:
-    """Paired t tests of one cell with others over the episodes that both have.
-
-    Args:
-        a: (episodes,) scores.
-        b: (others, episodes) scores.
-        both: (others, episodes) whether both are there; at least once each.
-
-    Returns:
-        Columns of (others,): n, mean_a, mean_b, difference, std (n - 1) and the two-sided p; NaN
-        where one pair, or differences that do not vary and are not 0, say nothing.
-    """
-    from scipy.special import stdtr  # scipy.stats takes a second to import
-
-    n = both.sum(axis=1)
-    mean_a = np.where(both, a, 0).sum(axis=1) / n
-    mean_b = np.where(both, b, 0).sum(axis=1) / n
-    differences = np.where(both, a - b, 0)
-    difference = differences.sum(axis=1) / n
-    spread = np.where(both, differences - difference[:, None], 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        std = np.sqrt((spread**2).sum(axis=1) / (n - 1))
-        std = np.where(std < _EQUAL, 0, std)
-        p = 2 * stdtr(n - 1, -np.abs(difference) / (std / np.sqrt(n)))
-    constant = np.where(np.abs(difference) < _EQUAL, 1, np.nan)
-    p = np.where(n < 2, np.nan, np.where(std == 0, constant, p))
-    return {
-        "n": n,
-        "mean_a": mean_a,
-        "mean_b": mean_b,
-        "difference": difference,
-        "std": std,
-        "p": p,
-    }
-
-
-def _over_images(a: np.ndarray, b: np.ndarray, both: np.ndarray) -> dict[str, np.ndarray]:
-    """Paired tests of one cell with others over the test images, each image counted once.
-
-    Args:
-        a: (episodes, images) shares of right answers.
-        b: (others, episodes, images) likewise.
-        both: (others, episodes) which episodes count.
-
-    Returns:
-        Columns of (others,): images, only_a and only_b on which one was right more often,
-        images_std_error of the mean difference, and the two-sided p_images of the exact sign
-        test. NaN where the two were not asked about the same images.
-    """
-    from scipy.special import bdtr
-
-    images = a.shape[1]
-    gains = np.where(both[..., None], a - b, 0).sum(axis=1) / both.sum(axis=1)[:, None]
-    only_a, only_b = (gains > 1e-6).sum(axis=1), (gains < -1e-6).sum(axis=1)
-    asked = ~np.isnan(gains).any(axis=1) & (images > 1)
-    away = gains - gains.mean(axis=1, keepdims=True) if images else gains
-    error = np.sqrt((away**2).sum(axis=1) / max(images - 1, 1) / max(images, 1))
-    p = np.minimum(1, 2 * bdtr(np.minimum(only_a, only_b), only_a + only_b, 0.5))
-    columns = {
-        "images": np.full(len(b), images),
-        "only_a": only_a,
-        "only_b": only_b,
-        "images_std_error": error,
-        "p_images": p,
-    }
-    return {name: np.where(asked, column, np.nan) for name, column in columns.items()}
-
-
-def _plain(column: np.ndarray) -> list[float | int | None]:
-    """Numbers as rows take them; None for NaN, which is the one number that is not itself."""
-    return [value if value == value else None for value in column.tolist()]

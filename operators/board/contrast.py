@@ -6,8 +6,8 @@ compares them as it does on every board.
 """
 
 import json
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from operators.board.causes import differences, moves
 from operators.board.changes import cells_of, matched
 from operators.board.comparing import GROUND, compare, corrected
 from operators.board.connection import Connection, named
+from operators.board.overall import Scores, compare_overall, corrected_overall
 
 _VIEW = Path(__file__).parent / "views" / "significance.sql"
 _SIDES = ("a", "b")
@@ -24,8 +25,11 @@ _PLACE = ("protocol", "dataset", "backbone", "shots", "split", "metric")
 _STATISTICS = (
     *("mean_a", "mean_b", "difference", "std", "ci95_low", "ci95_high", "n", "p", "p_holm"),
     *("images", "only_a", "only_b", "images_ci95_low", "images_ci95_high"),
-    *("p_images", "p_images_holm"),
+    *("p_images", "p_images_holm", "effect_seeds", "effect_images"),
+    *("bootstrap_ci95_low", "bootstrap_ci95_high"),
 )
+_GROUND = ("protocol", "backbone", "shots", "split", "metric")  # of a comparison over data sets
+_SIDE_NAMES = ("method_a", "variant_a", "method_b", "variant_b")
 _CELL = ("method", "variant", "protocol", "dataset", "backbone", "shots")
 ORIGIN = (  # of a number, where no part of its identity says it
     *("torch_version", "numpy_version", "python_version", "cpu_model", "cpu_capability"),
@@ -57,6 +61,9 @@ class Contrast(NamedTuple):
             (a minus b), its intervals and tests as in the view `significance`, `outcome` for a
             (`win`, `tie`, `loss`, by the direction of the metric), the variants and cell ids.
             Holm's correction is over these rows.
+        over_datasets: Two methods in one place over the data sets that both have, where there are
+            two or more: columns as in the view `significance_over_datasets`, Holm's correction over
+            these rows.
         differs: What differs between the cells that are matched and in how they were computed, in
             words, with the number of pairs of cells of which it is true; the most frequent first.
         unpaired: Matched cells without one common episode, and why.
@@ -65,6 +72,7 @@ class Contrast(NamedTuple):
     """
 
     rows: list[dict[str, Any]]
+    over_datasets: list[dict[str, Any]]
     differs: list[tuple[str, int]]
     unpaired: list[dict[str, Any]]
     only_a: list[dict[str, Any]]
@@ -106,6 +114,7 @@ def contrast(connection: Connection, a: Group, b: Group, *, across_methods: bool
             unpaired.append({**_named(one), "why": why})
     return Contrast(
         rows,
+        _over_datasets(connection, rows),
         differs.most_common(),
         unpaired,
         [_named(one) for one, other in found if one and not other],
@@ -189,6 +198,40 @@ def _rows(connection: Connection) -> list[dict[str, Any]]:
         | {"outcome": _outcome(row["difference"], row["better"])}
         for row in corrected(rows)
     ]
+
+
+def _over_datasets(
+    connection: Connection, rows: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The rows of a contrast taken together, a data set each."""
+    values: dict[tuple, dict[Hashable, float]] = defaultdict(dict)
+    for *cell, seed, value in connection.execute(
+        "SELECT cell_id, split, metric, seed, value FROM memory.trials "
+        "JOIN memory.metrics USING (trial_id) WHERE value IS NOT NULL ORDER BY seed"
+    ).fetchall():
+        values[tuple(cell)][seed] = value
+    draws = dict(
+        connection.execute("SELECT DISTINCT cell_id, shots <> 0 FROM memory.trials").fetchall()
+    )
+    grounds: dict[tuple, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        key = (*_GROUND, "test_rows_per_class", *_SIDE_NAMES, "unit", "better")
+        grounds[tuple(row[name] for name in key)].append(row)
+    lines = []
+    for ground, found in grounds.items():
+        place = dict(zip((*_GROUND, "test_rows_per_class", *_SIDE_NAMES), ground, strict=False))
+        latest = {row["dataset"]: row for row in sorted(found, key=lambda row: row["n"])}
+        sides = []
+        for side in _SIDES:
+            ids = {d: f"{side}:{row[f'cell_{side}']}" for d, row in latest.items()}
+            split, metric = place["split"], place["metric"]
+            of_dataset = {d: values[cell, split, metric] for d, cell in ids.items()}
+            draw = any(draws[cell] for cell in ids.values())
+            sides.append(Scores((side,), of_dataset, draw))
+        line = compare_overall(*sides, better=ground[-1])
+        if line is not None:
+            lines.append({**place, **line, "unit": ground[-2], "better": ground[-1]})
+    return corrected_overall(lines)
 
 
 def _outcome(difference: float, better: str) -> str:

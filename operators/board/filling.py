@@ -12,6 +12,7 @@ from operators.board.changes import replace_changes
 from operators.board.comparing import compare, grounds_of
 from operators.board.connection import Connection, insert, named, transaction
 from operators.board.identity import COLUMNS, SELECTED, spec_of
+from operators.board.overall import replace_overall
 from operators.board.ranking import replace_friedman
 from operators.board.rows import METRICS, RUNS, TRIALS, TrialRows
 from operators.board.variants import Chosen, variants_of
@@ -75,6 +76,7 @@ def fill(
         renamed = _name_variants(connection, chosen)
         if grounds or renamed:
             replace_friedman(connection)
+            replace_overall(connection)
         _replace_runs(connection, runs)
         replace_changes(connection, runs, numbers or {}, afresh=bool(grounds) or renamed)
         _attach_receipts(connection, published)

@@ -26,6 +26,15 @@ CREATE MACRO shots_order(shots) AS CASE WHEN shots = -1 THEN 2147483647 ELSE sho
 CREATE MACRO whole_mean(score) AS CASE WHEN count(score) = count(*) THEN avg(score) END;
 CREATE MACRO whole_std(score) AS CASE WHEN count(score) = count(*) THEN stddev_samp(score) END;
 
+-- Holm's correction of a p value for the comparisons of a query, those that WHERE leaves:
+-- SELECT .., holm(p, list(p) OVER ()) FROM .. . A NULL is no test and does not weigh.
+CREATE MACRO holm(p, every) AS CASE WHEN p IS NOT NULL THEN
+    least(1, list_max(list_transform(
+        list_sort(list_filter(every, lambda q: q IS NOT NULL)),
+        lambda q, place: CASE WHEN q <= p
+            THEN q * (len(list_filter(every, lambda r: r IS NOT NULL)) - place + 1) END
+    ))) END;
+
 -- The setting of cells that are taken together: custom where one of them is.
 CREATE MACRO joint_setting(setting) AS
     CASE WHEN min(setting) = max(setting) THEN min(setting) ELSE 'custom' END;
@@ -309,7 +318,9 @@ CREATE TABLE comparisons (
     metric VARCHAR NOT NULL,
     p_holm DOUBLE,
     p_images_holm DOUBLE,
-    pairs INTEGER NOT NULL
+    pairs INTEGER NOT NULL,
+    bootstrap_low DOUBLE,
+    bootstrap_high DOUBLE
 );
 
 -- Whether the ranks of methods over data sets differ by more than chance, by ground.
@@ -324,7 +335,42 @@ CREATE TABLE friedman_tests (
     methods INTEGER NOT NULL,
     datasets INTEGER NOT NULL,
     statistic DOUBLE,
-    p DOUBLE
+    p DOUBLE,
+    iman_davenport DOUBLE,
+    iman_davenport_p DOUBLE
+);
+
+-- Every two methods over the data sets that both have, once.
+CREATE TABLE dataset_comparisons (
+    protocol VARCHAR NOT NULL,
+    source VARCHAR,
+    backbone VARCHAR NOT NULL,
+    shots INTEGER NOT NULL,
+    split VARCHAR NOT NULL,
+    metric VARCHAR NOT NULL,
+    test_rows_per_class INTEGER,
+    method_a VARCHAR NOT NULL,
+    variant_a VARCHAR NOT NULL,
+    method_b VARCHAR NOT NULL,
+    variant_b VARCHAR NOT NULL,
+    datasets INTEGER NOT NULL,
+    mean_a DOUBLE NOT NULL,
+    mean_b DOUBLE NOT NULL,
+    difference DOUBLE NOT NULL,
+    wins INTEGER NOT NULL,
+    ties INTEGER NOT NULL,
+    losses INTEGER NOT NULL,
+    effect_datasets DOUBLE,
+    p DOUBLE,
+    p_holm DOUBLE,
+    n INTEGER NOT NULL,
+    seeds_difference DOUBLE,
+    std DOUBLE,
+    p_seeds DOUBLE,
+    p_seeds_holm DOUBLE,
+    pairs INTEGER NOT NULL,
+    covers VARCHAR NOT NULL,
+    missing VARCHAR
 );
 
 -- Results that other stores have of trials that are here, by split and metric.

@@ -71,6 +71,7 @@ class Comparison:
             "b": asdict(self.b),
             "rows": self.found.rows,
             "summary": self.summary,
+            "over_datasets": self.found.over_datasets,
             "differs": [{"what": what, "pairs": pairs} for what, pairs in self.found.differs],
             "unpaired": self.found.unpaired,
             "only_a": self.found.only_a,

@@ -59,7 +59,7 @@ TABLES = {
         SELECT
             protocol, dataset, backbone, test_rows_per_class, shots, split, metric, cell_a, cell_b,
             n, mean_a, mean_b, difference, ci95_high - difference AS ci95_half, p, p_holm, only_a,
-            only_b, images_ci95_high - difference AS images_ci95_half, p_images_holm
+            only_b, images_ci95_high - difference AS images_ci95_half, p_images, p_images_holm
         FROM significance
         WHERE cell_a < cell_b
         ORDER BY protocol, dataset, backbone, test_rows_per_class, shots, split, cell_a, cell_b
@@ -170,7 +170,7 @@ IDS = {  # columns that hold ids of one kind, which the page has once
 DIGITS = 6  # that are kept of a number that is not whole
 ROUGH = {  # columns for which fewer are enough: spreads, tests, costs
     **dict.fromkeys(("std", "ci95_low", "ci95_high", "images_ci95_low", "images_ci95_high"), 4),
-    **dict.fromkeys(("p", "p_holm", "p_images_holm"), 4),
+    **dict.fromkeys(("p", "p_holm", "p_images", "p_images_holm"), 4),
     **dict.fromkeys(("ci95_half", "images_ci95_half"), 3),
     **dict.fromkeys(("tune_seconds", "evaluate_seconds", "share", "confidence"), 4),
 }

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 from sklearn import metrics as theirs
 
 from operators.metrics import CLASSIFICATION, METRICS, scores_of
@@ -124,6 +125,31 @@ def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
     # 0.5 shares its bin with 0.3: (0.2 + 0.5 - 1) / 2 would be split into two gaps otherwise.
     said = answers([1.0, 0.0], [0.5, 0.3])
     assert expected_calibration_error(said, bins=2) == pytest.approx(0.1)
+
+
+def test_calibration_error_is_that_of_scipys_bins(drawn):
+    labels, chances = drawn
+    sure, right = chances.max(axis=1), chances.argmax(axis=1) == labels
+    edges = dict(bins=15, range=(0, 1))
+    gaps, _, _ = stats.binned_statistic(sure, right - sure, "sum", **edges)
+    assert values(*drawn)["ece"] == pytest.approx(np.abs(gaps).sum() / len(sure), abs=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_scores_of_one_row_and_of_one_class_are_scikit_learns(classes):
+    chances = np.full((2, classes), 1 / classes)
+    for labels in (
+        np.array([1]),
+        np.array([0, 0]),
+    ):
+        found, there = values(labels, chances[: len(labels)]), chances[: len(labels)]
+        every = {"labels": range(classes)}
+        assert found["nll"] == pytest.approx(theirs.log_loss(labels, there, **every))
+        brier = theirs.brier_score_loss(labels, there, **every, scale_by_half=False)
+        assert found["brier"] == pytest.approx(brier)
+        predicted = there.argmax(axis=1)
+        wanted = theirs.f1_score(labels, predicted, labels=np.unique(labels), average="macro")
+        assert found["macro_f1"] == pytest.approx(wanted)
 
 
 def test_sure_and_right_has_no_calibration_error():

@@ -1,5 +1,6 @@
 -- The mean rank of each method over the data sets that are compared (dataset_ranks), with Friedman's
--- test that all methods are alike (ranking.py, computed when the board is filled) and Nemenyi's
+-- test that all methods are alike and the less conservative form of it by Iman and Davenport
+-- (ranking.py, computed when the board is filled), and Nemenyi's
 -- critical difference: two methods whose mean ranks are further apart differ at the 5 % level, with
 -- the correction for all pairs in it. Both treat data sets as the sample: with fewer than some ten
 -- of them little can be said, and of one nothing.
@@ -26,7 +27,7 @@ tests AS (
             protocol: protocol, source: source, backbone: backbone, shots: shots, split: split,
             metric: metric, test_rows_per_class: test_rows_per_class
         } AS ground,
-        statistic, p
+        statistic, p, iman_davenport, iman_davenport_p
     FROM friedman_tests
 )
 SELECT
@@ -37,7 +38,8 @@ SELECT
     CASE WHEN mean_rank IS NOT NULL AND counted.datasets > 1 THEN
         q / sqrt(2) * sqrt(ranked * (ranked + 1) / (6 * counted.datasets))
     END AS critical_difference,
-    ground.test_rows_per_class AS test_rows_per_class, setting, better
+    ground.test_rows_per_class AS test_rows_per_class, setting, better,
+    iman_davenport, iman_davenport_p
 FROM counted
 LEFT JOIN tests USING (ground)
 LEFT JOIN studentized_ranges ON studentized_ranges.methods = ranked

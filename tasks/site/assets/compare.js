@@ -77,7 +77,7 @@
       const every = pairsOf(a, b);
       const protocols = distinct(every.map((row) => row.protocol));
       const protocol = protocols.includes(query.get("protocol")) ? query.get("protocol") : "";
-      const rows = every.filter((row) => !protocol || row.protocol === protocol);
+      const rows = site.heldTogether(every.filter((row) => !protocol || row.protocol === protocol));
       const form = el(
         "form",
         { class: "choosers", "aria-label": "What is compared", onsubmit: (event) => event.preventDefault() },
@@ -116,6 +116,7 @@
         { title: "Only A right", group: "Over test examples", value: (r) => r.only_a },
         { title: "Only B right", group: "Over test examples", value: (r) => r.only_b },
         { title: "95 %", group: "Over test examples", ...interval("images_ci95_half") },
+        { title: "p", group: "Over test examples", value: (r) => r.p_images, text: (r) => site.p(r.p_images) },
         { title: "p, Holm", group: "Over test examples", value: (r) => r.p_images_holm, text: (r) => site.p(r.p_images_holm) },
         { title: "Setting of A", value: (r) => r.variant_a, wide: true },
         { title: "Setting of B", value: (r) => r.variant_b, wide: true },
@@ -126,7 +127,7 @@
           "p",
           { class: "note" },
           "Over seeds: Student's paired t. Over test examples: the exact sign test, each example counted once. ",
-          "Holm's correction is over all pairs of a column of the board.",
+          "Holm's correction is over the rows that are compared here.",
         ),
       );
       site.renderSections("compare", root, { a, b, rows });

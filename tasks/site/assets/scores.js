@@ -95,6 +95,24 @@
     only_b: row.only_a,
   });
 
+  /* Holm's correction of p values over these tests alone; null is no test. */
+  site.holm = (values) => {
+    const made = values.map((p, at) => [p, at]).filter(([p]) => p !== null).sort(([a], [b]) => a - b);
+    const held = values.map(() => null);
+    let worst = 0;
+    made.forEach(([p, at], place) => {
+      worst = Math.max(worst, (made.length - place) * p);
+      held[at] = Math.min(1, worst);
+    });
+    return held;
+  };
+
+  /* Pairs whose correction is over them, and not over the table of the board that they are from. */
+  site.heldTogether = (pairs) => {
+    const [seeds, images] = ["p", "p_images"].map((name) => site.holm(pairs.map((pair) => pair[name])));
+    return pairs.map((pair, at) => ({ ...pair, p_holm: seeds[at], p_images_holm: images[at] }));
+  };
+
   /* The corrected p of a pair, over test examples unless seeds are asked for, and over what it is. With
    * the few seeds of a paper, no test over seeds passes a correction for many methods. Where one of the
    * two says nothing, the other does. */
