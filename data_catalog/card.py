@@ -46,6 +46,7 @@ class DatasetCard:
         kind: What an example is, a key of `KINDS`.
         verbalizer: A word for each class, in label order, that stands for it as the `{answer}` of
             a language model; empty for the class names.
+        unseen_classes: Whether classes without train rows are meant, as in zero-shot learning.
     """
 
     name: str
@@ -67,6 +68,7 @@ class DatasetCard:
     split_names: Mapping[str, str | Sequence[str]] | None = field(default=None, metadata=_LATER)
     kind: str = field(default=IMAGE, metadata=_LATER)
     verbalizer: tuple[str, ...] = field(default=(), metadata=_LATER)
+    unseen_classes: bool = field(default=False, metadata=_LATER)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from data_catalog.published import PublishedDataset
 
 _PACKED = (".parquet", *SHARD_SUFFIXES)
+_ORIGINAL = {".jpg", ".jpeg", ".png", ".mat", ".bin"}  # an archive may lie beside what was in it
 
 
 def lies_packed(path: str | os.PathLike[str]) -> bool:
@@ -31,7 +32,7 @@ def lies_packed(path: str | os.PathLike[str]) -> bool:
         return True
     suffixes = {name[name.rfind(".") :].lower() for name in names if "." in name}
     packed = any(name.lower().endswith(_PACKED) for name in names)
-    return packed and not suffixes & {".jpg", ".jpeg", ".png", ".mat"}
+    return packed and not suffixes & _ORIGINAL
 
 
 def known_card(
@@ -91,12 +92,16 @@ def known_card(
         trouble=dataset.trouble,
         split_sizes=None if split_names else sizes,
         split_names=split_names,
-        domains=tuple(dataset.domains),
+        domains=tuple(sorted(dataset.domains)),
+        unseen_classes=dataset.unseen_classes,
     )
 
 
 def with_counts(
-    card: DatasetCard, dataset: "PublishedDataset", found: Mapping[str, int] | None
+    card: DatasetCard,
+    dataset: "PublishedDataset",
+    found: Mapping[str, int] | None,
+    domains: Mapping[str, int] | None = None,
 ) -> DatasetCard:
     """The card with the counts that ingestion must find, where a mirror gives them.
 
@@ -108,11 +113,21 @@ def with_counts(
         dataset: What is known.
         found: Rows of train, val and test as the source has them; None where that is not known
             before all is read, and then no counts are promised.
+        domains: Rows by domain as the source has them, of a dataset that has domains.
 
     Raises:
         ValueError: They are others; the message has them all.
     """
+    from data_catalog.published import LayoutError, check_domains
+
     if isinstance(card.source, Published) or card.split_names or found is None:
+        return card
+    if dataset.domains:
+        try:
+            check_domains(dataset, domains or {})
+        except LayoutError as error:
+            raise ValueError(f"{dataset.name}: {error}.") from error
+    if not dataset.counts:
         return card
     for known in dataset.counts.values():
         whole = "val" in known or not found.get("val")

@@ -168,7 +168,7 @@ def class_notes(card: DatasetCard, labelling: Labelling, assignment: Assignment)
         assignment: Split of each row.
 
     Raises:
-        ValueError: A class has no train row, while others do.
+        ValueError: A class has no train row, while others do, and the card does not mean that.
     """
     seen = {
         split: {
@@ -182,7 +182,7 @@ def class_notes(card: DatasetCard, labelling: Labelling, assignment: Assignment)
         split: [name for label, name in enumerate(labelling.classes) if label not in there]
         for split, there in seen.items()
     }
-    if bare[TRAIN] and seen[TRAIN]:
+    if bare[TRAIN] and seen[TRAIN] and not card.unseen_classes:
         raise ValueError(
             f"{len(bare[TRAIN])} of {len(labelling.classes)} classes have no train row: "
             f"{some(bare[TRAIN])}. Leave these classes out, or give splits in which each has one "

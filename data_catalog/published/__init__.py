@@ -6,12 +6,57 @@ cards or sources: `data_catalog.sources.published` reads the images, `data_catal
 the card.
 """
 
-from data_catalog.published import oxford_pets
-from data_catalog.published.form import Download, PublishedDataset, Reading, Row, TemplateSet
+from data_catalog.published import (
+    cifar10,
+    cifar100,
+    cub200,
+    domainnet,
+    imagenet_a,
+    imagenet_r,
+    imagenet_sketch,
+    imagenetv2,
+    mit_states,
+    mnist,
+    office_home,
+    oxford_pets,
+    pacs,
+    resisc45,
+    stanford_dogs,
+    svhn,
+    terra_incognita,
+    ut_zappos,
+    vlcs,
+)
+from data_catalog.published.form import (
+    Download,
+    PublishedDataset,
+    Reading,
+    Row,
+    TemplateSet,
+    check_domains,
+)
 from data_catalog.published.tree import LayoutError, Tree
 
 PUBLISHED: dict[str, PublishedDataset] = {
     "oxford_pets": oxford_pets.DATASET,
+    "imagenetv2": imagenetv2.DATASET,
+    "imagenet_sketch": imagenet_sketch.DATASET,
+    "imagenet_a": imagenet_a.DATASET,
+    "imagenet_r": imagenet_r.DATASET,
+    "pacs": pacs.DATASET,
+    "vlcs": vlcs.DATASET,
+    "office_home": office_home.DATASET,
+    "terra_incognita": terra_incognita.DATASET,
+    "domainnet": domainnet.DATASET,
+    "cifar10": cifar10.DATASET,
+    "cifar100": cifar100.DATASET,
+    "resisc45": resisc45.DATASET,
+    "mnist": mnist.DATASET,
+    "svhn": svhn.DATASET,
+    "cub200": cub200.DATASET,
+    "stanford_dogs": stanford_dogs.DATASET,
+    "mit_states": mit_states.DATASET,
+    "ut_zappos": ut_zappos.DATASET,
 }
 
 __all__ = [
@@ -23,4 +68,5 @@ __all__ = [
     "Row",
     "TemplateSet",
     "Tree",
+    "check_domains",
 ]

@@ -1,5 +1,6 @@
 """What is known of a published dataset: a filled form, and a reader of its files."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -117,6 +118,7 @@ class PublishedDataset:
         classes: Names in label order; None takes those that the files give.
         duplicate_class_names: Whether two labels may share a name.
         domains: Rows by domain; empty without domains.
+        unseen_classes: Whether classes without train rows are meant, as in zero-shot learning.
         kind: What an example is, a key of `KINDS`.
         revision: Moves when the same files would give other rows.
     """
@@ -138,6 +140,7 @@ class PublishedDataset:
     classes: tuple[str, ...] | None = None
     duplicate_class_names: bool = False
     domains: Mapping[str, int] = field(default_factory=dict)
+    unseen_classes: bool = False
     kind: str = "image"
     revision: int = 1
 
@@ -145,13 +148,17 @@ class PublishedDataset:
         """The rows of its files, with the names that it should have.
 
         Raises:
-            LayoutError: A file is missing or malformed, or a class is called otherwise.
+            LayoutError: A file is missing or malformed, a class is called otherwise, or a domain
+                has another number of images.
         """
         reading = self.reader(tree)
         if not reading.rows:
             raise LayoutError(f"no {self.kind} of {self.title} at {tree.place}: {self.layout}.")
         if self.classes is not None and reading.splits:
             _check_names(self.title, self.classes, reading.rows)
+        if self.domains and reading.splits:
+            here = (row.domain for row in reading.rows if tree.has(row.path))
+            check_domains(self, Counter(filter(None, here)))
         return reading
 
     def template_set(self, name: str = "") -> TemplateSet:
@@ -167,6 +174,28 @@ class PublishedDataset:
                 "Prompts of your own are given with --template."
             )
         return known[name or next(iter(known))]
+
+
+def check_domains(dataset: PublishedDataset, found: Mapping[str, int]) -> None:
+    """Refuses domains that have more or fewer rows than those of the dataset.
+
+    Args:
+        dataset: What is known.
+        found: Rows by domain that are here.
+
+    Raises:
+        LayoutError: They differ; the message has each number.
+    """
+    differ = [
+        f"{domain} has {found.get(domain, 0):,} and not {dataset.domains.get(domain, 0):,}"
+        for domain in dict.fromkeys([*dataset.domains, *found])
+        if found.get(domain, 0) != dataset.domains.get(domain, 0)
+    ]
+    if differ:
+        raise LayoutError(
+            f"the {dataset.kind}s by domain are not those of {dataset.title}: {'; '.join(differ)}. "
+            "Fetch what is missing; a part of it is registered under another name"
+        )
 
 
 def _check_names(title: str, classes: Sequence[str], rows: Sequence[Row]) -> None:

@@ -96,8 +96,12 @@ class Tree:
         except ValueError as error:
             raise LayoutError(f"{self.place}/{path} is no JSON: {error}") from error
 
-    def matlab(self, path: str) -> dict[str, Any]:
+    def matlab(self, path: str, *variables: str) -> dict[str, Any]:
         """The variables of a MATLAB file, up to version 7.2.
+
+        Args:
+            path: Of the file.
+            *variables: The only ones that are unpacked; none for all.
 
         Raises:
             LayoutError: It is none.
@@ -107,7 +111,9 @@ class Tree:
         from scipy.io import loadmat
 
         try:
-            return loadmat(BytesIO(self.content(path)), squeeze_me=True)
+            return loadmat(
+                BytesIO(self.content(path)), squeeze_me=True, variable_names=variables or None
+            )
         except Exception as error:  # scipy raises many kinds
             raise LayoutError(f"{self.place}/{path} is no MATLAB file: {error}") from error
 

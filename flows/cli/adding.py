@@ -137,7 +137,7 @@ def add_dataset(
             card = _published_card(known, name, path, store, template_set, reading, given)
         understood = outline(card)  # so what cannot be read or understood is not registered
         if known is not None:
-            card = with_counts(card, known, understood.splits)
+            card = with_counts(card, known, understood.splits, understood.domains)
         file = register(card, store.cards, replace=replace)
         for line in (
             f"registered {name}: {understood.what}",

@@ -1,5 +1,6 @@
 """Drawn images and small trees of them; nothing here needs a network."""
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from data_catalog import DatasetCard, Example, ImageFolder
 from data_catalog.png import stored_png
+from data_catalog.published import PUBLISHED
 
 
 class Listed:
@@ -129,3 +131,36 @@ def lay(tree):
         return root
 
     return write
+
+
+@pytest.fixture
+def originals(tmp_path):
+    """Writes files as a published dataset has them: drawn pictures, bytes and texts."""
+    drawn = np.random.default_rng(0)
+
+    def write(files):
+        for name, content in files.items():
+            path = tmp_path / "data" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if content is None:
+                pixels = drawn.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(path, format="PNG")
+            elif isinstance(content, bytes):
+                path.write_bytes(content)
+            else:
+                path.write_text(content)
+        return tmp_path / "data"
+
+    return write
+
+
+@pytest.fixture
+def known_as(monkeypatch):
+    """Gives a published dataset other facts, such as the counts of a small imitation."""
+
+    def make(name, **facts):
+        dataset = replace(PUBLISHED[name], **facts)
+        monkeypatch.setitem(PUBLISHED, name, dataset)
+        return dataset
+
+    return make

@@ -4,9 +4,7 @@ import json
 import random
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from data_catalog import (
     DatasetCard,
@@ -23,28 +21,7 @@ BREEDS = ("abyssinian", "beagle", "pug")
 
 
 @pytest.fixture
-def tree(tmp_path):
-    """Writes files below a folder: pictures of a colour of their own by path, and texts."""
-    drawn = np.random.default_rng(0)
-
-    def write(files):
-        for name, content in files.items():
-            path = tmp_path / "data" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if content is None:
-                pixels = drawn.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(path, format="PNG")
-            elif isinstance(content, bytes):
-                path.write_bytes(content)
-            else:
-                path.write_text(content)
-        return tmp_path / "data"
-
-    return write
-
-
-@pytest.fixture
-def pets(monkeypatch, tree):
+def pets(monkeypatch, originals):
     """The original files of three breeds, and a dataset that has these alone."""
     small = replace(
         PUBLISHED["oxford_pets"],
@@ -62,7 +39,7 @@ def pets(monkeypatch, tree):
         for name, numbers in lists.items()
     }
     images = {f"images/{breed.title()}_{n}.jpg": None for breed in BREEDS for n in range(7)}
-    return tree({**files, **images})
+    return originals({**files, **images})
 
 
 def test_pets_are_read_from_the_official_lists(pets, tmp_path):
