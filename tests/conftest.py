@@ -6,7 +6,9 @@ installed, and only modules that are imported after that are checked.
 
 import json
 import os
+import threading
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -725,3 +727,93 @@ def drawn_board(tmp_path_factory):
         ),
     )
     return store
+
+
+class Web(ThreadingHTTPServer):
+    """Files over HTTP, with the faults that are asked for.
+
+    `faults` has for each path what its next requests meet: a status, a status with headers, or a
+    number of bytes after which the connection ends.
+    """
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.faults, self.asked = {}, {}, []
+        self.ranges, self.tag, self.tell = True, '"1"', 0
+
+    def __call__(self, path):
+        return f"http://127.0.0.1:{self.server_port}/{path}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        web, path = self.server, self.path.lstrip("/")
+        web.asked.append((path, self.headers.get("Range")))
+        fault = web.faults[path].pop(0) if web.faults.get(path) else None
+        if isinstance(fault, tuple):
+            self.answer(fault[0], b"no", **fault[1])
+            return
+        content = web.files.get(path)
+        if content is None:
+            self.answer(404, b"nothing here")
+            return
+        start, status, told = 0, 200, {}
+        asked = self.headers.get("Range")
+        if asked and web.ranges and self.headers.get("If-Range", web.tag) == web.tag:
+            start, status = int(asked.removeprefix("bytes=").rstrip("-")), 206
+            if start >= len(content):
+                self.answer(416, b"", Content_Range=f"bytes */{len(content)}")
+                return
+            told["Content_Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        if web.tag:
+            told["ETag"] = web.tag
+        body = content[start:]
+        self.answer(status, body, cut=fault, **told)
+
+    def answer(self, status, body, cut=None, **headers):
+        self.send_response(status)
+        headers.setdefault("Content_Type", "application/octet-stream")
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body) + self.server.tell))
+        self.end_headers()
+        self.wfile.write(body if cut is None else body[:cut])
+        if cut is not None or self.server.tell:
+            self.close_connection = True
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def web():
+    """A server of files that are put into `files`, at `web(path)`."""
+    server = Web()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def published():
+    """Makes a published dataset, `pets`, of some downloads; its reader is never asked."""
+    from data_catalog.published import PublishedDataset, Reading, TemplateSet
+
+    def make(*downloads, **fields) -> PublishedDataset:
+        usual = dict.fromkeys(
+            ("description", "license", "citation", "homepage", "trouble", "split_rule", "layout"),
+            "told elsewhere",
+        )
+        usual |= {"by_hand": "Ask the authors of pets", "counts": {}, "title": "Pets"}
+        usual |= {"template_sets": {"coop": TemplateSet("a photo of a {}.")}, "name": "pets"}
+        usual |= {"reader": lambda _: Reading([], "", "none")}
+        return PublishedDataset(**{**usual, **fields}, downloads=downloads)
+
+    return make

@@ -76,7 +76,9 @@ class Download:
         url: Where it is; `hf://datasets/owner/name` for a dataset of the Hugging Face hub.
         holds: What is in it.
         into: Folder that it is unpacked or put into, below that of the dataset; empty for itself.
-        mirror: Whether it is a copy that others keep, and no source of the authors.
+        file: What the file is called, where its URL ends with something else.
+        mirror: Whether it is a copy that others keep: of the file of its name where the authors
+            have one that is called so, else of the whole dataset, alone or with its neighbours.
         sha256: Digest in hex; empty where no public source has it.
         md5: Likewise.
         revision: Commit of a hub.
@@ -87,6 +89,7 @@ class Download:
     url: str
     holds: str
     into: str = ""
+    file: str = ""
     mirror: bool = False
     sha256: str = ""
     md5: str = ""
