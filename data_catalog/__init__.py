@@ -24,7 +24,7 @@ from data_catalog.ingestion import IngestionError, ingest, unchanged
 from data_catalog.kinds import KINDS
 from data_catalog.known import known_card, lies_packed, with_counts
 from data_catalog.outline import Outline, outline
-from data_catalog.registry import read_cards, write_card
+from data_catalog.registry import read_cards, refuse_taken, write_card
 from data_catalog.sources import (
     SOURCES,
     Archive,
@@ -82,6 +82,20 @@ def register(card: DatasetCard, folder: Path, *, replace: bool = False) -> Path:
     return write_card(card, folder, CATALOG, replace=replace)
 
 
+def refuse_registering(card: DatasetCard, folder: Path, *, replace: bool = False) -> None:
+    """Refuses a card that `register` would not keep.
+
+    Args:
+        card: Of the dataset.
+        folder: Where it would be kept.
+        replace: Whether it may take the place of another card of its name.
+
+    Raises:
+        ValueError: As `register`.
+    """
+    refuse_taken(card, folder, CATALOG, replace=replace)
+
+
 __all__ = [
     "CATALOG",
     "KINDS",
@@ -106,6 +120,7 @@ __all__ = [
     "known_card",
     "lies_packed",
     "outline",
+    "refuse_registering",
     "register",
     "registered_cards",
     "source_for",

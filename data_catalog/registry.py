@@ -52,12 +52,10 @@ def _read_card(file: Path, embedded: Container[str]) -> DatasetCard:
     return card
 
 
-def write_card(
+def refuse_taken(
     card: DatasetCard, folder: Path, embedded: Container[str], *, replace: bool = False
-) -> Path:
-    """Writes a card, so that it is found from now on; the same card again changes nothing.
-
-    Where its URL holds a secret, only the owner of the file may read it.
+) -> None:
+    """Refuses a card that `write_card` would not write.
 
     Args:
         card: Of a user.
@@ -80,5 +78,24 @@ def write_card(
             f"{card.name!r} is registered already, with another card: {file}. Choose another name, "
             "or replace it."
         )
+
+
+def write_card(
+    card: DatasetCard, folder: Path, embedded: Container[str], *, replace: bool = False
+) -> Path:
+    """Writes a card, so that it is found from now on; the same card again changes nothing.
+
+    Where its URL holds a secret, only the owner of the file may read it. Arguments and errors are
+    those of `refuse_taken`.
+
+    Args:
+        card: Of a user.
+        folder: Where cards are kept.
+        embedded: Cards whose names are taken.
+        replace: Whether it may take the place of another card of its name.
+    """
+    refuse_taken(card, folder, embedded, replace=replace)
+    text = card.to_yaml()
+    file = folder / f"{card.name}.yaml"
     write_text(file, text, private=holds_secret(text))
     return file

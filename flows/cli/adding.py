@@ -105,9 +105,7 @@ def add_dataset(
 ) -> None:
     """Register a published dataset, or one of your own, without code."""
     with one_sentence():
-        from data_catalog import outline, register, with_counts
         from data_catalog.published import PUBLISHED
-        from data_catalog.secrets import holds_secret
         from tasks.planning.resolve import resolve
 
         store = Store.to_write(home)
@@ -135,20 +133,38 @@ def add_dataset(
             card = _own_card(name, path, store, reading, given)
         else:
             card = _published_card(known, name, path, store, template_set, reading, given)
-        understood = outline(card)  # so what cannot be read or understood is not registered
-        if known is not None:
-            card = with_counts(card, known, understood.splits, understood.domains)
-        file = register(card, store.cards, replace=replace)
-        for line in (
-            f"registered {name}: {understood.what}",
-            *_understood(card.kind, understood),
-            f"card: {file}",
-        ):
-            out.print(line)
-        if holds_secret(file.read_text("utf-8")):
-            out.print("It holds a secret, with which the data is fetched: only you may read it.")
-        suite = _SUITES.get(card.kind, "")
-        out.print(f"next: shotboard run {suite}--datasets {name}", soft_wrap=True)
+        register_card(card, store, known, replace=replace)
+
+
+def register_card(
+    card: "DatasetCard", store: Store, known: "PublishedDataset | None" = None, *, replace: bool
+) -> None:
+    """Prints what the data of a card is taken for, keeps the card, and says what comes next.
+
+    Args:
+        card: Of the dataset.
+        store: Where it is kept.
+        known: The published dataset that it is, whose counts it has to have.
+        replace: Whether it may take the place of another card of its name.
+
+    Raises:
+        SourceError: The data cannot be read.
+        ValueError: It makes no sound dataset or has other counts, or the name has another card.
+    """
+    from data_catalog import outline, refuse_registering, register, with_counts
+    from data_catalog.secrets import holds_secret
+
+    found = outline(card)
+    card = card if known is None else with_counts(card, known, found.splits, found.domains)
+    refuse_registering(card, store.cards, replace=replace)
+    for line in (f"{card.name}: {found.what}", *_told(card.kind, found)):
+        out.print(line)
+    file = register(card, store.cards, replace=replace)
+    out.print(f"registered {card.name}: {file}")
+    if holds_secret(file.read_text("utf-8")):
+        out.print("It holds a secret, with which the data is fetched: only you may read it.")
+    suite = _SUITES.get(card.kind, "")
+    out.print(f"next: shotboard run {suite}--datasets {card.name}", soft_wrap=True)
 
 
 def _own_card(
@@ -227,7 +243,7 @@ def _refuse_given(what: str, options: dict[str, Any]) -> None:
             )
 
 
-def _understood(kind: str, found: "Outline") -> Iterator[str]:
+def _told(kind: str, found: "Outline") -> Iterator[str]:
     """Classes, domains, examples by split and what is left out, one line each."""
     if found.classes is not None:
         yield f"classes: {len(found.classes)} ({some(found.classes, 10)})"

@@ -8,6 +8,7 @@ import typer
 from flows.cli.adding import add_dataset
 from flows.cli.common import AsJson, Home, commands, one_sentence
 from flows.cli.describing import describe_dataset
+from flows.cli.getting import get_datasets
 from flows.cli.terminal import out, print_card, print_json, print_table
 from tasks.storage.store import Store
 
@@ -15,6 +16,7 @@ app = commands()
 datasets_app = commands("What there is to learn from.")
 datasets_app.command("add")(add_dataset)
 datasets_app.command("describe")(describe_dataset)
+datasets_app.command("get")(get_datasets)
 app.add_typer(datasets_app, name="datasets")
 
 _LISTED = ("classes", "fingerprint", "license", "title")
@@ -49,8 +51,8 @@ def list_datasets(home: Home = None, as_json: AsJson = False) -> None:
             ["known", "kind", "classes", "licence", "title"],
             [[r["name"], r["card"]["kind"], *(r[column] for column in _KNOWN)] for r in known],
         )
-        out.print("Known and not here: shotboard datasets show NAME says what to fetch, and")
-        out.print("shotboard datasets add NAME --path FOLDER registers what was fetched.")
+        out.print("Known and not here: shotboard datasets get NAME fetches and registers one, and")
+        out.print("shotboard datasets add NAME --path FOLDER registers what you have.")
 
 
 @datasets_app.command("show")

@@ -39,9 +39,7 @@ def fetch_published(
     where = store.downloads / dataset.name if folder is None else folder
     noted = Noted(store.downloads / "digests.json")
     telling = Telling(_bar, reporter().say)
-    return get_published(
-        dataset, where, noted, telling, chosen=chosen, keep_archives=keep_archives
-    )
+    return get_published(dataset, where, noted, telling, chosen=chosen, keep_archives=keep_archives)
 
 
 @contextmanager

@@ -56,8 +56,8 @@ def _known(kind: str, name: str) -> str:
     if kind != "dataset" or name not in PUBLISHED:
         return ""
     return (
-        f"{name} is known and not registered here: `shotboard datasets show {name}` says what to "
-        f"fetch, and `shotboard datasets add {name} --path FOLDER` registers it."
+        f"{name} is known and not registered here: `shotboard datasets get {name}` fetches it, or "
+        f"`shotboard datasets add {name} --path FOLDER` registers what you have."
     )
 
 

@@ -247,7 +247,8 @@ def test_what_was_understood_is_told_before_anything_is_read(shotboard, pictures
     (folder / "cat" / "about.txt").write_text("mine")
     (folder / "table.csv").write_text("image_id,breed\n0,tabby\n")
     said = shotboard("datasets", "add", "pets", "--path", folder.parent, *home).out
-    assert f"registered pets: images in folders <class> at {folder}" in said
+    assert said.startswith(f"pets: images in folders <class> at {folder}")
+    assert f"registered pets: {tmp_path / 'store'}" in said
     assert "classes: 4 (" in said
     assert "images: 41: train 2" in said
     assert "2 files of other kinds, not read: 1 .txt (cat/about.txt), 1 .csv (table.csv)" in said
@@ -264,7 +265,7 @@ def test_texts_are_added_shown_and_verified_as_images_are(shotboard, tmp_path):
         *("datasets", "add", "says", "--path", tmp_path / "says.csv", "--classes", "bad,good"),
         *("--verbalizer", "terrible,great", "--template", "{text} It was {answer}", *home),
     ).out
-    assert "registered says: texts in column 'review', classes in 'stars', of 1 table at" in said
+    assert "says: texts in column 'review', classes in 'stars', of 1 table at" in said
     assert "texts: 21: train 1" in said
     assert "next: shotboard run text --datasets says\n" in said
     planned = shotboard("plan", "text", "--datasets", "says", "--shots", "1", *home)
