@@ -77,6 +77,10 @@ def board(
         Path | None,
         typer.Option("--export", help="Write all tables and views to a new folder, as Parquet."),
     ] = None,
+    reference: Annotated[
+        bool,
+        typer.Option("--reference", help="Ours beside published numbers, and where papers differ."),
+    ] = False,
     where: Annotated[
         str | None,
         typer.Option(help="What else --plot shows, such as split=H or cost=tune_flops."),
@@ -109,6 +113,10 @@ def board(
         if folder is not None:
             _export(store, folder)
             return
+        chosen = BoardFormat.json if as_json else format
+        if reference:
+            _refer(store, asked, chosen, output, (html, csv_file))
+            return
         rows = _only(board_rows(store), asked)
         if html is not None:
             from tasks.site import page
@@ -116,9 +124,26 @@ def board(
             write_file(html, page(store, begin=protocol))
         if csv_file is not None:
             write_file(csv_file, as_csv([COLUMNS, *(row.values() for row in rows)]).encode())
-        chosen = BoardFormat.json if as_json else format
         if chosen is not BoardFormat.table or output or not (html or csv_file):
             _put(store, rows, chosen, output)
+
+
+def _refer(
+    store: Store,
+    asked: dict[str, Any],
+    format: BoardFormat,
+    output: Path | None,
+    others: tuple[Path | None, ...],
+) -> None:
+    """Prints the board beside published numbers, or writes it to a file."""
+    from flows.cli.referring import put_reference
+
+    if any(others):
+        raise ValueError(
+            "--reference is written by --format and -o, and every page has it: leave out --html "
+            "and --csv."
+        )
+    put_reference(store, asked, format, output)
 
 
 def _rebuild(store: Store) -> None:

@@ -86,6 +86,8 @@ VIEWS = (  # each may read those before it
     "disagreements",
     "cost",
     "reproduction",
+    "reference_conflicts",
+    "reference_sources",
     "nightly_changes",
 )
 

@@ -94,16 +94,34 @@ def latex(tables: Sequence[MethodTable]) -> str:
     parts = []
     for table in tables:
         about = ". ".join([f"{table.title}: {table.quantity}", *table.notes])
-        parts += [r"\begin{table}", r"\centering", rf"\caption{{{in_latex(about)}.}}"]
-        parts += [rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"\toprule"]
-        parts += [" & ".join(["method", *map(in_latex, table.columns)]) + r" \\", r"\midrule"]
-        for name, cells in table.lines:
-            texts = [
-                rf"\textbf{{{in_latex(cell.text)}}}" if cell.is_best else in_latex(cell.text)
-                for cell in cells
-            ]
-            parts.append(" & ".join([in_latex(name), *texts]) + r" \\")
-        parts += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+        lines = [[Cell(name), *cells] for name, cells in table.lines]
+        numeric = [False] + [True] * len(table.columns)
+        parts.append(latex_table(about, ["method", *table.columns], lines, numeric))
+    return "\n".join(parts)
+
+
+def latex_table(
+    about: str, heads: Sequence[str], lines: Iterable[Sequence[Cell]], numeric: Sequence[bool]
+) -> str:
+    r"""One table in LaTeX.
+
+    Args:
+        about: The caption, without its full stop.
+        heads: Of the columns.
+        lines: A cell a column.
+        numeric: Which columns hold numbers, which stand to the right.
+    """
+    sides = "".join("r" if number else "l" for number in numeric)
+    parts = [r"\begin{table}", r"\centering", rf"\caption{{{in_latex(about)}.}}"]
+    parts += [rf"\begin{{tabular}}{{{sides}}}", r"\toprule"]
+    parts += [" & ".join(map(in_latex, heads)) + r" \\", r"\midrule"]
+    for cells in lines:
+        texts = [
+            rf"\textbf{{{in_latex(cell.text)}}}" if cell.is_best else in_latex(cell.text)
+            for cell in cells
+        ]
+        parts.append(" & ".join(texts) + r" \\")
+    parts += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
     return "\n".join(parts)
 
 

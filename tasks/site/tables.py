@@ -68,13 +68,26 @@ TABLES = {
         SELECT
             method, protocol, dataset, shots, backbone, split, metric, published,
             published_method, source, difference, ci95_low, ci95_high, verdict, cell_id, variant,
-            test_rows_per_class, note, mean, templates_agree, same_images
+            test_rows_per_class, note, mean, templates_agree, same_images,
+            difference_ci95_low, difference_ci95_high
         FROM reproduction
         ORDER BY ALL
     """,
     "reference_results": """
         SELECT method, backbone, protocol, dataset, shots, split, metric, value, source
         FROM reference_results
+        ORDER BY ALL
+    """,
+    "reference_conflicts": """
+        SELECT kind, method, backbone, protocol, dataset, shots, split, metric, spread, said, note
+        FROM reference_conflicts
+        ORDER BY ALL
+    """,
+    "reference_sources": """
+        SELECT
+            method, source_a, label_a, source_b, label_b, cells, differ, mean_difference, largest,
+            largest_at
+        FROM reference_sources
         ORDER BY ALL
     """,
     "trials": """
@@ -172,5 +185,7 @@ ROUGH = {  # columns for which fewer are enough: spreads, tests, costs
     **dict.fromkeys(("std", "ci95_low", "ci95_high", "images_ci95_low", "images_ci95_high"), 4),
     **dict.fromkeys(("p", "p_holm", "p_images", "p_images_holm"), 4),
     **dict.fromkeys(("ci95_half", "images_ci95_half"), 3),
+    **dict.fromkeys(("difference_ci95_low", "difference_ci95_high"), 4),
+    **dict.fromkeys(("spread", "mean_difference", "largest"), 4),
     **dict.fromkeys(("tune_seconds", "evaluate_seconds", "share", "confidence"), 4),
 }

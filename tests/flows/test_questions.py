@@ -40,6 +40,18 @@ def test_every_question_has_the_columns_that_are_shown(documents, filled):
             assert isinstance([row for batch in answer.values() for row in batch], list)
 
 
+def test_what_else_is_shown_runs(documents, filled):
+    from tasks.pages.asking import ask
+
+    asked = documents["questions"]().values()
+    more = [sql for sql in blocks("docs/sql.md") if sql not in asked and "attach" not in sql]
+    assert len(more) == 7
+    for sql in more:
+        with ask(filled, sql) as answer:
+            rows = [row for batch in answer.values() for row in batch]
+        assert bool(rows) or "reference" not in sql, sql
+
+
 def test_what_the_readme_asks_is_one_of_them(documents):
     asked = list(documents["questions"]().values())
     found = blocks("README.md")

@@ -203,7 +203,8 @@ SELECT
     family.test_rows_per_class AS test_rows_per_class, unit AS cell_id, verdict,
     published_min, published_median, published_max, sources, published_std,
     agree AS templates_agree, known_by AS backbone_known_by, test_rows, same_images,
-    family.precision AS precision, nullif(notes, '') AS note
+    family.precision AS precision, nullif(notes, '') AS note,
+    low - published AS difference_ci95_low, high - published AS difference_ci95_high
 FROM judged
 ORDER BY
     protocol, dataset, shots_order(shots), backbone, split, method, variant, published_method,
