@@ -99,7 +99,7 @@ def board_tables(rows: Sequence[Mapping[str, Any]]) -> list[BoardTable]:
     Args:
         rows: As `tasks.pages.reports.board_rows` gives them.
     """
-    from tasks.pages.reports import quantity
+    from tasks.pages.reports import quantity, seen
 
     tables = []
     for (protocol, dataset, backbone), group in _grouped(rows, "protocol", "dataset", "backbone"):
@@ -108,7 +108,7 @@ def board_tables(rows: Sequence[Mapping[str, Any]]) -> list[BoardTable]:
         names = ["method", *(_heading(shots, split) for shots, split in heads)]
         lines = sorted(_lines(group), key=_best_first)
         body = [[line.name, *(_cell(line.cells, head) for head in heads)] for line in lines]
-        notes = _notes({line.name: line.settings for line in lines})
+        notes = seen(group) + _notes({line.name: line.settings for line in lines})
         title = f"{dataset} · {protocol} · {backbone}"
         tables.append(BoardTable(title, names, body, quantity(group[0]), notes))
     return tables

@@ -65,6 +65,7 @@ TABLES = (
     *_SHIPPED,
 )
 VIEWS = (  # each may read those before it
+    "cell_inferences",
     "scores",
     "leaderboard",
     "few_shot_curves",

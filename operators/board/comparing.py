@@ -193,7 +193,10 @@ def _compared(
     cells: dict[int, dict[str, list]] = defaultdict(lambda: defaultdict(list))
     for shots, cell_id, seed, episode, trial_id, value, _ in trials:
         cells[shots][cell_id].append(((seed, episode), value, asked.get((trial_id, split))))
-    fixed = [_fixed(cell_id, lines) for cell_id, lines in cells.pop(0, {}).items()]
+    without_labels = cells.get(0, {})
+    fixed = [
+        _fixed(cell_id, without_labels.pop(cell_id)) for cell_id in _without_draws(without_labels)
+    ]
     drawn = {
         shots: [
             _Cell(cell_id, {e: v for e, v, _ in lines}, {e: a for e, _, a in lines})
@@ -201,7 +204,8 @@ def _compared(
         ]
         for shots, there in cells.items()
     }
-    yield from corrected(list(_lines(0, [], fixed, pairs, among_fixed=True)))
+    at_none = drawn.pop(0, [])
+    yield from corrected(list(_lines(0, at_none, fixed, pairs, among_fixed=True)))
     for shots, there in drawn.items():
         yield from corrected(list(_lines(shots, there, fixed, pairs, among_fixed=False)))
 
@@ -220,6 +224,18 @@ def corrected(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for line, value in zip(lines, plain(held), strict=True):
             line[f"{name}_holm"] = value
     return [{**line, "pairs": len(lines)} for line in lines]
+
+
+def _without_draws(cells: Mapping[str, list]) -> list[str]:
+    """Those of some cells without labelled examples that are the same for every seed.
+
+    The others learn from unlabelled examples, or are tested on a stream: each seed has an episode
+    of its own, and a cell of one seed has that of another cell.
+    """
+    episodes = {cell_id: {episode for episode, *_ in lines} for cell_id, lines in cells.items()}
+    several = {c for c, found in episodes.items() if len({drawn for _, drawn in found}) > 1}
+    known = set().union(*(episodes[cell_id] for cell_id in several))
+    return [c for c, found in episodes.items() if c not in several and not found & known]
 
 
 def _fixed(cell_id: str, lines: list) -> _Cell:

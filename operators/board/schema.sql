@@ -187,7 +187,9 @@ CREATE TABLE protocols (
     tests VARCHAR NOT NULL,
     learns BOOLEAN NOT NULL,
     new_classes BOOLEAN NOT NULL,
-    revision INTEGER NOT NULL
+    revision INTEGER NOT NULL,
+    inference VARCHAR,
+    unlabelled VARCHAR
 );
 
 CREATE TABLE datasets (
@@ -217,7 +219,9 @@ CREATE TABLE methods (
     teacher BOOLEAN,
     card JSON,
     unlabelled BOOLEAN,
-    track VARCHAR
+    track VARCHAR,
+    unsupervised BOOLEAN,
+    stream BOOLEAN
 );
 
 CREATE TABLE backbones (

@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from operators.contract.case import LABELS, Case, weights_of
-from operators.episodes.episode import Classes
+from operators.episodes.episode import Batch, Classes
 
 ROUNDING = 1e-4  # of logits, between orders of the same sums
 # Of training examples that lie apart, a method that learned their classes knows more than half.
@@ -30,8 +30,37 @@ def it_gives_one_finite_logit_a_class_before_and_after_fitting(case: Case) -> It
             yield f"some logits are no finite numbers {when} fitting."
 
 
+def it_answers_without_labels(case: Case) -> Iterator[str]:
+    """Examples that are tested come without them."""
+    train = case.few.train
+    bare = Batch(train._source, train.rows, None, device=train.device)
+    if not _close(_logits(case.first.method, bare), _logits(case.first.method, train)):
+        yield "logits of examples depend on whether their labels are there."
+
+
+def a_stream_is_told_the_same_however_it_is_cut(case: Case) -> Iterator[str]:
+    """What is kept of the examples before goes from batch to batch, and `forget` ends it."""
+    if not case.method.card.stream:
+        return
+    method, train = case.first.method, case.few.train
+    kept = {name: value.clone() for name, value in method.state_dict().items()}
+    whole = _logits(method, train)
+    for size in (1, 5):
+        method.forget()
+        parts = torch.arange(len(train), device=train.device).split(size)
+        with torch.no_grad():
+            cut = torch.cat([method.logits(train.select(part)) for part in parts])
+        if not _close(cut, whole):
+            yield f"logits of a stream in batches of {size} move by {_gap(cut, whole):g}."
+    if any(not torch.equal(value, kept[name]) for name, value in method.state_dict().items()):
+        yield "what it keeps of a stream is in its state_dict: keep it elsewhere."
+    method.forget()
+
+
 def an_example_is_told_the_same_whatever_stands_beside_it(case: Case) -> Iterator[str]:
-    """Test rows go through a method in batches of any size."""
+    """Test rows go through a method in batches of any size; of a stream, see above."""
+    if case.method.card.stream:
+        return
     train = case.few.train
     whole = _logits(case.first.method, train)
     alone = _logits(case.first.method, train.select(torch.tensor([len(train) - 1])))
@@ -147,6 +176,7 @@ def _start(case: Case, classes: Classes) -> list[Tensor]:
 
 @torch.no_grad()
 def _logits(method: Any, batch: Any) -> Tensor:
+    method.forget()  # a stream begins
     return method.logits(batch)
 
 
@@ -159,6 +189,8 @@ def _gap(one: Tensor, other: Tensor) -> float:
 
 
 ONE = (
+    it_answers_without_labels,
+    a_stream_is_told_the_same_however_it_is_cut,
     an_example_is_told_the_same_whatever_stands_beside_it,
     its_logits_stand_in_the_order_of_the_classes,
     what_was_learned_survives_a_file,

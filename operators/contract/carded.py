@@ -32,6 +32,10 @@ def the_card_is_filled(name: str, method: Any) -> Iterator[str]:
         yield f"card.needs: no backbone has {', '.join(unknown)}; there are {list(known)}."
     if card.descriptions and not card.external_knowledge:
         yield "who reads descriptions has external knowledge: say external_knowledge=True as well."
+    if card.unsupervised and not card.unlabelled:
+        yield "who learns without any label reads unlabelled examples: say unlabelled=True as well."
+    if card.stream and not card.test_time:
+        yield "who keeps what it saw of test examples adapts to them: say test_time=True as well."
 
 
 def the_docstrings_say_what_it_is_and_where_it_comes_from(name: str, method: Any) -> Iterator[str]:

@@ -187,7 +187,7 @@ class Case:
             built = self.build(classes, seed=seed, own=own_of(self.method, values))
         tuning = tuning_of(self.method, values)
         tuning = tuning and replace(tuning, warmup_epochs=0)
-        given = self.with_unlabelled(shots, classes)
+        given = shots if shots.unlabelled is not None else self.with_unlabelled(shots, classes)
         report = built.fit(given, tuning=tuning, generator=torch.Generator().manual_seed(seed))
         return Fit(built.eval(), report)
 
@@ -203,6 +203,23 @@ class Case:
         train = shots.train
         examples = Batch(train._source, train.rows, None, device=train.device)
         return replace(shots, unlabelled=Unlabelled(examples, classes or self.classes))
+
+    def seen_unlabelled(self, source: Any, train: Sequence[int], rows: Sequence[int]) -> FewShot:
+        """Labelled examples, or none, beside others without labels.
+
+        Args:
+            source: Has all of them.
+            train: Labels of its first rows, which are learned from; may be empty.
+            rows: Of those without labels.
+        """
+        labels = np.array(train, dtype=np.int64)
+        device = self.backbone.device
+        learned = range(len(self.classes))
+        given = batch_of(source, np.arange(len(labels)), labels, learned, device)
+        images = Batch(source, np.array(rows, dtype=np.int64), None, device=device)
+        val = given.select(torch.arange(0, device=device))
+        shots = int(np.bincount(labels).max()) if len(labels) else 0
+        return FewShot(shots, given, val, unlabelled=Unlabelled(images, self.classes))
 
     @cached_property
     def few(self) -> FewShot:

@@ -4,11 +4,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder
-from operators.contract.case import EPOCHS, LABELS, TESTED, Case, in_precision, weights_of
+from operators.contract.case import (
+    EPOCHS,
+    LABELS,
+    TESTED,
+    VALIDATION,
+    Case,
+    Watched,
+    in_precision,
+    weights_of,
+)
+from operators.episodes.episode import Batch
 from operators.episodes.views import View
 from operators.methods.hyperparameters import defaults, own_of
 from operators.tuning import TuningError
@@ -136,6 +147,26 @@ def it_reads_training_rows_in_as_many_views_as_it_says_and_no_test_row(
         yield "fitting reads rows that it was not given: those that are tested."
 
 
+def it_learns_without_labels_where_its_card_says_so(case: Case) -> Iterator[str]:
+    """From unlabelled examples alone, or from those that are tested: no other row is read."""
+    card = case.method.card
+    places = {"unsupervised": card.unsupervised, "transductive": card.transductive}
+    for name, declared in places.items():
+        if not (declared and card.unlabelled):
+            continue
+        train = [] if name == "unsupervised" else [*TESTED]
+        rows = range(len(train), len(train) + len(LABELS))
+        source = Watched(case.source([*train, *LABELS, *VALIDATION]))
+        fitted = case.fit(case.seen_unlabelled(source, train, rows)).method
+        read = set().union(*source.read.values())
+        if others := sorted(read - {*range(len(train)), *rows}):
+            yield f"{name}: it reads rows {others}, which it was not given."
+        with torch.no_grad():
+            logits = fitted.logits(Batch(source, np.array([*rows]), None))
+        if logits.shape != (len(LABELS), len(case.classes)) or not logits.isfinite().all():
+            yield f"{name}: some logits are no finite numbers, or not one a class."
+
+
 def an_incomplete_batch_is_learned_from_as_well(case: Case) -> Iterator[str]:
     """The last one of an epoch, unless `drop_last` says otherwise."""
     if case.method.tuning is None:
@@ -193,6 +224,7 @@ def two_classes_and_few_examples_will_do(case: Case) -> Iterator[str]:
 
 
 def _logits(method: Any, case: Case) -> Tensor:
+    method.forget()  # a stream begins
     with torch.no_grad():
         return method.logits(case.few.train)
 
@@ -203,6 +235,7 @@ def _told(views: set[View | None]) -> str:
 
 
 ONE = (
+    it_learns_without_labels_where_its_card_says_so,
     it_reads_training_rows_in_as_many_views_as_it_says_and_no_test_row,
     an_incomplete_batch_is_learned_from_as_well,
     validation_brings_back_all_that_its_epoch_left_behind,

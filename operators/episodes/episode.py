@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -42,6 +42,18 @@ class Evaluation:
         return [self.split, self.classes, self.rows.tolist(), *([own] if own else [])]
 
 
+class Pool(NamedTuple):
+    """Examples that may be learned from without labels.
+
+    Attributes:
+        classes: Labels that the examples may have.
+        rows: Row ids.
+    """
+
+    classes: tuple[int, ...]
+    rows: np.ndarray
+
+
 @dataclass(frozen=True)
 class Episode:
     """The rows of one draw.
@@ -50,29 +62,37 @@ class Episode:
         classes: Labels that are learned, in the order of the logits.
         train: Row ids, in the order drawn.
         val: Row ids for selection; may be empty.
-        evaluations: Test rows; `fit` never sees them.
+        evaluations: Test rows, each in the order in which they are asked about; `fit` never sees
+            them, unless they are `unlabelled`.
+        unlabelled: What the protocol hands to methods that learn without labels; None where it has
+            nothing of its own for them.
     """
 
     classes: tuple[int, ...]
     train: np.ndarray
     val: np.ndarray
     evaluations: tuple[Evaluation, ...]
+    unlabelled: Pool | None = None
 
     @property
     def fingerprint(self) -> str:
-        """Digest of every row id and class: equal where two trials saw the same images."""
-        return digest(
-            {
-                "classes": self.classes,
-                "train": self.train.tolist(),
-                "val": self.val.tolist(),
-                "test": [evaluation.identity() for evaluation in self.evaluations],
-            }
-        )
+        """Digest of every row id and class: equal where two trials saw the same images.
+
+        The order of test rows is part of it, so a stream in another order is another episode.
+        """
+        said: dict[str, Any] = {
+            "classes": self.classes,
+            "train": self.train.tolist(),
+            "val": self.val.tolist(),
+            "test": [evaluation.identity() for evaluation in self.evaluations],
+        }
+        if self.unlabelled is not None:
+            said["unlabelled"] = [self.unlabelled.classes, self.unlabelled.rows.tolist()]
+        return digest(said)
 
     @property
     def rows(self) -> np.ndarray:
-        """All row ids of the dataset that is learned, sorted."""
+        """Row ids of the dataset that is learned, sorted; of those without labels the tested."""
         return np.unique(np.concatenate([self.train, self.val, self.tested()]))
 
     def tested(self, dataset: str = "") -> np.ndarray:
@@ -177,8 +197,8 @@ class Batch:
         """
         if self._labels is None:
             raise ValueError(
-                "these images have no labels: what learns from unlabelled images has only what "
-                "they show. Labelled ones are in `FewShot.train`."
+                "these examples have no labels: what is tested or learned from without labels has "
+                "only what it shows. Labelled ones are in `FewShot.train`."
             )
         return self._labels
 
@@ -278,7 +298,9 @@ class Classes:
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """Images of the train split without their labels, which nobody can read from here.
+    """Images without their labels, which nobody can read from here.
+
+    They are of the train split; in a transductive protocol they are those that are tested.
 
     Attributes:
         images: The centre crops.
@@ -294,9 +316,12 @@ class Unlabelled:
 class FewShot:
     """What `fit` is given: labelled train and validation images, and no test row.
 
+    A transductive protocol alone has the test images among what is `unlabelled`.
+
     Attributes:
         n_shots: Labelled examples a class that were asked for; -1 for all of the train split.
-        train: The centre crops. Labels are positions in the learned classes.
+        train: The centre crops. Labels are positions in the learned classes. Empty where no label
+            may be seen.
         val: As `train`; may be empty.
         views: How training images are seen in each epoch.
         seed: Of the trial; fresh views depend on it.

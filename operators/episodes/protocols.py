@@ -4,13 +4,13 @@ A new one is a function from a `Setup` to an `Episode` and a line in `PROTOCOLS`
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from operators.episodes.episode import Episode, Evaluation
-from operators.episodes.sampling import base_and_new, draw_twice
+from operators.episodes.episode import Episode, Evaluation, Pool
+from operators.episodes.sampling import base_and_new, draw_twice, drawn_order
 from operators.episodes.shots import ALL_SHOTS
 from operators.episodes.table import Setup, Table, drawn_rows, test_rows
 from operators.episodes.transfer import cross_dataset, domain_generalization
@@ -30,6 +30,12 @@ class Protocol:
         targets: Whether other datasets are tested than the one that is learned.
         held_out: Whether, where there are none, each domain of that one is left out in turn.
         revision: Moves when the rows that it draws or tests do.
+        unlabelled: Which examples it hands on without labels: those of the `train` split, or those
+            that are to be tested; empty where methods that ask for some have the train split.
+        stream: Whether test examples come one after the other, in a drawn order, and what was seen
+            of them may be kept.
+        inductive: Key of the protocol with the same labels and the same test rows, of which nothing
+            is seen beforehand; empty for those that are.
     """
 
     title: str
@@ -41,6 +47,20 @@ class Protocol:
     held_out: bool = False
     revision: int = 1
     track: str = "image-classification"
+    unlabelled: Literal["", "train", "test"] = ""
+    stream: bool = False
+    inductive: str = ""
+
+    @property
+    def inference(self) -> str:
+        """What methods may see of the test examples, before or while they are asked about them.
+
+        `inductive`: each by itself; `transductive`: all of them at once, without labels;
+        `test-time`: those that came before, without labels.
+        """
+        if self.unlabelled == "test":
+            return "transductive"
+        return "test-time" if self.stream else "inductive"
 
 
 def zero_shot(setup: Setup) -> Episode:
@@ -98,16 +118,42 @@ def text_few_shot(setup: Setup) -> Episode:
     return Episode(every, train, val, (tested,))
 
 
-class Pool(NamedTuple):
-    """Images that may be learned from without labels.
+def unsupervised(setup: Setup) -> Episode:
+    """All images of the train split and no label; tested among all classes.
 
-    Attributes:
-        classes: Labels that the images may have.
-        rows: Row ids.
+    Source: Menghini et al., "Enhancing CLIP with CLIP", NeurIPS 2023, section 3 (unsupervised
+    learning).
     """
+    episode = zero_shot(setup)
+    rows = drawn_order(setup.table.rows("train"), setup.seed)
+    return replace(episode, unlabelled=Pool(episode.classes, rows))
 
-    classes: tuple[int, ...]
-    rows: np.ndarray
+
+def transductive(setup: Setup) -> Episode:
+    """The few-shot draw, and the images that are tested, all at once and without labels.
+
+    Source: Vapnik, "Statistical Learning Theory", 1998, chapter 8; as vision-language models are
+    asked: Zanella et al., "Boosting Vision-Language Models with Transduction", NeurIPS 2024.
+    """
+    episode = few_shot(setup)
+    rows = drawn_order(episode.tested(), setup.seed)
+    return replace(episode, unlabelled=Pool(episode.classes, rows))
+
+
+def test_time(setup: Setup) -> Episode:
+    """No label and nothing to learn from beforehand; test images come one after the other.
+
+    Their order is drawn from the seed. It is that of the rows of the evaluation, so it is part of
+    the fingerprint of the episode, and predictions stand in it.
+
+    Source: Karmanov et al., "Efficient Test-Time Adaptation of Vision-Language Models", CVPR 2024,
+    section 3 (a stream of test samples).
+    """
+    episode = zero_shot(setup)
+    (tested,) = episode.evaluations
+    return replace(
+        episode, evaluations=(replace(tested, rows=drawn_order(tested.rows, setup.seed)),)
+    )
 
 
 def pool_of(table: Table, episode: Episode, *, clean: bool) -> Pool:
@@ -160,5 +206,26 @@ PROTOCOLS: dict[str, Protocol] = {
         text_few_shot,
         learns=True,
         track="text-classification",
+    ),
+    "unsupervised": Protocol(
+        "all images of the train split and no label; all classes",
+        unsupervised,
+        learns=False,
+        unlabelled="train",
+        inductive="zero_shot",
+    ),
+    "transductive": Protocol(
+        "k labelled images a class, and the test images without labels; all classes",
+        transductive,
+        learns=True,
+        unlabelled="test",
+        inductive="few_shot",
+    ),
+    "test_time": Protocol(
+        "no labelled image; test images in a drawn order, of which what was seen may be kept",
+        test_time,
+        learns=False,
+        stream=True,
+        inductive="zero_shot",
     ),
 }

@@ -98,6 +98,18 @@ def draw_twice(train: Sequence[int], *, shots: int, seed: int) -> Draw:
     return Draw(first, second)
 
 
+def drawn_order(rows: np.ndarray, seed: int) -> np.ndarray:
+    """Some rows in an order that says nothing of their classes, as that of a dataset often does.
+
+    The numbers of numpy's older generator never change.
+
+    Args:
+        rows: Row ids.
+        seed: Of the trial; any from 0 to 2^32 - 1.
+    """
+    return np.random.RandomState(seed).permutation(rows)
+
+
 def base_and_new(classes: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Cuts the sorted class labels in two: the first half, the larger if odd, is the base.
 

@@ -31,13 +31,18 @@ class MethodCard:
         needs: What it asks of the backbone, as in `BackboneCard.capabilities`.
         learns: Whether it reads labelled examples at all.
         new_classes: Whether what it learned carries over to classes it has not seen.
-        transductive: It sees unlabelled test examples or new class names while it learns.
-        test_time: It adapts to every test example.
+        transductive: It sees unlabelled test examples or new class names while it learns; with
+            `unlabelled`, it has a place in the protocol of that name.
+        test_time: It adapts to test examples as they come.
+        stream: What it has seen of test examples changes what it says of those that follow, so
+            their order counts; see `Method.forget`.
         external_knowledge: It reads texts that are not in the dataset; a teacher's are not its own.
         features: It reads frozen features of whole examples, which are then encoded beforehand.
         descriptions: Those texts are sentences about each class, which the dataset must come with.
         teacher: It learns from another tuned model; it has a `Teaching` and takes a `Teacher`.
-        unlabelled: It learns from all examples of the train split, without their labels.
+        unlabelled: It learns from examples without labels: all of the train split, or those that
+            are tested where the protocol is transductive.
+        unsupervised: They are enough: it can learn without any label, a teacher's included.
         seconds_per_image: Far more than it takes for one image, learned from or classified, on a
             slow core; the time limit of a trial follows from it.
         departures: Where it differs from the published code, one sentence each.
@@ -53,11 +58,13 @@ class MethodCard:
     new_classes: bool = True
     transductive: bool = False
     test_time: bool = False
+    stream: bool = False
     external_knowledge: bool = False
     features: bool = True
     descriptions: bool = False
     teacher: bool = False
     unlabelled: bool = False
+    unsupervised: bool = False
     seconds_per_image: float = 5.0
     departures: tuple[str, ...] = ()
 
@@ -202,13 +209,20 @@ class Method(nn.Module, ABC):
         """Learns from the episode, in place.
 
         Args:
-            shots: Labelled examples; test rows are not reachable from here.
+            shots: Labelled examples, and what there is without labels; see `FewShot`.
             tuning: Settings of the loop.
             generator: Source of all randomness, on the CPU.
         """
         if tuning is None:
             return FitReport()
         return tune(self, shots, tuning, generator)
+
+    def forget(self) -> None:
+        """Forgets what it has seen of test examples: the next one is the first of a stream.
+
+        Called before and after each evaluation. What a method with `stream` on its card keeps
+        between examples is no part of `state_dict`.
+        """
 
     @abstractmethod
     def loss(self, batch: Batch) -> Float[Tensor, ""]:

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from operators.episodes.episode import Episode, Evaluation
-from operators.episodes.protocols import PROTOCOLS, Pool, pool_of
+from operators.episodes.episode import Episode, Evaluation, Pool
+from operators.episodes.protocols import PROTOCOLS, pool_of
+from operators.episodes.sampling import drawn_order
 from operators.episodes.table import Setup, Table
 from operators.episodes.views import CENTRE, View, ViewPolicy
 from operators.methods import method_for
@@ -37,20 +38,26 @@ def episode_of(
     episode = PROTOCOLS[spec.protocol].episode(setup)
     if not chosen_between:
         return episode
-    return replace(episode, evaluations=(Evaluation(VALIDATION, episode.classes, episode.val),))
+    asked = Evaluation(VALIDATION, episode.classes, episode.val)
+    if PROTOCOLS[spec.protocol].unlabelled == "test":  # what is asked about is what may be seen
+        seen = Pool(episode.classes, drawn_order(episode.val, spec.seed))
+        return replace(episode, evaluations=(asked,), unlabelled=seen)
+    return replace(episode, evaluations=(asked,))
 
 
 def validation_of(spec: TrialSpec, table: Table, episode: Episode) -> np.ndarray:
     """The rows that a trial chooses on: those of the draw, or the val split of the learned classes.
 
-    The draw stays that of all methods, so that trials of other methods can be paired with it.
+    There are none where the protocol gives no label. The draw stays that of all methods, so that
+    trials of other methods can be paired with it.
 
     Args:
         spec: Says which method.
         table: Of the dataset that is learned.
         episode: The draw.
     """
-    if not method_for(spec).whole_validation(spec.hyperparameters):
+    whole = method_for(spec).whole_validation(spec.hyperparameters)
+    if not (whole and PROTOCOLS[spec.protocol].learns):
         return episode.val
     rows = table.without(spec.held_out).rows("val")
     return rows[np.isin(table.labels[rows], episode.classes)]
@@ -59,6 +66,8 @@ def validation_of(spec: TrialSpec, table: Table, episode: Episode) -> np.ndarray
 def unlabelled_of(spec: TrialSpec, table: Table, episode: Episode) -> Pool | None:
     """The examples that a trial learns from without labels; None where its method asks for none.
 
+    They are those that the protocol says, else the train split.
+
     Args:
         spec: Says which method and setting.
         table: Of the dataset that is learned.
@@ -66,7 +75,20 @@ def unlabelled_of(spec: TrialSpec, table: Table, episode: Episode) -> Pool | Non
     """
     if not method_for(spec).card.unlabelled:
         return None
+    if episode.unlabelled is not None:
+        return episode.unlabelled
     return pool_of(table.without(spec.held_out), episode, clean=spec.setting == "clean")
+
+
+def is_fitted(spec: TrialSpec) -> bool:
+    """Whether a trial learns from anything, be it labelled or not."""
+    reads_unlabelled = PROTOCOLS[spec.protocol].unlabelled and method_for(spec).card.unlabelled
+    return bool(spec.shots or reads_unlabelled)
+
+
+def sees_tested(spec: TrialSpec) -> bool:
+    """Whether what a trial learns depends on the examples that it is tested on."""
+    return PROTOCOLS[spec.protocol].unlabelled == "test" and method_for(spec).card.unlabelled
 
 
 def view_policy(spec: TrialSpec) -> ViewPolicy:

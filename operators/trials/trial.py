@@ -19,7 +19,7 @@ from operators.methods.hyperparameters import tuning_of
 from operators.metrics import Score, scores_of
 from operators.spec import TrialSpec
 from operators.tracks import Data, TargetData, track_of
-from operators.tracks.rows import episode_of, view_policy
+from operators.tracks.rows import episode_of, is_fitted, unlabelled_of, view_policy
 from operators.trials.results import Cost
 from operators.tuning import FitReport
 
@@ -114,6 +114,9 @@ def run_trial(
             raise ValueError(f"split {evaluation.split!r} has no {spec.tested_on} rows.")
     if spec.shots and not len(episode.train):
         raise ValueError("the classes that are learned have no train rows.")
+    pool = unlabelled_of(spec, data.table, episode)
+    if pool is not None and not len(pool.rows):
+        raise ValueError("there are no examples to learn from without labels.")
     generator = torch.Generator().manual_seed(spec.seed)
     report = FitReport()
     with counting() as work:
@@ -121,7 +124,7 @@ def run_trial(
         if fitted is not None:
             method.load_state_dict(fitted.learned)
             report = fitted.report
-        elif spec.shots:
+        elif is_fitted(spec):
             shots = track.shots(spec, backbone, data, source, episode)
             tuning = tuning_of(type(method), spec.hyperparameters)
             report = method.fit(shots, tuning=tuning, generator=generator)

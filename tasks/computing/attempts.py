@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from operators.episodes.protocols import PROTOCOLS
 from operators.episodes.shots import ALL_SHOTS
 from operators.methods import known_method
 from operators.spec import TrialSpec
@@ -35,8 +36,10 @@ def time_limit(spec: TrialSpec, datasets: "Mapping[str, Dataset]", asked: float 
     dataset = datasets[spec.dataset]
     train = len(dataset.rows_of("train"))
     reads_all = method.card.unlabelled or spec.shots == ALL_SHOTS
-    learned = train if reads_all else spec.shots * len(dataset.classes)
-    images = max(1, spec.hyperparameters.get("epochs", 1)) * min(learned, train)
+    learned = train if reads_all else min(spec.shots * len(dataset.classes), train)
+    if method.card.unlabelled and PROTOCOLS[spec.protocol].unlabelled == "test":
+        learned = len(dataset.rows_of("test"))
+    images = max(1, spec.hyperparameters.get("epochs", 1)) * learned
     images += sum(datasets[name].rows for name in (spec.dataset, *spec.targets))
     return BASE_SECONDS + method.card.seconds_per_image * images
 

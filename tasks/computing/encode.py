@@ -203,7 +203,7 @@ def needed_rows(
             parts[None][*place, spec.protocol, "val"] = chosen_on
         trained: dict[tuple[object, ...], np.ndarray] = {draw: episodes[draw].train}
         if (pool := unlabelled_of(spec, table, episodes[draw])) is not None:
-            key = *place, spec.protocol, spec.setting
+            key = *place, spec.protocol, spec.setting, spec.test_rows_per_class
             trained[key] = parts[None][key] = pool.rows
         for view in views_shown(spec):
             if view is not None and view.kept:

@@ -268,6 +268,7 @@ class TrialWorker:
     def _computed(self, spec: "TrialSpec", context: Context) -> dict[str, bytes]:
         """The files of a trial."""
         from operators.spec import TEST
+        from operators.tracks.rows import sees_tested
         from operators.trials.trial import run_trial
         from tasks.computing.tuned import fit_of
 
@@ -275,7 +276,8 @@ class TrialWorker:
         make_known(spec, context.sources)
         backbone = self._backbone(context.backbone, context)
         candidate = spec.on_validation
-        fit = fit_of(self.into, candidate, self.device) if spec.tested_on == TEST else None
+        alike = spec.tested_on == TEST and not sees_tested(spec)
+        fit = fit_of(self.into, candidate, self.device) if alike else None
         outcome = run_trial(
             spec,
             backbone,

@@ -10,10 +10,13 @@ COMMAND = "shotboard methods page > docs/methods.md"
 COLUMNS = ("hyperparameter", "default", "may be", "elsewhere")
 FLAGS = {
     "transductive": "transductive: sees unlabelled test examples or new class names as it learns",
-    "test_time": "test-time: adapts to every test example",
+    "test_time": "test-time: adapts to test examples as they come",
+    "stream": "stream: what it says of a test example depends on those before",
     "external_knowledge": "external knowledge: reads texts that are not in the dataset",
     "teacher": "teacher: learns from another tuned model",
-    "unlabelled": "unlabelled: learns from all examples of the train split, without their labels",
+    "unlabelled": "unlabelled: learns from examples without labels, of the train split or, in a "
+    "transductive protocol, those that are tested",
+    "unsupervised": "unsupervised: needs no label at all",
 }
 
 
@@ -30,7 +33,7 @@ def facts(row: Mapping[str, Any]) -> dict[str, str | list[str]]:
     found: dict[str, str | list[str]] = {
         "tunes": card["tunes"],
         "costs": card["cost"],
-        "reads": "unlabelled examples; its teacher reads labelled ones"
+        "reads": f"unlabelled examples{'; its teacher reads labelled ones' * row['teacher']}"
         if row["unlabelled"]
         else "labelled examples"
         if card["learns"]

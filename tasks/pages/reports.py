@@ -12,7 +12,7 @@ from tasks.storage.store import Store
 COLUMNS = (
     *("protocol", "dataset", "backbone", "shots", "method", "variant", "split"),
     *("mean", "std", "n", "ci95_low", "ci95_high"),
-    *("metric", "unit", "better", "test_rows_per_class"),
+    *("metric", "unit", "better", "test_rows_per_class", "inference"),
 )
 
 SHARE = "share"  # the unit of metrics that people read in per cent
@@ -26,7 +26,7 @@ ORDER BY
 BOARD = f"""
 SELECT {", ".join(COLUMNS)}
 FROM (
-    SELECT * EXCLUDE (better) FROM leaderboard WHERE is_primary
+    SELECT * EXCLUDE (better, inference) FROM leaderboard WHERE is_primary
     UNION ALL BY NAME
     SELECT
         protocol, dataset, backbone, shots, method, variant, cell_id, metric, test_rows_per_class,
@@ -34,6 +34,7 @@ FROM (
     FROM base_to_new WHERE cell_id IS NOT NULL AND h IS NOT NULL
 )
 JOIN metric_definitions USING (metric)
+LEFT JOIN cell_inferences USING (cell_id)
 {_ORDER}
 """
 # The same of some trials alone: a cell of the board may have seeds that they are not of.
@@ -54,12 +55,12 @@ harmonics AS (
 cells AS (
     SELECT
         protocol, dataset, backbone, shots, method, variant, cell_id, split, metric, unit, better,
-        low, high, test_rows_per_class, whole_mean(value) AS mean, whole_std(value) AS std,
-        count(*) AS n
+        low, high, test_rows_per_class, inference, whole_mean(value) AS mean,
+        whole_std(value) AS std, count(*) AS n
     FROM (FROM primary_scores UNION ALL BY NAME FROM harmonics)
     GROUP BY
         protocol, dataset, backbone, shots, method, variant, cell_id, split, metric, unit, better,
-        low, high, test_rows_per_class
+        low, high, test_rows_per_class, inference
 )
 SELECT
     {", ".join(name for name in COLUMNS if not name.startswith("ci95"))},
@@ -110,6 +111,19 @@ def average_rows(store: Store) -> list[dict[str, Any]]:
         BoardError: There is no board, or it cannot be read.
     """
     return asking.own_rows(store, AVERAGES)
+
+
+def seen(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A line for each way in which methods saw test examples beforehand: `test-time: tpt`.
+
+    Args:
+        rows: Of `board_rows`; where all are inductive there is no line.
+    """
+    methods: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if (how := row.get("inference")) not in (None, "inductive"):
+            methods.setdefault(how, {})[row["method"]] = None
+    return [f"{how}: {', '.join(sorted(names))}" for how, names in sorted(methods.items())]
 
 
 def score(row: Mapping[str, Any]) -> str:

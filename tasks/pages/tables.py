@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from operators.episodes.shots import shots_order, shots_said
-from tasks.pages.reports import goodness, quantity, score
+from tasks.pages.reports import goodness, quantity, score, seen
 from tasks.plain_text import Marked, in_markdown, markdown_table, plain
 
 AVERAGE = "average"
@@ -141,7 +141,8 @@ def _table(shots: int, rows: list[Row], averages: list[Row]) -> MethodTable:
     cells: dict[str, dict[str, Row]] = {}
     for row in rows:
         cells.setdefault(names[_key(row)], {})[row["dataset"]] = row
-    notes = [f"{names[key]}: {key[1]}" for key in names if key[1] and key[1] not in names[key]]
+    notes = seen(rows)
+    notes += [f"{names[key]}: {key[1]}" for key in names if key[1] and key[1] not in names[key]]
     if several:
         for row in averages:
             name = names.get(_key(row))

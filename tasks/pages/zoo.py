@@ -27,6 +27,7 @@ from operators.methods.hyperparameters import PUBLISHED_ON, annotations, default
 from operators.tracks import TRACKS
 from tasks.planning.own_backbones import installed_backbones
 from tasks.planning.own_methods import installed_methods
+from tasks.planning.placed import unfit
 
 SHOTS = (1, 2, 4, 8, 16)  # those of the published tables
 
@@ -58,6 +59,8 @@ def protocol_rows() -> list[dict[str, Any]]:
             "learns": protocol.learns,
             "new_classes": protocol.new_classes,
             "revision": protocol.revision,
+            "inference": protocol.inference,
+            "unlabelled": protocol.unlabelled or None,
         }
         for name, protocol in PROTOCOLS.items()
     ]
@@ -93,6 +96,8 @@ def method_row(name: str, method: type[Method]) -> dict[str, Any]:
         "descriptions": method.card.descriptions,
         "teacher": method.card.teacher,
         "unlabelled": method.card.unlabelled,
+        "unsupervised": method.card.unsupervised,
+        "stream": method.card.stream,
         "track": method.track,
         "card": {
             "family": method.card.family,
@@ -119,7 +124,9 @@ def recipes(method: type[Method]) -> list[dict[str, Any]]:
     asked = [
         name
         for name, protocol in PROTOCOLS.items()
-        if protocol.track == method.track and (protocol.learns or not learns)
+        if protocol.track == method.track
+        and (protocol.learns or not learns or (method.card.unsupervised and protocol.unlabelled))
+        and not (protocol.inductive and unfit("", method, name, protocol))
     ]
     places = list(product(asked, SHOTS if learns else (0,)))
 

@@ -1,12 +1,12 @@
 """The trials of one cell: what is planned where, and what makes the identity of all its seeds."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from data_catalog import Dataset
 from operators.backbones import BackboneCard, is_a
 from operators.episodes.episode import Classes
-from operators.episodes.protocols import Protocol
+from operators.episodes.protocols import PROTOCOLS, Protocol
 from operators.episodes.shots import shots_said
 from operators.images import TRANSFORM_VERSION
 from operators.methods import Method
@@ -82,6 +82,20 @@ class Condition:
         """Whether a method is given labelled examples here."""
         return self.protocol.learns and method.card.learns
 
+    def fits(self, method: type[Method]) -> bool:
+        """Whether a method learns here, from labelled examples or from others."""
+        return self.learns(method) or bool(self.protocol.unlabelled and method.card.unlabelled)
+
+    def seeds(self, method: type[Method]) -> tuple[int, ...]:
+        """Seeds of a method's trials: 0 alone where none can move its numbers."""
+        moves = self.fits(method) or (self.protocol.stream and method.card.stream)
+        return self.suite.seeds if moves else (0,)
+
+    def of_teachers(self) -> "Condition":
+        """The condition of the trials that teach here: nothing of the test examples is seen."""
+        name = self.protocol.inductive or self.protocol_name
+        return replace(self, protocol_name=name, protocol=PROTOCOLS[name])
+
 
 def obstacle(condition: Condition, name: str, method: type[Method]) -> str:
     """Why a method has no trials on a backbone and a dataset; empty if it has."""
@@ -110,15 +124,15 @@ def cell_of(draft: Draft, condition: Condition, settings: Settings, shots: int) 
     """What the trials of a cell share: thousands may differ by seed alone."""
     suite, dataset, protocol = condition.suite, condition.dataset, condition.protocol
     choice, method, values = settings.choice, settings.method, settings.values
-    chooses = shots and values.get("selection") == "val"
+    fits = condition.fits(method)
+    chooses = fits and values.get("selection") == "val"
     if chooses and lacks_validation(dataset, protocol, condition.ground, shots):
         raise RequestError(
             f"{choice.id} with selection='val' on {dataset.name}: it has no validation rows for "
             f"{condition.protocol_name} of {shots_said(shots)}. Use selection='last'."
         )
-    learns = condition.learns(method)
-    views = suite.views if learns and method.view_epochs(values) else "none"
-    if learns and views != suite.views:
+    views = suite.views if fits and method.view_epochs(values) else "none"
+    if fits and views != suite.views:
         draft.notices[f"{choice.id} learns from each example as it is: its views are none."] = None
     # Only where some of the dataset's own classes are new is there something to keep out.
     differs = method.card.unlabelled and protocol.new_classes and not protocol.targets

@@ -13,7 +13,7 @@ from operators.backbones import (
     BackboneUnavailable,
     is_a,
 )
-from operators.episodes.protocols import Protocol
+from operators.episodes.protocols import PROTOCOLS, Protocol
 from operators.episodes.shots import shots_of
 from operators.methods import Method
 from operators.methods.hyperparameters import resolve as resolve_hyperparameters
@@ -24,9 +24,10 @@ from tasks.planning.data import undescribed
 from tasks.planning.own_backbones import find_backbone
 from tasks.planning.own_datasets import with_own_cards
 from tasks.planning.own_methods import with_own
+from tasks.planning.placed import unfit
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import MethodChoice, Suite
-from tasks.planning.suited import another, testing_targets
+from tasks.planning.suited import testing_targets
 from tasks.storage.store import Store
 
 
@@ -162,6 +163,8 @@ def _settings(
 ) -> Settings:
     """A method with all hyperparameters of a place, and its teacher with its own.
 
+    A teacher sees nothing of the test examples, whatever its student may see.
+
     Raises:
         RequestError: A hyperparameter cannot work, or there is no such teacher.
     """
@@ -171,12 +174,13 @@ def _settings(
     teacher = _taught_by(names, choice, method, values)
     if teacher is None:
         return Settings(choice, method, values)
+    place["protocol"] = taught = protocol.inductive or protocol_name
     learns = protocol.learns and teacher.method.card.learns
     try:
         own = hyperparameters(teacher.choice, teacher.method, shots=shots if learns else 0, **place)
     except RequestError as error:
         raise RequestError(f"{choice.id}: its teacher: {error}") from error
-    if reason := unfit(teacher.choice.id, teacher.method, protocol_name, protocol):
+    if reason := unfit(teacher.choice.id, teacher.method, taught, PROTOCOLS[taught]):
         raise RequestError(f"{choice.id}: its teacher has no place: {reason}")
     return Settings(choice, method, values, teacher._replace(values=own))
 
@@ -225,30 +229,6 @@ def _refuse_undescribed(
     """Raises where a method reads descriptions and none of the datasets has them."""
     if method.card.descriptions and not any(map(names.descriptions, datasets)):
         raise RequestError(undescribed(name, datasets[0]))
-
-
-def unfit(name: str, method: type[Method], protocol_name: str, protocol: Protocol) -> str:
-    """Why a method has no place in a protocol; empty if it has.
-
-    Args:
-        name: Of the method, as the user wrote it.
-        method: Its class.
-        protocol_name: Key of `PROTOCOLS`.
-        protocol: What stands there.
-    """
-    if method.track != protocol.track:
-        return (
-            f"{name} in {protocol_name}: it is a method of {method.track}, and the protocol is of "
-            f"{protocol.track}. {another(protocol.learns, track=method.track)}"
-        )
-    if method.card.learns and not protocol.learns:
-        return f"{name} in {protocol_name}: it learns from labelled examples, and there are none."
-    if protocol.new_classes and not method.card.new_classes:
-        return (
-            f"{name} in {protocol_name}: it learns something of its own for each class and cannot "
-            "classify new ones."
-        )
-    return ""
 
 
 def hyperparameters(

@@ -86,7 +86,7 @@ def _add(
         teachers = _teachers(draft, condition, settings, shots, backbones)
         if settings.teacher is not None and not teachers:
             return
-        for seed in condition.suite.seeds if condition.learns(settings.method) else (0,):
+        for seed in condition.seeds(settings.method):
             aids = cell["aids"] | ({"teacher": teachers[seed]} if teachers else {})
             spec = TrialSpec(**cell | {"seed": seed, "aids": aids})
             draft.specs[spec.trial_id] = spec
@@ -99,6 +99,7 @@ def _teachers(
     student, teacher = settings.choice.id, settings.teacher
     if teacher is None:
         return {}
+    condition = condition.of_teachers()
     if teacher.backbone:
         condition = replace(condition, card=backbones.cards[teacher.backbone.name])
     if reason := obstacle(condition, teacher.choice.id, teacher.method):

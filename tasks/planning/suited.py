@@ -34,6 +34,8 @@ def unsuited(dataset: "Dataset | Preview", protocol: Protocol) -> str:
             return "it has no test rows."
         if protocol.learns and not len(dataset.rows_of("train")):
             return f"it has no train rows to draw from. {another(False, kind=asked)}"
+        if protocol.unlabelled == "train" and not len(dataset.rows_of("train")):
+            return f"it has no train rows to learn from. {another(False, kind=asked)}"
     return ""
 
 

@@ -11,7 +11,7 @@ SCORES = """
 SELECT
     protocol, backbone, test_rows_per_class, dataset, shots, split, metric, method, variant,
     cell_id, setting, selection, views, template_set, method_revision, mean, std, n, ci95_low,
-    ci95_high, images_ci95_low, images_ci95_high, NULL AS covers
+    ci95_high, images_ci95_low, images_ci95_high, NULL AS covers, inference
 FROM leaderboard
 UNION ALL BY NAME
 SELECT

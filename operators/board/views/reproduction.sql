@@ -176,6 +176,9 @@ matched AS (
             WHEN line.family.shots <> 0
                 THEN published.shots = line.family.shots AND published.way = line.family.protocol
             ELSE (published.way = 'base_to_new') = (line.family.protocol = 'base_to_new')
+                -- What is learned without a label needs labels in what was published.
+                AND line.family.protocol NOT IN
+                    (SELECT protocol FROM protocols WHERE unlabelled IS NOT NULL)
         END
     WINDOW cell AS (PARTITION BY line.family, line.unit, line.name, line.split)
 ),

@@ -8,8 +8,9 @@ SELECT
     hyperparameters, started_at, protocols.track,
     coalesce(metric = primary_metric, false) AS is_primary, held_out,
     nullif(targets, '{}') -> split ->> 'fingerprint' AS target_fingerprint,
-    spec_setting
+    spec_setting, cell_inferences.inference
 FROM trials
 JOIN metrics USING (trial_id)
+JOIN cell_inferences USING (cell_id)
 LEFT JOIN protocols USING (protocol)
 WHERE status = 'completed' AND tested_on = 'test';

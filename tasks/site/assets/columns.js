@@ -197,7 +197,7 @@
     value: (line) => line.method,
     text: (line) => [line.method, line.variant, choice.backbone === "*" ? line.backbone : ""].filter(Boolean).join(" · "),
     show: (line) => {
-      const flags = site.flagsOf(site.methodOf(line.method));
+      const flags = site.flagsOfLine(line);
       return el(
         "span",
         { class: "method" },

@@ -75,7 +75,7 @@
   };
 
   const fits = (choice) => (line) => {
-    const flags = site.flagsOf(site.methodOf(line.method));
+    const flags = site.flagsOfLine(line);
     const flag = choice.flag === "" || (choice.flag === "none" ? flags.length === 0 : flags.includes(choice.flag));
     return flag && (choice.family === "" || site.familyOf(line.method) === choice.family);
   };
@@ -109,7 +109,7 @@
     const named = (names, words = (name) => name) => names.map((name) => [name, words(name)]);
     const all = (names, words, title) => (names.length > 1 ? [["*", title], ...named(names, words)] : named(names, words));
     const families = distinct(lines.map((line) => site.familyOf(line.method))).filter(Boolean).sort();
-    const flags = distinct(lines.flatMap((line) => site.flagsOf(site.methodOf(line.method))));
+    const flags = distinct(lines.flatMap(site.flagsOfLine));
     const only = (known, control) => (known.length > 1 ? control : null);
     return el(
       "form",
@@ -243,7 +243,7 @@
         el(
           "div",
           { class: "title" },
-          el("div", {}, el("h1", {}, site.words(name)), el("p", { class: "lead" }, protocol.title)),
+          el("div", {}, el("h1", {}, site.words(name)), el("p", { class: "lead" }, [protocol.title, protocol.inference].filter((said) => said && said !== "inductive").join(" · "))),
           tiles(context, standing),
         ),
       );

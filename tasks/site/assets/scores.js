@@ -16,6 +16,15 @@
   site.FLAGS = FLAGS;
 
   site.flagsOf = (method) => Object.keys(FLAGS).filter((flag) => method?.[flag]);
+
+  /* The flags of a line of scores: what was seen of the test examples there, not what its method may see. */
+  const INFERENCES = { transductive: "transductive", "test-time": "test_time" };
+  site.flagsOfLine = (line) => {
+    const seen = new Set([...line.cells.values()].map((row) => INFERENCES[row.inference]));
+    const known = [...line.cells.values()].some((row) => row.inference);
+    const told = (flag) => (known && Object.values(INFERENCES).includes(flag) ? seen.has(flag) : site.methodOf(line.method)?.[flag]);
+    return Object.keys(FLAGS).filter(told);
+  };
   site.methodOf = (name) => site.find("methods", { method: name });
   site.familyOf = (name) => site.methodOf(name)?.card?.family ?? "";
 

@@ -129,6 +129,7 @@ class PromptKD(StaticClassifier):
         transductive=True,
         teacher=True,
         unlabelled=True,
+        unsupervised=True,
         departures=(
             "the last step is kept, not the epoch that is best on the base test set",
             "the teacher is tuned as PromptSRC publishes for ViT-B/16, on the student's own "
@@ -136,6 +137,7 @@ class PromptKD(StaticClassifier):
             "prompts and projector in float32, not float16",
             "centre crop unless the suite asks for views",
             "depth 9 means every layer of a tower that has fewer",
+            "without any label (unsupervised) the teacher is zero-shot, which is not published",
         ),
     )
     tuning = Tuning(lr=0.005, epochs=20, batch_size=8)
@@ -173,11 +175,15 @@ class PromptKD(StaticClassifier):
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
         """Shallower prompts where other datasets are asked about; a smaller weight on some.
 
+        Where no label may be seen, the teacher is one that reads none.
+
         See `Method.recipe`.
         """
         weight = {"kd_weight": 200.0} if dataset in LIGHTER else {}
         if protocol in ("cross_dataset", "domain_generalization"):
             return {"image_depth": 3, **weight}
+        if protocol == "unsupervised":
+            return {"teacher": "zero-shot", **weight}
         return weight
 
     @classmethod
