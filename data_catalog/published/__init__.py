@@ -7,10 +7,16 @@ the card.
 """
 
 from data_catalog.published import (
+    caltech101,
     cifar10,
     cifar100,
     cub200,
     domainnet,
+    dtd,
+    eurosat,
+    fgvc_aircraft,
+    flowers102,
+    food101,
     imagenet_a,
     imagenet_r,
     imagenet_sketch,
@@ -21,9 +27,12 @@ from data_catalog.published import (
     oxford_pets,
     pacs,
     resisc45,
+    stanford_cars,
     stanford_dogs,
+    sun397,
     svhn,
     terra_incognita,
+    ucf101,
     ut_zappos,
     vlcs,
 )
@@ -38,7 +47,16 @@ from data_catalog.published.form import (
 from data_catalog.published.tree import LayoutError, Tree
 
 PUBLISHED: dict[str, PublishedDataset] = {
+    "caltech101": caltech101.DATASET,
     "oxford_pets": oxford_pets.DATASET,
+    "stanford_cars": stanford_cars.DATASET,
+    "flowers102": flowers102.DATASET,
+    "food101": food101.DATASET,
+    "fgvc_aircraft": fgvc_aircraft.DATASET,
+    "sun397": sun397.DATASET,
+    "dtd": dtd.DATASET,
+    "eurosat": eurosat.DATASET,
+    "ucf101": ucf101.DATASET,
     "imagenetv2": imagenetv2.DATASET,
     "imagenet_sketch": imagenet_sketch.DATASET,
     "imagenet_a": imagenet_a.DATASET,

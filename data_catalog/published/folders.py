@@ -1,6 +1,6 @@
 """Readers of the layouts in which folders say the class, the domain and the split of an image."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from data_catalog.published.form import OFFICIAL, Reading, Row
 from data_catalog.published.tree import LayoutError, Tree
@@ -29,6 +29,7 @@ def by_class_folder(
     classes: Mapping[str, str],
     split: str | None,
     domain: str | None = None,
+    passed_over: Collection[str] = (),
 ) -> list[Row]:
     """The images of `<place><class folder>/`, class by class, sorted within each.
 
@@ -38,6 +39,7 @@ def by_class_folder(
         classes: Name of each class by its folder, in label order.
         split: Of all of them; None leaves it to ingestion.
         domain: Likewise.
+        passed_over: Folders that are no class, and not read.
 
     Raises:
         LayoutError: A class has no folder, or a folder is no class.
@@ -45,7 +47,7 @@ def by_class_folder(
     members: dict[str, list[str]] = {folder: [] for folder in classes}
     for path in image_paths(tree, place):
         folder, slash, _ = path[len(place) :].partition("/")
-        if not slash:
+        if not slash or folder in passed_over:
             continue
         if folder not in members:
             raise LayoutError(

@@ -74,7 +74,8 @@ class Download:
 
     Attributes:
         url: Where it is; `hf://datasets/owner/name` for a dataset of the Hugging Face hub.
-        holds: What is in it.
+        holds: What is in it. Copies of one file say the same here; a dataset of a hub stands for
+            the whole.
         into: Folder that it is unpacked or put into, below that of the dataset; empty for itself.
         file: What the file is called, where its URL ends with something else.
         mirror: Whether it is a copy that others keep: of the file of its name where the authors
@@ -119,6 +120,8 @@ class PublishedDataset:
         by_hand: One sentence: what to fetch where, and where to put it.
         downloads: What can be fetched, the official sources first.
         classes: Names in label order; None takes those that the files give.
+        cleaned: From a class as its authors call it, such as its folder, to its name here; mirrors
+            have either.
         duplicate_class_names: Whether two labels may share a name.
         domains: Rows by domain; empty without domains.
         unseen_classes: Whether classes without train rows are meant, as in zero-shot learning.
@@ -141,6 +144,7 @@ class PublishedDataset:
     by_hand: str
     downloads: tuple[Download, ...] = ()
     classes: tuple[str, ...] | None = None
+    cleaned: Callable[[str], str] = str
     duplicate_class_names: bool = False
     domains: Mapping[str, int] = field(default_factory=dict)
     unseen_classes: bool = False
@@ -156,7 +160,11 @@ class PublishedDataset:
         """
         reading = self.reader(tree)
         if not reading.rows:
-            raise LayoutError(f"no {self.kind} of {self.title} at {tree.place}: {self.layout}.")
+            raise LayoutError(f"no {self.kind} of {self.title} at {tree.place}: {self.layout}")
+        if reading.contents is None and not any(tree.has(row.path) for row in reading.rows):
+            raise LayoutError(
+                f"no {self.kind} of {self.title} is in {tree.place}, such as {reading.rows[0].path}"
+            )
         if self.classes is not None and reading.splits:
             _check_names(self.title, self.classes, reading.rows)
         if self.domains and reading.splits:
@@ -225,5 +233,5 @@ def _check_names(title: str, classes: Sequence[str], rows: Sequence[Row]) -> Non
         )
         raise LayoutError(
             f"the files give other classes than the {len(classes)} of {title}: {said}. Fetch its "
-            "files again; other data is registered under another name."
+            "files again; other data is registered under another name"
         )

@@ -11,11 +11,19 @@ from data_catalog.published.form import (
 )
 from data_catalog.published.names import class_names
 from data_catalog.published.splitting import SplitFile, fifth_for_val
-from data_catalog.published.templates import template_sets
+from data_catalog.published.templates import coop_template_sets
 from data_catalog.published.tree import LayoutError, Tree
 
-FILE = SplitFile("split_zhou_OxfordPets.json", "fadad0caba06c4d0d2baf192015f50b4", ordered=True)
+FILE = SplitFile(
+    "split_zhou_OxfordPets.json",
+    drive="1501r8Ber4nNKvmlFVQZ8SeUHTcdTTEqs",
+    md5="fadad0caba06c4d0d2baf192015f50b4",
+    size_bytes=724_217,
+    ordered=True,
+)
 _DATA = "https://www.robots.ox.ac.uk/~vgg/data/pets/data"
+_CHECKED_BY = "torchvision, datasets/oxford_iiit_pet.py; TFDS, url_checksums/oxford_iiit_pet.txt"
+_SIZES = {"train": 2944, "val": 736, "test": 3669}
 
 
 def read(tree: Tree) -> Reading:
@@ -55,13 +63,9 @@ DATASET = PublishedDataset(
         "Some files called .jpg are PNG or GIF inside: they are decoded by content. Test classes "
         "have 88 to 100 images."
     ),
-    template_sets=template_sets("a photo of a {}, a type of pet."),
+    template_sets=coop_template_sets("a photo of a {}, a type of pet."),
     split_rule="Official test list; val is a fifth of each class of the official trainval list.",
-    counts={
-        SPLIT_FILE: {"train": 2944, "val": 736, "test": 3669},
-        RULE: {"train": 2944, "val": 736, "test": 3669},
-        OFFICIAL: {"train": 3680, "test": 3669},
-    },
+    counts={SPLIT_FILE: _SIZES, RULE: _SIZES, OFFICIAL: {"train": 3680, "test": 3669}},
     reader=read,
     layout="images/ and split_zhou_OxfordPets.json, else annotations/trainval.txt and test.txt",
     by_hand=(
@@ -73,14 +77,27 @@ DATASET = PublishedDataset(
             url=f"{_DATA}/images.tar.gz",
             holds="all images, in images/",
             md5="5c4f3ee8e5d25df40f4fd59a7f44e54c",
-            checked_by="torchvision, datasets/oxford_iiit_pet.py",
+            sha256="67195c5e1c01f1ab5f9b6a5d22b8c27a580d896ece458917e61d459337fa318d",
+            size_bytes=791_918_971,
+            checked_by=_CHECKED_BY,
         ),
         Download(
             url=f"{_DATA}/annotations.tar.gz",
             holds="the official lists, in annotations/",
             md5="95a8c909bbe2e81eed6a22bccdf3f68f",
-            checked_by="torchvision, datasets/oxford_iiit_pet.py",
+            sha256="52425fb6de5c424942b7626b428656fcbd798db970a937df61750c0f1d358e91",
+            size_bytes=19_173_078,
+            checked_by=_CHECKED_BY,
+        ),
+        *FILE.downloads(),
+        Download(
+            url="hf://datasets/mteb/OxfordPets",
+            holds="all images and the official splits, as Parquet",
+            mirror=True,
+            revision="557b480fae8d69247be74d9503b378a09425096f",
+            checked_by="mteb, tasks/classification/eng/oxford_pets_classification.py",
         ),
     ),
     classes=class_names("oxford_pets"),
+    cleaned=str.lower,
 )

@@ -13,13 +13,19 @@ import hashlib
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from data_catalog.published.form import RULE, SPLIT_FILE, Reading, Row
+from data_catalog.published.form import RULE, SPLIT_FILE, Download, Reading, Row
 from data_catalog.published.tree import LayoutError, Tree
 from data_catalog.split_lists import listed_rows
 from data_catalog.splits import TEST, TRAIN, TRAIN_SHARE, VAL, VAL_SHARE
 
 SEED = 1
+_COPIES = (
+    "https://raw.githubusercontent.com/linzhiqiu/cross_modal_adaptation/"
+    "ac9077ee4e422f768c9b9109551468605e33ec9a/splits"
+)
+HALF_RULE = "No official split is used; 50/20/30 train, val and test of each class."
 DRAWN = "drawn as CoOp's code does, seed 1"
 
 
@@ -29,12 +35,18 @@ class SplitFile:
 
     Attributes:
         name: Of the file.
-        md5: Of its content; empty where no public source has it, then any file is taken for it.
+        drive: Its id on Google Drive, where its authors keep it.
+        md5: Of its content; empty where no public source has it.
+        git_blob: Its id in repositories that keep it, which is a digest too.
+        size_bytes: Of its content; None where no public source has it.
         ordered: Whether the rule, over the files of the authors, draws the same rows.
     """
 
     name: str
+    drive: str
     md5: str = ""
+    git_blob: str = ""
+    size_bytes: int | None = None
     ordered: bool = False
 
     def read(self, tree: Tree, images: str) -> Reading | None:
@@ -45,7 +57,7 @@ class SplitFile:
             images: Folder that its paths start at, with a slash at its end, or empty.
 
         Raises:
-            LayoutError: It is no split file, or none of its images is there.
+            LayoutError: It is no split file.
         """
         path = tree.find(self.name)
         if path is None:
@@ -55,17 +67,33 @@ class SplitFile:
             listed = listed_rows(content, f"{tree.place}/{path}")
         except ValueError as error:
             raise LayoutError(str(error).rstrip(".")) from error
-        rows = [Row(images + row.path.replace("\\", "/"), *row[1:]) for row in listed]
-        if not any(tree.has(row.path) for row in rows):
-            raise LayoutError(f"no image of {path} is in {tree.place}, such as {rows[0].path}")
-        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        if not self.md5 or md5 == self.md5:
-            return Reading(rows, SPLIT_FILE, f"of {self.name}, md5 {md5[:8]}")
+        rows = [Row(_place(tree, images, row.path), *row[1:]) for row in listed]
+        digest, expected = self._digests(content)
+        if digest == expected:
+            return Reading(rows, SPLIT_FILE, f"of {self.name}, the published file")
         note = (
-            f"{path} is not the published file: it has md5 {md5}, that has {self.md5}; its classes "
+            f"{path} is not the published file: it has {digest}, that has {expected}; its classes "
             "and counts are taken as they are, and no published number is comparable"
         )
-        return Reading(rows, "", f"of another {self.name}, md5 {md5[:8]}", notes=(note,))
+        return Reading(rows, "", f"of another {self.name}, {digest}", notes=(note,))
+
+    def _digests(self, content: bytes) -> tuple[str, str]:
+        """The digest of a content, and that of the published file, in words."""
+        if self.md5:
+            return f"md5 {_hex('md5', content)}", f"md5 {self.md5}"
+        blob = b"blob %d\0" % len(content) + content
+        return f"git blob {_hex('sha1', blob)}", f"git blob {self.git_blob}"
+
+    def downloads(self) -> tuple[Download, ...]:
+        """Where it is: its authors' place, and a repository that keeps a copy."""
+        holds = f"the split file {self.name}"
+        pinned: dict[str, Any] = {"md5": self.md5, "size_bytes": self.size_bytes}
+        if self.md5:
+            pinned["checked_by"] = "linzhiqiu/cross_modal_adaptation and YBZh/DMN, equal"
+        return (
+            Download(url=f"https://drive.google.com/uc?id={self.drive}", holds=holds, **pinned),
+            Download(url=f"{_COPIES}/{self.name}", holds=holds, mirror=True, **pinned),
+        )
 
     def drawn(self, rows: Sequence[Row]) -> Reading:
         """Rows that the rule has split, with a word on the file that is not there.
@@ -80,6 +108,17 @@ class SplitFile:
         )
         note = f"no {self.name} here, so the splits are {DRAWN}, {same}"
         return Reading(rows, RULE, DRAWN, notes=() if self.ordered else (note,))
+
+
+def _hex(algorithm: str, content: bytes) -> str:
+    return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
+
+
+def _place(tree: Tree, images: str, path: str) -> str:
+    """Where an image of a split file is: below its folder, else where a file ends so."""
+    name = path.replace("\\", "/")
+    expected = f"{images}{name}"
+    return expected if tree.has(expected) else tree.find(name) or expected
 
 
 def fifth_for_val(train: Iterable[Row], test: Iterable[Row]) -> list[Row]:

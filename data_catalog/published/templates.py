@@ -34,3 +34,24 @@ def template_sets(template: str, **forks: TemplateSet) -> Mapping[str, TemplateS
         **{name.replace("_", "-"): each for name, each in forks.items()},
         "photo": TemplateSet(PHOTO, (), "Radford et al., ICML 2021; CLIP-LoRA trains with it"),
     }
+
+
+def coop_template_sets(
+    template: str, *, kgcoop: str = "", tcp: str = "", tip_adapter: tuple[str, ...] = ()
+) -> Mapping[str, TemplateSet]:
+    """The sets of CoOp's code and of the forks that change them, for one of its datasets.
+
+    Args:
+        template: The prompt in CoOp's code.
+        kgcoop: In KgCoOp's, where it is another.
+        tcp: In TCP's, likewise.
+        tip_adapter: The ensemble in Tip-Adapter's, where it has one.
+    """
+    return {
+        "coop": TemplateSet(template, (), _COOP),
+        "coop-ensemble": TemplateSet(template, (*SEVEN, template), f"{_COOP}, ZeroshotCLIP2"),
+        "kgcoop": TemplateSet(kgcoop or template, (), "Yao et al., CVPR 2023; trainers/kgcoop.py"),
+        "tcp": TemplateSet(tcp or template, (), "Yao et al., CVPR 2024; trainers/kgcoop.py, 2024"),
+        "tip-adapter": TemplateSet(template, tip_adapter, "Zhang et al., ECCV 2022; datasets/"),
+        "clip-lora": TemplateSet(PHOTO, (), "Zanella and Ben Ayed, CVPRW 2024; datasets/"),
+    }

@@ -783,7 +783,7 @@ def test_a_published_dataset_takes_its_facts_from_what_is_known(shotboard, refus
         Image.new("RGB", (8, 8), (n, 0, 0)).save(data / "images" / f"{n}.jpg")
     (data / "split_zhou_OxfordPets.json").write_text(json.dumps(rows))
     add = ["datasets", "add", "mine", "--published", "oxford_pets", "--path", data]
-    said = shotboard(*add, "--template-set", "photo", *home).out
+    said = shotboard(*add, "--template-set", "clip-lora", *home).out
     assert "is not the published file" in " ".join(said.split())
     shown = shotboard("datasets", "show", "mine", "--json", *home).json
     assert shown["template"] == "a photo of a {}."

@@ -1,0 +1,338 @@
+"""The datasets of CoOp's code, on folders that imitate the original layouts."""
+
+import io
+import json
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from data_catalog import IngestionError, SourceError, ingest, known_card
+from data_catalog.published import PUBLISHED, caltech101, eurosat
+from data_catalog.published.form import Row
+from data_catalog.published.splitting import SplitFile, fifth_for_val, half_for_train
+from operators.episodes.sampling import base_and_new, draw
+
+SPLITS = ("train", "val", "test")
+
+
+def unsplit(path, label, name):
+    return Row(path, label, name, None)
+
+
+def png(number):
+    """A picture that no other number has."""
+    pixels = np.full((4, 4, 3), number % 256, np.uint8)
+    pixels[0, 0] = [number // 256 % 256, number // 65536, 7]
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG", compress_level=0)
+    return file.getvalue()
+
+
+def mat(**variables):
+    file = io.BytesIO()
+    savemat(file, variables)
+    return file.getvalue()
+
+
+def folders(place, names, count=5):
+    """The layout of class folders; a file of notes lies among them."""
+    images = [f"{place}/{name}/{number}.jpg" for name in names for number in range(count)]
+    return [*images, f"{place}/{names[0]}/.hidden"], {"README.txt": b"about"}
+
+
+def dtd():
+    return folders("images", PUBLISHED["dtd"].classes)
+
+
+def food101():
+    images, files = folders("food-101/images", PUBLISHED["food101"].classes)
+    return images, {**files, "food-101/meta/classes.txt": b"apple_pie\n"}
+
+
+def land_use():
+    return folders("2750", list(eurosat.CLASSES))
+
+
+def caltech():
+    return folders(
+        "caltech-101/101_ObjectCategories", [*caltech101.CLASSES, *caltech101.PASSED_OVER]
+    )
+
+
+def flowers102():
+    labels = [number % 102 + 1 for number in range(510)]
+    images = [f"jpg/image_{number:05d}.jpg" for number in range(1, 511)]
+    names = dict(enumerate(PUBLISHED["flowers102"].classes, start=1))
+    return images, {
+        "imagelabels.mat": mat(labels=np.array([labels], np.uint8)),
+        "cat_to_name.json": json.dumps(names).encode(),
+    }
+
+
+def oxford_pets():
+    breeds = [name.title() for name in PUBLISHED["oxford_pets"].classes]
+    lists = {
+        f"annotations/{part}.txt": "".join(
+            f"{breed}_{number} {label} 1 1\n"
+            for label, breed in enumerate(breeds, start=1)
+            for number in numbers
+        ).encode()
+        for part, numbers in (("trainval", range(4)), ("test", (4,)))
+    }
+    return [f"images/{breed}_{number}.jpg" for breed in breeds for number in range(5)], lists
+
+
+def stanford_cars():
+    named = [f"{name[5:]} {name[:4]}" for name in PUBLISHED["stanford_cars"].classes]
+
+    def annotated(count):
+        rows = np.zeros((1, 196 * count), dtype=[("class", object), ("fname", object)])
+        for row in range(196 * count):
+            rows[0, row] = (np.array([[row % 196 + 1]], np.uint8), f"{row + 1:05d}.jpg")
+        return mat(annotations=rows)
+
+    images = [f"cars_train/cars_train/{row:05d}.jpg" for row in range(1, 196 * 4 + 1)]
+    images += [f"cars_test/{row:05d}.jpg" for row in range(1, 197)]
+    return images, {
+        "devkit/cars_meta.mat": mat(class_names=np.array(named, dtype=object)),
+        "devkit/cars_train_annos.mat": annotated(4),
+        "cars_test_annos_withlabels.mat": annotated(1),
+    }
+
+
+def fgvc_aircraft():
+    variants = PUBLISHED["fgvc_aircraft"].classes
+    lists = {
+        f"data/images_variant_{split}.txt": "".join(
+            f"{number}{label:03d} {name}\n" for label, name in enumerate(variants)
+        ).encode()
+        for number, split in enumerate(SPLITS)
+    }
+    images = [f"data/images/{number}{label:03d}.jpg" for number in range(3) for label in range(100)]
+    return images, {**lists, "data/variants.txt": "\n".join(variants).encode()}
+
+
+def sun397():
+    names = [" ".join(reversed(name.split(" "))) for name in PUBLISHED["sun397"].classes]
+    places = [f"/{name[0]}/{name.replace(' ', '/')}" for name in names]
+    lists = {
+        f"{part}_01.txt": "".join(
+            f"{place}/sun_{number}.jpg\n" for place in places for number in numbers
+        ).encode()
+        for part, numbers in (("Training", range(3)), ("Testing", (3,)))
+    }
+    images = [f"SUN397{place}/sun_{number}.jpg" for place in places for number in range(4)]
+    return images, {**lists, "ClassName.txt": "\n".join(places).encode()}
+
+
+def ucf101():
+    names = PUBLISHED["ucf101"].classes
+    actions = [name.replace("_", "") for name in names]
+    lists = {
+        f"ucfTrainTestlist/{part}01.txt": "".join(
+            f"{action}/v_{action}_g{number}.avi {label}\r\n"
+            for label, action in enumerate(actions, start=1)
+            for number in numbers
+        ).encode()
+        for part, numbers in (("trainlist", range(4)), ("testlist", (4,)))
+    }
+    known = "".join(f"{label} {action}\r\n" for label, action in enumerate(actions, start=1))
+    images = [
+        f"UCF-101-midframes/{name}/v_{action}_g{number}.jpg"
+        for name, action in zip(names, actions, strict=True)
+        for number in range(5)
+    ]
+    return images, {**lists, "ucfTrainTestlist/classInd.txt": known.encode()}
+
+
+# Rows a class of train, val and test that the layout gives.
+LAYOUTS = {
+    "caltech101": (caltech, (2, 1, 2)),
+    "dtd": (dtd, (2, 1, 2)),
+    "eurosat": (land_use, (2, 1, 2)),
+    "fgvc_aircraft": (fgvc_aircraft, (1, 1, 1)),
+    "flowers102": (flowers102, (2, 1, 2)),
+    "food101": (food101, (2, 1, 2)),
+    "oxford_pets": (oxford_pets, (3, 1, 1)),
+    "stanford_cars": (stanford_cars, (3, 1, 1)),
+    "sun397": (sun397, (2, 1, 1)),
+    "ucf101": (ucf101, (3, 1, 1)),
+}
+
+
+@pytest.fixture
+def laid_out(tmp_path):
+    """Writes a layout and returns its folder."""
+
+    def write(name):
+        images, files = LAYOUTS[name][0]()
+        root = tmp_path / "data"
+        contents = {**{path: png(n) for n, path in enumerate(images)}, **files}
+        for folder in {str((root / path).parent) for path in contents}:
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        for path, content in contents.items():
+            (root / path).write_bytes(content)
+        return root
+
+    return write
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A dataset as it is known, but for the counts of its splits."""
+
+    def known(name):
+        dataset = PUBLISHED[name]
+        classes = len(dataset.classes)
+        counts = dict(zip(SPLITS, (classes * each for each in LAYOUTS[name][1]), strict=True))
+        ways = dict.fromkeys(("split file", "published rule", "official"), counts)
+        monkeypatch.setitem(PUBLISHED, name, replace(dataset, counts=ways))
+        return PUBLISHED[name], counts
+
+    return known
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_an_original_layout_gives_the_classes_and_splits_of_its_card(
+    laid_out, small, name, tmp_path
+):
+    root, (dataset, counts) = laid_out(name), small(name)
+    built = ingest(known_card(dataset, root), tmp_path / "store")
+    assert built.card["splits"] == counts
+    assert built.classes == dataset.classes
+    for split in SPLITS:  # every class has its share in each
+        assert len(set(built.card["class_counts"][split])) == 1
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_true_card_refuses_a_small_copy_by_its_counts(laid_out, name, tmp_path):
+    dataset = PUBLISHED[name]
+    card = known_card(dataset, laid_out(name))
+    way = "official" if name == "fgvc_aircraft" else "published rule"
+    test = dataset.counts[way]["test"]
+    with pytest.raises(IngestionError, match=f"the card says .*test {test}"):
+        ingest(card, tmp_path / "store")
+
+
+def test_class_folders_have_the_names_of_the_field():
+    assert PUBLISHED["eurosat"].cleaned("SeaLake") == "Sea or Lake"
+    assert PUBLISHED["caltech101"].cleaned("Faces") == "face"
+    assert PUBLISHED["stanford_cars"].cleaned("Audi TTS Coupe 2012") == "2012 Audi TTS Coupe"
+    assert PUBLISHED["sun397"].cleaned("/a/apse/indoor") == "indoor apse"
+    assert PUBLISHED["ucf101"].cleaned("ApplyEyeMakeup") == "Apply_Eye_Makeup"
+    assert PUBLISHED["oxford_pets"].cleaned("Abyssinian") == "abyssinian"
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "first", "last"),
+    [
+        ("caltech101", 100, "face", "yin_yang"),
+        ("dtd", 47, "banded", "zigzagged"),
+        ("eurosat", 10, "Annual Crop Land", "Sea or Lake"),
+        ("fgvc_aircraft", 100, "707-320", "Yak-42"),
+        ("flowers102", 102, "pink primrose", "blackberry lily"),
+        ("food101", 101, "apple_pie", "waffles"),
+        ("oxford_pets", 37, "abyssinian", "yorkshire_terrier"),
+        ("stanford_cars", 196, "2000 AM General Hummer SUV", "2012 smart fortwo Convertible"),
+        ("sun397", 397, "abbey", "youth_hostel"),
+        ("ucf101", 101, "Apply_Eye_Makeup", "Yo_Yo"),
+    ],
+)
+def test_classes_are_those_of_the_published_split(name, classes, first, last):
+    known = PUBLISHED[name].classes
+    assert (len(known), known[0], known[-1]) == (classes, first, last)
+
+
+def test_a_class_folder_that_is_no_class_is_refused(laid_out, small):
+    root, (dataset, _) = laid_out("eurosat"), small("eurosat")
+    (root / "2750" / "River").rename(root / "2750" / "Rivers")
+    with pytest.raises(SourceError, match=r"2750/Rivers .* is none of the 10 classes"):
+        known_card(dataset, root)
+
+
+def written(rows):
+    """A split file, and the digest that its content has as an object of git."""
+    lists = {split: [row[:3] for row in rows if row[3] == split] for split in SPLITS}
+    return json.dumps(lists).encode()
+
+
+def test_a_split_file_is_known_by_its_digest(laid_out, monkeypatch):
+    root = laid_out("dtd")
+    from data_catalog.published import dtd as module
+
+    card = known_card(PUBLISHED["dtd"], root)
+    content = written([(r.path[7:], r.label, r.class_name, r.split) for r in card.source.listed()])
+    (root / "split_zhou_DescribableTextures.json").write_bytes(content)
+    assert known_card(PUBLISHED["dtd"], root).split_sizes is None  # of another file
+
+    digest, _ = SplitFile("", "", md5="0" * 32)._digests(content)
+    monkeypatch.setattr(module, "FILE", replace(module.FILE, md5=digest.removeprefix("md5 ")))
+    card = known_card(PUBLISHED["dtd"], root)
+    assert card.split_sizes == {"train": 2820, "val": 1128, "test": 1692}
+    blob, _ = SplitFile("", "", git_blob="0" * 40)._digests(b"what is up, doc?")
+    assert blob == "git blob bd9dbf5aae1a3862dd1526723246b20206e5fc37"  # Pro Git, 10.2
+
+
+def test_the_rule_draws_what_the_published_files_have():
+    # Passion flowers are images 1 to 251 of Flowers102, and are drawn first.
+    rows = [unsplit(f"image_{number:05d}.jpg", 76, "passion flower") for number in range(1, 252)]
+    first = {}
+    for row in half_for_train(rows):
+        first.setdefault(row.split, row.path)
+    assert first == {
+        "train": "image_00190.jpg",
+        "val": "image_00055.jpg",
+        "test": "image_00172.jpg",
+    }
+    # Abyssinians of the official trainval list, in its order.
+    numbers = [*range(100, 110), 10, *range(110, 120), 11]
+    assert len(fifth_for_val([unsplit(str(n), 0, "abyssinian") for n in numbers], [])) == 22
+
+
+def dassl_draw(items, shots):
+    """Dassl's rule in its own terms: items by label as they come, drawn from the one generator."""
+    tracker = {}
+    for path, label in items:
+        tracker.setdefault(label, []).append((path, label))
+    drawn = []
+    for members in tracker.values():
+        drawn += random.sample(members, shots) if len(members) >= shots else members
+    return drawn
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("shots", [1, 2, 4, 8, 16])
+def test_the_published_draw_is_made_of_any_split_file(shots, seed):
+    made = random.Random(seed * 100 + shots)
+    lists = {}
+    for split, most in (("train", 24), ("val", 7)):
+        rows = [
+            (f"{split}{label}_{n}", label)
+            for label in range(9)
+            for n in range(made.randint(1, most))
+        ]
+        made.shuffle(rows)
+        lists[split] = rows
+    state = random.getstate()
+    random.seed(seed)
+    train, val = dassl_draw(lists["train"], shots), dassl_draw(lists["val"], min(shots, 4))
+    random.setstate(state)
+
+    ours = draw(
+        [label for _, label in lists["train"]],
+        [label for _, label in lists["val"]],
+        shots=shots,
+        seed=seed,
+    )
+    assert [lists["train"][row] for row in ours.train] == train
+    assert [lists["val"][row] for row in ours.val] == val
+
+    base, new = base_and_new(range(9))
+    assert (base, new) == ((0, 1, 2, 3, 4), (5, 6, 7, 8))
+    for side in (base, new):  # a cut of what was drawn over all classes
+        cut = [lists["train"][row] for row in ours.train if lists["train"][row][1] in side]
+        assert cut == [item for item in train if item[1] in side]
