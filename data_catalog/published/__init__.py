@@ -17,6 +17,7 @@ from data_catalog.published import (
     fgvc_aircraft,
     flowers102,
     food101,
+    imagenet,
     imagenet_a,
     imagenet_r,
     imagenet_sketch,
@@ -47,6 +48,7 @@ from data_catalog.published.form import (
 from data_catalog.published.tree import LayoutError, Tree
 
 PUBLISHED: dict[str, PublishedDataset] = {
+    "imagenet": imagenet.DATASET,
     "caltech101": caltech101.DATASET,
     "oxford_pets": oxford_pets.DATASET,
     "stanford_cars": stanford_cars.DATASET,

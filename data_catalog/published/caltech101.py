@@ -61,7 +61,8 @@ DATASET = PublishedDataset(
             url=(
                 "https://drive.google.com/uc?export=download&id=137RyRjvTBkBiIfeYBNZBtViDHQ6_Ewsp"
             ),
-            holds="101_ObjectCategories.tar.gz with all images",
+            holds="all images, in 101_ObjectCategories/",
+            file="101_ObjectCategories.tar.gz",
             mirror=True,
             sha256="af6ece2f339791ca20f855943d8b55dd60892c0a25105fcd631ee3d6430f9926",
             size_bytes=131_740_031,

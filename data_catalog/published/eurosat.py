@@ -25,7 +25,7 @@ FOLDERS: tuple[str, ...] = (
     "River",
     "SeaLake",
 )
-CLASSES = dict(zip(FOLDERS, class_names("eurosat"), strict=True))
+CLASSES: dict[str, str] = dict(zip(FOLDERS, class_names("eurosat"), strict=True))
 _ZIP = "EuroSAT.zip"
 _SIZES = {"train": 13500, "val": 5400, "test": 8100}
 

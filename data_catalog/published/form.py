@@ -74,8 +74,7 @@ class Download:
 
     Attributes:
         url: Where it is; `hf://datasets/owner/name` for a dataset of the Hugging Face hub.
-        holds: What is in it. Copies of one file say the same here; a dataset of a hub stands for
-            the whole.
+        holds: What is in it.
         into: Folder that it is unpacked or put into, below that of the dataset; empty for itself.
         file: What the file is called, where its URL ends with something else.
         mirror: Whether it is a copy that others keep: of the file of its name where the authors

@@ -91,7 +91,12 @@ class SplitFile:
         if self.md5:
             pinned["checked_by"] = "linzhiqiu/cross_modal_adaptation and YBZh/DMN, equal"
         return (
-            Download(url=f"https://drive.google.com/uc?id={self.drive}", holds=holds, **pinned),
+            Download(
+                url=f"https://drive.google.com/uc?id={self.drive}",
+                holds=holds,
+                file=self.name,
+                **pinned,
+            ),
             Download(url=f"{_COPIES}/{self.name}", holds=holds, mirror=True, **pinned),
         )
 

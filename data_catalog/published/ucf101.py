@@ -86,7 +86,7 @@ DATASET = PublishedDataset(
         f"{_LISTS}, beside it, and give that folder"
     ),
     downloads=(
-        Download(url=_ZIP, holds=f"middle frames, in {_FRAMES}/"),
+        Download(url=_ZIP, holds=f"middle frames, in {_FRAMES}/", file="UCF-101-midframes.zip"),
         Download(
             url=_LISTS,
             holds="the official lists of videos, in ucfTrainTestlist/",

@@ -11,8 +11,11 @@ from PIL import Image
 from scipy.io import savemat
 
 from data_catalog import IngestionError, SourceError, ingest, known_card
-from data_catalog.published import PUBLISHED, caltech101, eurosat
+from data_catalog.published import PUBLISHED, LayoutError, Tree, caltech101, eurosat
+from data_catalog.published import dtd as dtd_module
+from data_catalog.published import imagenet as imagenet_module
 from data_catalog.published.form import Row
+from data_catalog.published.names import wordnet_names
 from data_catalog.published.splitting import SplitFile, fifth_for_val, half_for_train
 from operators.episodes.sampling import base_and_new, draw
 
@@ -149,6 +152,18 @@ def ucf101():
     return images, {**lists, "ucfTrainTestlist/classInd.txt": known.encode()}
 
 
+def imagenet():
+    wordnets = list(wordnet_names())
+    images = [f"images/train/{wordnet}/{wordnet}_0.JPEG" for wordnet in wordnets]
+    held_out = [
+        f"images/val/{wordnet}/ILSVRC2012_val_{number}.JPEG"
+        for number, wordnet in enumerate(reversed(wordnets))
+    ]
+    named = zip(wordnets, PUBLISHED["imagenet"].classes, strict=True)
+    names = "".join(f"{wordnet} {name}\n" for wordnet, name in named)
+    return [*images, *held_out], {"classnames.txt": names.encode()}
+
+
 # Rows a class of train, val and test that the layout gives.
 LAYOUTS = {
     "caltech101": (caltech, (2, 1, 2)),
@@ -157,6 +172,7 @@ LAYOUTS = {
     "fgvc_aircraft": (fgvc_aircraft, (1, 1, 1)),
     "flowers102": (flowers102, (2, 1, 2)),
     "food101": (food101, (2, 1, 2)),
+    "imagenet": (imagenet, (1, 1, 1)),
     "oxford_pets": (oxford_pets, (3, 1, 1)),
     "stanford_cars": (stanford_cars, (3, 1, 1)),
     "sun397": (sun397, (2, 1, 1)),
@@ -212,8 +228,7 @@ def test_an_original_layout_gives_the_classes_and_splits_of_its_card(
 def test_the_true_card_refuses_a_small_copy_by_its_counts(laid_out, name, tmp_path):
     dataset = PUBLISHED[name]
     card = known_card(dataset, laid_out(name))
-    way = "official" if name == "fgvc_aircraft" else "published rule"
-    test = dataset.counts[way]["test"]
+    test = next(iter(dataset.counts.values()))["test"]  # the same in the published ways
     with pytest.raises(IngestionError, match=f"the card says .*test {test}"):
         ingest(card, tmp_path / "store")
 
@@ -236,6 +251,7 @@ def test_class_folders_have_the_names_of_the_field():
         ("fgvc_aircraft", 100, "707-320", "Yak-42"),
         ("flowers102", 102, "pink primrose", "blackberry lily"),
         ("food101", 101, "apple_pie", "waffles"),
+        ("imagenet", 1000, "tench", "toilet paper"),
         ("oxford_pets", 37, "abyssinian", "yorkshire_terrier"),
         ("stanford_cars", 196, "2000 AM General Hummer SUV", "2012 smart fortwo Convertible"),
         ("sun397", 397, "abbey", "youth_hostel"),
@@ -245,6 +261,29 @@ def test_class_folders_have_the_names_of_the_field():
 def test_classes_are_those_of_the_published_split(name, classes, first, last):
     known = PUBLISHED[name].classes
     assert (len(known), known[0], known[-1]) == (classes, first, last)
+
+
+def test_imagenet_has_its_val_twice_and_reads_the_list_of_a_flat_val(laid_out, tmp_path):
+    card = known_card(PUBLISHED["imagenet"], laid_out("imagenet"))
+    rows = list(card.source.listed())
+    val = [row.path for row in rows if row.split == "val"]
+    assert val == [row.path for row in rows if row.split == "test"]
+    assert val[:2] == [
+        "images/val/n01440764/ILSVRC2012_val_999.JPEG",
+        "images/val/n01443537/ILSVRC2012_val_998.JPEG",
+    ]
+    assert card.duplicate_class_names
+
+    names = ["train/n01440764/a.JPEG", "train/n01443537/b.JPEG", "val/c.JPEG", "val/d.JPEG"]
+    files = {"classnames.txt": b"n01440764 tench\nn01443537 goldfish\n"}
+    with pytest.raises(LayoutError, match=r"val/ has no class folders, and no LOC_val_sol"):
+        imagenet_module.read(Tree("here", [*names, *files], files.__getitem__))
+    files["LOC_val_solution.csv"] = b"ImageId,PredictionString\nd,n01440764 1 2 3 4 \nc,n01443537 1"
+    read = imagenet_module.read(Tree("here", [*names, *files], files.__getitem__))
+    assert [(row.path, row.class_name) for row in read.rows if row.split == "test"] == [
+        ("val/d.JPEG", "tench"),
+        ("val/c.JPEG", "goldfish"),
+    ]
 
 
 def test_a_class_folder_that_is_no_class_is_refused(laid_out, small):
@@ -262,15 +301,15 @@ def written(rows):
 
 def test_a_split_file_is_known_by_its_digest(laid_out, monkeypatch):
     root = laid_out("dtd")
-    from data_catalog.published import dtd as module
-
     card = known_card(PUBLISHED["dtd"], root)
     content = written([(r.path[7:], r.label, r.class_name, r.split) for r in card.source.listed()])
     (root / "split_zhou_DescribableTextures.json").write_bytes(content)
     assert known_card(PUBLISHED["dtd"], root).split_sizes is None  # of another file
 
     digest, _ = SplitFile("", "", md5="0" * 32)._digests(content)
-    monkeypatch.setattr(module, "FILE", replace(module.FILE, md5=digest.removeprefix("md5 ")))
+    monkeypatch.setattr(
+        dtd_module, "FILE", replace(dtd_module.FILE, md5=digest.removeprefix("md5 "))
+    )
     card = known_card(PUBLISHED["dtd"], root)
     assert card.split_sizes == {"train": 2820, "val": 1128, "test": 1692}
     blob, _ = SplitFile("", "", git_blob="0" * 40)._digests(b"what is up, doc?")
