@@ -4,8 +4,8 @@ Source: Purushwalkam et al., "Task-Driven Modular Networks for Zero-Shot Composi
 ICCV 2019, whose `compositional-split-natural` CSP (Nayak et al., ICLR 2023) and others read.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from data_catalog.published.form import OFFICIAL, Reading, Row, TemplateSet
 from data_catalog.published.tree import LayoutError, Tree
@@ -32,18 +32,47 @@ TO_JSON = (
 _SETS = ("train", "val", "test")
 
 
-def read(tree: Tree) -> Reading:
-    """Rows of the metadata whose pair is in a list of pairs; the class is the pair.
+def compositional_reader(*folders: str) -> Callable[[Tree], Reading]:
+    """The reader of rows of the metadata whose pair is in a list of pairs; the class is the pair.
 
     Labels are the pairs of all three lists in sorted order, as in CSP. `extras` has the attribute
     and the object, and whether the pair is seen, that is, in train.
+
+    Args:
+        *folders: What the archive of the splits, which has those of several datasets, may call the
+            folder of this one.
     """
-    pairs = {split: _pairs(tree, split) for split in _SETS}
+
+    def read(tree: Tree) -> Reading:
+        return _read(_Lists(tree, folders))
+
+    return read
+
+
+class _Lists(NamedTuple):
+    """Lists of pairs and metadata of a dataset, where others may lie beside it."""
+
+    tree: Tree
+    folders: tuple[str, ...]
+
+    def find(self, name: str) -> str | None:
+        """The file of this name, that in the dataset's own folder first."""
+        places = (*(f"{folder}/{name}" for folder in self.folders), name)
+        return next(filter(None, map(self.tree.find, places)), None)
+
+    def need(self, name: str) -> str:
+        """As `find`; refused where there is none."""
+        return self.find(name) or self.tree.need(name)
+
+
+def _read(lists: _Lists) -> Reading:
+    tree = lists.tree
+    pairs = {split: _pairs(lists, split) for split in _SETS}
     known = sorted({pair for listed in pairs.values() for pair in listed})
     labels = {pair: label for label, pair in enumerate(known)}
     seen = frozenset(pairs["train"])
     rows: dict[str, list[Row]] = {split: [] for split in _SETS}
-    for entry in _metadata(tree):
+    for entry in _metadata(lists):
         pair, split = (entry["attr"], entry["obj"]), entry["set"]
         if split not in rows or pair not in labels:
             continue  # not labelled, or not of this split
@@ -62,10 +91,10 @@ def as_prompted(name: str) -> str:
     return name.replace(".", " ").replace("_", " ").lower()
 
 
-def _pairs(tree: Tree, split: str) -> list[tuple[str, str]]:
-    path = tree.need(f"{SPLIT}/{split}_pairs.txt")
+def _pairs(lists: _Lists, split: str) -> list[tuple[str, str]]:
+    path = lists.need(f"{SPLIT}/{split}_pairs.txt")
     found = []
-    for number, line in enumerate(tree.lines(path), start=1):
+    for number, line in enumerate(lists.tree.lines(path), start=1):
         match line.split():
             case [attribute, object_]:
                 found.append((attribute, object_))
@@ -76,19 +105,19 @@ def _pairs(tree: Tree, split: str) -> list[tuple[str, str]]:
     return found
 
 
-def _metadata(tree: Tree) -> list[dict[str, Any]]:
+def _metadata(lists: _Lists) -> list[dict[str, Any]]:
     """What is known of each image.
 
     Raises:
         LayoutError: It is there as a pickle alone, is missing, or has another form.
     """
-    if tree.find(METADATA) is None and (pickled := tree.find(_PICKLE)):
+    if lists.find(METADATA) is None and (pickled := lists.find(_PICKLE)):
         raise LayoutError(
             f"{pickled} is a pickle, and these are never read since they may run code; make a "
             f"JSON file of it, beside it, with: {TO_JSON}"
         )
-    path = tree.need(METADATA)
-    entries = tree.parsed(path)
+    path = lists.need(METADATA)
+    entries = lists.tree.parsed(path)
     fields = {"image", "attr", "obj", "set"}
     if not isinstance(entries, list) or not all(
         isinstance(each, dict) and fields <= each.keys() for each in entries

@@ -7,7 +7,7 @@ from data_catalog.published.compositions import (
     SPLITS_URL,
     TEMPLATES,
     TO_JSON,
-    read,
+    compositional_reader,
 )
 from data_catalog.published.form import OFFICIAL, Download, PublishedDataset
 
@@ -30,7 +30,7 @@ DATASET = PublishedDataset(
     template_sets=TEMPLATES,
     split_rule=SPLIT_RULE,
     counts={OFFICIAL: {"train": 30_338, "val": 10_420, "test": 12_995}},
-    reader=read,
+    reader=compositional_reader("mit-states"),
     layout=f"images/<attribute object>/, {SPLIT}/ with three lists of pairs, and {METADATA}",
     by_hand=(
         f"Fetch {_IMAGES} and {SPLITS_URL}, put images/ and {SPLIT}/ into one folder, and there "

@@ -7,7 +7,7 @@ from data_catalog.published.compositions import (
     SPLITS_URL,
     TEMPLATES,
     TO_JSON,
-    read,
+    compositional_reader,
 )
 from data_catalog.published.form import OFFICIAL, Download, PublishedDataset
 
@@ -28,7 +28,7 @@ DATASET = PublishedDataset(
     template_sets=TEMPLATES,
     split_rule=SPLIT_RULE,
     counts={OFFICIAL: {"train": 22_998, "val": 3_214, "test": 2_914}},
-    reader=read,
+    reader=compositional_reader("ut-zap50k", "ut-zappos"),
     layout=f"images/ or ut-zap50k-images/, {SPLIT}/ with three lists of pairs, and {METADATA}",
     by_hand=(
         f"Fetch {_IMAGES} and {SPLITS_URL}, put ut-zap50k-images/ and {SPLIT}/ into one folder, "

@@ -163,8 +163,15 @@ def register_card(
     out.print(f"registered {card.name}: {file}")
     if holds_secret(file.read_text("utf-8")):
         out.print("It holds a secret, with which the data is fetched: only you may read it.")
+    out.print(f"next: shotboard run {_next_run(card, found)}", soft_wrap=True)
+
+
+def _next_run(card: "DatasetCard", found: "Outline") -> str:
+    """What to run with a dataset; one without train rows is what others are tested on."""
     suite = _SUITES.get(card.kind, "")
-    out.print(f"next: shotboard run {suite}--datasets {card.name}", soft_wrap=True)
+    if found.splits and not found.splits["train"]:
+        return f"{suite}--protocols cross_dataset --datasets A --targets {card.name}"
+    return f"{suite}--datasets {card.name}"
 
 
 def _own_card(

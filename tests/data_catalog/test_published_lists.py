@@ -153,6 +153,17 @@ def test_metadata_in_a_pickle_is_refused_with_the_line_that_makes_json_of_it(sta
         known_card(PUBLISHED["mit_states"], states)
 
 
+def test_the_splits_of_another_dataset_beside_them_are_not_taken(states, tmp_path):
+    beside = states / "cgqa" / "compositional-split-natural"
+    own = states / "mit-states"
+    beside.mkdir(parents=True)
+    own.mkdir()
+    (states / "compositional-split-natural").rename(own / "compositional-split-natural")
+    for split in PAIRS:
+        (beside / f"{split}_pairs.txt").write_text("red car")
+    assert known_card(PUBLISHED["mit_states"], states).source.total() == 18
+
+
 def test_metadata_of_another_form_are_refused(states):
     (states / "metadata_compositional-split-natural.json").write_text('[{"image": "a.jpg"}]')
     with pytest.raises(SourceError, match=r"is no list of objects with attr, image, obj, set"):

@@ -774,6 +774,15 @@ def test_what_is_known_and_not_here_is_listed_shown_and_asked_for(shotboard, ref
     )
 
 
+def test_a_dataset_of_test_rows_alone_is_offered_as_a_target(shotboard, tmp_path):
+    for name, shade in {"cat": 0, "dog": 90}.items():
+        (tmp_path / "data" / "test" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8), (shade, 0, 0)).save(tmp_path / "data" / "test" / name / "0.png")
+    home = ["--home", tmp_path / "store"]
+    said = shotboard("datasets", "add", "variant", "--path", tmp_path / "data", *home).out
+    assert "next: shotboard run --protocols cross_dataset --datasets A --targets variant" in said
+
+
 def test_a_published_dataset_takes_its_facts_from_what_is_known(shotboard, refused, tmp_path):
     home = ["--home", tmp_path / "mine"]
     data = tmp_path / "pets"
