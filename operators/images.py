@@ -22,7 +22,6 @@ import io
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import simplejpeg
@@ -31,7 +30,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from operators.crops import Crop, CropRule
+from operators.crops import Crop, CropRule, Filter
 from operators.shapes import Float, UInt8
 
 # Moves when the pixels that come out for the same bytes do, of the centre crop or of a view: it is
@@ -39,8 +38,6 @@ from operators.shapes import Float, UInt8
 TRANSFORM_VERSION = 2
 
 JPEG = b"\xff\xd8\xff"  # what such a file starts with
-
-Filter = Literal["bicubic", "bilinear"]  # Pillow's, antialiased
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ class Preprocessing:
         for place, image, rule in zip(pixels, images, crops or [None] * len(images), strict=True):
             whole = decode(image)
             if rule is not None:
-                square = resized_crop(whole, rule(*whole.shape[:2]), self.size, self.filter)
+                square = self._seen(whole, rule(*whole.shape[:2]))
             elif self.squeeze:
                 everything = Crop(0, 0, *whole.shape[:2], mirrored=False)
                 square = resized_crop(whole, everything, self.size, self.filter)
@@ -92,6 +89,14 @@ class Preprocessing:
                 square = centre_crop(whole, self.short_side, self.size, self.filter)
             place.copy_(torch.from_numpy(square)).div_(255).sub_(mean).div_(std)
         return pixels
+
+    def _seen(self, image: UInt8[np.ndarray, "h w 3"], crop: Crop) -> np.ndarray:
+        """The (3, s, s) square that a crop gives, repainted where it asks for that."""
+        square = resized_crop(image, crop, self.size, crop.filter or self.filter)
+        if crop.repaint is None:
+            return square
+        painted = crop.repaint(np.ascontiguousarray(square.transpose(1, 2, 0)))
+        return np.array(painted.transpose(2, 0, 1), order="C")
 
 
 def decode(image: bytes) -> UInt8[np.ndarray, "h w 3"]:

@@ -93,7 +93,8 @@ class TrialSpec:
         selection: `last` step or best on `val`; never on test rows.
         template_set: Name of the prompt templates and a digest of their texts.
         transform_version: Version of the image preprocessing arithmetic.
-        views: Augmented views that training sees: `none`, `bank:K` or `fresh`.
+        views: Augmented views that training sees, see operators/episodes/views.py: `none`,
+            `bank:K` or `fresh`, and of which kind.
         precision: Arithmetic of the frozen encoders, `fp32`, `bf16` or `fp16`.
         test_rows_per_class: Cap on the test rows of each class; None means all.
         aids: What else it leans on, by role, a key of `AIDS`: a trial, or the fingerprint of what

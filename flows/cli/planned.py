@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from operators.episodes.views import PUBLISHED
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
     from data_catalog import Dataset
     from tasks.planning.choices import Request
     from tasks.planning.data import Preview
-    from tasks.planning.planned import Plan
+    from tasks.planning.planned import Encodings, Plan
     from tasks.planning.suite import Suite
 
 
@@ -25,6 +26,8 @@ class Planned(NamedTuple):
         at_most: The most trials that there can be of each dataset whose classes are not known.
         unknown: A line for each dataset of which a plan can say nothing yet.
         backbones: Rows of the board about those of the suite.
+        encodings: How many images are encoded once for all trials, and anew in single ones; None
+            where a dataset is not ingested.
     """
 
     suite: "Suite"
@@ -33,6 +36,7 @@ class Planned(NamedTuple):
     at_most: Mapping[str, int]
     unknown: tuple[str, ...] = ()
     backbones: "Sequence[Mapping[str, Any]]" = ()
+    encodings: "Encodings | None" = None
 
     @property
     def about(self) -> str:
@@ -48,6 +52,12 @@ class Planned(NamedTuple):
             yield f"{len(self.plan.specs)} trials, {done} done, {missing} to do{rest}"
         if self.waiting:
             yield f"to ingest first: {', '.join(self.waiting)}"
+        if self.encodings and self.encodings.anew:
+            yield (
+                f"images to encode for all of them: {self.encodings.kept} whose features are kept, "
+                f"and {self.encodings.anew} in views of single trials (--views none or "
+                "bank:K:published has fewer)"
+            )
 
     def misses_nothing(self, store: Store) -> bool:
         """Whether every trial is there, and every dataset as its source is now."""
@@ -83,11 +93,12 @@ def planned_of(store: Store, suite: str, changes: dict[str, Any]) -> Planned:
     here = {name: ingested(store, name) for name in asked.all_datasets}
     there = {name: dataset for name, dataset in here.items() if dataset is not None}
     if len(there) == len(here) and (kept := kept_plan(store, asked, there)):
-        return Planned(asked, kept.plan, (), {}, backbones=kept.backbones)
+        return Planned(asked, kept.plan, (), {}, (), kept.backbones, kept.encodings)
 
     from tasks.pages.zoo import backbone_rows
     from tasks.planning.choices import check
     from tasks.planning.data import preview
+    from tasks.planning.encodings import encodings_of
     from tasks.planning.plan import make_plan
     from tasks.planning.planned import Plan
 
@@ -110,9 +121,12 @@ def planned_of(store: Store, suite: str, changes: dict[str, Any]) -> Planned:
         if len(known) == len(request.cards):
             raise
         return Planned(request.suite, nothing, waiting, at_most, unknown)
+    if waiting:
+        return Planned(request.suite, made, waiting, at_most, unknown, rows)
+    count = encodings_of(made.specs, {n: each for n, each in here.items() if each is not None})
     if asked == request.suite and len(there) == len(here):
-        keep_plan(store, request, made, there, rows)
-    return Planned(request.suite, made, waiting, at_most, unknown, rows)
+        keep_plan(store, request, made, there, rows, count)
+    return Planned(request.suite, made, waiting, at_most, unknown, rows, count)
 
 
 def _unknown(
@@ -164,5 +178,5 @@ def _grid(suite: "Suite") -> str:
         f"{', '.join(suite.backbones)} x {', '.join(suite.protocols)} x "
         f"shots {', '.join(map(str, suite.shots))} x seeds {', '.join(map(str, suite.seeds))}"
         + (f", tested on {', '.join(suite.targets)}" if suite.targets else "")
-        + (f", views {suite.views}" if suite.views != "none" else "")
+        + (f", views {suite.views}" if suite.views != PUBLISHED else "")
     )

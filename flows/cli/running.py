@@ -178,6 +178,7 @@ def plan(
                     "torn": trials.torn,
                     "not_ingested": planned.waiting,
                     "at_most": planned.at_most,
+                    "encodings": planned.encodings and planned.encodings._asdict(),
                 }
             )
             return

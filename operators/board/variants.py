@@ -24,14 +24,16 @@ class Chosen:
     Attributes:
         values: All hyperparameters by name.
         published: Those that are published for its method, protocol, shots and data set.
-        marks: What else tells it apart, such as `views=fresh`.
+        marks: What else tells it apart, such as `precision=bf16`.
         known: Whether the code of its method is there to tell.
+        views: The view policy, where it is not the one that is published for it; else empty.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     published: Mapping[str, Any] = field(default_factory=dict)
     marks: str = ""
     known: bool = True
+    views: str = ""
 
     @property
     def differences(self) -> dict[str, Any]:
@@ -41,7 +43,13 @@ class Chosen:
     @property
     def text(self) -> str:
         """What differs from the published settings of its own place; empty if nothing does."""
-        return _named(self.differences, self.marks)
+        return _named(self.differences, self.apart)
+
+    @property
+    def apart(self) -> str:
+        """All that tells it apart beside hyperparameters, such as `views=none precision=bf16`."""
+        views = [f"views={self.views}"] if self.views else []
+        return " ".join([*views, *([self.marks] if self.marks else [])])
 
     def is_of(self, request: Mapping[str, Any]) -> bool:
         """Whether these are the published settings with what a request changes."""
@@ -50,16 +58,17 @@ class Chosen:
         )
 
     def setting(self, asked: str) -> str:
-        """What the board says of it.
+        """What the board says of it: `paper` only where its views are the published ones too.
 
         Args:
             asked: `paper` or `clean`, the form of the protocol.
         """
         if not self.known:
             return UNKNOWN
-        if not self.differences:
-            return asked
-        return CUSTOM if asked == PAPER else f"{asked}, {CUSTOM}"
+        said = asked
+        if self.differences:
+            said = CUSTOM if asked == PAPER else f"{asked}, {CUSTOM}"
+        return f"{said}, views {self.views}" if self.views else said
 
 
 def variants_of(cells: Mapping[str, tuple[Hashable, Chosen]]) -> dict[str, tuple[str, ...]]:
@@ -71,7 +80,7 @@ def variants_of(cells: Mapping[str, tuple[Hashable, Chosen]]) -> dict[str, tuple
     """
     families: dict[Hashable, dict[str, Chosen]] = defaultdict(dict)
     for cell_id, (family, chosen) in cells.items():
-        families[family, chosen.marks][cell_id] = chosen
+        families[family, chosen.apart][cell_id] = chosen
     found: dict[str, tuple[str, ...]] = {}
     for members in families.values():
         requests = {chosen.text: chosen.differences for chosen in members.values()}

@@ -7,6 +7,7 @@ from typing import Any
 
 from operators.backbones import CAPABILITIES, LANGUAGE_CAPABILITIES
 from operators.episodes.protocols import PROTOCOLS
+from operators.episodes.views import CENTRE, ViewPolicy
 from operators.methods.hyperparameters import defaults, later_defaults, published, resolve, variant
 from operators.tracks import TRACKS
 
@@ -30,6 +31,13 @@ def the_card_is_filled(name: str, method: Any) -> Iterator[str]:
     known = {**CAPABILITIES, **LANGUAGE_CAPABILITIES}
     if unknown := sorted(card.needs - known.keys()):
         yield f"card.needs: no backbone has {', '.join(unknown)}; there are {list(known)}."
+    try:
+        policy = ViewPolicy.parse(card.views)
+    except ValueError as error:
+        yield f"card.{error}"
+    else:
+        if policy != CENTRE and not card.views_source.strip():
+            yield f"card.views={card.views!r} names no source: say where, in card.views_source."
     if card.descriptions and not card.external_knowledge:
         yield "who reads descriptions has external knowledge: say external_knowledge=True as well."
     if card.unsupervised and not card.unlabelled:

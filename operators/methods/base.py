@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from operators.backbones import Backbone
 from operators.episodes.episode import Batch, FewShot
+from operators.episodes.views import ViewPolicy
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
@@ -45,6 +46,9 @@ class MethodCard:
         unsupervised: They are enough: it can learn without any label, a teacher's included.
         seconds_per_image: Far more than it takes for one image, learned from or classified, on a
             slow core; the time limit of a trial follows from it.
+        views: The policy by which it was published to see training images, as
+            `operators/episodes/views.py` writes it; `none` where it reads centre crops.
+        views_source: Where that is said; empty where it trains on no image.
         departures: Where it differs from the published code, one sentence each.
     """
 
@@ -66,6 +70,8 @@ class MethodCard:
     unlabelled: bool = False
     unsupervised: bool = False
     seconds_per_image: float = 5.0
+    views: str = "none"
+    views_source: str = ""
     departures: tuple[str, ...] = ()
 
 
@@ -189,11 +195,26 @@ class Method(nn.Module, ABC):
 
     @classmethod
     def view_epochs(cls, hyperparameters: Mapping[str, Any]) -> int:
-        """Epochs in which it sees training images as the suite's view policy shows them.
+        """Epochs in which it sees training images as the view policy of a trial shows them.
 
         0 where it reads the centre crop alone: its trials are then the same under any policy.
         """
         return 0 if cls.tuning is None else hyperparameters["epochs"]
+
+    @classmethod
+    def encodings(cls, hyperparameters: Mapping[str, Any], views: ViewPolicy) -> tuple[int, int]:
+        """How often it has each training and each test image encoded in a view that nobody keeps.
+
+        That is by the frozen tower: a prompted one reads its images in every epoch under any
+        policy.
+
+        Args:
+            hyperparameters: All of them, resolved.
+            views: The policy of a trial.
+        """
+        if views.kind != "fresh" or "visual-prompts" in cls.card.needs:
+            return 0, 0
+        return cls.view_epochs(hyperparameters), 0
 
     @classmethod
     def whole_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:

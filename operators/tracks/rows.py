@@ -11,6 +11,7 @@ from operators.episodes.sampling import drawn_order
 from operators.episodes.table import Setup, Table
 from operators.episodes.views import CENTRE, View, ViewPolicy
 from operators.methods import method_for
+from operators.methods.hyperparameters import defaults
 from operators.spec import VALIDATION, TrialSpec
 
 
@@ -105,6 +106,17 @@ def view_policy(spec: TrialSpec) -> ViewPolicy:
             "the views none."
         )
     return policy
+
+
+def published_views(spec: TrialSpec) -> str:
+    """The view policy that the method of a trial was published with, where the trial learns.
+
+    `none` where it learns nothing, or never looks at views.
+    """
+    method = method_for(spec)
+    values = {**defaults(method), **spec.hyperparameters}
+    looks = is_fitted(spec) and method.view_epochs(values)
+    return method.card.views if looks else CENTRE.kind
 
 
 def views_shown(spec: TrialSpec) -> tuple[View | None, ...]:

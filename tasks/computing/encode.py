@@ -11,19 +11,17 @@ from prefect.cache_policies import NO_CACHE
 
 from data_catalog import KINDS, Dataset
 from operators.backbones import BackboneCard
-from operators.episodes.episode import Episode
 from operators.episodes.features import FeatureStore, view_folder
 from operators.episodes.views import View
 from operators.methods import method_for
 from operators.spec import TrialSpec
 from operators.tracks import track_of
-from operators.tracks.rows import episode_of, unlabelled_of, validation_of, views_shown
 from tasks.computing.stopped import until_stopped
 from tasks.computing.worker import Context, Encoder, TargetFolders
 from tasks.computing.worker_pool import WorkerPool
 from tasks.planning import own_backbones
 from tasks.planning.choices import Backbones
-from tasks.planning.data import TrialData
+from tasks.planning.encodings import needed_rows
 from tasks.planning.own_methods import sources_of
 from tasks.progress import Stage, reporter, stage
 from tasks.storage.store import Store
@@ -164,48 +162,3 @@ def encode_view(
             raise outcome.error
         store.write(outcome.batch, outcome.result)
         progress.step(len(outcome.batch))
-
-
-def needed_rows(
-    specs: Iterable[TrialSpec],
-    dataset: Dataset,
-    datasets: Mapping[str, Dataset] | None = None,
-) -> Mapping[View | None, np.ndarray]:
-    """Row ids, sorted, that any of the trials reads under each view whose features are kept.
-
-    All rows of an episode are read as the centre crop (None), its training rows under the views
-    of a bank as well; so are those without labels, where a method learns from them. Some methods
-    choose on the whole val split. Of a target the tested rows are read.
-
-    Args:
-        specs: Trials that learn from the dataset or are tested on it.
-        dataset: Whose rows are meant.
-        datasets: Those of the trials, by name; may be left out where it is the only one.
-    """
-    tables = {name: TrialData(each).table for name, each in (datasets or {}).items()}
-    tables[dataset.name] = table = TrialData(dataset).table
-    episodes: dict[tuple[object, ...], Episode] = {}
-    parts: dict[View | None, dict[tuple[object, ...], np.ndarray]] = {}
-    for spec in specs:
-        place = spec.dataset, tuple(spec.targets), spec.held_out
-        tested = spec.tested_on, spec.test_rows_per_class
-        draw = *place, spec.protocol, spec.shots, spec.seed, *tested
-        if draw not in episodes:
-            episodes[draw] = episode_of(spec, tables[spec.dataset], tables)
-            own = spec.dataset == dataset.name
-            parts.setdefault(None, {})[draw] = (
-                episodes[draw].rows if own else episodes[draw].tested(dataset.name)
-            )
-        if spec.dataset != dataset.name:
-            continue
-        chosen_on = validation_of(spec, table, episodes[draw])
-        if chosen_on is not episodes[draw].val:
-            parts[None][*place, spec.protocol, "val"] = chosen_on
-        trained: dict[tuple[object, ...], np.ndarray] = {draw: episodes[draw].train}
-        if (pool := unlabelled_of(spec, table, episodes[draw])) is not None:
-            key = *place, spec.protocol, spec.setting, spec.test_rows_per_class
-            trained[key] = parts[None][key] = pool.rows
-        for view in views_shown(spec):
-            if view is not None and view.kept:
-                parts.setdefault(view, {}).update(trained)
-    return {view: np.unique(np.concatenate([*rows.values()])) for view, rows in parts.items()}

@@ -45,11 +45,19 @@ def facts(row: Mapping[str, Any]) -> dict[str, str | list[str]]:
         if card["new_classes"]
         else "learns something of its own for each class, so it classifies no others",
         "flags": [text for flag, text in FLAGS.items() if row[flag]] or "none",
+        "views": _views(card),
         "source": row["source"],
         "departures": card["departures"],
         "revision": str(row["revision"]),
     }
     return {key: value for key, value in found.items() if value}
+
+
+def _views(card: Mapping[str, Any]) -> str:
+    """How training images were seen where it was published; empty where nobody trains on any."""
+    if not card.get("views_source"):  # nor has the board of an earlier version
+        return ""
+    return f"{card['views']}, {card['views_show']} ({card['views_source']})"
 
 
 def settings(row: Mapping[str, Any]) -> list[list[str]]:

@@ -22,6 +22,7 @@ from operators.backbones import (
 from operators.backbones.own import own_family
 from operators.bounds import described
 from operators.episodes.protocols import PROTOCOLS, Protocol
+from operators.episodes.views import ViewPolicy
 from operators.methods import METHODS, Method
 from operators.methods.hyperparameters import PUBLISHED_ON, annotations, defaults, published
 from operators.tracks import TRACKS
@@ -105,6 +106,9 @@ def method_row(name: str, method: type[Method]) -> dict[str, Any]:
             "cost": method.card.cost,
             "learns": method.card.learns,
             "new_classes": method.card.new_classes,
+            "views": method.card.views,
+            "views_show": ViewPolicy.parse(method.card.views).described,
+            "views_source": method.card.views_source,
             "departures": list(method.card.departures),
             "hyperparameters": defaults(method),
             "bounds": {name: described(kind) for name, kind in annotations(method).items()},

@@ -8,6 +8,7 @@ from operators.backbones import BackboneCard, is_a
 from operators.episodes.episode import Classes
 from operators.episodes.protocols import PROTOCOLS, Protocol
 from operators.episodes.shots import shots_said
+from operators.episodes.views import PUBLISHED, policy_of
 from operators.images import TRANSFORM_VERSION
 from operators.methods import Method
 from operators.spec import Target, TrialSpec
@@ -131,8 +132,9 @@ def cell_of(draft: Draft, condition: Condition, settings: Settings, shots: int) 
             f"{choice.id} with selection='val' on {dataset.name}: it has no validation rows for "
             f"{condition.protocol_name} of {shots_said(shots)}. Use selection='last'."
         )
-    views = suite.views if fits and method.view_epochs(values) else "none"
-    if fits and views != suite.views:
+    looks = fits and method.view_epochs(values)
+    views = policy_of(suite.views, method.card.views) if looks else "none"
+    if fits and not looks and not suite.views.endswith((PUBLISHED, views)):
         draft.notices[f"{choice.id} learns from each example as it is: its views are none."] = None
     # Only where some of the dataset's own classes are new is there something to keep out.
     differs = method.card.unlabelled and protocol.new_classes and not protocol.targets

@@ -17,7 +17,7 @@ from data_catalog import Dataset
 from operators.files import write_atomic
 from operators.spec import TrialSpec, digest
 from tasks.code_stamp import code_stamp, stamp
-from tasks.planning.planned import Plan, with_done
+from tasks.planning.planned import Encodings, Plan, with_done
 from tasks.planning.suite import Suite
 from tasks.storage.store import Store
 
@@ -36,10 +36,12 @@ class Kept(NamedTuple):
     Attributes:
         plan: With what is done now.
         backbones: Of all backbones, as the board has them.
+        encodings: How many images are encoded once for all trials, and anew in single ones.
     """
 
     plan: Plan
     backbones: list[dict[str, Any]]
+    encodings: Encodings
 
 
 def kept_plan(store: Store, suite: Suite, datasets: Mapping[str, Dataset]) -> Kept | None:
@@ -62,7 +64,7 @@ def kept_plan(store: Store, suite: Suite, datasets: Mapping[str, Dataset]) -> Ke
         )
         with suppress(OSError):  # so that it is not among the oldest
             os.utime(file)
-        return Kept(plan, found["backbones"])
+        return Kept(plan, found["backbones"], Encodings(**found["encodings"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # none yet, or damaged
 
@@ -73,6 +75,7 @@ def keep_plan(
     plan: Plan,
     datasets: Mapping[str, Dataset],
     backbones: Sequence[Mapping[str, Any]],
+    encodings: Encodings,
 ) -> None:
     """Keeps a plan, where all that it follows from can be told to be the same.
 
@@ -82,6 +85,7 @@ def keep_plan(
         plan: Its trials.
         datasets: All of the suite's, by name.
         backbones: Rows of the board about them.
+        encodings: As of `Kept`.
     """
     files = _files_of(request.backbones.references.values())
     own = any("method_source" in spec.aids for spec in plan.specs)
@@ -93,6 +97,7 @@ def keep_plan(
         "skipped": plan.skipped,
         "notices": plan.notices,
         "backbones": list(backbones),
+        "encodings": encodings._asdict(),
     }
     place = _place(store, plan.suite, datasets)
     with suppress(OSError):  # a store that is only read: then it is made each time

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from operators.board.variants import Chosen
 from operators.episodes.shots import ALL_SHOTS
@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 METHODS_SHOWN = 3  # in the name of a bundle
 BUNDLE = 200  # most trials of one Prefect task
 TRAIN_SPLIT = 64  # images a class, roughly, of which some learn from all
+
+
+class Encodings(NamedTuple):
+    """How many images pass the frozen tower to be encoded.
+
+    Attributes:
+        kept: Once for all trials: the features of centre crops and of banks.
+        anew: In all trials together, in views that nobody keeps.
+    """
+
+    kept: int
+    anew: int
 
 
 @dataclass(frozen=True)
@@ -147,8 +159,6 @@ def expected_cost(spec: TrialSpec) -> float:
 def chosen_of(spec: TrialSpec) -> Chosen:
     """The settings of a trial beside those that are published for its place."""
     marks = []
-    if spec.views != "none":
-        marks.append(f"views={spec.views}")
     if spec.precision != "fp32":
         marks.append(f"precision={spec.precision}")
     if spec.setting != "paper":
@@ -159,15 +169,18 @@ def chosen_of(spec: TrialSpec) -> Chosen:
         marks.append(f"test_rows_per_class={spec.test_rows_per_class}")
     from operators.methods import known_method  # takes torch
     from operators.methods.hyperparameters import later_defaults, published
+    from operators.tracks.rows import published_views
 
     method = known_method(spec)
     if method is None:
-        return Chosen(marks=" ".join(marks), known=False)
+        seen = spec.views if spec.views != "none" else ""
+        return Chosen(marks=" ".join(marks), known=False, views=seen)
     place = {"protocol": spec.protocol, "shots": spec.shots, "dataset": spec.dataset}
     return Chosen(
         {**later_defaults(method), **spec.hyperparameters},
         published(method, **place),
         " ".join(marks),
+        views="" if spec.views == published_views(spec) else spec.views,
     )
 
 

@@ -20,8 +20,7 @@ from pydantic import (
 
 from operators.bounds import SEEDS, Bounds, read
 from operators.episodes.shots import ALL_SHOTS, ALL_WORD
-from operators.episodes.views import PATTERN as VIEWS
-from operators.episodes.views import ViewPolicy
+from operators.episodes.views import ASKED, PUBLISHED, refuse_unknown
 from tasks.planning import resolve
 from tasks.planning.faults import read_mapping, sentences
 from tasks.planning.knobs import Asked, knobs, null_words
@@ -83,8 +82,8 @@ def _seconds(value: Any) -> float:
     return seconds
 
 
-def _is_a_policy(views: str) -> str:
-    ViewPolicy.parse(views)
+def _can_be_asked(views: str) -> str:
+    refuse_unknown(views)
     return views
 
 
@@ -105,9 +104,10 @@ Seconds = Annotated[
 ]
 Views = Annotated[
     str,
-    AfterValidator(_is_a_policy),
-    WithJsonSchema({"type": "string", "pattern": f"^({VIEWS})$"}),
+    AfterValidator(_can_be_asked),
+    WithJsonSchema({"type": "string", "pattern": f"^({ASKED})$"}),
 ]
+VIEWS_OFFERED = (PUBLISHED, "none", f"bank:4:{PUBLISHED}", "bank:4", "bank:16", "fresh")
 _TITLE = Asked(shown=False)
 _DATASETS = Asked(choices="dataset", own=PLACE, said="on {}".format)
 
@@ -170,10 +170,11 @@ class Suite(BaseModel):
         default=None,
         description="Cap on the test rows of each class, which the board shows, or all",
     )
-    views: Annotated[Views, Asked(usual=("none", "bank:4", "bank:16", "fresh"))] = Field(
-        default="none",
-        description="How training images are seen: none (centre crop), bank:K (K random views in "
-        "turn, encoded once) or fresh (a new random view every epoch)",
+    views: Annotated[Views, Asked(usual=VIEWS_OFFERED)] = Field(
+        default=PUBLISHED,
+        description="How training images are seen: published (as on each method's card), none "
+        "(centre crop), bank:K (K random views in turn, encoded once), bank:K:published (of the "
+        "method's own augmentation) or fresh (a new random crop every epoch)",
     )
     setting: Literal["paper", "clean"] = Field(
         default="paper",

@@ -56,7 +56,7 @@ def candidate(trial: Mapping[str, Any]) -> Candidate:
         shots_order(spec["shots"]),
         bool(scores),
         scores[0] if scores else 0.0,
-        is_published(TrialSpec.from_json(spec)),
+        nearness(TrialSpec.from_json(spec)),
         -spec["seed"],
         trial["provenance"]["started_at"],
     )
@@ -76,14 +76,19 @@ def reason(trial: Mapping[str, Any]) -> str:
     for name, value in trial["selected"].items():
         if name.startswith(_SCORE):
             return f"{among}the best on validation rows ({name} {value:.4f}). {_NO_TEST}"
-    settings = "those with the published settings"
-    if not is_published(TrialSpec.from_json(spec)):
-        settings = "of which none has the published settings"
+    settings = {
+        2: "those with the published settings",
+        1: f"those with the published hyperparameters, views {spec['views']}",
+        0: "of which none has the published settings",
+    }[nearness(TrialSpec.from_json(spec))]
     return f"{among}{settings}, the first seed ({spec['seed']}). {_NO_TEST}"
 
 
-def is_published(spec: TrialSpec) -> bool:
-    """Whether nothing of a trial differs from the published settings, as the board has it."""
-    from tasks.planning.planned import variant_of
+def nearness(spec: TrialSpec) -> int:
+    """How near a trial is to what was published: 2 in all, 1 but for its views, else 0."""
+    from tasks.planning.planned import chosen_of
 
-    return not variant_of(spec)
+    chosen = chosen_of(spec)
+    if chosen.differences or chosen.marks:
+        return 0
+    return 1 if chosen.views else 2

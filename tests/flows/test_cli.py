@@ -485,7 +485,7 @@ def test_a_method_shows_what_it_costs_and_asks_of_a_comparison(shotboard):
     text = shotboard("methods", "show", "tpt").out
     assert "through the image tower" in text
     assert "test-time: adapts to every test example" in text
-    assert "no AugMix" in text
+    assert "bicubic crops without AugMix" in text
 
 
 def test_the_page_of_the_methods_can_be_written_to_a_file(shotboard):

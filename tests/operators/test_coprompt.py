@@ -136,6 +136,11 @@ def test_without_adapters_and_consistency_it_is_tuned_as_maple(clip, classes, sh
         ("bank:2", [View(0), View(1), View(0)], [View(1), View(0), View(1)]),
         ("bank:8", [View(0), View(1), View(2)], [View(1), View(2), View(0)]),
         ("bank:1", [View(0)] * 3, [View(3, 5), View(4, 5), View(5, 5)]),
+        (
+            "fresh:randaugment",
+            [View(number, 5, "randaugment") for number in range(3)],
+            [View(number, 5, "randaugment") for number in range(3, 6)],
+        ),
     ],
 )
 def test_the_frozen_tower_sees_another_view_of_each_epoch(

@@ -1,11 +1,13 @@
 """Tip-Adapter: its equation, its search, and what fine-tuning moves."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from operators.blocks.imagenet_templates import SELECTED_7
+from operators.episodes.views import CENTRE, View, ViewPolicy
 from operators.methods import METHODS
 from operators.methods.image_classification.feature_heads.cache_head import (
     cache_logits,
@@ -159,3 +161,32 @@ def test_on_few_images_of_which_none_gains_the_smallest_pair_stays_and_the_whole
     few = torch.stack([(right & (labels == label)).nonzero()[0, 0] for label in range(5)])
     assert tuple(chosen(few)) == (0.1, 0.1)  # zero-shot is right on all, so nothing is better
     assert chosen(torch.arange(200)).alpha > 1
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_no_epoch_of_views_or_one_of_centre_crops_fills_the_cache_as_before(
+    clip, classes, shots, epochs
+):
+    before = fitted(TipAdapter, clip, classes, shots).cache.keys
+    assert torch.equal(fitted(TipAdapter, clip, classes, shots, augment_epochs=epochs).cache.keys,
+                       before)  # fmt: skip
+    seen = replace(shots, views=ViewPolicy.parse("fresh:crop-0.5"))
+    none = fitted(TipAdapter, clip, classes, seen, augment_epochs=0).cache.keys
+    assert torch.equal(none, before)
+
+
+def test_the_cache_averages_the_features_of_ten_epochs_as_they_are(clip, classes, shots):
+    """Not of unit norm before the mean, as in the authors' code."""
+    seen = replace(shots, views=ViewPolicy.parse("fresh:crop-0.5"), seed=3)
+    views = [View(epoch, 3, "crop-0.5") for epoch in range(10)]
+    mean = sum(shots.train.under(view).features for view in views) / 10
+    keys = fitted(TipAdapter, clip, classes, seen).cache.keys
+    torch.testing.assert_close(keys.detach(), torch.nn.functional.normalize(mean))
+
+
+def test_what_is_encoded_anew_is_counted():
+    fresh, bank = ViewPolicy.parse("fresh:crop-0.5"), ViewPolicy.parse("bank:4:crop-0.5")
+    values = {"epochs": 20, "augment_epochs": 10}
+    assert TipAdapter.encodings(values, fresh) == (10, 0)
+    assert TipAdapterF.encodings(values, fresh) == (30, 0)
+    assert TipAdapterF.encodings(values, bank) == TipAdapterF.encodings(values, CENTRE) == (0, 0)

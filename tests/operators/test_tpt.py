@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from operators.episodes.episode import Classes, batch_of
-from operators.episodes.views import View
+from operators.episodes.views import CENTRE, View
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
 from operators.methods.image_classification.test_time.tpt import (
@@ -170,3 +170,16 @@ def test_the_published_settings_keep_6_of_64_views(clip, classes):
 def test_values_that_cannot_work_are_refused_before_anything_starts(given, message):
     with pytest.raises(ValueError, match=message):
         resolve("tpt", TPT, given, protocol="zero_shot", shots=0)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "augmentation"),
+    [("dtd", "augmix"), ("imagenet", "crop-bilinear"), ("imagenet_a", "crop-bilinear"),
+     ("digits", "")],
+)  # fmt: skip
+def test_views_are_the_published_ones_where_there_are_some(clip, classes, dataset, augmentation):
+    given = resolve("tpt", TPT, {}, protocol="zero_shot", shots=0, dataset=dataset)
+    built = build(clip, classes, **given)
+    assert [view.augmentation for view in built.views] == [augmentation] * 63
+    assert ("augmentation" in given) == bool(augmentation)  # so ids of other trials stay
+    assert TPT.encodings(given, CENTRE) == (0, 63)

@@ -8,9 +8,9 @@ from operators.board.variants import Chosen, variants_of
 PUBLISHED = {1: 50, 4: 100, 16: 200}  # epochs by shots, as CoOp has them
 
 
-def chosen(epochs, shots, marks="", **others):
+def chosen(epochs, shots, marks="", views="", **others):
     values = {"epochs": epochs, "lr": 0.002} | others
-    return Chosen(values, {"epochs": PUBLISHED[shots], "lr": 0.002}, marks)
+    return Chosen(values, {"epochs": PUBLISHED[shots], "lr": 0.002}, marks, views=views)
 
 
 def names(**cells):
@@ -48,8 +48,16 @@ def test_several_chosen_values_make_one_line():
 
 
 def test_what_else_tells_cells_apart_does():
-    found = names(one=chosen(100, 1, "views=fresh"), four=chosen(100, 4))
-    assert found == {"one": ("epochs=100 views=fresh",), "four": ("",)}
+    found = names(
+        one=chosen(100, 1, "precision=bf16"),
+        four=chosen(100, 4),
+        sixteen=chosen(200, 16, "precision=bf16", views="none"),
+    )
+    assert found == {
+        "one": ("epochs=100 precision=bf16",),
+        "four": ("",),
+        "sixteen": ("views=none precision=bf16",),
+    }
 
 
 def test_methods_and_protocols_do_not_share_lines():
@@ -65,9 +73,14 @@ def test_methods_and_protocols_do_not_share_lines():
         (chosen(100, 1), "paper", "custom"),
         (chosen(100, 1), "clean", "clean, custom"),
         (Chosen(known=False), "paper", "unknown"),
+        (chosen(50, 1, views="none"), "paper", "paper, views none"),
+        (chosen(100, 1, views="bank:8"), "paper", "custom, views bank:8"),
+        (chosen(50, 1, views="fresh"), "clean", "clean, views fresh"),
     ],
 )
-def test_the_setting_says_whether_hyperparameters_are_the_published_ones(one, asked, setting):
+def test_the_setting_says_whether_hyperparameters_and_views_are_the_published_ones(
+    one, asked, setting
+):
     assert one.setting(asked) == setting
 
 

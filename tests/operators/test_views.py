@@ -22,7 +22,16 @@ from operators.episodes.episode import Classes
 from operators.episodes.features import DatasetImages, FeatureStore, view_folder
 from operators.episodes.kept_pixels import KeptPixels
 from operators.episodes.table import Table
-from operators.episodes.views import AREAS, CENTRE, RATIOS, View, ViewPolicy
+from operators.episodes.views import (
+    AREAS,
+    AUGMENTATIONS,
+    CENTRE,
+    RATIOS,
+    View,
+    ViewPolicy,
+    policy_of,
+    refuse_unknown,
+)
 from operators.images import resized_crop
 from operators.methods import METHODS, MethodCard, methods_of
 from operators.methods.hyperparameters import resolve
@@ -148,19 +157,57 @@ def losses(outcome):
 @pytest.mark.parametrize(
     ("text", "policy"),
     [("none", CENTRE), ("bank:1", ViewPolicy("bank", 1)), ("bank:16", ViewPolicy("bank", 16)),
-     ("fresh", FRESH)],
+     ("fresh", FRESH), ("fresh:crop-0.5", ViewPolicy("fresh", 0, "crop-0.5")),
+     ("bank:3:augmix", ViewPolicy("bank", 3, "augmix"))],
 )  # fmt: skip
 def test_a_policy_is_written_in_one_way(text, policy):
     assert ViewPolicy.parse(text) == policy
+    assert str(policy) == text
 
 
 @pytest.mark.parametrize(
     "text", ["", "bank", "bank:", "bank:0", "bank:-1", "bank:02", "bank:2.0", "Fresh", "fresh:2",
-             "none ", "bank:2\n"]
+             "none ", "bank:2\n", "published", "fresh:", "fresh:crop", "fresh:none", "none:augmix",
+             "bank:augmix", "bank:2:", "bank:2:crop-0.7", "fresh:augmix:augmix", "fresh:published"]
 )  # fmt: skip
 def test_another_word_is_refused_with_the_three_that_there_are(text):
     with pytest.raises(ValueError, match=r"give none for .*, bank:K for .*, or fresh for"):
         ViewPolicy.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("asked", "published", "policy"),
+    [
+        ("published", "fresh:crop-0.5", "fresh:crop-0.5"),
+        ("published", "none", "none"),
+        ("bank:8:published", "fresh:crop-0.5", "bank:8:crop-0.5"),
+        ("bank:8:published", "fresh", "bank:8"),
+        ("bank:8:published", "none", "none"),
+        ("bank:8", "fresh:randaugment", "bank:8"),
+        ("none", "fresh", "none"),
+        ("fresh:augmix", "fresh", "fresh:augmix"),
+    ],
+)
+def test_a_suite_may_leave_the_policy_to_the_method(asked, published, policy):
+    refuse_unknown(asked)
+    assert policy_of(asked, published) == policy
+
+
+@pytest.mark.parametrize(
+    "asked", ["fresh:published", "none:published", "bank:published", "published:8", "Published",
+              "bank:8:published:augmix", "fresh:crop"]
+)  # fmt: skip
+def test_what_no_suite_can_ask_for_is_refused_with_what_it_can(asked):
+    with pytest.raises(ValueError, match=r"give none for .* published gives each method"):
+        refuse_unknown(asked)
+
+
+def test_an_augmentation_stays_with_every_view_of_its_policy():
+    fresh, bank = ViewPolicy.parse("fresh:randaugment"), ViewPolicy.parse("bank:2:crop-0.5")
+    assert fresh.view(3, seed=1) == View(3, 1, "randaugment")
+    assert fresh.second(0, epochs=5, seed=1) == View(5, 1, "randaugment")
+    assert bank.shown(5, seed=1) == (View(0, None, "crop-0.5"), View(1, None, "crop-0.5"))
+    assert {view.name for view in bank.shown(5, seed=1)} == {"bank-0-crop-0.5", "bank-1-crop-0.5"}
 
 
 def test_without_views_every_epoch_shows_the_centre_crop():
@@ -272,6 +319,38 @@ def test_crops_have_the_published_areas_and_ratios():
     assert abs(np.mean([crop.mirrored for crop in drawn]) - 0.5) < 0.03
     lefts = np.array([crop.left / max(1, 1000 - crop.width) for crop in drawn])
     assert abs(lefts.mean() - 0.5) < 0.03
+
+
+def test_half_of_an_image_and_more_is_seen_where_that_is_published():
+    drawn = crops(View(0, None, "crop-0.5"), 500, 1000, 1000)
+    areas = np.array([crop.height * crop.width for crop in drawn]) / 1e6
+    assert 0.498 < areas.min() < 0.52 and areas.max() > 0.9
+    assert 0.4 < np.mean([crop.mirrored for crop in drawn]) < 0.6
+    assert {crop.filter for crop in drawn} == {None}
+
+
+def test_randaugment_takes_the_whole_image_and_mirrors_none():
+    for crop in crops(View(0, 1, "randaugment"), 20, 30, 70):
+        assert crop[:6] == (0, 0, 30, 70, False, None)
+        assert crop.repaint is not None
+
+
+def test_augmix_cuts_by_a_bilinear_filter():
+    drawn = crops(View(0, 1, "augmix"), 20, 100, 100)
+    assert len({crop[:5] for crop in drawn}) > 15
+    assert {crop.filter for crop in drawn} == {"bilinear"}
+    plain = crops(View(0, 1, "crop-bilinear"), 20, 100, 100)
+    assert {(crop.filter, crop.repaint) for crop in plain} == {("bilinear", None)}
+
+
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+def test_every_augmentation_gives_the_same_pixels_whenever_it_is_asked(images, augmentation):
+    rows, view = np.array([5, 0, 9]), View(1, 3, augmentation)
+    together = images.pixels(rows, view)
+    assert together.isfinite().all()
+    for place, row in enumerate(rows):
+        assert torch.equal(together[place], images.pixels(np.array([row]), view)[0])
+    assert not torch.equal(together, images.pixels(rows, View(2, 3, augmentation)))
 
 
 @pytest.mark.parametrize(

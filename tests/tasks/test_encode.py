@@ -17,6 +17,7 @@ from tasks.computing.worker import Context, Done, TrialWorker
 from tasks.computing.worker_pool import CallResult
 from tasks.planning.choices import check
 from tasks.planning.data import TrialData
+from tasks.planning.encodings import encoded_anew, encodings_of
 from tasks.planning.plan import make_plan
 from tasks.planning.suite import make_suite
 
@@ -92,13 +93,44 @@ def test_rows_that_are_chosen_on_beside_the_draw_are_encoded(place, monkeypatch)
     (spec,) = place.plan({"tip-adapter": {"search_on": "split"}})
     drawn = set(needed_rows([spec], place.dataset)[None].tolist())
     others = np.array(sorted({*range(place.dataset.rows)} - drawn))
-    monkeypatch.setattr("tasks.computing.encode.validation_of", lambda *_: others)
+    monkeypatch.setattr("tasks.planning.encodings.validation_of", lambda *_: others)
     assert set(needed_rows([spec], place.dataset)[None].tolist()) == {*range(place.dataset.rows)}
     assert len(others)
 
 
 def test_fresh_views_are_not_encoded_ahead(place):
     assert set(needed_rows(place.plan(views="fresh"), place.dataset)) == {None}
+
+
+def test_images_that_are_encoded_anew_are_counted_and_kept_ones_once(place):
+    datasets = {place.dataset.name: place.dataset}
+    centre = len(needed_rows(place.plan("zero-shot", COOP, seeds=(1, 2)), place.dataset)[None])
+    for views, anew in (("none", 0), ("bank:2", 0), ("fresh", 2 * 5), ("published", 2 * 5)):
+        specs = place.plan("zero-shot", COOP, views=views, seeds=(1, 2))
+        train = [len(place.train(spec)) for spec in specs if spec.shots]
+        bank = sum(len(r) for v, r in needed_rows(specs, place.dataset).items() if v is not None)
+        assert encodings_of(specs, datasets) == (centre + bank, anew * train[0])
+        assert set(encoded_anew(specs, datasets).values()) == ({5 * train[0]} if anew else set())
+
+
+def test_what_is_encoded_anew_is_what_a_trial_encodes(place, monkeypatch):
+    """The count is that of the images that pass the tower while trials are computed."""
+    from operators.episodes.features import DatasetImages
+
+    read, pixels = [], DatasetImages.pixels
+    monkeypatch.setattr(
+        DatasetImages, "pixels", lambda self, rows, view=None: read.append(len(rows))
+        or pixels(self, rows, view),
+    )  # fmt: skip
+    specs = place.plan("tip-adapter", {"tip-adapter-f": {"epochs": 3}}, COOP, views="published")
+    assert [spec.views for spec in specs] == ["fresh:crop-0.5"] * 2 + ["fresh"]
+    place.encode(specs)
+    counted = encoded_anew(specs, {place.dataset.name: place.dataset})
+    for spec in specs:
+        read.clear()
+        (done,) = place.worker.compute([spec], place.context)
+        assert not done.error
+        assert sum(read) == counted[spec.trial_id]
 
 
 def test_methods_that_read_centre_crops_alone_need_no_view(place):

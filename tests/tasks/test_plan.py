@@ -26,7 +26,7 @@ from tasks.ingestion.describe import keep
 from tasks.planning.choices import check
 from tasks.planning.data import preview, template_set
 from tasks.planning.plan import make_plan
-from tasks.planning.planned import BUNDLE, expected_cost, variant_of
+from tasks.planning.planned import BUNDLE, chosen_of, expected_cost, variant_of
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import make_suite
 from tasks.storage import wholeness
@@ -359,7 +359,8 @@ def test_a_draft_is_not_a_trial(plan, pets, store):
         {"methods": [{"coop": {"epochs": 3}}]},
         {"test_rows_per_class": 3},
         {"views": "bank:4"},
-        {"views": "fresh"},
+        {"views": "none"},
+        {"views": "fresh:crop-0.5"},
         {"backbones": ["two"]},
         {"protocols": ["base_to_new"]},
         {"shots": [3]},
@@ -388,6 +389,28 @@ def test_a_method_that_reads_centre_crops_alone_has_one_trial_for_all_policies(p
     assert [found["tip-adapter"].views for found in (none, bank, fresh)] == [
         "none", "bank:8", "fresh"
     ]  # fmt: skip
+
+
+def test_without_views_a_suite_has_those_of_each_method_and_shows_no_difference(plan, pets):
+    methods = ["zero-shot", "linear-probe", "tip-adapter", "coop"]
+    made = plan(pets, methods=methods, shots=[1], seeds=[1])
+    assert {spec.method: spec.views for spec in made.specs} == {
+        "zero-shot": "none", "linear-probe": "none", "tip-adapter": "fresh:crop-0.5",
+        "coop": "fresh",
+    }  # fmt: skip
+    assert {chosen_of(spec).setting(spec.setting) for spec in made.specs} == {"paper"}
+    assert made.notices == ()
+
+
+def test_views_that_are_not_the_published_ones_are_in_the_setting(plan, pets):
+    methods = ["linear-probe", "tip-adapter", "coop"]
+    for views, told in (("none", "none"), ("fresh", "fresh"), ("bank:4:published", None)):
+        made = plan(pets, methods=methods, shots=[1], seeds=[1], views=views)
+        found = {spec.method: chosen_of(spec).setting(spec.setting) for spec in made.specs}
+        assert found["linear-probe"] == "paper"
+        assert found["tip-adapter"] == f"paper, views {told or 'bank:4:crop-0.5'}"
+        same = "paper" if views == "fresh" else f"paper, views {told or 'bank:4'}"
+        assert found["coop"] == same
 
 
 def test_a_method_that_learns_but_sees_no_view_is_noted(plan, pets):

@@ -449,11 +449,16 @@ def test_more_labelled_examples_and_published_settings_come_first(store, client)
         write_trial(store, seed=1, shots=1, hyperparameters=published),
         write_trial(store, seed=1, shots=16, hyperparameters={**published, "lr": 0.5}),
         write_trial(store, seed=2, shots=16, hyperparameters=published),
+        write_trial(store, seed=3, shots=16, hyperparameters=published, views="fresh"),
     ]
-    publish(store, trials, suite="quick", run_id="r1")
+    publish(store, trials[:3], suite="quick", run_id="r1")
     best = best_of(client)
     assert best.tags["trial_id"] == trials[2]
     assert (best.tags["shots"], best.tags["seed"]) == ("16", "2")
+    assert "those with the published hyperparameters, views none" in best.description
+    publish(store, trials, suite="quick", run_id="r2")
+    best = best_of(client)
+    assert (best.tags["trial_id"], best.tags["seed"]) == (trials[3], "3")
     assert "those with the published settings" in best.description
 
 

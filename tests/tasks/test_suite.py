@@ -234,8 +234,8 @@ def test_an_override_is_checked_like_a_suite():
         override(suite(), {"views": "bank"})
 
 
-def test_training_images_are_centre_crops_unless_views_are_asked_for(file):
-    assert suite().views == "none"
+def test_training_images_are_seen_as_published_unless_views_are_asked_for(file):
+    assert suite().views == "published"
     text = "datasets: [digits]\nmethods: [coop]\nviews: bank:8\n"
     assert read_suite(file(text)).views == "bank:8"
     assert override(suite(), {"views": "fresh"}).views == "fresh"

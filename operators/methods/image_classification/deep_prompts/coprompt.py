@@ -4,12 +4,11 @@ Source: Roy and Etemad, "Consistency-guided Prompt Learning for Vision-Language 
 2024, https://arxiv.org/abs/2306.01195, section 3, and the authors' code, which says what the
 paper leaves open: the adapters are CLIP-Adapter's, and a step takes one sentence of each class.
 
-What the frozen image tower sees is never what the prompted one sees. Under the view policies
-`fresh` and `bank:K` both have random views, as published; under `none` the prompted tower reads
-the centre crop, and the frozen one a random view of its own in every epoch. Departures from the
-authors' code: views are random crops and mirror images, where it draws from RandAugment without
-a crop; prompts, maps and adapters are kept in float32; sentences are those that the dataset comes
-with, and classes need not have equally many; and towers with fewer layers than `depth` are
+What the frozen image tower sees is never what the prompted one sees: both have random views, the
+published ones by RandAugment without a crop. Under the view policy `none` the prompted tower reads
+the centre crop, and the frozen one a random crop of its own in every epoch. Departures from the
+authors' code: prompts, maps and adapters are kept in float32; sentences are those that the dataset
+comes with, and classes need not have equally many; and towers with fewer layers than `depth` are
 prompted in as many as they have. The defaults are those of its yaml file, which are for other
 datasets than the authors' eleven: each of these has settings of its own (`PUBLISHED`).
 """
@@ -30,7 +29,7 @@ from operators.blocks.prompt_tokens import refuse_few_words
 from operators.bounds import Deviation, Layers, Reduction, Share, Tokens, Weight
 from operators.engine.stacking import take_step
 from operators.episodes.episode import Batch, Classes, FewShot
-from operators.episodes.views import View
+from operators.episodes.views import View, ViewPolicy
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import StaticClassifier
 from operators.shapes import Float
@@ -95,10 +94,11 @@ class CoPrompt(StaticClassifier):
         needs=frozenset({"visual-prompts"}),
         external_knowledge=True,
         descriptions=True,
+        views="fresh:randaugment",
+        views_source="CoPrompt code, configs/trainers/coprompt.yaml: randaugment alone, for two "
+        "views (K_TRANSFORMS); Dassl resizes all of the image before, and has n = 2 and m = 10",
         departures=(
             "whatever sentences the dataset comes with; the paper's are GPT-3's",
-            "random crops and mirror images, not RandAugment",
-            "the prompted tower reads the centre crop unless the suite asks for views",
             "prompts, maps and adapters in float32, not float16",
             "depth 9 means every layer of towers that have fewer",
         ),
@@ -144,6 +144,12 @@ class CoPrompt(StaticClassifier):
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
         """The weight, depth and tokens of each of the authors' datasets. See `Method.recipe`."""
         return PUBLISHED.get(dataset, {})
+
+    @classmethod
+    def encodings(cls, hyperparameters: Mapping[str, Any], views: ViewPolicy) -> tuple[int, int]:
+        """See `Method.encodings`: the second views alone, which a bank of two has already."""
+        epochs = cls.view_epochs(hyperparameters)
+        return (0 if len(views.shown(epochs, seed=0)) > 1 and views.kind == "bank" else epochs), 0
 
     @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:

@@ -13,7 +13,7 @@ image and a class name count for more than what few images have taught. For the 
 hand-written sentence stays whole behind the prompts; at the input they read all of it by the frozen
 first layer, so each class has prompts of its own, and no more numbers are learned. Tokens, depths
 and the loop are those of IVLP in the code of PromptSRC; a tower with fewer layers than its depth
-is prompted in all it has, and training reads the centre crop unless the suite asks for views.
+is prompted in all it has.
 """
 
 from collections.abc import Mapping
@@ -83,10 +83,12 @@ class DPL(StaticClassifier):
         cost="a step takes images and class prompts through both towers and back; no layer is cut "
         "to the tokens that are read",
         needs=frozenset({"visual-prompts", "image-attention"}),
+        views="fresh",
+        views_source="no code of the authors; inferred from PromptSRC's IVLP, whose loop is taken "
+        "here",
         departures=(
             "written from the paper's summary, since there is no code: strengths, conditioning, "
             "depths and settings of the loop are inferred",
-            "centre crop unless the suite asks for views",
             "depth 9 means every layer of a tower that has fewer",
         ),
     )

@@ -5,9 +5,8 @@ Forgetting", ICCV 2023, https://arxiv.org/abs/2307.06948, section 3.1, where it 
 baseline; it comes from Khattak et al., "MaPLe: Multi-modal Prompt Learning", CVPR 2023,
 section 4.2. The defaults are the configuration of the PromptSRC code; that of the MaPLe code
 (2 tokens in 12 layers, lr 0.0035, 5 epochs) can be asked for. Departures from the authors'
-code: the prompts are kept in float32, training reads the centre crop unless the suite asks
-for views, and a tower with fewer layers than `text_depth` or `image_depth` is prompted in all
-it has.
+code: the prompts are kept in float32, and a tower with fewer layers than `text_depth` or
+`image_depth` is prompted in all it has.
 """
 
 from collections.abc import Mapping
@@ -53,9 +52,11 @@ class IVLP(StaticClassifier):
         source="Khattak et al., ICCV 2023, https://arxiv.org/abs/2307.06948, section 3.1",
         cost="a step takes images and class prompts through both towers and back",
         needs=frozenset({"visual-prompts"}),
+        views="fresh",
+        views_source="MaPLe and PromptSRC code, configs/trainers/IVLP: random_resized_crop and "
+        "random_flip",
         departures=(
             "prompts in float32, not float16",
-            "centre crop unless the suite asks for views",
             "depth 9 means every layer of a tower that has fewer",
         ),
     )

@@ -3,9 +3,8 @@
 Source: Khattak et al., "MaPLe: Multi-modal Prompt Learning", CVPR 2023,
 https://arxiv.org/abs/2210.03117, section 3.2. As in the authors' code, two tokens are
 learned of the four of "a photo of a", and the last two words stay where they are. Departures
-from that code: prompts and maps are kept in float32, training reads the centre crop unless
-the suite asks for views, and towers of which one has fewer layers than `depth` are prompted
-in as many as that one has.
+from that code: prompts and maps are kept in float32, and towers of which one has fewer layers
+than `depth` are prompted in as many as that one has.
 """
 
 from collections.abc import Mapping
@@ -49,9 +48,10 @@ class MaPLe(StaticClassifier):
         source="Khattak et al., CVPR 2023, https://arxiv.org/abs/2210.03117",
         cost="a step takes images and class prompts through both towers and back",
         needs=frozenset({"visual-prompts"}),
+        views="fresh",
+        views_source="MaPLe code, configs/trainers/MaPLe: random_resized_crop and random_flip",
         departures=(
             "prompts and maps in float32, not float16",
-            "centre crop unless the suite asks for views",
             "depth 9 means every layer of towers that have fewer",
         ),
     )

@@ -11,9 +11,8 @@ all classes, base and new, and so are the names in the logits that are compared;
 the learned classes alone. Departures from that code: the last step is kept, where it keeps the
 epoch that is best on the base test set; the teacher is PromptSRC as published for ViT-B/16 and on
 the student's own backbone unless `teacher_backbone` names a larger one, where the authors' teacher
-is a ViT-L/14 tuned with lr 0.005 and batches of 8; prompts and projector are kept in float32;
-training reads the centre crop unless the suite asks for views; and a tower with fewer layers than
-`image_depth` is prompted in all it has.
+is a ViT-L/14 tuned with lr 0.005 and batches of 8; prompts and projector are kept in float32; and a
+tower with fewer layers than `image_depth` is prompted in all it has.
 """
 
 from collections.abc import Mapping
@@ -130,12 +129,14 @@ class PromptKD(StaticClassifier):
         teacher=True,
         unlabelled=True,
         unsupervised=True,
+        views="fresh",
+        views_source="PromptKD code, configs/trainers/PromptKD: random_resized_crop and "
+        "random_flip",
         departures=(
             "the last step is kept, not the epoch that is best on the base test set",
             "the teacher is tuned as PromptSRC publishes for ViT-B/16, on the student's own "
             "backbone unless teacher_backbone names another",
             "prompts and projector in float32, not float16",
-            "centre crop unless the suite asks for views",
             "depth 9 means every layer of a tower that has fewer",
             "without any label (unsupervised) the teacher is zero-shot, which is not published",
         ),

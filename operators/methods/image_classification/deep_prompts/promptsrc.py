@@ -7,9 +7,9 @@ frozen class features that average over many templates (section 3.2.3).
 
 Departures from the authors' code: the prompts are kept in float32; the mean over epochs is
 taken of what is learned alone, where the code averages the frozen weights along, and so
-rounds them, in float16; training reads the centre crop unless the suite asks for views; and a
-tower with fewer layers than `text_depth` or `image_depth` is prompted in all it has. As in
-that code, the divergence of the logits is divided by the number of logits, not of images.
+rounds them, in float16; and a tower with fewer layers than `text_depth` or `image_depth` is
+prompted in all it has. As in that code, the divergence of the logits is divided by the number of
+logits, not of images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +27,7 @@ from operators.blocks.imagenet_templates import IMAGENET_60
 from operators.blocks.prompt_tokens import refuse_few_words
 from operators.bounds import Bounds, Deviation, Layers, Tokens, Weight
 from operators.episodes.episode import Batch, Classes, FewShot
+from operators.episodes.views import ViewPolicy
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import StaticClassifier
 from operators.methods.image_classification.deep_prompts.trajectory import (
@@ -73,10 +74,12 @@ class PromptSRC(StaticClassifier):
         source="Khattak et al., ICCV 2023, https://arxiv.org/abs/2307.06948",
         cost="a step takes images and class prompts through both towers and back",
         needs=frozenset({"visual-prompts"}),
+        views="fresh",
+        views_source="PromptSRC code, configs/trainers/PromptSRC: random_resized_crop and "
+        "random_flip",
         departures=(
             "prompts in float32, not float16",
             "the mean over epochs leaves the frozen weights alone",
-            "centre crop unless the suite asks for views",
             "depth 9 means every layer of a tower that has fewer",
         ),
     )
@@ -137,6 +140,11 @@ class PromptSRC(StaticClassifier):
             shallow = {"text_depth": 3, "image_depth": 3}
             return {**shallow, "mean_epoch": 6.0, "epoch_std": 10.0}
         return {}
+
+    @classmethod
+    def encodings(cls, hyperparameters: Mapping[str, Any], views: ViewPolicy) -> tuple[int, int]:
+        """See `Method.encodings`: the frozen tower sees what the prompted one sees."""
+        return (cls.view_epochs(hyperparameters) if views.kind == "fresh" else 0), 0
 
     @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:

@@ -7,9 +7,8 @@ of the visual and the textual one together. The code computes no output without 
 |P^T P| of the prompts P of a layer over what that was before tuning, which is how far attention
 without a softmax would move any token, x (X^T X + P^T P) in place of x X^T X.
 
-Departures from that code: prompts, maps and adapters are kept in float32; training reads the
-centre crop unless the suite asks for views; and towers with fewer layers than `depth` are prompted
-in as many as they have.
+Departures from that code: prompts, maps and adapters are kept in float32, and towers with fewer
+layers than `depth` are prompted in as many as they have.
 """
 
 from collections.abc import Mapping
@@ -90,9 +89,11 @@ class Restore(StaticClassifier):
         source="Yang et al., 2024, https://arxiv.org/abs/2403.06136",
         cost="a step takes images and class prompts through both towers and back",
         needs=frozenset({"visual-prompts"}),
+        views="fresh",
+        views_source="RESTORE code, configs/trainers/MaPLe_FSA: random_resized_crop and "
+        "random_flip",
         departures=(
             "prompts, maps and blocks in float32, not float16",
-            "centre crop unless the suite asks for views",
             "depth 9 means every layer of towers that have fewer",
         ),
     )

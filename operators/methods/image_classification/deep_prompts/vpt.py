@@ -8,9 +8,8 @@ layers VPT-deep.
 
 Departures from the authors' code: the tokens start from N(0, 0.02^2) as in MaPLe's code, not
 from a uniform Xavier draw as in that of Jia et al., and stand after the patches, not before
-them, which is the same function of the image (deep_tokens.py). Training reads the centre
-crop unless the suite asks for views. A tower with fewer layers than `depth` is prompted in
-all it has.
+them, which is the same function of the image (deep_tokens.py). A tower with fewer layers than
+`depth` is prompted in all it has.
 """
 
 from collections.abc import Mapping
@@ -56,10 +55,11 @@ class VPT(StaticClassifier):
         source="Jia et al., ECCV 2022, https://arxiv.org/abs/2203.12119",
         cost="a step takes its images through the image tower and back",
         needs=frozenset({"visual-prompts"}),
+        views="fresh",
+        views_source="MaPLe code, configs/trainers/VPT: random_resized_crop and random_flip",
         departures=(
             "frozen class texts in the place of a linear head, as in MaPLe's code",
             "normal instead of Xavier uniform start, as in MaPLe's code",
-            "centre crop unless the suite asks for views",
             "depth 12 means every layer of a tower that has fewer",
         ),
     )

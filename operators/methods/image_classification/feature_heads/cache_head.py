@@ -129,9 +129,15 @@ class CacheHead(nn.Module):
     texts: Tensor
     values: Tensor
 
-    def fill(self, shots: FewShot) -> None:
-        """Keeps labels, and the unit-norm mean feature of each image over the views of epochs."""
-        shown = [images.features for images in shots.shown(CACHE_EPOCHS)]
+    def fill(self, shots: FewShot, epochs: int = CACHE_EPOCHS) -> None:
+        """Keeps labels, and the unit-norm mean feature of each image over the views of epochs.
+
+        Args:
+            shots: Images as the epochs show them.
+            epochs: How many; 0 keeps the features of the centre crops.
+        """
+        seen = shots.shown(epochs) if epochs else [shots.train]
+        shown = [images.features for images in seen]
         self.keys.data = unit(torch.stack(shown).mean(dim=0))
         self.values = F.one_hot(shots.train.labels, len(self.texts)).to(self.keys.dtype)
 

@@ -4,8 +4,7 @@ Source: Gao et al., "CLIP-Adapter: Better Vision-Language Models with Feature Ad
 2024, https://arxiv.org/abs/2110.04544, section 3.2, and the authors' code, which has the image
 adapter alone and ends it with a ReLU. It is trained by CoOp's commands there, so the settings of
 the loop are CoOp's. Departures: the residual ratio is that of the code on every dataset, where
-the paper searches one for each; features are those of the centre crop unless the suite asks
-for views.
+the paper searches one for each.
 """
 
 from collections.abc import Mapping
@@ -46,10 +45,10 @@ class ClipAdapter(StaticClassifier):
         tunes="a network of two layers on the image features",
         source="Gao et al., IJCV 2024, https://arxiv.org/abs/2110.04544",
         cost="a step takes the network there and back on kept features, and no tower",
-        departures=(
-            "residual ratio 0.2 on every dataset",
-            "frozen features of the centre crop unless the suite asks for views",
-        ),
+        views="fresh",
+        views_source="CLIP-Adapter's README points to CoOp's commands: random_resized_crop and "
+        "random_flip; RESTORE's copy has the same",
+        departures=("residual ratio 0.2 on every dataset",),
     )
     tuning = Tuning(lr=0.002, epochs=200, batch_size=32)
 

@@ -4,7 +4,7 @@ Source: Radford et al., "Learning Transferable Visual Models From Natural Langua
 Supervision", ICML 2021, section 3.2 and appendix A.3, and CoOp's `lpclip/linear_probe.py`, whose
 search for the regularisation is in `blocks/logistic_regression.py`. Departures: the few-shot draw
 is that of all other methods, and where a dataset has no validation images C is 1. Whatever views a
-suite asks for, it learns from the centre crops, as CoOp's does.
+suite asks for, it learns from the centre crops, as CoOp's does (`feat_extractor.py`).
 """
 
 from typing import Annotated
@@ -40,6 +40,7 @@ class LinearProbe(ImageClassifier):
         source="Radford et al., ICML 2021, section 3.2; CoOp code, lpclip",
         cost="no step; up to 23 logistic regressions on kept features",
         new_classes=False,
+        views_source="CoOp code, lpclip/feat_extractor.py: the transform of test images",
         departures=("C is 1 where a dataset has no validation images",),
     )
     block = "head"

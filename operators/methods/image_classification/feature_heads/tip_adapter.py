@@ -9,8 +9,9 @@ ImageNet, with the backbone's own scale and the episode's few validation images.
 Departures from the authors' code: Tip-Adapter-F keeps its last step instead of the epoch that is
 best on the test set; alpha and beta keep their initial values where a dataset has no validation
 images, as on ImageNet, where theirs are searched on the test images. The cached features are means
-over the views of ten epochs, as published, where the suite asks for views (theirs show 50 to 100
-percent of an image, ours 8 to 100); else they are those of the centre crop.
+over the views of ten epochs, as published (`augment_epoch`), and those of the centre crop where a
+trial has no views. Under fresh views the first epochs of Tip-Adapter-F's learned keys see the views
+that filled the cache, where the code draws others.
 """
 
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from operators.blocks.class_text import class_vectors
 from operators.blocks.imagenet_templates import SELECTED_7
 from operators.bounds import LATER, Bounds
 from operators.episodes.episode import Batch, Classes, FewShot
+from operators.episodes.views import ViewPolicy
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import ImageClassifier
 from operators.methods.image_classification.feature_heads.cache_head import (
@@ -72,7 +74,6 @@ DEPARTURES = (
     "which is nearly zero-shot (`shotboard show` says what was chosen)",
     "alpha and beta keep their first values where a dataset has no validation images; on ImageNet "
     "the authors search on test images",
-    "centre crops are cached unless the suite asks for views",
 )
 
 
@@ -82,6 +83,7 @@ LargestTried = Annotated[float, Bounds(0.1, 1000, above=True)]
 SearchOn = Annotated[Literal["shots", "split", "none"], LATER]
 Scale = Annotated[float | None, Bounds(0, 1000, above=True), LATER]
 Templates = Annotated[Literal["card", "imagenet"], LATER]
+AugmentEpochs = Annotated[int, Bounds(0, 10_000), LATER]
 
 
 def published(dataset: str) -> dict[str, Any]:
@@ -126,6 +128,7 @@ class TipAdapter(ImageClassifier):
             smallest wins: where few images show no gain, what is chosen is nearly zero-shot.
         scale: Of the zero-shot logits; None for the backbone's own.
         templates: `card`, or `imagenet` for the seven that were selected on ImageNet.
+        augment_epochs: Epochs whose views the cache averages; 0 caches the centre crops.
     """
 
     card = MethodCard(
@@ -135,6 +138,9 @@ class TipAdapter(ImageClassifier):
         source="Zhang et al., ECCV 2022, https://arxiv.org/abs/2207.09519",
         cost="no step; 4,000 pairs of scalars are tried on validation images",
         new_classes=False,
+        views="fresh:crop-0.5",
+        views_source="Tip-Adapter code, main.py and datasets/imagenet.py: RandomResizedCrop with "
+        "scale 0.5 to 1, and flip",
         departures=DEPARTURES,
     )
     block = "cache"
@@ -154,8 +160,10 @@ class TipAdapter(ImageClassifier):
         search_on: SearchOn = "shots",
         scale: Scale = None,
         templates: Templates = "card",
+        augment_epochs: AugmentEpochs = CACHE_EPOCHS,
     ) -> None:
         super().__init__(backbone, classes)
+        self.augment_epochs = augment_epochs
         texts = classes.templates if templates == "card" else SELECTED_7
         searches = search_on != "none"
         self.cache = CacheHead(
@@ -192,13 +200,13 @@ class TipAdapter(ImageClassifier):
     @classmethod
     def view_epochs(cls, hyperparameters: Mapping[str, Any]) -> int:
         """See `Method.view_epochs`; those that fill the cache."""
-        return CACHE_EPOCHS
+        return hyperparameters.get("augment_epochs", CACHE_EPOCHS)
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
         """Fills the cache, then searches. See `Method.fit`."""
-        self.cache.fill(shots)
+        self.cache.fill(shots, self.augment_epochs)
         return FitReport(selected=self.cache.choose(shots.val) or None)
 
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
@@ -226,6 +234,7 @@ class TipAdapterF(ImageClassifier):
             smallest wins: where few images show no gain, what is chosen is nearly zero-shot.
         scale: Of the zero-shot logits; None for the backbone's own.
         templates: `card`, or `imagenet` for the seven that were selected on ImageNet.
+        augment_epochs: Epochs whose views the cache averages; 0 caches the centre crops.
     """
 
     card = MethodCard(
@@ -235,7 +244,14 @@ class TipAdapterF(ImageClassifier):
         source="Zhang et al., ECCV 2022, https://arxiv.org/abs/2207.09519",
         cost="a step takes a product with the keys there and back, and no tower",
         new_classes=False,
-        departures=("last step instead of the epoch that is best on the test set", *DEPARTURES),
+        views="fresh:crop-0.5",
+        views_source="Tip-Adapter code, main.py and datasets/imagenet.py: RandomResizedCrop with "
+        "scale 0.5 to 1, and flip",
+        departures=(
+            "last step instead of the epoch that is best on the test set",
+            "under fresh views the first epochs of learned keys see the views of the cache again",
+            *DEPARTURES,
+        ),
     )
     tuning = Tuning(
         optimizer="adamw",
@@ -265,8 +281,10 @@ class TipAdapterF(ImageClassifier):
         search_on: SearchOn = "shots",
         scale: Scale = None,
         templates: Templates = "card",
+        augment_epochs: AugmentEpochs = CACHE_EPOCHS,
     ) -> None:
         super().__init__(backbone, classes)
+        self.augment_epochs = augment_epochs
         texts = classes.templates if templates == "card" else SELECTED_7
         searches = search_on != "none"
         self.cache = CacheHead(
@@ -297,13 +315,22 @@ class TipAdapterF(ImageClassifier):
     @classmethod
     def view_epochs(cls, hyperparameters: Mapping[str, Any]) -> int:
         """See `Method.view_epochs`; those that fill the cache, then those of learned keys."""
-        return max(CACHE_EPOCHS, super().view_epochs(hyperparameters))
+        filled = hyperparameters.get("augment_epochs", CACHE_EPOCHS)
+        return max(filled, super().view_epochs(hyperparameters))
+
+    @classmethod
+    def encodings(cls, hyperparameters: Mapping[str, Any], views: ViewPolicy) -> tuple[int, int]:
+        """See `Method.encodings`: the cache's, then the learned keys'."""
+        if views.kind != "fresh":
+            return 0, 0
+        filled = hyperparameters.get("augment_epochs", CACHE_EPOCHS)
+        return filled + super().view_epochs(hyperparameters), 0
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
         """Fills the cache, learns its keys, then searches. See `Method.fit`."""
-        self.cache.fill(shots)
+        self.cache.fill(shots, self.augment_epochs)
         report = FitReport() if tuning is None else tune(self, shots, tuning, generator)
         chosen = {**(report.selected or {}), **self.cache.choose(shots.val)}
         return replace(report, selected=chosen or None)

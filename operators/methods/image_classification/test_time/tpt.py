@@ -2,29 +2,43 @@
 
 Source: Shu et al., "Test-Time Prompt Tuning for Zero-Shot Generalization in Vision-Language
 Models", NeurIPS 2022, https://arxiv.org/abs/2209.07511, section 3. Departures from the authors'
-code: everything is in float32; views are random crops and mirror images on every dataset,
-where the code mixes in AugMix on the fine-grained ones; crops are resized by the bicubic
-filter of the test images, where the code takes torchvision's bilinear default; and the
-images of a block are tuned side by side, each with a prompt and an optimiser state of its own,
-which gives what one after the other does.
+code: everything is in float32, and the images of a block are tuned side by side, each with a prompt
+and an optimiser state of its own, which gives what one after the other does.
+
+As in that code, the views are random crops and mirror images by a bilinear filter, mixed by AugMix
+on the ten fine-grained datasets and not on ImageNet and its variants. On other datasets, which it
+was not published on, they are crops by the bicubic filter of the test images.
 """
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder, unit
 from operators.blocks.prompt_tokens import prompt_tokens, worded_context
-from operators.bounds import Bounds, Brief, Decay, Rate, Seed
+from operators.bounds import LATER, Bounds, Brief, Decay, Rate, Seed
 from operators.episodes.episode import Batch, Classes
-from operators.episodes.views import View
+from operators.episodes.views import CROP, View, ViewPolicy
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import ImageClassifier
 from operators.shapes import Float, Int
 
+# `augmix=len(set_id) > 1` of the authors' code, which names ImageNet and its variants by a letter.
+FINE_GRAINED = (
+    "flowers102",
+    "dtd",
+    "oxford_pets",
+    "stanford_cars",
+    "ucf101",
+    "caltech101",
+    "food101",
+    "sun397",
+    "fgvc_aircraft",
+    "eurosat",
+)
 PROMPTS = 1024  # class prompts that are tuned at a time, those of one image at least
 
 
@@ -48,6 +62,8 @@ class TPT(ImageClassifier):
         lr: Their learning rate.
         weight_decay: Of AdamW.
         view_seed: Another one gives other views.
+        augmentation: What a view does to an image: `crop-bilinear` and `augmix` are the authors',
+            on their datasets; `crop` is that of other methods; see operators/episodes/views.py.
     """
 
     card = MethodCard(
@@ -61,8 +77,7 @@ class TPT(ImageClassifier):
         test_time=True,
         departures=(
             "float32, not mixed precision",
-            "random crops and mirror images alone, no AugMix on fine-grained datasets",
-            "crops are resized by a bicubic filter, not a bilinear one",
+            "bicubic crops without AugMix on datasets that it was not published on",
         ),
     )
 
@@ -79,15 +94,29 @@ class TPT(ImageClassifier):
         lr: Rate = 0.005,
         weight_decay: Decay = 0.01,
         view_seed: Seed = 0,
+        augmentation: Annotated[Literal["crop", "crop-bilinear", "augmix"], LATER] = "crop",
     ) -> None:
         super().__init__(backbone, classes)
         self.start = worded_context(backbone, context_init)
         self.prompts = prompt_tokens(
             backbone, classes.names, n_context=self.start.shape[1], position="end"
         )
-        self.views = [View(number, view_seed) for number in range(1, views)]
+        drawn = CROP if augmentation == "crop" else augmentation
+        self.views = [View(number, view_seed, drawn) for number in range(1, views)]
         self.kept = int(views * confident)
         self.steps, self.lr, self.weight_decay = steps, lr, weight_decay
+
+    @classmethod
+    def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
+        """AugMix on the fine-grained ones of the authors' datasets. See `Method.recipe`."""
+        if dataset.startswith("imagenet"):  # and its variants
+            return {"augmentation": "crop-bilinear"}
+        return {"augmentation": "augmix"} if dataset in FINE_GRAINED else {}
+
+    @classmethod
+    def encodings(cls, hyperparameters: Mapping[str, Any], views: ViewPolicy) -> tuple[int, int]:
+        """See `Method.encodings`: every test image in its random views."""
+        return 0, hyperparameters["views"] - 1
 
     @classmethod
     def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:

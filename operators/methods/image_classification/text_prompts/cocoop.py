@@ -2,9 +2,8 @@
 
 Source: Zhou et al., "Conditional Prompt Learning for Vision-Language Models", CVPR 2022,
 https://arxiv.org/abs/2203.05557, section 3.2. Departures from the authors' code: context and
-network are kept in float32, and features are those of the centre crop unless the suite asks
-for views. Where the code encodes the texts of one image after the other, those of many pass
-the tower together here, in bounded memory.
+network are kept in float32. Where the code encodes the texts of one image after the other, those
+of many pass the tower together here, in bounded memory.
 """
 
 from collections.abc import Mapping
@@ -51,10 +50,9 @@ class CoCoOp(ImageClassifier):
         cost="a step takes all class prompts through the text tower and back for each image, and a "
         "test image takes them through it once more",
         seconds_per_image=60.0,
-        departures=(
-            "context and network in float32, not float16",
-            "frozen features of the centre crop unless the suite asks for views",
-        ),
+        views="fresh",
+        views_source="CoOp code, configs/trainers/CoCoOp: random_resized_crop and random_flip",
+        departures=("context and network in float32, not float16",),
     )
     tuning = Tuning(lr=0.002, epochs=10, batch_size=1)
 

@@ -48,10 +48,9 @@ class CoOp(StaticClassifier):
         tunes="m context vectors at the input of the text tower, shared or one set a class",
         source="Zhou et al., IJCV 2022, https://arxiv.org/abs/2109.01134",
         cost="a step takes all class prompts through the text tower and back",
-        departures=(
-            "context in float32, not float16",
-            "frozen features of the centre crop unless the suite asks for views",
-        ),
+        views="fresh",
+        views_source="CoOp code, configs/trainers/CoOp: random_resized_crop and random_flip",
+        departures=("context in float32, not float16",),
     )
     tuning = Tuning(lr=0.002, epochs=200, batch_size=32)
 

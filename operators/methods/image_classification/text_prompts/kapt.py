@@ -73,11 +73,12 @@ class KAPT(StaticClassifier):
         needs=frozenset({"patch-features"}),
         external_knowledge=True,
         descriptions=True,
+        views="fresh",
+        views_source="no code of the authors; inferred from CoOp's, whose loop is taken here",
         departures=(
             "no code was published: the parts are the paper's, their inner form is inferred",
             "the settings of the loop are CoOp's, with 50 epochs for all shots",
             "descriptions are what the dataset comes with; the paper's are Wikipedia's",
-            "centre crop unless the suite asks for views",
         ),
     )
     tuning = Tuning(lr=0.002, epochs=50, batch_size=32)

@@ -4,8 +4,8 @@ Source: Yao et al., "Visual-Language Prompt Tuning with Knowledge-guided Context
 Optimization", CVPR 2023, https://arxiv.org/abs/2303.13283, section 3.2. Departures from the
 authors' code: the context is kept in float32; the hand-written prompt is the one on the
 dataset's card, which for DTD is CoOp's "{} texture." where theirs is "a photo of a {}, a type
-of texture."; features are those of the centre crop unless the suite asks for views. As in
-their code, the distance is 1 - cos, half of the squared distance that the paper writes.
+of texture.". As in their code, the distance is 1 - cos, half of the squared distance that the
+paper writes.
 """
 
 from collections.abc import Mapping
@@ -50,10 +50,11 @@ class KgCoOp(StaticClassifier):
         tunes="4 context vectors at the input of the text tower, held to hand-written prompts",
         source="Yao et al., CVPR 2023, https://arxiv.org/abs/2303.13283",
         cost="a step takes all class prompts through the text tower and back",
+        views="fresh",
+        views_source="KgCoOp code, configs/trainers/KgCoOp: random_resized_crop and random_flip",
         departures=(
             "context in float32, not float16",
             "the hand-written prompt is that of the dataset's card, which differs on DTD",
-            "frozen features of the centre crop unless the suite asks for views",
         ),
     )
     tuning = Tuning(lr=0.002, epochs=100, batch_size=128)

@@ -6,8 +6,7 @@ paper gives, github.com/dyabel/mocoop. Departures from it: it also tunes the lay
 image tower, which stays frozen here; its text loss reads the names of all classes of a dataset,
 ours those of the learned classes alone; the templates of a dataset are those of its card and eight
 photos that most of its lists hold, where it has a list for each dataset (docs/fidelity.md says
-how they differ); prompts are kept in float32; features are those of the centre crop unless the
-suite asks for views.
+how they differ); prompts are kept in float32.
 """
 
 from collections.abc import Mapping
@@ -71,12 +70,13 @@ class MoCoOp(KeepsTexts):
         source="Du et al., 2024, https://arxiv.org/abs/2409.12011",
         cost="a step takes all class prompts of each group through the text tower and back; a test "
         "image takes none",
+        views="fresh",
+        views_source="mocoop code, configs/MoCoOp: random_resized_crop and random_flip",
         departures=(
             "the layer norms of the image tower stay frozen",
             "the text loss reads no name of a class that is not learned",
             "templates of the dataset's card and eight photos on every dataset",
             "prompts in float32",
-            "frozen features of the centre crop unless the suite asks for views",
         ),
     )
     tuning = Tuning(lr=0.032, epochs=50, batch_size=32, warmup_epochs=5)

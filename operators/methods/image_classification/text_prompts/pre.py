@@ -4,8 +4,7 @@ Source: Pham et al., "PRE: Vision-Language Prompt Learning with Reparameterizati
 https://arxiv.org/abs/2309.07760, section 3.2. The published code runs a bidirectional LSTM of one
 layer with a residual, which is the default here. Departures from it: context and encoder are kept
 in float32; the encoder has no dropout, which there touches `lstm2` and `transformer` alone; one
-encoder for each token is left out, since there it is neither trained nor saved; features are those
-of the centre crop unless the suite asks for views.
+encoder for each token is left out, since there it is neither trained nor saved.
 """
 
 from collections.abc import Mapping
@@ -55,11 +54,12 @@ class PRE(StaticClassifier):
         source="Pham et al., 2023, https://arxiv.org/abs/2309.07760",
         cost="a step takes the context through its encoder, and all class prompts through the text "
         "tower and back",
+        views="fresh",
+        views_source="PRE code, configs/trainers/PRE: random_resized_crop and random_flip",
         departures=(
             "context and encoder in float32, under their mixed precision float16 in part",
             "no dropout in lstm2 and transformer",
             "one encoder for all tokens",
-            "frozen features of the centre crop unless the suite asks for views",
         ),
     )
     tuning = Tuning(lr=0.002, epochs=50, batch_size=32)

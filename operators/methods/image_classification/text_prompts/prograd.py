@@ -4,8 +4,7 @@ Source: Zhu et al., "Prompt-aligned Gradient for Prompt Tuning", ICCV 2023,
 https://arxiv.org/abs/2205.14865, section 3. Departures from the authors' code: the context is
 kept in float32; the hand-written prompts are those on the dataset's card, which the code words
 otherwise ("a type of pet, a photo of a {}."), and a worded start takes the words before the
-class name, or "a photo of a" where there are none; features are those of the centre crop unless the
-suite asks for views.
+class name, or "a photo of a" where there are none.
 """
 
 from collections.abc import Mapping
@@ -57,10 +56,11 @@ class ProGrad(StaticClassifier):
         tunes="16 context vectors at the input of the text tower, never against hand-written ones",
         source="Zhu et al., ICCV 2023, https://arxiv.org/abs/2205.14865",
         cost="a step takes all class prompts through the text tower and twice back",
+        views="fresh",
+        views_source="ProGrad code, configs/trainers/ProGrad: random_resized_crop and random_flip",
         departures=(
             "context in float32, not float16",
             "the hand-written prompts are those of the dataset's card",
-            "frozen features of the centre crop unless the suite asks for views",
         ),
     )
     tuning = Tuning(lr=0.002, epochs=200, batch_size=32)

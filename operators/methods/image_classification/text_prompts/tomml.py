@@ -62,10 +62,11 @@ class TOMML(ImageClassifier):
         "shares nothing among them; a test image takes them through it once more; an image passes "
         "the image tower once, and its patches are kept",
         needs=frozenset({"patch-features"}),
+        views="fresh",
+        views_source="no code of the authors; inferred from CoCoOp's, whose loop is taken here",
         departures=(
             "no code was published: the parts are the paper's, their inner form is inferred",
             "the settings of the loop are CoCoOp's",
-            "centre crop unless the suite asks for views",
         ),
     )
     tuning = Tuning(lr=0.002, epochs=10, batch_size=1)

@@ -1,0 +1,162 @@
+"""RandAugment and AugMix as the codes of methods have them: operations of Pillow, drawn one by one.
+
+    randaugment   two of sixteen operations, each a third as strong as it can be (Cubuk et al.,
+                  "RandAugment", NeurIPS 2020, in the form of Dassl, `randaugment.py`)
+    augmix        a mixture of an image with three chains of mild operations (Hendrycks et al.,
+                  "AugMix", ICLR 2020, in the form of TPT, `datautils.py` and `augmix_ops.py`)
+
+What the codes do is restated with its quirks. Operations that move an image by pixels were written
+for squares of 224 pixels; on another square they move it by the same share. Only the source of
+randomness is ours: each function draws from the generator that it is given, in a fixed order.
+
+Whatever moves a pixel here raises `TRANSFORM_VERSION` in `operators/images.py`.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+
+from operators.shapes import Float, UInt8
+
+Draw = Callable[[], float]  # the next number of a generator, 0 to 1 without 1
+Operation = Callable[[Image.Image, Draw], Image.Image]
+
+WRITTEN_FOR = 224  # pixels of a side
+STRENGTH = 10 / 30  # Dassl's `RANDAUGMENT_M` of the 30 that there are
+PICKED = 2  # Dassl's `RANDAUGMENT_N`
+CUT_OUT = (125, 123, 114)  # the colour of a hole
+CHAINS, LONGEST = 3, 3  # of AugMix
+SEVERITY = 1.0  # of 10
+
+
+def randaugmented(image: UInt8[np.ndarray, "s s 3"], draw: Draw) -> UInt8[np.ndarray, "s s 3"]:
+    """A square after two operations, which may be the same.
+
+    Args:
+        image: RGB.
+        draw: Gives the operations, then their directions.
+
+    Source: Dassl, `RandAugment` with n = 2 and m = 10.
+    """
+    seen = Image.fromarray(image)
+    picked = [_RANDAUGMENT[int(draw() * len(_RANDAUGMENT))] for _ in range(PICKED)]
+    for operation, low, high in picked:
+        seen = operation(seen, low + (high - low) * STRENGTH, draw)
+    return np.asarray(seen)
+
+
+def augmixed(image: UInt8[np.ndarray, "s s 3"], draw: Draw) -> Float[np.ndarray, "s s 3"]:
+    """A square mixed with what three chains of one to three operations make of it, 0 to 255.
+
+    The shares of the chains are uniform on the simplex, and so is that of the square itself between
+    0 and 1. The code mixes standardised pixels, which is the same, for all shares sum to 1.
+
+    Args:
+        image: RGB.
+        draw: Gives the shares, then each chain.
+
+    Source: TPT, `augmix` with severity 1.
+    """
+    weights = [-math.log(1 - draw()) for _ in range(CHAINS)]  # Dirichlet(1, 1, 1) by its gammas
+    own = draw()  # Beta(1, 1)
+    mixed = np.float32(own) * image.astype(np.float32)
+    for weight in weights:
+        seen = Image.fromarray(image)
+        for _ in range(1 + int(draw() * LONGEST)):
+            seen = _AUGMIX[int(draw() * len(_AUGMIX))](seen, draw)
+        mixed += np.float32((1 - own) * weight / sum(weights)) * np.asarray(seen, dtype=np.float32)
+    return mixed
+
+
+# Operations of both
+
+
+def _turned(value: float, draw: Draw) -> float:
+    """The value or its opposite."""
+    return -value if draw() > 0.5 else value
+
+
+def _affine(image: Image.Image, matrix: tuple[float, ...], filter: Image.Resampling) -> Image.Image:
+    """Each pixel from where a matrix says; what comes from outside is black."""
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, resample=filter)
+
+
+def _sheared(image: Image.Image, share: float, axis: int, filter: Image.Resampling) -> Image.Image:
+    matrix = (1.0, share, 0.0, 0.0, 1.0, 0.0) if axis == 0 else (1.0, 0.0, 0.0, share, 1.0, 0.0)
+    return _affine(image, matrix, filter)
+
+
+def _moved(image: Image.Image, pixels: float, axis: int, filter: Image.Resampling) -> Image.Image:
+    pixels *= image.size[0] / WRITTEN_FOR
+    matrix = (1.0, 0.0, pixels, 0.0, 1.0, 0.0) if axis == 0 else (1.0, 0.0, 0.0, 0.0, 1.0, pixels)
+    return _affine(image, matrix, filter)
+
+
+# RandAugment's: the image, how strong, and the generator
+
+
+def _brightened_and_solarized(image: Image.Image, added: float) -> Image.Image:
+    lighter = np.clip(np.asarray(image).astype(np.float64) + added, 0, 255).astype(np.uint8)
+    return ImageOps.solarize(Image.fromarray(lighter), 128)
+
+
+def _cut_out(image: Image.Image, side: float, draw: Draw) -> Image.Image:
+    """A hole around a point; like the code, none lies in the first column or row."""
+    wide, high = image.size
+    side *= wide / WRITTEN_FOR
+    across, down = (length + (1 - length) * draw() for length in (wide, high))
+    left, top = (int(max(0, at - side / 2)) for at in (across, down))
+    image = image.copy()
+    box = (left, top, min(wide, left + side), min(high, top + side))
+    ImageDraw.Draw(image).rectangle(box, CUT_OUT)
+    return image
+
+
+_NEAREST = Image.Resampling.NEAREST
+_RANDAUGMENT: list[tuple[Callable[[Image.Image, float, Draw], Image.Image], float, float]] = [
+    (lambda image, _, draw: ImageOps.autocontrast(image), 0, 1),
+    (lambda image, _, draw: ImageOps.equalize(image), 0, 1),
+    (lambda image, _, draw: ImageOps.invert(image), 0, 1),
+    (lambda image, degrees, draw: image.rotate(_turned(degrees, draw)), 0, 30),
+    (lambda image, bits, draw: ImageOps.posterize(image, int(bits)), 4, 8),
+    (lambda image, above, draw: ImageOps.solarize(image, above), 0, 256),  # pyright: ignore
+    (lambda image, added, draw: _brightened_and_solarized(image, added), 0, 110),
+    (lambda image, much, draw: ImageEnhance.Color(image).enhance(much), 0.1, 1.9),
+    (lambda image, much, draw: ImageEnhance.Contrast(image).enhance(much), 0.1, 1.9),
+    (lambda image, much, draw: ImageEnhance.Brightness(image).enhance(much), 0.1, 1.9),
+    (lambda image, much, draw: ImageEnhance.Sharpness(image).enhance(much), 0.1, 1.9),
+    (lambda image, share, draw: _sheared(image, _turned(share, draw), 0, _NEAREST), 0, 0.3),
+    (lambda image, share, draw: _sheared(image, _turned(share, draw), 1, _NEAREST), 0, 0.3),
+    (_cut_out, 0, 40),
+    (lambda image, pixels, draw: _moved(image, _turned(pixels, draw), 0, _NEAREST), 0, 100),
+    (lambda image, pixels, draw: _moved(image, _turned(pixels, draw), 1, _NEAREST), 0, 100),
+]
+
+
+# AugMix's: each draws how strong it is, up to a tenth of what it can be
+
+
+def _level(most: float, draw: Draw) -> float:
+    return (0.1 + (SEVERITY - 0.1) * draw()) * most / 10
+
+
+_BILINEAR = Image.Resampling.BILINEAR
+_AUGMIX: list[Operation] = [
+    lambda image, draw: ImageOps.autocontrast(image),
+    lambda image, draw: ImageOps.equalize(image),
+    lambda image, draw: ImageOps.posterize(image, 4 - int(_level(4.0, draw))),
+    lambda image, draw: image.rotate(
+        _turned(float(int(_level(30.0, draw))), draw), resample=_BILINEAR
+    ),
+    lambda image, draw: ImageOps.solarize(image, 256 - int(_level(256.0, draw))),
+    lambda image, draw: _sheared(image, _turned(_level(0.3, draw), draw), 0, _BILINEAR),
+    lambda image, draw: _sheared(image, _turned(_level(0.3, draw), draw), 1, _BILINEAR),
+    lambda image, draw: _moved(
+        image, _turned(float(int(_level(WRITTEN_FOR / 3, draw))), draw), 0, _BILINEAR
+    ),
+    lambda image, draw: _moved(
+        image, _turned(float(int(_level(WRITTEN_FOR / 3, draw))), draw), 1, _BILINEAR
+    ),
+]
