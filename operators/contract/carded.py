@@ -31,19 +31,29 @@ def the_card_is_filled(name: str, method: Any) -> Iterator[str]:
     known = {**CAPABILITIES, **LANGUAGE_CAPABILITIES}
     if unknown := sorted(card.needs - known.keys()):
         yield f"card.needs: no backbone has {', '.join(unknown)}; there are {list(known)}."
-    try:
-        policy = ViewPolicy.parse(card.views)
-    except ValueError as error:
-        yield f"card.{error}"
-    else:
-        if policy != CENTRE and not card.views_source.strip():
-            yield f"card.views={card.views!r} names no source: say where, in card.views_source."
     if card.descriptions and not card.external_knowledge:
         yield "who reads descriptions has external knowledge: say external_knowledge=True as well."
     if card.unsupervised and not card.unlabelled:
         yield "who learns without any label reads unlabelled examples: say unlabelled=True as well."
     if card.stream and not card.test_time:
         yield "who keeps what it saw of test examples adapts to them: say test_time=True as well."
+
+
+def its_published_views_are_a_policy_and_have_a_source(name: str, method: Any) -> Iterator[str]:
+    """A suite that says nothing of views has them.
+
+    Args:
+        name: Of the method.
+        method: Its class.
+    """
+    card = method.card
+    try:
+        policy = ViewPolicy.parse(card.views)
+    except ValueError as error:
+        yield f"card.{error}"
+        return
+    if policy != CENTRE and not card.views_source.strip():
+        yield f"card.views={card.views!r} has no source: say where it is from in card.views_source."
 
 
 def the_docstrings_say_what_it_is_and_where_it_comes_from(name: str, method: Any) -> Iterator[str]:
@@ -97,6 +107,7 @@ def published_settings_resolve_and_differ_from_nothing(name: str, method: Any) -
 
 PROMISES = (
     the_card_is_filled,
+    its_published_views_are_a_policy_and_have_a_source,
     the_docstrings_say_what_it_is_and_where_it_comes_from,
     a_file_of_ours_lies_where_its_card_says,
     published_settings_resolve_and_differ_from_nothing,

@@ -67,6 +67,18 @@ class OutOfBounds(ZeroShot):
         super().__init__(backbone, classes, generator=generator)
 
 
+class NoPolicy(CoOp):
+    """Asks for views that there are not."""
+
+    card = card(views="sometimes")
+
+
+class NoViewsSource(CoOp):
+    """Says nowhere where its views are from."""
+
+    card = card(views_source="")
+
+
 class NoYear(CoOp):
     """Source: somewhere."""
 
@@ -251,6 +263,8 @@ SHAPES = [
 VIEWS = "it reads training rows in as many views as it says and no test row"
 BREAKS = [
     (NoYear, "the card is filled", "names no year"),
+    (NoPolicy, "its published views are a policy and have a source", "give none for"),
+    (NoViewsSource, "its published views are a policy and have a source", "has no source"),
     (
         NoSource,
         "the docstrings say what it is and where it comes from",
