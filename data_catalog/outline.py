@@ -38,6 +38,8 @@ class Outline(NamedTuple):
         splits: Examples by split, before any is checked; None likewise.
         split_rule: How the splits come about; empty likewise.
         notes: A sentence for each thing that is left out, or speaks against the guess.
+        rows: What is used, without contents, in the order of the source; empty likewise.
+        labels: Class of each of them.
     """
 
     what: str
@@ -47,6 +49,8 @@ class Outline(NamedTuple):
     splits: dict[str, int] | None
     split_rule: str
     notes: list[str]
+    rows: Sequence[Example] = ()
+    labels: Sequence[int] = ()
 
 
 def outline(card: DatasetCard) -> Outline:
@@ -90,6 +94,8 @@ def outline(card: DatasetCard) -> Outline:
             *class_notes(card, labelling, assignment),
             *unread_splits(card, rows),
         ],
+        rows,
+        labelling.labels,
     )
 
 

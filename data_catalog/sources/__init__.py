@@ -3,10 +3,12 @@
 from data_catalog.sources.base import (
     Example,
     Outlined,
+    Picking,
     Source,
     SourceError,
     SourceUnavailable,
     holds,
+    picked,
     read_file,
 )
 from data_catalog.sources.folder import ImageFolder
@@ -42,6 +44,7 @@ __all__ = [
     "Manifest",
     "Outlined",
     "ParquetImages",
+    "Picking",
     "Published",
     "Source",
     "SourceError",
@@ -51,6 +54,7 @@ __all__ = [
     "TextTables",
     "WebDataset",
     "holds",
+    "picked",
     "read_file",
     "source_for",
 ]

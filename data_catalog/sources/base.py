@@ -7,7 +7,7 @@ A place is a local path or any URL that fsspec knows: `s3://`, `https://`, `hf:/
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -106,6 +106,36 @@ class Outlined(Protocol):
     def notes(self) -> list[str]:
         """A sentence for each thing that is passed over, or read otherwise than might be meant."""
         ...
+
+
+@runtime_checkable
+class Picking(Protocol):
+    """A source that can read some of its examples without those between them."""
+
+    def picked(self, positions: Sequence[int]) -> Iterator[Example]:
+        """Yields what `examples` would at these positions, which ascend.
+
+        Raises:
+            SourceError: The source is missing or malformed.
+        """
+        ...
+
+
+def picked(source: Source, positions: Sequence[int]) -> Iterator[Example]:
+    """Yields some examples of a source, in its order.
+
+    Args:
+        source: Any; one that cannot pick is read up to the last of them.
+        positions: Which, in ascending order.
+    """
+    if isinstance(source, Picking):
+        yield from source.picked(positions)
+        return
+    remaining = iter(source.examples())
+    before = -1
+    for position in positions:
+        yield from islice(remaining, position - before - 1, position - before)
+        before = position
 
 
 def holds(source: Source) -> str:

@@ -1,6 +1,6 @@
 """Images in folders named by their class, as most archives unpack."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,15 @@ class ImageFolder:
         """Yields every image without its bytes; see `Outlined.listed`."""
         _, files, levels = self._files()
         yield from (_example(name, levels) for name in files)
+
+    def picked(self, positions: Sequence[int]) -> Iterator[Example]:
+        """Yields some images; see `Picking.picked`."""
+        listing, files, levels = self._files()
+        every = list(files)
+        names = [every[position] for position in positions]
+        contents = read_images(listing.fs, self.path, (files[name]["name"] for name in names))
+        for name, (image, error) in zip(names, contents, strict=True):
+            yield _example(name, levels)._replace(content=image, error=error)
 
     def total(self) -> int:
         """Files below the class folders that may be images."""

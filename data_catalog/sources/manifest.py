@@ -60,10 +60,16 @@ class Manifest:
 
     def examples(self) -> Iterator[Example]:
         """Yields every row in table order; see `Source.examples`."""
+        yield from self.picked(range(self.total()))
+
+    def picked(self, positions: Sequence[int]) -> Iterator[Example]:
+        """Yields some rows; see `Picking.picked`."""
         fs = open_place(self.path)[0]
-        places = self.places()
+        rows, every = list(self.listed()), self.places()
+        places = [every[position] for position in positions]
         contents = self._contents(fs, places)
-        for row, place, (image, error) in zip(self.listed(), places, contents, strict=True):
+        chosen = (rows[position] for position in positions)
+        for row, place, (image, error) in zip(chosen, places, contents, strict=True):
             name = "" if place.endswith("/") else row.path
             yield row._replace(content=image, error=_in_words(name, error))
 

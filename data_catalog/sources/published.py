@@ -1,6 +1,6 @@
 """A published dataset as its original files lie on disk."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,16 +26,23 @@ class Published:
 
     def examples(self) -> Iterator[Example]:
         """Yields the rows of train, then val, then test; see `Source.examples`."""
+        yield from self.picked(range(len(self.reading().rows)))
+
+    def picked(self, positions: Sequence[int]) -> Iterator[Example]:
+        """Yields some rows; see `Picking.picked`."""
         listing, _, reading = self._read()
+        rows = [reading.rows[position] for position in positions]
         if reading.contents is not None:
-            contents = ((content, "") for content in reading.contents())
+            chosen = set(positions)
+            every = enumerate(reading.contents())
+            contents = ((content, "") for position, content in every if position in chosen)
         else:
             # A row without a file is a bad image, for ingestion to quarantine.
             known = {name: info["name"] for name, info in listing.files.items()}
             root = self._root(listing)
-            paths = (known.get(row.path, f"{root}{row.path}") for row in reading.rows)
+            paths = (known.get(row.path, f"{root}{row.path}") for row in rows)
             contents = read_images(listing.fs, self.path, paths)
-        for row, (content, error) in zip(reading.rows, contents, strict=True):
+        for row, (content, error) in zip(rows, contents, strict=True):
             yield Example(content, *row, error=error)
 
     def listed(self) -> Iterator[Example]:

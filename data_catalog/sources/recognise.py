@@ -4,7 +4,7 @@ An archive is read as what it holds, which may be another archive: so `Archive` 
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +18,7 @@ from data_catalog.sources.base import (
     absolute,
     digest_of,
     holds,
+    picked,
 )
 from data_catalog.sources.candidates import ARCHIVES_SHOWN
 from data_catalog.sources.hub import HuggingFace
@@ -77,6 +78,10 @@ class Archive:
         """Yields what it holds, without contents; see `Outlined.listed`."""
         content = self._content()
         return content.listed() if isinstance(content, Outlined) else None
+
+    def picked(self, positions: Sequence[int]) -> Iterator[Example]:
+        """Yields some of what it holds; see `Picking.picked`."""
+        yield from picked(self._content(), positions)
 
     def notes(self) -> list[str]:
         """Notes on what it holds; see `Outlined.notes`."""

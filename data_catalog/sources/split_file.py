@@ -1,6 +1,6 @@
 """Images and classes named by a split file: JSON with a list of images for each split."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,12 @@ class SplitFile:
 
     def examples(self) -> Iterator[Example]:
         """Yields the rows of train, then val, then test; see `Source.examples`."""
-        listing, rows, below = self._rows()
+        yield from self.picked(range(len(self._rows()[1])))
+
+    def picked(self, positions: Sequence[int]) -> Iterator[Example]:
+        """Yields some rows; see `Picking.picked`."""
+        listing, every, below = self._rows()
+        rows = [every[position] for position in positions]
         # A row without a file is a bad image, for ingestion to quarantine.
         root = listing.files[self.file]["name"][: -len(self.file)]
         known = {name: info["name"] for name, info in listing.files.items()}

@@ -1,6 +1,7 @@
 """`shotboard datasets add`: a dataset that is known, or one of a user's own, without code."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from data_catalog import DatasetCard, Outline
     from data_catalog.published import PublishedDataset
 
+_PAGES = (".html", ".htm")
 _SUITES = {"text": "text "}  # that learn from a kind of data; the default one from images
 
 
@@ -101,10 +103,23 @@ def add_dataset(
         bool, typer.Option("--same-names", help="Two labels may share a name, as in ImageNet.")
     ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Change a registered one.")] = False,
+    preview: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Look before registering: write a page (.html) with classes, counts, notes and "
+            "some examples of each class, and register nothing.",
+        ),
+    ] = None,
     home: Home = None,
 ) -> None:
-    """Register a published dataset, or one of your own, without code."""
+    """Register a published dataset, or one of your own, without code.
+
+    What was understood is printed first; --preview shows it, and registers nothing.
+    """
     with one_sentence():
+        if preview is not None and preview.suffix.lower() not in _PAGES:
+            raise ValueError(f"--preview {preview}: it is a page. Name a file .html.")
         from data_catalog.published import PUBLISHED
         from tasks.planning.resolve import resolve
 
@@ -133,11 +148,16 @@ def add_dataset(
             card = _own_card(name, path, store, reading, given)
         else:
             card = _published_card(known, name, path, store, template_set, reading, given)
-        register_card(card, store, known, replace=replace)
+        register_card(card, store, known, replace=replace, preview=preview)
 
 
 def register_card(
-    card: "DatasetCard", store: Store, known: "PublishedDataset | None" = None, *, replace: bool
+    card: "DatasetCard",
+    store: Store,
+    known: "PublishedDataset | None" = None,
+    *,
+    replace: bool,
+    preview: Path | None = None,
 ) -> None:
     """Prints what the data of a card is taken for, keeps the card, and says what comes next.
 
@@ -146,6 +166,7 @@ def register_card(
         store: Where it is kept.
         known: The published dataset that it is, whose counts it has to have.
         replace: Whether it may take the place of another card of its name.
+        preview: Page that shows it instead, and nothing is kept.
 
     Raises:
         SourceError: The data cannot be read.
@@ -159,6 +180,14 @@ def register_card(
     refuse_registering(card, store.cards, replace=replace)
     for line in (f"{card.name}: {found.what}", *_told(card.kind, found)):
         out.print(line)
+    if preview is not None:
+        from flows.cli.answers import refuse_store_files, write_file
+        from tasks.pages.contact_sheet import contact_sheet
+
+        refuse_store_files(preview, store.home)
+        write_file(preview, contact_sheet(card, found))
+        out.print("registered nothing: look at it, then give the command without --preview")
+        return
     file = register(card, store.cards, replace=replace)
     out.print(f"registered {card.name}: {file}")
     if holds_secret(file.read_text("utf-8")):
