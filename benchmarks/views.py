@@ -37,6 +37,7 @@ import torch
 from measuring import markdown_table, write_json
 
 from data_catalog import Dataset
+from data_catalog.descriptions import Descriptions
 from operators.backbones import DualEncoder
 from operators.episodes.features import DatasetImages, FeatureStore, view_folder
 from operators.episodes.views import View, ViewPolicy
@@ -99,12 +100,17 @@ def trials(
 
 
 def measure(
-    kept: Kept, dataset: Dataset, backbone: DualEncoder, asked: str, specs: Sequence[TrialSpec]
+    kept: Kept,
+    dataset: Dataset,
+    said: Descriptions | None,
+    backbone: DualEncoder,
+    asked: str,
+    specs: Sequence[TrialSpec],
 ) -> dict[str, Any]:
     """One line of the table: the seeds of one policy at one number of shots."""
     needed = needed_rows(specs, dataset)
     kept.encode(needed[None], None)
-    data, source = TrialData(dataset), DatasetImages(dataset.images, backbone, kept.store)
+    data, source = TrialData(dataset, said), DatasetImages(dataset.images, backbone, kept.store)
     policy = ViewPolicy.parse(specs[0].views)
     if policy.kind == "none":
         train = needed[None][data.table.splits[needed[None]] == "train"]
@@ -142,6 +148,7 @@ def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     backbone = reference.load(reference.describe())
     for name in options.datasets:
         dataset = resolve.ingested(store, name) or ingest_dataset(name, store)
+        said = resolve.descriptions(store, name)
         with tempfile.TemporaryDirectory() as folder:
             kept = Kept(Path(folder), dataset, backbone)
             for method, shots, views in product(options.methods, options.shots, options.policies):
@@ -150,7 +157,7 @@ def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     for spec in trials(store, dataset, method, views, options)
                     if (spec.method, spec.shots) == (method, shots)
                 ]
-                yield measure(kept, dataset, backbone, views, specs)
+                yield measure(kept, dataset, said[0] if said else None, backbone, views, specs)
 
 
 def line(row: dict[str, Any]) -> str:

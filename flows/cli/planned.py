@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from operators.episodes.views import PUBLISHED
+from operators.episodes.views import CENTRE, PUBLISHED
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
@@ -53,10 +53,11 @@ class Planned(NamedTuple):
         if self.waiting:
             yield f"to ingest first: {', '.join(self.waiting)}"
         if self.encodings and self.encodings.anew:
+            fewer = " (--views none or bank:K:published has fewer)"
             yield (
                 f"images to encode for all of them: {self.encodings.kept} whose features are kept, "
-                f"and {self.encodings.anew} in views of single trials (--views none or "
-                "bank:K:published has fewer)"
+                f"and {self.encodings.anew} in views of single trials"
+                + (fewer if self.suite.views != CENTRE.kind else "")
             )
 
     def misses_nothing(self, store: Store) -> bool:
