@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from data_catalog.card import DatasetCard
-from data_catalog.sources import Published, Source
+from data_catalog.naming import prompt_key
+from data_catalog.sources import Outlined, Published, Source
 from data_catalog.sources.base import absolute, without_query
 from data_catalog.sources.listing import is_pattern, list_files
 from data_catalog.sources.webdataset import SHARD_SUFFIXES
+from data_catalog.wording import some
 
 if TYPE_CHECKING:
     from data_catalog.published import PublishedDataset
@@ -63,7 +65,7 @@ def known_card(
 
     Raises:
         SourceError: The files are not those of the dataset.
-        ValueError: It has no such template set.
+        ValueError: It has no such template set, or a mirror calls its labels otherwise.
     """
     from data_catalog.published import TemplateSet  # most commands need none of them
 
@@ -76,6 +78,7 @@ def known_card(
         sizes = dataset.counts.get(reading.splits)
     else:
         source = mirror
+        _check_mirror(dataset, mirror)
     return DatasetCard(
         name=name or dataset.name,
         kind=dataset.kind,
@@ -95,6 +98,33 @@ def known_card(
         domains=tuple(sorted(dataset.domains)),
         unseen_classes=dataset.unseen_classes,
     )
+
+
+def _check_mirror(dataset: "PublishedDataset", mirror: Source) -> None:
+    """Refuses a mirror whose labels stand for other classes, as those in another order do.
+
+    Names may be those of the authors or the cleaned ones; labels without names are taken as they
+    are.
+    """
+    rows = mirror.listed() if isinstance(mirror, Outlined) else None
+    classes = dataset.classes
+    if rows is None or classes is None:
+        return
+    named = {(row.label, row.class_name) for row in rows if row.class_name}
+    wrong = []
+    for label, name in sorted(named, key=str):
+        if label is None or label < 0:
+            continue
+        expected = classes[label] if label < len(classes) else None
+        keys = {prompt_key(name), prompt_key(dataset.cleaned(name))}
+        if expected is None or prompt_key(expected) not in keys:
+            wrong.append(f"label {label} is {name!r}, and known as {expected!r}")
+    if wrong:
+        raise ValueError(
+            f"{dataset.name}: {len(wrong)} labels here stand for other classes than the "
+            f"{len(classes)} that are known: {some(wrong, 3)}. Fetch another copy, or register "
+            "the data under another name."
+        )
 
 
 def with_counts(

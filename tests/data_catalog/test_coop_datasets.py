@@ -6,11 +6,21 @@ import random
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from data_catalog import IngestionError, SourceError, ingest, known_card
+from data_catalog import (
+    IngestionError,
+    SourceError,
+    ingest,
+    known_card,
+    outline,
+    source_for,
+    with_counts,
+)
 from data_catalog.published import PUBLISHED, LayoutError, Tree, caltech101, eurosat
 from data_catalog.published import dtd as dtd_module
 from data_catalog.published import imagenet as imagenet_module
@@ -284,6 +294,43 @@ def test_imagenet_has_its_val_twice_and_reads_the_list_of_a_flat_val(laid_out, t
         ("val/d.JPEG", "tench"),
         ("val/c.JPEG", "goldfish"),
     ]
+
+
+def mirror_of(names, folder, labels=None):
+    """Two train rows and a test row of each class, as the Parquet of a hub has them."""
+    folder.mkdir(exist_ok=True)
+    labels = labels or list(range(len(names)))
+    for split, count in (("train", 2), ("test", 1)):
+        table = pa.table(
+            {
+                "image": [png(count * 1000 + n) for n in range(count * len(names))],
+                "label": labels * count,
+                "class_name": names * count,
+            }
+        )
+        pq.write_table(table, folder / f"{split}-00000-of-00001.parquet")
+    return source_for(folder)
+
+
+def test_a_mirror_has_the_facts_and_has_to_have_the_counts(monkeypatch, tmp_path):
+    folders = list(eurosat.CLASSES)  # as the authors call the classes
+    mirror = mirror_of(folders, tmp_path / "copy")
+    counts = {"official": {"train": 20, "test": 10}}
+    small = replace(PUBLISHED["eurosat"], counts=counts)
+    card = known_card(small, tmp_path / "copy", mirror=mirror)
+    promised = with_counts(card, small, outline(card).splits)
+    assert promised.split_sizes == {"train": 20, "val": 0, "test": 10}
+    built = ingest(promised, tmp_path / "store")
+    assert built.classes == small.classes
+    with pytest.raises(ValueError, match=r"rows here are train 20, test 10, and known are split f"):
+        with_counts(card, PUBLISHED["eurosat"], outline(card).splits)
+
+
+def test_a_mirror_whose_labels_are_in_another_order_is_refused(tmp_path):
+    folders = list(eurosat.CLASSES)
+    mirror = mirror_of(folders, tmp_path / "copy", labels=[1, 0, *range(2, 10)])
+    with pytest.raises(ValueError, match="label 0 is 'Forest', and known as 'Annual Crop Land'"):
+        known_card(PUBLISHED["eurosat"], tmp_path / "copy", mirror=mirror)
 
 
 def test_a_class_folder_that_is_no_class_is_refused(laid_out, small):
