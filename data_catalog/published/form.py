@@ -1,5 +1,6 @@
 """What is known of a published dataset: a filled form, and a reader of its files."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from data_catalog.wording import some
 SPLIT_FILE = "split file"  # the file that CoOp's code publishes
 RULE = "published rule"  # what made that file, where the file is not there
 OFFICIAL = "official"  # the splits of the dataset's authors, as most mirrors have them
+
+_DRIVE = re.compile(r"https://drive\.google\.com/uc\?(?:[^#]*&)?id=([\w-]+)[^#]*")
 
 
 class Row(NamedTuple):
@@ -96,6 +99,13 @@ class Download:
     revision: str = ""
     size_bytes: int | None = None
     checked_by: str = ""
+
+    def page(self) -> str:
+        """Where a person finds it: of Google Drive, the page of the file.
+
+        The id in the query of a link is hidden wherever secrets are, and that in a path is not.
+        """
+        return _DRIVE.sub(r"https://drive.google.com/file/d/\1/view", self.url)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from data_catalog.published.folders import by_class_folder
 from data_catalog.published.form import OFFICIAL, PublishedDataset, Reading, Row
 from data_catalog.published.names import class_names, wordnet_names
-from data_catalog.published.templates import PHOTO, SEVEN, coop_template_sets
+from data_catalog.published.templates import PHOTO, coop_template_sets
 from data_catalog.published.tree import LayoutError, Tree
 
 _SOLUTION = "LOC_val_solution.csv"  # of Kaggle's copy, whose val images lie in one folder
@@ -61,7 +61,7 @@ DATASET = PublishedDataset(
         "test images, unless --splits train=train,test=test has val made of train. Two pairs of "
         "classes share the names missile and sunglasses."
     ),
-    template_sets=coop_template_sets(PHOTO, tip_adapter=SEVEN),
+    template_sets=coop_template_sets(PHOTO, seven_alone=True),
     split_rule="Official train; the 50,000 official val images are val and test.",
     counts={
         OFFICIAL: {"train": 1_281_167, "val": 50_000, "test": 50_000},

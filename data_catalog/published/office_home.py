@@ -60,8 +60,9 @@ DATASET = PublishedDataset(
     layout="Art/, Clipart/, Product/ and Real World/ with 65 folders each, or Dassl's art/train/",
     by_hand=(
         "Fetch OfficeHomeDataset_10072016.zip "
-        "(https://drive.google.com/uc?id=1uY0pj7oFsjMxRwaD3Sxy0jgel0fsYXLC), or Dassl's "
-        "office_home_dg.zip (https://drive.google.com/uc?id=1gkbf_KaxoBws-GWT3XIPZ7BnkqbAxIFa), "
+        "(https://drive.google.com/file/d/1uY0pj7oFsjMxRwaD3Sxy0jgel0fsYXLC/view), or Dassl's "
+        "office_home_dg.zip "
+        "(https://drive.google.com/file/d/1gkbf_KaxoBws-GWT3XIPZ7BnkqbAxIFa/view), "
         "unpack it, and give the folder that has the four domains"
     ),
     classes=CLASSES,

@@ -61,8 +61,10 @@ DATASET = PublishedDataset(
     reader=read,
     layout="images/<domain>/<class>/ and splits/, or DomainBed's <domain>/<class>/",
     by_hand=(
-        "Fetch Dassl's pacs.zip (https://drive.google.com/uc?id=1m4X4fROCCXMO0lRLrr6Zz9Vb3974NWhE) "
-        "or DomainBed's PACS.zip (https://drive.google.com/uc?id=1JFr8f805nMUelQWWmfnJR3y4_SYoN5Pd)"
+        "Fetch Dassl's pacs.zip "
+        "(https://drive.google.com/file/d/1m4X4fROCCXMO0lRLrr6Zz9Vb3974NWhE/view) "
+        "or DomainBed's PACS.zip "
+        "(https://drive.google.com/file/d/1JFr8f805nMUelQWWmfnJR3y4_SYoN5Pd/view)"
         ", unpack it, and give the folder that has the four domains below it"
     ),
     classes=CLASSES,

@@ -37,7 +37,7 @@ def template_sets(template: str, **forks: TemplateSet) -> Mapping[str, TemplateS
 
 
 def coop_template_sets(
-    template: str, *, kgcoop: str = "", tcp: str = "", tip_adapter: tuple[str, ...] = ()
+    template: str, *, kgcoop: str = "", tcp: str = "", seven_alone: bool = False
 ) -> Mapping[str, TemplateSet]:
     """The sets of CoOp's code and of the forks that change them, for one of its datasets.
 
@@ -45,11 +45,14 @@ def coop_template_sets(
         template: The prompt in CoOp's code.
         kgcoop: In KgCoOp's, where it is another.
         tcp: In TCP's, likewise.
-        tip_adapter: The ensemble in Tip-Adapter's, where it has one.
+        seven_alone: Whether ensembles are the seven without the prompt, and Tip-Adapter's code has
+            them too, as on ImageNet.
     """
+    ensemble = SEVEN if seven_alone else (*SEVEN, template)
+    tip_adapter = SEVEN if seven_alone else ()
     return {
         "coop": TemplateSet(template, (), _COOP),
-        "coop-ensemble": TemplateSet(template, (*SEVEN, template), f"{_COOP}, ZeroshotCLIP2"),
+        "coop-ensemble": TemplateSet(template, ensemble, f"{_COOP}, ZeroshotCLIP2"),
         "kgcoop": TemplateSet(kgcoop or template, (), "Yao et al., CVPR 2023; trainers/kgcoop.py"),
         "tcp": TemplateSet(tcp or template, (), "Yao et al., CVPR 2024; trainers/kgcoop.py, 2024"),
         "tip-adapter": TemplateSet(template, tip_adapter, "Zhang et al., ECCV 2022; datasets/"),

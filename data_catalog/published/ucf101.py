@@ -24,7 +24,7 @@ FILE = SplitFile(
     ordered=True,
 )
 _FRAMES = "UCF-101-midframes"
-_ZIP = "https://drive.google.com/uc?id=10Jqome3vtUA2keJkNanAiFpgbyC9Hc2O"
+_ON_DRIVE = "10Jqome3vtUA2keJkNanAiFpgbyC9Hc2O"
 _LISTS = "https://www.crcv.ucf.edu/data/UCF101/UCF101TrainTestSplits-RecognitionTask.zip"
 _SIZES = {"train": 7639, "val": 1898, "test": 3783}
 
@@ -81,12 +81,16 @@ DATASET = PublishedDataset(
     reader=read,
     layout=f"{_FRAMES}/<class>/ and split_zhou_UCF101.json, else ucfTrainTestlist/",
     by_hand=(
-        f"Fetch UCF-101-midframes.zip of CoOp's authors from {_ZIP}, unpack it, put their "
-        "split_zhou_UCF101.json, or ucfTrainTestlist/ of "
-        f"{_LISTS}, beside it, and give that folder"
+        "Fetch UCF-101-midframes.zip of CoOp's authors from "
+        f"https://drive.google.com/file/d/{_ON_DRIVE}/view, unpack it, put their "
+        f"split_zhou_UCF101.json, or ucfTrainTestlist/ of {_LISTS}, beside it, and give that folder"
     ),
     downloads=(
-        Download(url=_ZIP, holds=f"middle frames, in {_FRAMES}/", file="UCF-101-midframes.zip"),
+        Download(
+            url=f"https://drive.google.com/uc?id={_ON_DRIVE}",
+            holds=f"middle frames, in {_FRAMES}/",
+            file="UCF-101-midframes.zip",
+        ),
         Download(
             url=_LISTS,
             holds="the official lists of videos, in ucfTrainTestlist/",

@@ -50,9 +50,11 @@ DATASET = PublishedDataset(
     reader=read,
     layout="CALTECH/train/0/ and so on, or DomainBed's Caltech101/bird/ and so on",
     by_hand=(
-        "Fetch Dassl's VLCS.zip (https://drive.google.com/uc?id=1r0WL5DDqKfSPp9E3tRENwHaXNs1olLZd) "
+        "Fetch Dassl's VLCS.zip "
+        "(https://drive.google.com/file/d/1r0WL5DDqKfSPp9E3tRENwHaXNs1olLZd/view) "
         "or DomainBed's VLCS.tar.gz "
-        "(https://drive.google.com/uc?id=1skwblH1_okBwxWxmRsp9_qi15hyPpxg8), unpack it, and give "
+        "(https://drive.google.com/file/d/1skwblH1_okBwxWxmRsp9_qi15hyPpxg8/view)"
+        ", unpack it, and give "
         "the folder that has the four domains"
     ),
     classes=CLASSES,

@@ -9,7 +9,7 @@ from flows.cli.adding import add_dataset
 from flows.cli.common import AsJson, Home, commands, one_sentence
 from flows.cli.describing import describe_dataset
 from flows.cli.getting import get_datasets
-from flows.cli.terminal import out, print_card, print_json, print_table
+from flows.cli.terminal import out, print_card, print_json, print_table, write_out
 from tasks.storage.store import Store
 
 app = commands()
@@ -94,6 +94,15 @@ def _in_short(card: Mapping[str, Any]) -> dict[str, Any]:
     }
     several = dict.fromkeys(("split_sizes", "template_sets", "downloads", "registered", "template"))
     return {**several, **sizes, **prompts, **files}
+
+
+@datasets_app.command("page")
+def dataset_page() -> None:
+    """Write the page of published datasets, as in docs/datasets.md, to standard output."""
+    with one_sentence():
+        from tasks.pages.dataset_page import page
+
+        write_out(page())
 
 
 @datasets_app.command("ingest")

@@ -73,7 +73,7 @@ def known_row(dataset: "PublishedDataset") -> dict[str, Any]:
             "split_sizes": {way: dict(counts) for way, counts in dataset.counts.items()},
             "domains": dict(dataset.domains),
             "template_sets": {name: each._asdict() for name, each in dataset.template_sets.items()},
-            "downloads": [asdict(each) for each in dataset.downloads],
+            "downloads": [{**asdict(each), "url": each.page()} for each in dataset.downloads],
             "registered": False,
         },
     }

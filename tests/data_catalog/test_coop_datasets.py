@@ -27,6 +27,7 @@ from data_catalog.published import imagenet as imagenet_module
 from data_catalog.published.form import Row
 from data_catalog.published.names import wordnet_names
 from data_catalog.published.splitting import SplitFile, fifth_for_val, half_for_train
+from data_catalog.published.templates import SEVEN
 from operators.episodes.sampling import base_and_new, draw
 
 SPLITS = ("train", "val", "test")
@@ -294,6 +295,24 @@ def test_imagenet_has_its_val_twice_and_reads_the_list_of_a_flat_val(laid_out, t
         ("val/d.JPEG", "tench"),
         ("val/c.JPEG", "goldfish"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "template_set", "prompts"),
+    [
+        ("dtd", "coop", ("{} texture.",)),
+        ("dtd", "kgcoop", ("a photo of a {}, a type of texture.",)),
+        ("fgvc_aircraft", "tcp", ("a photo of an aircraft {}.",)),
+        ("food101", "tcp", ("a photo of a {}, a type of food.",)),
+        ("ucf101", "clip-lora", ("a photo of a {}.",)),
+        ("imagenet", "tip-adapter", SEVEN),
+        ("imagenet", "coop-ensemble", SEVEN),
+        ("eurosat", "coop-ensemble", (*SEVEN, "a centered satellite photo of {}.")),
+    ],
+)
+def test_template_sets_are_those_of_the_forks(name, template_set, prompts):
+    found = PUBLISHED[name].template_set(template_set)
+    assert (found.templates or (found.template,)) == prompts
 
 
 def mirror_of(names, folder, labels=None):

@@ -15,7 +15,8 @@ from data_catalog import (
     lies_packed,
     outline,
 )
-from data_catalog.published import PUBLISHED, LayoutError, Tree
+from data_catalog.published import PUBLISHED, Download, LayoutError, Tree
+from data_catalog.secrets import holds_secret
 
 BREEDS = ("abyssinian", "beagle", "pug")
 
@@ -135,3 +136,15 @@ def test_a_digest_of_a_download_says_who_has_it(known):
         pinned = each.sha256 or each.md5 or each.revision or each.size_bytes
         assert bool(pinned) == bool(each.checked_by), each.url
         assert len(each.md5) in (0, 32) and len(each.sha256) in (0, 64), each.url
+
+
+def test_nothing_that_a_person_is_told_of_it_is_hidden_as_a_secret(known):
+    told = [known.by_hand, known.trouble, known.homepage, *(e.page() for e in known.downloads)]
+    assert [each for each in told if holds_secret(each)] == []
+
+
+def test_a_link_to_google_drive_is_told_as_the_page_of_its_file():
+    page = "https://drive.google.com/file/d/1ab-C_2345678/view"
+    for url in ("uc?id=1ab-C_2345678", "uc?export=download&id=1ab-C_2345678&confirm=t"):
+        assert Download(url=f"https://drive.google.com/{url}", holds="all").page() == page
+    assert Download(url="https://example.org/uc?id=1", holds="all").page().endswith("/uc?id=1")
