@@ -164,7 +164,7 @@ def line(row: dict[str, Any]) -> str:
     """A measurement as a person reads it."""
     spread = "" if row["std"] is None else f" ± {100 * row['std']:.1f}"
     return (
-        f"{row['dataset']:<12} {row['method']:<14} {row['shots']:>5}  {row['views']:<17} "
+        f"{row['dataset']:<12} {row['method']:<14} {row['shots']:>5}  {row['views']:<20} "
         f"{100 * row['mean']:>6.1f}{spread:<7} {row['encode_cpu_seconds']:>9.1f} "
         f"{row['trial_cpu_seconds']:>9.1f} {row['total_cpu_seconds']:>9.1f}"
     )
@@ -209,7 +209,7 @@ def main() -> None:
     rows = []
     if options.json != "-":
         print(
-            f"{'dataset':<12} {'method':<14} shots  {'views':<17} accuracy in %  "
+            f"{'dataset':<12} {'method':<14} shots  {'views':<20} accuracy in %  "
             "encode s   trial s    all, s",
             flush=True,
         )

@@ -137,8 +137,12 @@ class CacheHead(nn.Module):
             epochs: How many; 0 keeps the features of the centre crops.
         """
         seen = shots.shown(epochs) if epochs else [shots.train]
-        shown = [images.features for images in seen]
-        self.keys.data = unit(torch.stack(shown).mean(dim=0))
+        shown = torch.empty(
+            len(seen), len(shots.train), self.texts.shape[1], device=self.keys.device
+        )
+        for place in range(len(seen)):  # each is let go once it is read: they may be large
+            shown[place] = seen.pop(0).features
+        self.keys.data = unit(shown.mean(dim=0))
         self.values = F.one_hot(shots.train.labels, len(self.texts)).to(self.keys.dtype)
 
     def choose(self, images: Batch) -> dict[str, float]:
