@@ -2,14 +2,18 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from data_catalog.card import DatasetCard
 from data_catalog.naming import ascii_if_alike, check_class_names, check_prompts, prompt_key
+from data_catalog.sources import Outlined, Source
 from data_catalog.wording import did_you_mean, some
 
 _WORDNET_ID = re.compile(r"n\d{8}")
 _FLOAT = re.compile(r"\s*\d+[.,]0*\s*")  # a whole number with a point
+_KEYED = re.compile(r"(\S+?)(\s*[=:]\s*|\s+)(\S.*)")
+_JOINERS = ("|", ";", ",")  # of labels in one
 _CODE = re.compile(r"[\d_.-]+|n\d{8}")
 
 
@@ -152,8 +156,57 @@ def _by_name(card: DatasetCard, names: Sequence[str]) -> Labelling:
     )
 
 
+def names_by_code(card: str, names: Sequence[str], source: Source) -> tuple[str, ...]:
+    """Names in label order, of a user who may say which is which.
+
+    `n01440764=tench`, and `n01440764 tench` as files of names have it, name the class that the
+    data calls by this number or WordNet id.
+
+    Args:
+        card: Name of the dataset, for errors.
+        names: As given, in label order where they are names alone.
+        source: Of the data, which is looked at where names have codes.
+
+    Raises:
+        ValueError: The data has other codes, or words.
+    """
+    pairs = [_KEYED.fullmatch(name) for name in names]
+    keyed = {pair[1]: pair[3] for pair in pairs if pair}
+    said = all(pair and pair[2].strip() for pair in pairs)
+    if len(keyed) < len(names) or not (said or _are_codes(keyed)):
+        return tuple(names)
+    rows = source.listed() if isinstance(source, Outlined) else None
+    if rows is None:
+        return tuple(names)
+    found = {
+        row.class_name or str(row.label) for row in rows if has_label(row.label, row.class_name)
+    }
+    if not _are_codes(found):
+        if not set(keyed) & found:
+            return tuple(names)
+        raise ValueError(
+            f"{card}: the data calls its classes by words ({some(_in_order(found), 3)}), which are "
+            "their names. To name them otherwise, rename them in the data."
+        )
+    if found != set(keyed):
+        odd = _in_order(found ^ set(keyed))
+        raise ValueError(
+            f"{card}: names are given for {len(keyed)} classes, and the data has {len(found)}; "
+            f"only in one of the two {'is' if len(odd) == 1 else 'are'} {some(odd)}. Name each "
+            "class of the data."
+        )
+    return tuple(keyed[code] for code in _in_order(keyed))
+
+
 def code_notes(classes: Sequence[str]) -> list[str]:
-    """A sentence on names that say nothing in a prompt, which a person should have told."""
+    """A sentence on names that say nothing in a prompt, or that are several in one."""
+    for separator in _JOINERS:
+        parts = [name.split(separator) for name in classes]
+        if all(len(each) > 1 for each in parts) and len(set(chain(*parts))) < len(classes):
+            return [
+                f"class names seem to be several labels each, with {separator!r} between them "
+                f"({some(classes, 3)}): an example has one class here, so each combination is one."
+            ]
     if not all(map(_CODE.fullmatch, classes)):
         return []
     return [

@@ -27,6 +27,21 @@ _REMEDIES = {
 }
 
 
+_OF_ONE = {
+    EMPTY: "Give another one.",
+    DAMAGED: "Save it again in a usual format, or give another one.",
+    UNKNOWN_SCALE: "Save it as PNG or TIFF of 8 bits.",
+    NOT_UTF8: "Give it as UTF-8.",
+    CONTROLS: "Take these characters out.",
+    TOO_LONG: "Give a part of it.",
+}
+
+
+def remedy(error: str) -> str:
+    """The way out for one example that somebody names, where `remedies` speaks of a dataset."""
+    return _OF_ONE.get(kind_of(error), _OF_ONE[DAMAGED])
+
+
 def kind_of(error: str) -> str:
     """The word that an error begins with."""
     return error.partition(":")[0]

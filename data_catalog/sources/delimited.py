@@ -16,6 +16,7 @@ from data_catalog.wording import plural, some
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
+_SELDOM = {" ": "a blank", ":": "a colon", "#": "a number sign", "~": "a tilde", "^": "a caret"}
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _EXCEL = re.compile(r"sep=(.)\r?\n?")  # a first line that names the separator, as Excel writes it
 HEADER_FIRST = "The first line of a table is its header, and names its columns."
@@ -71,7 +72,7 @@ def read_table(
             raise SourceError(
                 f"{place}, line {line}: {plural(len(fields), 'field')}, while the header names "
                 f"{len(records[0][1])}. Quote fields that hold the separator, which is "
-                f"{_SEPARATORS.get(separator, repr(separator))}."
+                f"{_called(separator)}."
             )
     rows = [
         {name: _value(fields[column]) for column, name in header.items()}
@@ -195,11 +196,9 @@ def _separator(text: str, usual: str, place: str, known: Collection[str]) -> str
     heads = {
         separator: _split(first, separator) for separator in dict.fromkeys([usual, *_SEPARATORS])
     }
-    fitting = [
-        separator
-        for separator, fields in heads.items()
-        if len(fields) > 1 and sum(field.strip().lower() in known for field in fields) > 1
-    ]
+    fitting = [separator for separator, fields in heads.items() if _are_known(fields, known)]
+    if not any(len(fields) > 1 for fields in heads.values()):  # else a letter of names
+        fitting = [each for each in _SELDOM if _are_known(_split(first, each), known)]
     if usual in fitting:
         return usual
     if len(fitting) == 1:
@@ -207,7 +206,7 @@ def _separator(text: str, usual: str, place: str, known: Collection[str]) -> str
     if fitting:
         raise SourceError(
             f"{place}: the first line, {first!r}, may be separated by "
-            f"{' or by '.join(_SEPARATORS[separator] for separator in fitting)}. Write one of them."
+            f"{' or by '.join(_called(separator) for separator in fitting)}. Write one of them."
         )
     for separator, fields in heads.items():
         if len(fields) > 1 and any(map(_is_image, fields)):
@@ -223,6 +222,14 @@ def _separator(text: str, usual: str, place: str, known: Collection[str]) -> str
             "Put a header above the rows, such as path,label."
         )
     return usual
+
+
+def _called(separator: str) -> str:
+    return (_SEPARATORS | _SELDOM).get(separator, repr(separator))
+
+
+def _are_known(fields: Sequence[str], known: Collection[str]) -> bool:
+    return len(fields) > 1 and sum(field.strip().lower() in known for field in fields) > 1
 
 
 def _split(line: str, separator: str) -> list[str]:

@@ -37,7 +37,8 @@ def add_dataset(
         str | None,
         typer.Option(
             help="Columns by part, such as file=image_id,label=dx; parts are image, file, text, "
-            "label, class_name, split, domain, path."
+            "label, class_name, split, domain, path. What separates columns is known by the "
+            "header: comma, semicolon, tab, | and others; a first line sep=X says it."
         ),
     ] = None,
     layout: Annotated[
@@ -77,7 +78,8 @@ def add_dataset(
         typer.Option(
             metavar="A,B,C",
             help="Names in label order; in quotes, as in CSV, where they hold a comma "
-            """('"shark, white",cat'), or @FILE with one name a line.  """
+            """('"shark, white",cat'), or @FILE with one name a line. Where the data has numbers """
+            "or WordNet ids, also by these, such as n01440764=tench.  "
             "[default: what the data says]",
         ),
     ] = None,
@@ -216,8 +218,11 @@ def _own_card(
         given: Fields of the card.
     """
     from data_catalog import DatasetCard, holds, source_for
+    from data_catalog.labels import names_by_code
 
     source = source_for(path, cache=store.downloads, **reading)
+    if given["classes"]:
+        given["classes"] = names_by_code(name, given["classes"], source)
     return DatasetCard(name=name, kind=holds(source), source=source, **given)
 
 

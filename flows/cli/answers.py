@@ -187,7 +187,9 @@ def _file(path: Path) -> Iterator[IO[bytes]]:
     try:
         if path.is_dir():
             raise IsADirectoryError(0, "it is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            err.print(f"made the folder {path.parent}")
         if path.is_relative_to("/dev") or path.is_fifo():  # /dev/stdout may be a file: add to it
             with path.open("ab") as file:
                 yield file

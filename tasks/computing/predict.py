@@ -12,7 +12,7 @@ from data_catalog import KINDS, Dataset, DatasetCard, Example
 from data_catalog.bare import DIGITS
 from data_catalog.descriptions import Descriptions
 from data_catalog.naming import prompt_key
-from data_catalog.reasons import remedies
+from data_catalog.reasons import remedy
 from data_catalog.sources import SourceError
 from data_catalog.wording import some
 from operators.episodes.episode import Classes
@@ -101,7 +101,7 @@ class Held:
         if checked.error:
             sentence = (
                 f"{named} is no {self.kind.noun} that can be used ({checked.error}). "
-                f"{remedies([checked.error])}"
+                f"{remedy(checked.error)}"
             )
             return Example(b"", named, error=sentence)
         return checked.example

@@ -46,7 +46,9 @@ def export(store: Store, folder: Path) -> Exported:
         BoardError: There is no board, or it cannot be read.
     """
     place = folder.expanduser().resolve()
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+    if place.exists() and not place.is_dir():
+        raise ValueError(f"{folder} is a file, and a folder is written. Name a new folder.")
+    if place.exists() and any(place.iterdir()):
         raise ValueError(f"{folder} is there and not empty. Name a new folder, or remove it first.")
     draft = place.with_name(f".{place.name}.{uuid4().hex}")
     try:

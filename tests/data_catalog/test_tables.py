@@ -30,12 +30,17 @@ def ingested(source, tmp_path, **fields):
     return ingest(DatasetCard(name="t", source=source, **fields), tmp_path / "t")
 
 
-@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|", " ", ":", "#", "~", "^"])
 @pytest.mark.parametrize("name", ["labels.csv", "labels.tsv"])
 def test_a_separator_is_known_by_the_header(labelled, separator, name):
     found = list(labelled([f"path{separator}label", *rows(separator)], name).examples())
     assert [each.class_name for each in found] == [NAMES[n // 4] for n in range(12)]
     assert not any(each.error for each in found)
+
+
+def test_a_blank_in_the_names_of_columns_separates_nothing(labelled):
+    found = list(labelled(["path,image label,label", *(f"{row},x" for row in rows())]).examples())
+    assert {each.class_name for each in found} == {"x"}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

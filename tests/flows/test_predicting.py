@@ -82,6 +82,7 @@ def test_a_bad_image_is_named_and_the_others_are_classified(predict, trial, imag
     assert str(torn) not in shown.out
     first, second = shown.err.splitlines()
     assert first.startswith(f"error: {torn} is no image that can be used (damaged: OSError: ")
+    assert first.endswith("Save it again in a usual format, or give another one.")
     assert second.startswith("error: no file or folder at absent.jpg.")
     shown = predict(trial, torn, image, "--json")
     assert shown.code == 1

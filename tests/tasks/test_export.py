@@ -52,6 +52,8 @@ def test_a_folder_that_holds_something_is_left_alone(drawn_board, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"is there and not empty\. Name a new folder"):
         export(drawn_board, tmp_path)
+    with pytest.raises(ValueError, match=r"mine.txt is a file, and a folder is written"):
+        export(drawn_board, tmp_path / "mine.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
