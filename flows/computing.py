@@ -36,8 +36,19 @@ def compute_all(
     datasets: Mapping[str, Dataset],
     pool: WorkerPool,
     provenance: Mapping[str, Any],
+    called: str = "trials",
 ) -> list[tuple[str, str]]:
-    """Encodes what is needed, then computes every missing trial; returns those that failed."""
+    """Encodes what is needed, then computes every missing trial; returns those that failed.
+
+    Args:
+        store: Gets them.
+        request: Has the backbones.
+        plan: The trials.
+        datasets: By name.
+        pool: Workers.
+        provenance: What only the driver knows.
+        called: What the trials are called where progress is shown.
+    """
     contexts = contexts_of(store, request.backbones, plan.missing, datasets, provenance)
     encoded = {
         (backbone, dataset): encode.submit(
@@ -53,8 +64,8 @@ def compute_all(
     }
     failed = not_encoded(store, plan, encoded, provenance)
     plan = replace(plan, done=plan.done | failed.keys())
-    with stage("trials", len(plan.missing)) as progress:
-        bar = ProgressArtifact("progress", len(plan.missing), "trials")
+    with stage(called, len(plan.missing)) as progress:
+        bar = ProgressArtifact("progress", len(plan.missing), called)
         progress.watch = lambda trials: bar.show(trials.done, trials.failed)
         futures: list[tuple[Bundle, PrefectFuture[list[Done]]]] = []
         for bundle in plan.bundles():

@@ -20,6 +20,7 @@ YAML = r"\.ya?ml"
 
 
 _HYPERPARAMETERS = "By method, such as {coop: {epochs: 20}}"
+_SEARCH = "Values to choose from on validation rows, such as {coop.lr: [0.002, 0.02]}"
 # Without a type the form has an editor of JSON; with `object` it has one for each of its
 # properties, of which there are none.
 _SETTINGS = {
@@ -31,7 +32,7 @@ _SETTINGS = {
 
 
 def with_fields(suite: type[Suite] = Suite) -> Callable[[F], F]:
-    """Gives a function a parameter for each knob and one for hyperparameters: its `**changes`.
+    """Gives a function a parameter for each knob, and two for hyperparameters: its `**changes`.
 
     The signature and the `Args:` of the docstring are all that Prefect makes a form of.
 
@@ -43,8 +44,10 @@ def with_fields(suite: type[Suite] = Suite) -> Callable[[F], F]:
     fields = [parameter(k.name, shown(k.field, k.form(names))) for k in known]
     settings = dict[str, dict[str, Any]] | None
     fields.append(parameter("hyperparameters", shown(settings, _SETTINGS)))
+    fields.append(parameter("search", shown(dict[str, list[Any]] | None, _SETTINGS)))
     lines = [f"{knob.name}: {knob.description}; default: the suite's.\n" for knob in known]
     lines.append(f"hyperparameters: {_HYPERPARAMETERS}.\n")
+    lines.append(f"search: {_SEARCH}; default: the suite's.\n")
 
     def decorated(function: F) -> F:
         head, indent, tail = re.split(r"( +)changes: .*\n", function.__doc__ or "")

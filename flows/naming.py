@@ -54,7 +54,9 @@ def run_name(suite: str, asked: Mapping[str, Any]) -> str:
     }
     phrase = " ".join(said[name] for name in _FIRST if name in said)
     rest = [text for name, text in said.items() if name not in _FIRST]
-    parts = [part for part in (phrase, *rest, *_settings(asked, _short), *_again(asked)) if part]
+    searched = [f"search of {setting}" for setting in _searched(asked, _short)]
+    own = (*_settings(asked, _short), *searched)
+    parts = [part for part in (phrase, *rest, *own, *_again(asked)) if part]
     title = _short(suite)
     return _clipped(f"{title}: {', '.join(parts)}" if parts else title)
 
@@ -73,6 +75,8 @@ def command_of(suite: str, asked: Mapping[str, Any]) -> str:
             words += [knob.option, ",".join(map(str, several))]
     for setting in _settings(asked, str):
         words += ["--set", setting]
+    for setting in _searched(asked, str):
+        words += ["--search", setting]
     if asked.get("home") and Store.at(asked["home"]) != Store.at():
         words += ["--home", str(asked["home"])]
     return shlex.join(without_secrets(word) for word in words)
@@ -83,6 +87,13 @@ def _settings(asked: Mapping[str, Any], called: Callable[[str], str]) -> Iterato
     for method, values in (asked.get("hyperparameters") or {}).items():
         for name, value in values.items():
             yield f"{called(method)}.{name}={value}"
+
+
+def _searched(asked: Mapping[str, Any], called: Callable[[str], str]) -> Iterator[str]:
+    """Values to choose from, as a command line gives them; see `_settings`."""
+    for key, values in (asked.get("search") or {}).items():
+        method, _, name = key.rpartition(".")
+        yield f"{called(method)}.{name}={','.join(map(str, values))}"
 
 
 def _again(asked: Mapping[str, Any]) -> Iterator[str]:

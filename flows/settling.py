@@ -38,6 +38,7 @@ def begin(
         trial_ids=[spec.trial_id for spec in plan.specs],
         flow_run_id=flow_run_id,
         partial=partial,
+        searches=[search.record() for search in plan.searches],
     )
     publication = Publication(
         store,
@@ -48,6 +49,25 @@ def begin(
         git_commit=run.git_commit,
     )
     return run, publication
+
+
+def go_on(
+    store: Store, before: Plan, plan: Plan, run: runs.Run, publication: Publication
+) -> runs.Run:
+    """Notes what a run has chosen, and the trials that follow from it.
+
+    Args:
+        store: Has the manifest.
+        before: What the run began with.
+        plan: All trials, those of the chosen settings among them.
+        run: As it was noted.
+        publication: Brings the run to MLflow.
+    """
+    for text in dict.fromkeys(plan.remarks).keys() - set(before.remarks):
+        reporter().say(text)
+    trial_ids = [spec.trial_id for spec in plan.specs]
+    publication.trial_ids = frozenset(trial_ids)
+    return runs.extend(store, run, trial_ids, [search.record() for search in plan.searches])
 
 
 def settle(

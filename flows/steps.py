@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 
 from data_catalog import Dataset
 from flows.computing import compute_all, whole
-from flows.settling import begin, settle
+from flows.settling import begin, go_on, settle
 from flows.summary import Summary, TrialsFailed
 from tasks.computing.ray_cluster import ray_cluster
 from tasks.computing.ray_start import START_SECONDS
@@ -62,6 +62,8 @@ def run_request(
         datasets = ingest_all(store, request.suite)
         plan = make_plan(store, request, datasets)
         store.set_aside([*plan.torn, *(plan.done if fresh else ())])
+        if plan.searches and (fresh or plan.torn):  # what was chosen by them is chosen again
+            plan = replace(make_plan(store, request, datasets), torn=plan.torn)
         plan = replace(plan, done=frozenset() if fresh else plan.done)
         run, publication = begin(store, plan, partial=partial, flow_run_id=flow_run.get_id())
         lasting.enter_context(runs.broken_off(store, run))
@@ -79,11 +81,19 @@ def run_request(
                 "git_dirty": run.git_dirty,
             }
             try:
-                with (
-                    passed_on(get_run_logger().info),
-                    publish.published_along(publication, plan.specs, plan.missing),
-                ):
-                    failed = compute_all(store, request, plan, datasets, pool, provenance)
+                with passed_on(get_run_logger().info):
+                    given = datasets, pool, provenance
+                    with publish.published_along(publication, plan.specs, plan.missing):
+                        failed = compute_all(store, request, plan, *given)
+                    if plan.undecided:
+                        lost = {trial_id for trial_id, _ in failed}
+                        chosen = make_plan(store, request, datasets, failed=lost)
+                        run = go_on(store, plan, chosen, run, publication)
+                        rest = replace(chosen, done=chosen.done | lost)
+                        there = chosen.done.difference(spec.trial_id for spec in plan.specs)
+                        plan = replace(chosen, done=plan.done | there)
+                        with publish.published_along(publication, rest.specs, rest.missing):
+                            failed += compute_all(store, request, rest, *given, "chosen trials")
             except Exception as error:  # what was committed before it goes on the board first
                 trouble = error
     used = backbone_rows(list(request.backbones.cards.values()))

@@ -12,11 +12,11 @@ from tasks.planning.knobs import Knob, knobs
 from tasks.planning.suite import Suite
 
 F = TypeVar("F", bound=Callable[..., None])
-SET = "--set"
+SET, SEARCH = "--set", "--search"
 
 
 def with_options(suite: type[Suite] = Suite) -> Callable[[F], F]:
-    """Gives a command an option for each knob, and one for hyperparameters.
+    """Gives a command an option for each knob, one for hyperparameters, and one to search them.
 
     It takes what was written as `**asked`, see `overrides`.
 
@@ -27,8 +27,14 @@ def with_options(suite: type[Suite] = Suite) -> Callable[[F], F]:
         list[str] | None,
         typer.Option(SET, metavar="METHOD.NAME=VALUE", help="A hyperparameter."),
     ]
+    searched = Annotated[
+        list[str] | None,
+        typer.Option(
+            SEARCH, metavar="METHOD.NAME=A,B,..", help="Values to choose from on validation rows."
+        ),
+    ]
     options = [parameter(knob.name, _option(knob)) for knob in knobs(suite).values()]
-    options.append(parameter("hyperparameters", settings))
+    options += [parameter("hyperparameters", settings), parameter("search", searched)]
     return lambda command: with_parameters(command, options)
 
 
@@ -44,7 +50,8 @@ def overrides(asked: Mapping[str, Any], suite: type[Suite] = Suite) -> dict[str,
     """
     known = knobs(suite)
     found = {name: _value(known[name], text) for name, text in asked.items() if name in known}
-    return found | {"hyperparameters": _hyperparameters(asked["hyperparameters"])}
+    found["hyperparameters"] = _hyperparameters(asked["hyperparameters"])
+    return found | {"search": _search(asked.get("search"))}
 
 
 def _option(knob: Knob) -> Any:
@@ -77,12 +84,40 @@ def _hyperparameters(settings: Sequence[str] | None) -> dict[str, dict[str, Any]
     """
     found: dict[str, dict[str, Any]] = {}
     for setting in settings or ():
-        place, equals, value = setting.partition("=")
-        method, dot, name = place.rpartition(".")
-        if not (equals and dot and method and name):
-            raise ValueError(f"{SET} {setting}: write METHOD.NAME=VALUE, such as coop.epochs=20.")
+        method, name, value = _parts(SET, setting, "METHOD.NAME=VALUE, such as coop.epochs=20.")
         found.setdefault(method, {})[name] = _yaml(f"{SET} {setting}", value)
     return found or None
+
+
+def _search(settings: Sequence[str] | None) -> dict[str, list[Any]] | None:
+    """`coop.lr=0.002,0.02` as {coop.lr: [0.002, 0.02]}; None where nothing is searched.
+
+    Raises:
+        ValueError: A setting has another form.
+    """
+    found: dict[str, list[Any]] = {}
+    for setting in settings or ():
+        method, name, values = _parts(SEARCH, setting, "METHOD.NAME=A,B, such as coop.epochs=20,50.")
+        found[f"{method}.{name}"] = _yaml(f"{SEARCH} {setting}", f"[{values}]")
+    return found or None
+
+
+def _parts(option: str, setting: str, form: str) -> tuple[str, str, str]:
+    """Method, hyperparameter, and what is said of it.
+
+    Args:
+        option: That it was given to.
+        setting: As it was written.
+        form: How it should be.
+
+    Raises:
+        ValueError: A part is missing.
+    """
+    place, equals, value = setting.partition("=")
+    method, dot, name = place.rpartition(".")
+    if not (equals and dot and method and name):
+        raise ValueError(f"{option} {setting}: write {form}")
+    return method, name, value
 
 
 def _yaml(written: str, value: str) -> Any:

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from data_catalog.wording import plural
 from operators.episodes.views import CENTRE, PUBLISHED
+from operators.spec import VALIDATION
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
@@ -50,6 +52,13 @@ class Planned(NamedTuple):
             done, missing = len(self.plan.done), len(self.plan.missing)
             rest = f", beside those of {', '.join(self.at_most)}" if self.at_most else ""
             yield f"{len(self.plan.specs)} trials, {done} done, {missing} to do{rest}"
+        if self.plan.searches:
+            candidates = sum(spec.tested_on == VALIDATION for spec in self.plan.specs)
+            follow = self.plan.undecided
+            yield (
+                f"{candidates} of them are of candidates, {len(self.plan.searches)} searches"
+                + (f"; {plural(follow, 'trial')} of what is chosen follow" if follow else "")
+            )
         if self.waiting:
             yield f"to ingest first: {', '.join(self.waiting)}"
         if self.encodings and self.encodings.anew:
@@ -125,7 +134,8 @@ def planned_of(store: Store, suite: str, changes: dict[str, Any]) -> Planned:
     if waiting:
         return Planned(request.suite, made, waiting, at_most, unknown, rows)
     count = encodings_of(made.specs, {n: each for n, each in here.items() if each is not None})
-    if asked == request.suite and len(there) == len(here):
+    # What is chosen follows from trials, which a kept plan is not told by.
+    if asked == request.suite and len(there) == len(here) and not made.searches:
         keep_plan(store, request, made, there, rows, count)
     return Planned(request.suite, made, waiting, at_most, unknown, rows, count)
 
@@ -180,4 +190,5 @@ def _grid(suite: "Suite") -> str:
         f"shots {', '.join(map(str, suite.shots))} x seeds {', '.join(map(str, suite.seeds))}"
         + (f", tested on {', '.join(suite.targets)}" if suite.targets else "")
         + (f", views {suite.views}" if suite.views != PUBLISHED else "")
+        + (f", searching {', '.join(suite.search)} by {suite.search_by}" if suite.search else "")
     )

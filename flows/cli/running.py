@@ -20,6 +20,7 @@ from flows.cli.knobs import overrides, with_options
 from flows.cli.planned import planned_of
 from flows.cli.terminal import err, out, print_json, print_table
 from operators.episodes.shots import shots_word
+from operators.spec import VALIDATION
 from tasks.storage.store import Store
 from tasks.without_pandas import spare_pandas
 
@@ -179,13 +180,16 @@ def plan(
                     "not_ingested": planned.waiting,
                     "at_most": planned.at_most,
                     "encodings": planned.encodings and planned.encodings._asdict(),
+                    "searches": [search.record() for search in trials.searches],
+                    "undecided": trials.undecided,
                 }
             )
             return
         out.print(f"{planned.about}\n")
         cells: dict[tuple[Any, ...], list[bool]] = {}
         for s in trials.specs:
-            key = (s.protocol, s.dataset, s.backbone, s.method, s.shots)
+            role = " (candidates)" if s.tested_on == VALIDATION else ""
+            key = (s.protocol, s.dataset, s.backbone, s.method + role, s.shots)
             cells.setdefault(key, []).append(s.trial_id in trials.done)
         if cells:
             print_table(

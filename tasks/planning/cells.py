@@ -24,6 +24,7 @@ from tasks.planning.data import (
 )
 from tasks.planning.own_methods import aids_of
 from tasks.planning.resolve import RequestError
+from tasks.planning.search import Search
 from tasks.planning.suite import Suite
 from tasks.planning.suited import lacks_validation
 from tasks.planning.transfer import Ground, alike
@@ -36,16 +37,14 @@ class Draft:
 
     Attributes:
         specs: Trials that were asked for, by id.
-        teachers: Trials that these learn from, by id.
-        students: Name of the method that learns from a teacher, by the teacher's id.
+        searches: What is searched, cell by cell.
         skipped: Combinations that make no sense, and why.
         notices: What a user should know.
         known: Classes of a dataset, with descriptions or without.
     """
 
     specs: dict[str, TrialSpec] = field(default_factory=dict)
-    teachers: dict[str, TrialSpec] = field(default_factory=dict)
-    students: dict[str, str] = field(default_factory=dict)
+    searches: list[Search] = field(default_factory=list)
     skipped: dict[str, None] = field(default_factory=dict)
     notices: dict[str, None] = field(default_factory=dict)
     known: dict[tuple[str, bool], Classes] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """What a suite asks for, as objects: what cannot be is refused, what has no place is skipped."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import chain, product
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from tasks.planning.own_datasets import with_own_cards
 from tasks.planning.own_methods import with_own
 from tasks.planning.placed import unfit
 from tasks.planning.resolve import RequestError
+from tasks.planning.search import Grid, grid_of, refuse_too_many
 from tasks.planning.suite import MethodChoice, Suite
 from tasks.planning.suited import testing_targets
 from tasks.storage.store import Store
@@ -74,6 +75,8 @@ class Request:
         protocols: Its protocols, by name.
         settings: By protocol and dataset, for each method that has a place there: its settings
             by number of shots, which is 0 where nothing is learned.
+        sought: By protocol and dataset, for each method whose settings are searched: likewise,
+            of each candidate.
         backbones: See `Backbones`.
         skipped: Combinations that make no sense for this suite, and why.
     """
@@ -84,6 +87,24 @@ class Request:
     settings: Mapping[tuple[str, str], Sequence[Mapping[int, Settings]]]
     backbones: Backbones
     skipped: tuple[str, ...]
+    sought: Mapping[tuple[str, str], Sequence["Sought"]] = field(default_factory=dict)
+
+
+class Sought(NamedTuple):
+    """A method in a place, with settings that are to be searched.
+
+    Attributes:
+        grid: What is searched.
+        candidates: What each has for the searched settings; and all of its own, by number of shots.
+    """
+
+    grid: Grid
+    candidates: tuple[tuple[Mapping[str, Any], Mapping[int, Settings]], ...]
+
+    @property
+    def by_shots(self) -> Iterator[Mapping[int, Settings]]:
+        """All settings of each candidate, by number of shots."""
+        return (settings for _, settings in self.candidates)
 
 
 class _Names:
@@ -103,6 +124,7 @@ def check(store: Store, suite: Suite) -> Request:
             had, a method or its teacher can do nothing on any of the backbones, or no trial
             remains.
     """
+    grids = [grid_of(suite, choice) for choice in suite.methods]
     own = {
         "methods": with_own(suite.methods),
         "datasets": with_own_cards(store, suite.datasets),
@@ -121,23 +143,31 @@ def check(store: Store, suite: Suite) -> Request:
         )
     methods = [(choice, names.method(choice.id)) for choice in suite.methods]
     asked = tuple(map(shots_of, suite.shots))
+    grids = [grid and grid._replace(choice=c) for grid, c in zip(grids, suite.methods, strict=True)]
+    refuse_too_many(suite, [grid for grid in grids if grid])
     settings: dict[tuple[str, str], list[Mapping[int, Settings]]] = {}
+    sought: dict[tuple[str, str], list[Sought]] = {}
     skipped: dict[str, None] = {}
-    for (name, protocol), (choice, method) in product(protocols.items(), methods):
+    for (name, protocol), ((choice, method), grid) in product(
+        protocols.items(), zip(methods, grids, strict=True)
+    ):
         if reason := unfit(choice.id, method, name, protocol):
             skipped[reason] = None
             continue
         for dataset in suite.datasets:
-            by_shots = {
-                shots: _settings(names, choice, name, protocol, shots, dataset)
-                for shots in (asked if protocol.learns and method.card.learns else (0,))
-            }
-            settings.setdefault((name, dataset), []).append(by_shots)
-    if not settings:
+            counts = asked if protocol.learns and method.card.learns else (0,)
+            place = name, protocol, counts, dataset
+            if grid is None:
+                settings.setdefault((name, dataset), []).append(_by_shots(names, choice, *place))
+                continue
+            _refuse_unlearned(grid, counts)
+            candidates = tuple((v, _by_shots(names, c, *place)) for v, c in grid.candidates())
+            sought.setdefault((name, dataset), []).append(Sought(grid, candidates))
+    if not settings and not sought:
         raise RequestError(f"nothing to run: {' '.join(skipped)}")
     taught = {  # each pair once
         (each.choice.id, each.teacher.choice.id, each.teacher.backbone): each.teacher
-        for by_shots in chain(*settings.values())
+        for by_shots in chain(*settings.values(), *(s.by_shots for s in chain(*sought.values())))
         for each in by_shots.values()
         if each.teacher
     }
@@ -150,7 +180,31 @@ def check(store: Store, suite: Suite) -> Request:
         where = (own.name,) if own else backbones.asked
         _refuse_incapable(f"{name}, the teacher of {student},", teacher.method, backbones, where)
         _refuse_undescribed(names, suite.datasets, name, teacher.method)
-    return Request(suite, cards, protocols, settings, backbones, tuple(skipped))
+    return Request(suite, cards, protocols, settings, backbones, tuple(skipped), sought)
+
+
+def _by_shots(
+    names: _Names,
+    choice: MethodChoice,
+    protocol_name: str,
+    protocol: Protocol,
+    counts: Sequence[int],
+    dataset: str,
+) -> Mapping[int, Settings]:
+    """The settings of a method in a place, by number of shots; raises as `_settings`."""
+    return {
+        shots: _settings(names, choice, protocol_name, protocol, shots, dataset)
+        for shots in counts
+    }
+
+
+def _refuse_unlearned(grid: Grid, counts: Sequence[int]) -> None:
+    """Raises where a method draws no rows, so that there are none to choose on."""
+    if 0 in counts:
+        raise RequestError(
+            f"{grid.choice.id} learns from no labelled example, so no validation rows are drawn to "
+            f"choose {', '.join(grid.values)} on. Leave it out of the search."
+        )
 
 
 def _settings(

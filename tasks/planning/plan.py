@@ -1,35 +1,47 @@
 """From a suite to the trials it means: which are there, which are missing, which make no sense."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import product
 
 from data_catalog import Dataset
+from data_catalog.wording import plural
 from operators.episodes.protocols import Protocol
 from operators.episodes.shots import shots_of
 from operators.spec import TrialSpec
 from tasks.planning.cells import Condition, Draft, cell_of, obstacle
-from tasks.planning.choices import Backbones, Request, Settings
+from tasks.planning.choices import Backbones, Request, Settings, Sought
 from tasks.planning.data import Preview
 from tasks.planning.planned import Plan, with_done
 from tasks.planning.resolve import RequestError
+from tasks.planning.search import Candidate, Search, decided, said
 from tasks.planning.suite import Suite
-from tasks.planning.suited import small_classes, unsuited, without_rows
+from tasks.planning.suited import lacks_validation, small_classes, unsuited, without_rows
 from tasks.planning.transfer import Ground, grounds_of
 from tasks.storage.store import Store
 
 
-def make_plan(store: Store, request: Request, datasets: "Mapping[str, Dataset | Preview]") -> Plan:
+def make_plan(
+    store: Store,
+    request: Request,
+    datasets: "Mapping[str, Dataset | Preview]",
+    *,
+    failed: Collection[str] = (),
+) -> Plan:
     """The trials of a request over ingested datasets, those of teachers included.
+
+    Where settings are searched, those of all candidates; the trials of the chosen one follow as
+    soon as all of these are over.
 
     Args:
         store: What is done is looked up here.
         request: See `check`.
         datasets: By name; all of the suite's, targets included. A preview stands in for one that
             is not ingested.
+        failed: Ids of trials that will not be there: what is chosen does not wait for them.
 
     Raises:
-        RequestError: No trial remains.
+        RequestError: No trial remains, or a search has no rows to choose on.
     """
     suite, draft = request.suite, Draft(skipped=dict.fromkeys(request.skipped))
     for name, dataset_name in product(request.backbones.asked, suite.datasets):
@@ -37,13 +49,20 @@ def make_plan(store: Store, request: Request, datasets: "Mapping[str, Dataset | 
         for protocol_name, protocol in request.protocols.items():
             for ground in _grounds(draft, suite, dataset, protocol_name, protocol, datasets):
                 condition = Condition(store, suite, card, dataset, protocol_name, protocol, ground)
-                for by_shots in request.settings.get((protocol_name, dataset_name), ()):
-                    _add(draft, condition, by_shots, request.backbones)
-    if not draft.specs:
+                place = protocol_name, dataset_name
+                for by_shots in request.settings.get(place, ()):
+                    for shots, settings in by_shots.items():
+                        specs = _specs(draft, condition, settings, shots, request.backbones)
+                        draft.specs |= {spec.trial_id: spec for spec in specs}
+                for sought in request.sought.get(place, ()):
+                    draft.searches += _searches(draft, condition, sought, request.backbones)
+    if not draft.specs and not draft.searches:
         raise RequestError(f"nothing to run: {' '.join(draft.skipped)}")
+    searches = _decide(store, suite, draft, failed)
     _add_teachers(draft)
-    skipped, notices = tuple(draft.skipped), tuple(draft.notices)
-    return with_done(store, Plan(suite, tuple(draft.specs.values()), frozenset(), skipped, notices))
+    skipped, notices = tuple(draft.skipped), (*draft.notices, *said(searches))
+    specs = tuple(draft.specs.values())
+    return with_done(store, Plan(suite, specs, frozenset(), skipped, notices, searches=searches))
 
 
 def _grounds(
@@ -73,23 +92,66 @@ def _grounds(
     return found
 
 
-def _add(
-    draft: Draft, condition: Condition, by_shots: Mapping[int, Settings], backbones: Backbones
-) -> None:
-    """Adds the trials of one method, or says why there are none."""
-    first = next(iter(by_shots.values()))
-    if reason := obstacle(condition, first.choice.id, first.method):
+def _specs(
+    draft: Draft, condition: Condition, settings: Settings, shots: int, backbones: Backbones
+) -> tuple[TrialSpec, ...]:
+    """The trials of one method and number of shots, by seed; or says why there are none."""
+    if reason := obstacle(condition, settings.choice.id, settings.method):
         draft.skipped[reason] = None
-        return
-    for shots, settings in by_shots.items():
-        cell = cell_of(draft, condition, settings, shots)
-        teachers = _teachers(draft, condition, settings, shots, backbones)
-        if settings.teacher is not None and not teachers:
-            return
-        for seed in condition.seeds(settings.method):
-            aids = cell["aids"] | ({"teacher": teachers[seed]} if teachers else {})
-            spec = TrialSpec(**cell | {"seed": seed, "aids": aids})
-            draft.specs[spec.trial_id] = spec
+        return ()
+    cell = cell_of(draft, condition, settings, shots)
+    teachers = _teachers(draft, condition, settings, shots, backbones)
+    if settings.teacher is not None and not teachers:
+        return ()
+    seeds = condition.seeds(settings.method)
+    aids = {s: cell["aids"] | ({"teacher": teachers[s]} if teachers else {}) for s in seeds}
+    return tuple(TrialSpec(**cell | {"seed": seed, "aids": aids[seed]}) for seed in seeds)
+
+
+def _searches(
+    draft: Draft, condition: Condition, sought: Sought, backbones: Backbones
+) -> list[Search]:
+    """The searches of a method on a ground, one for each number of shots.
+
+    Raises:
+        RequestError: There are no rows to choose on.
+    """
+    dataset, found = condition.dataset, []
+    for shots in sought.candidates[0][1]:
+        if lacks_validation(dataset, condition.protocol, condition.ground, shots):
+            raise RequestError(
+                f"the search of {', '.join(sought.grid.values)} of {sought.grid.choice.id}: "
+                f"{dataset.name} has no validation rows for {condition.protocol_name} to choose on. "
+                "Give it some, leave it out, or search nothing."
+            )
+        candidates = tuple(
+            Candidate(settings, specs)
+            for settings, by_shots in sought.candidates
+            if (specs := _specs(draft, condition, by_shots[shots], shots, backbones))
+        )
+        if any(spec.teacher and not spec.teacher.shots for c in candidates for spec in c.specs):
+            raise RequestError(
+                f"the search of {', '.join(sought.grid.values)} of {sought.grid.choice.id}: its "
+                "teacher learns from no labelled example, so it has nothing but test rows to be "
+                "scored on. Choose another with teacher=NAME, or search nothing."
+            )
+        if candidates:
+            found.append(Search(sought.grid, candidates))
+    return found
+
+
+def _decide(
+    store: Store, suite: Suite, draft: Draft, failed: Collection[str]
+) -> tuple[Search, ...]:
+    """Adds the trials of candidates and those of what is chosen; returns the searches."""
+    trials = {t.trial_id: t for search in draft.searches for t in search.trials}
+    if not trials:
+        return ()
+    there = with_done(store, Plan(suite, tuple(trials.values()), frozenset()))
+    searches = decided(store, draft.searches, there.done, failed)
+    chosen = {spec.trial_id: spec for search in searches for spec in search.specs}
+    draft.specs |= trials | chosen
+    return tuple(searches)
 
 
 def _teachers(
@@ -107,21 +169,20 @@ def _teachers(
         return {}
     learns = condition.learns(teacher.method)
     cell = cell_of(draft, condition, teacher, shots if learns else 0)
-    found = {seed: TrialSpec(seed=seed if learns else 0, **cell) for seed in condition.suite.seeds}
-    for spec in found.values():
-        draft.teachers[spec.trial_id] = spec
-        draft.students[spec.trial_id] = student
-    return found
+    return {seed: TrialSpec(seed=seed if learns else 0, **cell) for seed in condition.suite.seeds}
 
 
 def _add_teachers(draft: Draft) -> None:
     """Puts the trials of teachers before all others, and says which of them nobody asked for."""
-    added: dict[tuple[str, str, str], int] = {}
-    for trial_id, spec in draft.teachers.items():
-        if trial_id not in draft.specs:
-            key = spec.method, spec.backbone, draft.students[trial_id]
-            added[key] = added.get(key, 0) + 1
-    for (method, backbone, student), count in added.items():
-        trials = f"{count} trial{'s' * (count > 1)} of {method} on {backbone}"
+    teachers: dict[str, TrialSpec] = {}
+    added: dict[tuple[str, str, str], set[str]] = {}
+    for spec in draft.specs.values():
+        if teacher := spec.teacher:
+            teachers[teacher.trial_id] = teacher
+            if teacher.trial_id not in draft.specs:
+                key = teacher.method, teacher.backbone, spec.method
+                added.setdefault(key, set()).add(teacher.trial_id)
+    for (method, backbone, student), trial_ids in added.items():
+        trials = f"{plural(len(trial_ids), 'trial')} of {method} on {backbone}"
         draft.notices[f"{student} learns from a teacher: {trials} added."] = None
-    draft.specs = {**draft.teachers, **draft.specs}
+    draft.specs = {**teachers, **draft.specs}

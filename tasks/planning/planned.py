@@ -16,6 +16,7 @@ from tasks.storage.store import Store
 from tasks.storage.wholeness import torn
 
 if TYPE_CHECKING:
+    from tasks.planning.search import Search
     from tasks.planning.suite import Suite
 
 METHODS_SHOWN = 3  # in the name of a bundle
@@ -81,6 +82,7 @@ class Plan:
         specs: Every trial, each once.
         done: Ids of those that are in the store, whole.
         torn: Of those that are there, but damaged: what is wrong, by id. They are computed again.
+        searches: What is chosen on validation rows, cell by cell.
         skipped: Combinations that make no sense, and why.
         notices: What a user should know before reading the numbers.
     """
@@ -91,6 +93,12 @@ class Plan:
     skipped: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     torn: Mapping[str, str] = field(default_factory=dict)
+    searches: "tuple[Search, ...]" = ()
+
+    @property
+    def undecided(self) -> int:
+        """Trials that follow once it is decided with which settings."""
+        return sum(len(s.candidates[0].specs) for s in self.searches if not s.over)
 
     @property
     def torn_text(self) -> str:

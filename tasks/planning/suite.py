@@ -16,6 +16,7 @@ from pydantic import (
     WithJsonSchema,
     WrapValidator,
     field_validator,
+    model_validator,
 )
 
 from operators.bounds import SEEDS, Bounds, read
@@ -87,6 +88,7 @@ def _can_be_asked(views: str) -> str:
     return views
 
 
+SEARCHED = Bounds(1, 10_000_000)
 SHOTS, ROWS = Bounds(1, 100_000), Bounds(1, 10_000_000)
 _NO_SHOTS = "For no labelled example at all use the protocol zero_shot or text_zero_shot."
 Shots = Annotated[
@@ -99,6 +101,7 @@ Seed = Annotated[int, _whole("seed", SEEDS, 1), _shown(SEEDS)]
 TestRows = Annotated[
     int, _whole("test_rows_per_class", ROWS, 50, "`all` keeps all rows."), _shown(ROWS)
 ]
+SearchTrials = Annotated[int, _whole("search_trials", SEARCHED, 1000), _shown(SEARCHED)]
 Seconds = Annotated[
     float, BeforeValidator(_seconds), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
 ]
@@ -185,12 +188,42 @@ class Suite(BaseModel):
         default="fp32",
         description="Of the frozen encoders; what is learned, logits and losses are in fp32",
     )
+    search: Annotated[dict[str, tuple[Any, ...]], Asked(shown=False)] = Field(
+        default={},
+        description="Hyperparameters that are chosen on validation rows, as METHOD.NAME, and the "
+        "values to choose from",
+    )
+    search_by: Literal["cell", "suite"] = Field(
+        default="cell",
+        description="What has a choice of its own in a search: each cell (dataset, backbone, "
+        "protocol and shots), or the whole suite",
+    )
+    search_trials: Annotated[SearchTrials, Asked(usual=(1000,), moves=False)] = Field(
+        default=1000, description="Most trials of candidates in a search; more are refused"
+    )
     time_limit: Annotated[
         Seconds | None, Asked(null="auto", moves=False, said="{} s a trial".format)
     ] = Field(
         default=None,
         description="Most seconds that a trial may take, or auto: by method, epochs and rows",
     )
+
+    @model_validator(mode="after")
+    def _searches_its_methods(self) -> "Suite":
+        known = dict.fromkeys(method.id for method in self.methods)
+        for key, values in self.search.items():
+            method, _, name = key.rpartition(".")
+            if not (method and name):
+                raise ValueError(f"search {key}: write METHOD.NAME: [value, value]")
+            if method not in known:
+                raise ValueError(
+                    f"search {key}: {method} is none of the methods {', '.join(known)}; add it, or "
+                    "leave it out of the search"
+                )
+            if not values:
+                raise ValueError(f"search {key}: give the values to choose from")
+            _refuse_repeats(f"search {key}", values)
+        return self
 
     @property
     def all_datasets(self) -> tuple[str, ...]:
@@ -239,6 +272,7 @@ def read_suite(path: Path) -> Suite:
     own: dict[str, Any] = {"methods": tuple(methods)}
     for knob in ("datasets", "targets", "backbones"):
         own[knob] = tuple(anchored(name, path.parent) for name in getattr(suite, knob))
+    own["search"] = _anchored_keys(suite.search, path.parent)
     return suite.model_copy(update=own)
 
 
@@ -275,7 +309,8 @@ def override(suite: S, changes: Mapping[str, Any]) -> S:
     Args:
         suite: As its file has it.
         changes: Values by name of a knob, None where it stays; and `hyperparameters`, which
-            change single values of a method, by its id.
+            change single values of a method, by its id. Unless a search is among them, that of
+            the suite goes on for what is neither left out nor set.
 
     Raises:
         RequestError: A value cannot work.
@@ -289,8 +324,20 @@ def override(suite: S, changes: Mapping[str, Any]) -> S:
             for name in (anchored(name, Path.cwd()) for name in asked["methods"])
             for entry in ([m for m in values["methods"] if m["id"] == name] or [{"id": name}])
         ]
+    settings = {anchored(name, Path.cwd()): changed for name, changed in settings.items()}
+    if "search" in asked:
+        asked["search"] = _anchored_keys(asked["search"], Path.cwd())
+    else:
+        entries = asked.get("methods", values["methods"])
+        fixed = {f"{name}.{key}" for name, changed in settings.items() for key in changed}
+        left = {entry["id"] for entry in entries}
+        asked["search"] = {
+            key: tried
+            for key, tried in suite.search.items()
+            if key.rpartition(".")[0] in left and key not in fixed
+        }
     values |= asked
-    for name, changed in ((anchored(n, Path.cwd()), c) for n, c in settings.items()):
+    for name, changed in settings.items():
         chosen = [m for m in values["methods"] if m["id"] == name]
         if not chosen:
             resolve.method(name)  # an unknown name is refused with the nearest
@@ -301,6 +348,12 @@ def override(suite: S, changes: Mapping[str, Any]) -> S:
         for entry in chosen:
             entry["hyperparameters"] = {**entry.get("hyperparameters", {}), **changed}
     return make_suite(values, where=suite.name, kind=type(suite))
+
+
+def _anchored_keys(search: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A search by METHOD.NAME, where a method may be a file, relative to a folder."""
+    parts = ((key.rpartition("."), values) for key, values in search.items())
+    return {f"{anchored(method, folder)}.{name}": v for (method, _, name), v in parts}
 
 
 def moves_trials(changes: Mapping[str, Any]) -> bool:

@@ -56,6 +56,7 @@ class Run:
         host: Where it ran.
         pid: Its process there.
         process_started_at: Seconds since the epoch; tells that process from a later one of its id.
+        searches: What was searched, and what was chosen; see `tasks.planning.search.Search.record`.
     """
 
     run_id: str
@@ -76,6 +77,7 @@ class Run:
     host: str | None = None
     pid: int | None = None
     process_started_at: float | None = None
+    searches: tuple[Mapping[str, Any], ...] = ()
 
 
 def begin(
@@ -85,6 +87,7 @@ def begin(
     trial_ids: Sequence[str],
     flow_run_id: str | None,
     partial: bool = False,
+    searches: Iterable[Mapping[str, Any]] = (),
 ) -> Run:
     """Writes the manifest of a run that begins; `partial` if it is not of the suite as shipped."""
     here = processes.this_one()
@@ -102,9 +105,28 @@ def begin(
         host=here.host,
         pid=here.pid,
         process_started_at=here.started_at,
+        searches=tuple(searches),
     )
     _write(store, run)
     processes.show_life(_manifest(store, run))
+    return run
+
+
+def extend(
+    store: Store, run: Run, trial_ids: Sequence[str], searches: Iterable[Mapping[str, Any]]
+) -> Run:
+    """Notes trials that follow from what a run has chosen.
+
+    Args:
+        store: Where its trials are.
+        run: As it was noted before.
+        trial_ids: All of its trials now.
+        searches: What was chosen.
+    """
+    more = set(trial_ids).difference(run.trial_ids)
+    reused = (run.reused or 0) + _there(store, more)
+    run = replace(run, trial_ids=tuple(trial_ids), searches=tuple(searches), reused=reused)
+    _write(store, run)
     return run
 
 
@@ -158,6 +180,7 @@ def broken_off(store: Store, run: Run) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        run = _noted(_manifest(store, run)) or run  # trials may have come to it since
         stopped = not isinstance(error, Exception)  # Ctrl-C, or Prefect's way to cancel
         why = str(error) or ("stopped before its end" if stopped else type(error).__name__)
         finish(store, run, error=why, cancelled=stopped)
@@ -189,12 +212,20 @@ def of_flow_run(store: Store, flow_run_id: str | None) -> Run | None:
     """The run of a flow run; None where it has not begun, or cannot be read."""
     newest = sorted(store.runs.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
     for file in newest:
-        with suppress(OSError, ValueError, TypeError):
-            values = json.loads(file.read_bytes())
-            if flow_run_id and values["flow_run_id"] == flow_run_id:
-                known = {field.name for field in fields(Run)}
-                kept = {name: value for name, value in values.items() if name in known}
-                return Run(**{**kept, "trial_ids": tuple(values["trial_ids"])})
+        run = _noted(file)
+        if run is not None and flow_run_id and run.flow_run_id == flow_run_id:
+            return run
+    return None
+
+
+def _noted(manifest: Path) -> Run | None:
+    """The run of a manifest; None where it cannot be read."""
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        values = json.loads(manifest.read_bytes())
+        known = {field.name for field in fields(Run)}
+        kept = {name: value for name, value in values.items() if name in known}
+        lists = {name: tuple(values.get(name, ())) for name in ("trial_ids", "searches")}
+        return Run(**{**kept, **lists})
     return None
 
 

@@ -187,6 +187,8 @@ CHANGES = {
     "views": "bank:3",
     "setting": "clean",
     "precision": "bf16",
+    "search_by": "suite",
+    "search_trials": "99",
     "time_limit": "77",
 }
 
@@ -201,7 +203,7 @@ def test_every_knob_of_a_suite_is_overridden_from_the_command_line_and_by_the_fo
         form = benchmark.validate_parameters({"suite": "quickstart", name: asked[name]})
         changed = override(base, {name: form[name]})
         assert [f for f in Suite.model_fields if getattr(changed, f) != getattr(base, f)] == [name]
-        assert moves_trials(asked) == (name != "time_limit")
+        assert moves_trials(asked) == (name not in {"search_trials", "time_limit"})
 
 
 def test_what_is_null_in_a_suite_has_a_word_on_the_command_line_and_in_the_form():

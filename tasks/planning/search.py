@@ -1,0 +1,229 @@
+"""Settings that a suite leaves to a search: its candidates, and which of them is chosen.
+
+A candidate is a trial for each seed that is scored on the validation rows of its draw alone. What
+is chosen is the candidate with the best mean over the seeds, so that the seeds of a cell share one
+setting; of equals the first in the order given. Only the trials of the chosen one see test rows.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby, product
+from math import prod
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from data_catalog.wording import plural
+from operators.metrics import METRICS
+from operators.spec import VALIDATION, TrialSpec, digest
+from tasks.planning.resolve import RequestError
+from tasks.planning.suite import MethodChoice, Suite
+from tasks.storage.store import Store
+
+DIGITS = 12  # of a mean score: what differs by rounding alone is equal
+Settings = Mapping[str, Any]  # the values of a candidate, by hyperparameter
+
+
+class Grid(NamedTuple):
+    """What a suite searches of one of its methods.
+
+    Attributes:
+        choice: The method, and what of its settings is not searched.
+        values: By hyperparameter, in the order given.
+        by: Whether each `cell` has a choice of its own, or the whole `suite` one.
+        suite: Its name.
+    """
+
+    choice: MethodChoice
+    values: Mapping[str, tuple[Any, ...]]
+    by: str
+    suite: str
+
+    def __len__(self) -> int:
+        return prod(map(len, self.values.values()))
+
+    @property
+    def search_id(self) -> str:
+        """Sixteen hex digits: the same wherever the same is searched for the same suite."""
+        values = [[name, list(values)] for name, values in self.values.items()]
+        return digest([self.suite, self.choice.id, self.choice.hyperparameters, values, self.by])
+
+    def candidates(self) -> Iterator[tuple[Settings, MethodChoice]]:
+        """Each combination of the values, the last hyperparameter first moved, as a choice."""
+        for combined in product(*self.values.values()):
+            settings = dict(zip(self.values, combined, strict=True))
+            own = {**self.choice.hyperparameters, **settings}
+            yield settings, self.choice.model_copy(update={"hyperparameters": own})
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of the settings that a search chooses from, in one cell.
+
+    Attributes:
+        settings: What of the hyperparameters is searched.
+        specs: Its trials with test rows, one a seed: they are computed of the chosen one alone.
+    """
+
+    settings: Settings
+    specs: tuple[TrialSpec, ...]
+
+    @cached_property
+    def trials(self) -> tuple[TrialSpec, ...]:
+        """The trials by which it is judged, one a seed."""
+        return tuple(spec.on_validation for spec in self.specs)
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search of one method in one cell: what its seeds share but the searched settings.
+
+    Attributes:
+        grid: What is searched.
+        candidates: In the order given.
+        chosen: Place of the one that was chosen; None where none is yet.
+        over: Whether no trial of a candidate is left to wait for.
+    """
+
+    grid: Grid
+    candidates: tuple[Candidate, ...]
+    chosen: int | None = None
+    over: bool = False
+
+    @property
+    def specs(self) -> tuple[TrialSpec, ...]:
+        """The trials of the chosen candidate with their test rows."""
+        return () if self.chosen is None else self.candidates[self.chosen].specs
+
+    @property
+    def trials(self) -> Iterator[TrialSpec]:
+        """All trials of all candidates."""
+        return (trial for candidate in self.candidates for trial in candidate.trials)
+
+    @cached_property
+    def together(self) -> str:
+        """The same for searches that have one choice."""
+        own = self.candidates[0].trials[0].cell_id
+        return self.grid.search_id if self.grid.by == "suite" else f"{self.grid.search_id} {own}"
+
+    def record(self) -> dict[str, Any]:
+        """What the manifest of a run keeps of it, as plain values."""
+        return {
+            "search_id": self.grid.search_id,
+            "by": self.grid.by,
+            "names": list(self.grid.values),
+            "chosen": self.chosen,
+            "candidates": [
+                {
+                    "settings": dict(candidate.settings),
+                    "cell_id": candidate.trials[0].cell_id,
+                    "tested_cell_id": candidate.specs[0].cell_id,
+                }
+                for candidate in self.candidates
+            ],
+        }
+
+
+def grid_of(suite: Suite, choice: MethodChoice) -> Grid | None:
+    """What a suite searches of one of its methods; None where that is nothing.
+
+    Args:
+        suite: As it was asked for.
+        choice: One of its methods.
+    """
+    own = {}
+    for key, values in suite.search.items():
+        method, _, name = key.rpartition(".")
+        if method == choice.id:
+            own[name] = values
+    return Grid(choice, own, suite.search_by, suite.name) if own else None
+
+
+def refuse_too_many(suite: Suite, grids: Sequence[Grid]) -> None:
+    """Refuses a search of more trials than the suite allows.
+
+    Args:
+        suite: As it was asked for.
+        grids: All that it searches.
+
+    Raises:
+        RequestError: There may be more.
+    """
+    places = len(suite.backbones) * len(suite.protocols) * len(suite.datasets)
+    each = places * len(suite.shots) * len(suite.seeds)
+    count = each * sum(map(len, grids))
+    if count > suite.search_trials:
+        widest = max(grids, key=len)
+        raise RequestError(
+            f"the search asks for {count} trials of candidates, {len(widest)} of "
+            f"{widest.choice.id} for each seed, and search_trials={suite.search_trials} is the "
+            "most. Search fewer values, seeds or shots, or raise --search-trials."
+        )
+
+
+def decided(
+    store: Store,
+    searches: Sequence[Search],
+    done: Collection[str],
+    failed: Collection[str] = (),
+) -> list[Search]:
+    """The searches, with what is chosen where that can be said.
+
+    Args:
+        store: Has the scores.
+        searches: Of a plan.
+        done: Ids of trials that are in the store, whole.
+        failed: Of trials that will not be there: a candidate without one of its scores is not
+            chosen.
+    """
+    ordered = sorted(searches, key=lambda search: search.together)
+    found: dict[int, Search] = {}
+    for _, group in groupby(ordered, key=lambda search: search.together):
+        cells = list(group)
+        waiting = {trial.trial_id for cell in cells for trial in cell.trials} - set(done)
+        over = waiting <= set(failed)
+        chosen = _best(store, cells, waiting) if over else None
+        found |= {id(cell): replace(cell, chosen=chosen, over=over) for cell in cells}
+    return [found[id(search)] for search in searches]
+
+
+def _best(store: Store, cells: Sequence[Search], lacking: Collection[str]) -> int | None:
+    """Place of the candidate with the best mean over cells of its mean over seeds; None: none."""
+    scores: list[tuple[float, int]] = []
+    for place in range(len(cells[0].candidates)):
+        trials = [cell.candidates[place].trials for cell in cells]
+        if any(trial.trial_id in lacking for own in trials for trial in own):
+            continue
+        each = [[_goodness(store, trial) for trial in own] for own in trials]
+        if not any(score is None for own in each for score in own):
+            mean = fmean(fmean(score for score in own if score is not None) for own in each)
+            scores.append((round(mean, DIGITS), -place))
+    return -max(scores)[1] if scores else None
+
+
+def _goodness(store: Store, trial: TrialSpec) -> float | None:
+    """The primary metric on validation rows, the greater the better; None where it is no number."""
+    from operators.tracks import track_of  # takes torch
+
+    primary = track_of(trial.protocol).primary
+    for score in store.result(trial.trial_id)["metrics"]:
+        if (score["split"], score["metric"]) == (VALIDATION, primary) and score["value"] is not None:
+            return -score["value"] if METRICS[primary].better == "lower" else score["value"]
+    return None
+
+
+def said(searches: Sequence[Search]) -> Iterator[str]:
+    """What a user should know of the searches of a plan."""
+    chosen = sum(search.chosen is not None for search in searches)
+    if chosen:
+        yield (
+            f"chosen on validation rows in {plural(chosen, 'cell')}: "
+            '`shotboard sql "FROM searches WHERE chosen"`.'
+        )
+    for search in searches:
+        if search.over and search.chosen is None:
+            trial = search.candidates[0].trials[0]
+            yield (
+                f"{trial.method} on {trial.dataset}, {trial.protocol} with {trial.shots} shots: no "
+                "candidate has a score on every seed, so none is chosen."
+            )
