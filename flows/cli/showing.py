@@ -30,6 +30,7 @@ def show(
     """Show one trial: specification, metrics, provenance, and where its artifacts are."""
     with one_sentence():
         from tasks.pages.mistakes import wrong_answers
+        from tasks.pages.searches import chosen_by_search
 
         store = Store.at(home)
         whole = complete_trial(store, trial_id)
@@ -47,6 +48,8 @@ def show(
             [[m["split"], m["metric"], m["value"], m["n"]] for m in values["metrics"]],
             title=f"\nmetrics{_primary(spec['protocol'])}",
         )
+        for text in chosen_by_search(store, values["cell_id"]):
+            out.print(f"\n{text}")
         _print_losses(values["losses"])
         _print_wrong(wrong)
         cost = values["cost"] | _saved(values["cost"])

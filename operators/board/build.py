@@ -27,6 +27,7 @@ _SHAPING = (
     "rows.py",
     "identity.py",
     "variants.py",
+    "searching.py",
     "projecting.py",
     "published.py",
     "comparing.py",
@@ -54,6 +55,7 @@ TABLES = (
     "backbones",
     "runs",
     "run_trials",
+    "search_candidates",
     "run_metrics",
     "changes",
     "comparisons",
@@ -67,6 +69,7 @@ TABLES = (
 VIEWS = (  # each may read those before it
     "cell_inferences",
     "scores",
+    "searches",
     "leaderboard",
     "few_shot_curves",
     "base_to_new",

@@ -15,9 +15,10 @@ from operators.board.identity import COLUMNS, SELECTED, spec_of
 from operators.board.overall import replace_overall
 from operators.board.ranking import replace_friedman
 from operators.board.rows import METRICS, RUNS, TRIALS, TrialRows
+from operators.board.searching import replace_searches, tuned_cells
 from operators.board.variants import Chosen, variants_of
 from operators.metrics.predictions import PREDICTIONS
-from operators.spec import TrialSpec
+from operators.spec import TEST, TrialSpec
 
 _CARDS = ("datasets", "methods", "backbones")
 _FILES_AT_ONCE = 1000  # prediction files a statement: bounds open files and memory
@@ -73,11 +74,12 @@ def fill(
         _count_predictions(connection, results)
         compare(connection, grounds)
         _replace_failures(connection, failures)
+        _replace_runs(connection, runs)
+        replace_searches(connection, runs)
         renamed = _name_variants(connection, chosen)
         if grounds or renamed:
             replace_friedman(connection)
             replace_overall(connection)
-        _replace_runs(connection, runs)
         replace_changes(connection, runs, numbers or {}, afresh=bool(grounds) or renamed)
         _attach_receipts(connection, published)
         _replace_classes(connection, classes)
@@ -181,13 +183,21 @@ def _name_variants(connection: Connection, chosen: Callable[[TrialSpec], Chosen]
     cells = connection.execute(
         f"SELECT DISTINCT ON (cell_id) cell_id, {', '.join(SELECTED)} FROM trials"
     ).fetchall()
-    told, settings = {}, {}
+    told, settings, apart = {}, {}, {}
+    tuned = tuned_cells(connection)
     for cell_id, *values in cells:
         spec = spec_of(dict(zip(COLUMNS, values, strict=True)))
         one = chosen(spec) if chosen else Chosen()
-        told[cell_id] = (spec.method, spec.protocol), one
         settings[cell_id] = one.setting(spec.setting)
-    variants = variants_of(told)
+        if spec.tested_on != TEST:  # a candidate is on no line
+            apart[cell_id] = (one.text,)
+        elif cell_id in tuned and tuned[cell_id].alone:
+            apart[cell_id] = (tuned[cell_id].line(one),)
+        else:
+            told[cell_id] = (spec.method, spec.protocol), one
+    variants = variants_of(told) | apart
+    for cell_id in tuned.keys() & told.keys():
+        variants[cell_id] = (*variants[cell_id], tuned[cell_id].line(told[cell_id][1]))
     rows = pa.table(
         {
             "cell_id": pa.array(list(variants), pa.string()),
@@ -207,11 +217,13 @@ def _name_variants(connection: Connection, chosen: Callable[[TrialSpec], Chosen]
         for cell_id, names in sorted(variants.items())
         for name in names
     ]
+    before = connection.execute("SELECT cell_id, variant FROM cell_variants").fetchall()
+    moved = set(before) != {(pair["cell_id"], pair["variant"]) for pair in pairs}
     connection.execute("DELETE FROM cell_variants")
     if pairs:
         insert(connection, "cell_variants", pa.Table.from_pylist(pairs))
     # Failures come without, every time, and no number is theirs.
-    return any(status == "completed" for (status,) in updated)
+    return moved or any(status == "completed" for (status,) in updated)
 
 
 def _replace_runs(connection: Connection, runs: Iterable[Mapping[str, Any]]) -> None:
@@ -219,7 +231,7 @@ def _replace_runs(connection: Connection, runs: Iterable[Mapping[str, Any]]) -> 
     connection.execute("DELETE FROM run_trials")
     with named(connection, pa.Table.from_pylist([dict(row) for row in runs], RUNS)):
         connection.execute(
-            "INSERT INTO runs BY NAME SELECT * EXCLUDE (trial_ids) FROM incoming ORDER BY run_id"
+            "INSERT INTO runs BY NAME SELECT * EXCLUDE (trial_ids, searches) FROM incoming ORDER BY run_id"
         )
         connection.execute(
             "INSERT INTO run_trials BY NAME "

@@ -4,6 +4,7 @@ A file that was edited, cut short or written by another version is refused here 
 ValueError, so that the bulk insert behind it never fails for the sake of one trial.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -108,6 +109,7 @@ RUNS = pa.schema(
         ("host", pa.string()),
         ("pid", pa.int64()),
         ("process_started_at", pa.float64()),
+        pa.field("searches", pa.string(), nullable=False),
     ]
 )
 
@@ -252,6 +254,7 @@ def run_row(values: Mapping[str, Any]) -> dict[str, Any]:
             "planned": len(values["trial_ids"]),
             **{name: values.get(name) for name in ("reused", "computed", "failed", "error")},
             **{name: values.get(name) for name in ("host", "pid", "process_started_at")},
+            "searches": json.dumps(values.get("searches") or []),
         }
         _check([row], RUNS)
     except (KeyError, TypeError, AttributeError) as error:

@@ -260,6 +260,21 @@ CREATE TABLE runs (
 
 CREATE TABLE run_trials (run_id VARCHAR NOT NULL, trial_id VARCHAR NOT NULL);
 
+-- What was searched, one row for each candidate and cell, as the latest run that asked has it.
+CREATE TABLE search_candidates (
+    search_id VARCHAR NOT NULL,
+    run_id VARCHAR NOT NULL,
+    suite VARCHAR,
+    chosen_by VARCHAR NOT NULL,
+    names VARCHAR[] NOT NULL,
+    candidate INTEGER NOT NULL,
+    candidates INTEGER NOT NULL,
+    settings JSON NOT NULL,
+    candidate_cell_id VARCHAR NOT NULL,
+    cell_id VARCHAR NOT NULL,
+    chosen BOOLEAN
+);
+
 -- What each of the runs that are compared saw, whatever became of its trials since.
 CREATE TABLE run_metrics (
     run_id VARCHAR NOT NULL,

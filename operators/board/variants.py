@@ -10,7 +10,7 @@ but a part of another says nothing of its own and is left out.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,16 @@ class Chosen:
         """All that tells it apart beside hyperparameters, such as `views=none precision=bf16`."""
         views = [f"views={self.views}"] if self.views else []
         return " ".join([*views, *([self.marks] if self.marks else [])])
+
+    def tuned(self, how: str, names: Collection[str]) -> str:
+        """The line of the cells whose settings a search chose, whatever it chose in each.
+
+        Args:
+            how: They were chosen, in words.
+            names: Hyperparameters that were searched.
+        """
+        rest = {n: v for n, v in self.differences.items() if n not in names}
+        return _named(rest, " ".join(filter(None, [how, self.marks])))
 
     def is_of(self, request: Mapping[str, Any]) -> bool:
         """Whether these are the published settings with what a request changes."""

@@ -1,7 +1,7 @@
 """What a suite asks for, as objects: what cannot be is refused, what has no place is skipped."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import chain, product
 from typing import Any, NamedTuple
@@ -143,7 +143,7 @@ def check(store: Store, suite: Suite) -> Request:
         )
     methods = [(choice, names.method(choice.id)) for choice in suite.methods]
     asked = tuple(map(shots_of, suite.shots))
-    grids = [grid and grid._replace(choice=c) for grid, c in zip(grids, suite.methods, strict=True)]
+    grids = [grid and replace(grid, choice=c) for grid, c in zip(grids, suite.methods, strict=True)]
     refuse_too_many(suite, [grid for grid in grids if grid])
     settings: dict[tuple[str, str], list[Mapping[int, Settings]]] = {}
     sought: dict[tuple[str, str], list[Sought]] = {}

@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import groupby, product
 from math import prod
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 from data_catalog.wording import plural
 from operators.metrics import METRICS
@@ -24,7 +24,8 @@ DIGITS = 12  # of a mean score: what differs by rounding alone is equal
 Settings = Mapping[str, Any]  # the values of a candidate, by hyperparameter
 
 
-class Grid(NamedTuple):
+@dataclass(frozen=True)
+class Grid:
     """What a suite searches of one of its methods.
 
     Attributes:
@@ -39,7 +40,9 @@ class Grid(NamedTuple):
     by: str
     suite: str
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many candidates there are."""
         return prod(map(len, self.values.values()))
 
     @property
@@ -151,11 +154,11 @@ def refuse_too_many(suite: Suite, grids: Sequence[Grid]) -> None:
     """
     places = len(suite.backbones) * len(suite.protocols) * len(suite.datasets)
     each = places * len(suite.shots) * len(suite.seeds)
-    count = each * sum(map(len, grids))
+    count = each * sum(grid.size for grid in grids)
     if count > suite.search_trials:
-        widest = max(grids, key=len)
+        widest = max(grids, key=lambda grid: grid.size)
         raise RequestError(
-            f"the search asks for {count} trials of candidates, {len(widest)} of "
+            f"the search asks for {count} trials of candidates, {widest.size} of "
             f"{widest.choice.id} for each seed, and search_trials={suite.search_trials} is the "
             "most. Search fewer values, seeds or shots, or raise --search-trials."
         )

@@ -6,7 +6,8 @@
     artifacts    `trials/<trial_id>/`: trial.json, predictions.parquet, prompt.safetensors;
                  `models/<trial_id>/`, where a trial is a registered model
     tags         cell_id, shotboard.trial_ids, shotboard.seeds, shotboard.primary_metric (that rows
-                 are ranked by), shotboard.layout, git_commit, and those that MLflow knows
+                 are ranked by), shotboard.layout, git_commit, and those that MLflow knows;
+                 shotboard.role = candidate, of what a search chooses from on validation rows
 
 A run of another layout, or with a number that is no longer that of its trial, is put into MLflow's
 bin and written anew.
@@ -17,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from operators.episodes.shots import shots_said
-from operators.spec import AIDS, TrialSpec
+from operators.spec import AIDS, TEST, TrialSpec
 from tasks.pages.links import served_pages
 from tasks.publishing.cell_metrics import (
     Trial,
@@ -34,6 +35,7 @@ from tasks.storage.store import Store
 TRIAL_IDS = "shotboard.trial_ids"
 RANKED_BY = "shotboard.primary_metric"
 LAYOUT_TAG = "shotboard.layout"
+ROLE, CANDIDATE = "shotboard.role", "candidate"
 PARENT = "mlflow.parentRunId"
 KEPT = ("shotboard.run_id", "shotboard.flow_run_id", PARENT)  # when a run is written anew
 VALUE_LENGTH = 6000  # characters of a parameter
@@ -98,6 +100,7 @@ def write_cell(
     if run is None:
         commit = first["provenance"]["git_commit"] or git_commit or ""
         known = {"cell_id": cell_id, RANKED_BY: primary, LAYOUT_TAG: LAYOUT, **commit_tags(commit)}
+        known |= {ROLE: CANDIDATE} if is_candidate(spec) else {}
         run = client.create_run(
             experiment_id,
             start_time=min(map(milliseconds, every)),
@@ -130,7 +133,13 @@ def write_cell(
 def name_of(spec: Mapping[str, Any]) -> str:
     """What a run is called: a held-out domain is part of it, for each is a cell of its own."""
     keys = ("method", "backbone", "dataset", "protocol", "shots", "held_out")
-    return " ".join(str(spec[key]) for key in keys if key in spec)
+    name = " ".join(str(spec[key]) for key in keys if key in spec)
+    return f"{name} {CANDIDATE}" if is_candidate(spec) else name
+
+
+def is_candidate(spec: Mapping[str, Any]) -> bool:
+    """Whether a trial is one that a search chooses from, as `trial.json` has its specification."""
+    return spec.get("tested_on", TEST) != TEST
 
 
 def linked(text: str, url: str | None) -> str:

@@ -24,7 +24,14 @@ from tasks.progress import reporter
 from tasks.publishing import receipts
 from tasks.publishing.cell_metrics import Trial, differences
 from tasks.publishing.choosing import Candidate, candidate
-from tasks.publishing.mlflow_cell import PARENT, RANKED_BY, has_layout, trials_of, write_cell
+from tasks.publishing.mlflow_cell import (
+    PARENT,
+    RANKED_BY,
+    has_layout,
+    is_candidate,
+    trials_of,
+    write_cell,
+)
 from tasks.publishing.mlflow_client import connect
 from tasks.publishing.registering import register
 from tasks.publishing.session import Session
@@ -196,6 +203,8 @@ class Publication:
 
     def _offer(self, trial: Trial) -> None:
         """Remembers a trial if it is to be preferred to those of its model so far."""
+        if is_candidate(trial["spec"]):  # the trial of the same fit with test rows may be it
+            return
         if (self.store.trial(trial["trial_id"]) / PROMPT).exists():
             found = candidate(trial)
             if found.name not in self._best or found.rank > self._best[found.name].rank:

@@ -43,6 +43,7 @@ SELECT
     max_by(git_commit, started_at) AS git_commit,
     strftime(max(started_at), '%Y-%m-%d %H:%M') AS latest
 FROM trials
+WHERE tested_on = 'test'
 """
 
 

@@ -1,6 +1,7 @@
 """What the page knows: SQL on the board, by the name that the page's views have for the answer.
 
 A table is asked for whole and in an order that packs well; views of the page filter and sort.
+Candidates of searches are left aside.
 """
 
 from tasks.pages.mistakes import CONFUSIONS, EACH, MISTAKES
@@ -100,6 +101,7 @@ TABLES = {
             method_revision, dataset_fingerprint, backbone_fingerprint, episode_fingerprint,
             teacher_trial_id
         FROM trials
+        WHERE tested_on = 'test'
         ORDER BY protocol, backbone, dataset, shots, method, variant, cell_id, seed
     """,
     "trial_scores": """
@@ -120,6 +122,7 @@ TABLES = {
         SELECT run_id, trial_id
         FROM run_trials
         JOIN trials USING (trial_id)
+        WHERE tested_on = 'test'
         ORDER BY
             run_id, protocol, backbone, dataset, shots, method, variant, cell_id, seed, trial_id
     """,
@@ -151,7 +154,7 @@ TABLES = {
                 CASE WHEN len(losses) <= 25 THEN range(len(losses))
                     ELSE [i * (len(losses) - 1) // 24 FOR i IN range(25)] END AS places
             FROM trials
-            WHERE status = 'completed' AND losses IS NOT NULL
+            WHERE status = 'completed' AND tested_on = 'test' AND losses IS NOT NULL
         )
         SELECT
             trial_id, to_json([place + 1 FOR place IN places])::VARCHAR AS epochs,

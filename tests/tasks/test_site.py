@@ -72,8 +72,8 @@ def test_a_curve_keeps_its_ends_and_at_most_25_epochs(count):
     with duckdb.connect() as connection:
         columns = ", ".join(f"'' AS {name}" for name in names)
         connection.execute(
-            f"CREATE TABLE trials AS SELECT 'a' AS trial_id, 'completed' AS status, {columns}, "
-            "?::DOUBLE[] AS losses",
+            "CREATE TABLE trials AS SELECT 'a' AS trial_id, 'completed' AS status, "
+            f"'test' AS tested_on, {columns}, ?::DOUBLE[] AS losses",
             [losses],
         )
         ((trial, epochs, kept),) = connection.sql(TABLES["losses"]).fetchall()
