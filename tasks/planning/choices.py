@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import chain, product
+from math import prod
 from typing import Any, NamedTuple
 
 from data_catalog import DatasetCard
@@ -124,7 +125,8 @@ def check(store: Store, suite: Suite) -> Request:
             had, a method or its teacher can do nothing on any of the backbones, or no trial
             remains.
     """
-    grids = [grid_of(suite, choice) for choice in suite.methods]
+    searched = suite.search, suite.search_by, suite.name
+    grids = [grid_of(choice, *searched) for choice in suite.methods]
     own = {
         "methods": with_own(suite.methods),
         "datasets": with_own_cards(store, suite.datasets),
@@ -144,7 +146,9 @@ def check(store: Store, suite: Suite) -> Request:
     methods = [(choice, names.method(choice.id)) for choice in suite.methods]
     asked = tuple(map(shots_of, suite.shots))
     grids = [grid and replace(grid, choice=c) for grid, c in zip(grids, suite.methods, strict=True)]
-    refuse_too_many(suite, [grid for grid in grids if grid])
+    combined = (suite.backbones, suite.protocols, suite.datasets, suite.shots, suite.seeds)
+    each = prod(map(len, combined))
+    refuse_too_many([grid for grid in grids if grid], each=each, most=suite.search_trials)
     settings: dict[tuple[str, str], list[Mapping[int, Settings]]] = {}
     sought: dict[tuple[str, str], list[Sought]] = {}
     skipped: dict[str, None] = {}

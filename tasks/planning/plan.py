@@ -12,7 +12,7 @@ from operators.spec import TrialSpec
 from tasks.planning.cells import Condition, Draft, cell_of, obstacle
 from tasks.planning.choices import Backbones, Request, Settings, Sought
 from tasks.planning.data import Preview
-from tasks.planning.planned import Plan, with_done
+from tasks.planning.planned import Plan, whole_of, with_done
 from tasks.planning.resolve import RequestError
 from tasks.planning.search import Candidate, Search, decided, said
 from tasks.planning.suite import Suite
@@ -58,7 +58,7 @@ def make_plan(
                     draft.searches += _searches(draft, condition, sought, request.backbones)
     if not draft.specs and not draft.searches:
         raise RequestError(f"nothing to run: {' '.join(draft.skipped)}")
-    searches = _decide(store, suite, draft, failed)
+    searches = _decide(store, draft, failed)
     _add_teachers(draft)
     skipped, notices = tuple(draft.skipped), (*draft.notices, *said(searches))
     specs = tuple(draft.specs.values())
@@ -140,15 +140,12 @@ def _searches(
     return found
 
 
-def _decide(
-    store: Store, suite: Suite, draft: Draft, failed: Collection[str]
-) -> tuple[Search, ...]:
+def _decide(store: Store, draft: Draft, failed: Collection[str]) -> tuple[Search, ...]:
     """Adds the trials of candidates and those of what is chosen; returns the searches."""
     trials = {t.trial_id: t for search in draft.searches for t in search.trials}
     if not trials:
         return ()
-    there = with_done(store, Plan(suite, tuple(trials.values()), frozenset()))
-    searches = decided(store, draft.searches, there.done, failed)
+    searches = decided(store, draft.searches, whole_of(store, trials)[0], failed)
     chosen = {spec.trial_id: spec for search in searches for spec in search.specs}
     draft.specs |= trials | chosen
     return tuple(searches)

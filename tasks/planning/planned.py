@@ -3,7 +3,7 @@
 Nothing here takes torch, so that a run with nothing to do needs none.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby, islice
@@ -148,9 +148,20 @@ def with_done(store: Store, plan: Plan) -> Plan:
         store: Is looked up.
         plan: Its trials.
     """
-    there = frozenset(spec.trial_id for spec in plan.specs) & store.done()
+    done, damaged = whole_of(store, (spec.trial_id for spec in plan.specs))
+    return replace(plan, done=done, torn=damaged)
+
+
+def whole_of(store: Store, trial_ids: Iterable[str]) -> tuple[frozenset[str], Mapping[str, str]]:
+    """Those of some trials that are in the store, whole; and of those that are not, what is wrong.
+
+    Args:
+        store: Is looked up.
+        trial_ids: Of the trials.
+    """
+    there = frozenset(trial_ids) & store.done()
     damaged = torn(store, there)
-    return replace(plan, done=there - damaged.keys(), torn=damaged)
+    return there - damaged.keys(), damaged
 
 
 def expected_cost(spec: TrialSpec) -> float:

@@ -17,7 +17,7 @@ from data_catalog.wording import plural
 from operators.metrics import METRICS
 from operators.spec import VALIDATION, TrialSpec, digest
 from tasks.planning.resolve import RequestError
-from tasks.planning.suite import MethodChoice, Suite
+from tasks.planning.suite import MethodChoice
 from tasks.storage.store import Store
 
 DIGITS = 12  # of a mean score: what differs by rounding alone is equal
@@ -127,39 +127,42 @@ class Search:
         }
 
 
-def grid_of(suite: Suite, choice: MethodChoice) -> Grid | None:
+def grid_of(
+    choice: MethodChoice, search: Mapping[str, tuple[Any, ...]], by: str, suite: str
+) -> Grid | None:
     """What a suite searches of one of its methods; None where that is nothing.
 
     Args:
-        suite: As it was asked for.
-        choice: One of its methods.
+        choice: The method.
+        search: Values by METHOD.NAME.
+        by: As in `Grid`.
+        suite: Its name.
     """
     own = {}
-    for key, values in suite.search.items():
+    for key, values in search.items():
         method, _, name = key.rpartition(".")
         if method == choice.id:
             own[name] = values
-    return Grid(choice, own, suite.search_by, suite.name) if own else None
+    return Grid(choice, own, by, suite) if own else None
 
 
-def refuse_too_many(suite: Suite, grids: Sequence[Grid]) -> None:
+def refuse_too_many(grids: Sequence[Grid], *, each: int, most: int) -> None:
     """Refuses a search of more trials than the suite allows.
 
     Args:
-        suite: As it was asked for.
         grids: All that it searches.
+        each: The most trials that a candidate may have.
+        most: All candidates together.
 
     Raises:
         RequestError: There may be more.
     """
-    places = len(suite.backbones) * len(suite.protocols) * len(suite.datasets)
-    each = places * len(suite.shots) * len(suite.seeds)
     count = each * sum(grid.size for grid in grids)
-    if count > suite.search_trials:
+    if count > most:
         widest = max(grids, key=lambda grid: grid.size)
         raise RequestError(
             f"the search asks for {count} trials of candidates, {widest.size} of "
-            f"{widest.choice.id} for each seed, and search_trials={suite.search_trials} is the "
+            f"{widest.choice.id} for each seed, and search_trials={most} is the "
             "most. Search fewer values, seeds or shots, or raise --search-trials."
         )
 

@@ -16,7 +16,6 @@ from pydantic import (
     WithJsonSchema,
     WrapValidator,
     field_validator,
-    model_validator,
 )
 
 from operators.bounds import SEEDS, Bounds, read
@@ -208,14 +207,15 @@ class Suite(BaseModel):
         description="Most seconds that a trial may take, or auto: by method, epochs and rows",
     )
 
-    @model_validator(mode="after")
-    def _searches_its_methods(self) -> "Suite":
-        known = dict.fromkeys(method.id for method in self.methods)
-        for key, values in self.search.items():
+    @field_validator("search")
+    @classmethod
+    def _of_its_methods(cls, search: Any, others: ValidationInfo) -> Any:
+        known = dict.fromkeys(method.id for method in others.data.get("methods", ()))
+        for key, values in search.items():
             method, _, name = key.rpartition(".")
             if not (method and name):
                 raise ValueError(f"search {key}: write METHOD.NAME: [value, value]")
-            if method not in known:
+            if known and method not in known:  # none are where they are wrong themselves
                 raise ValueError(
                     f"search {key}: {method} is none of the methods {', '.join(known)}; add it, or "
                     "leave it out of the search"
@@ -223,7 +223,7 @@ class Suite(BaseModel):
             if not values:
                 raise ValueError(f"search {key}: give the values to choose from")
             _refuse_repeats(f"search {key}", values)
-        return self
+        return search
 
     @property
     def all_datasets(self) -> tuple[str, ...]:
