@@ -97,7 +97,7 @@ def _search(settings: Sequence[str] | None) -> dict[str, list[Any]] | None:
     """
     found: dict[str, list[Any]] = {}
     for setting in settings or ():
-        method, name, values = _parts(SEARCH, setting, "METHOD.NAME=A,B, such as coop.epochs=20,50.")
+        method, name, values = _parts(SEARCH, setting, "METHOD.NAME=A,B,.., as coop.lr=0.002,0.02.")
         found[f"{method}.{name}"] = _yaml(f"{SEARCH} {setting}", f"[{values}]")
     return found or None
 

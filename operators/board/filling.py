@@ -231,7 +231,8 @@ def _replace_runs(connection: Connection, runs: Iterable[Mapping[str, Any]]) -> 
     connection.execute("DELETE FROM run_trials")
     with named(connection, pa.Table.from_pylist([dict(row) for row in runs], RUNS)):
         connection.execute(
-            "INSERT INTO runs BY NAME SELECT * EXCLUDE (trial_ids, searches) FROM incoming ORDER BY run_id"
+            "INSERT INTO runs BY NAME "
+            "SELECT * EXCLUDE (trial_ids, searches) FROM incoming ORDER BY run_id"
         )
         connection.execute(
             "INSERT INTO run_trials BY NAME "

@@ -35,6 +35,6 @@ def _said(row: dict, cell_id: str) -> str:
             "chosen" if became else ""
         )
     return (
-        f"tuned: {place}, {row['settings']}, the best on validation rows ({score}); the search took "
-        f"{plural(row['search_trials'], 'trial')} and {row['search_seconds']:.0f} s"
+        f"tuned: {place}, {row['settings']}, the best on validation rows ({score}); the search "
+        f"took {plural(row['search_trials'], 'trial')} and {row['search_seconds']:.0f} s"
     )

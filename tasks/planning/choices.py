@@ -197,8 +197,7 @@ def _by_shots(
 ) -> Mapping[int, Settings]:
     """The settings of a method in a place, by number of shots; raises as `_settings`."""
     return {
-        shots: _settings(names, choice, protocol_name, protocol, shots, dataset)
-        for shots in counts
+        shots: _settings(names, choice, protocol_name, protocol, shots, dataset) for shots in counts
     }
 
 

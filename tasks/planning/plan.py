@@ -121,8 +121,8 @@ def _searches(
         if lacks_validation(dataset, condition.protocol, condition.ground, shots):
             raise RequestError(
                 f"the search of {', '.join(sought.grid.values)} of {sought.grid.choice.id}: "
-                f"{dataset.name} has no validation rows for {condition.protocol_name} to choose on. "
-                "Give it some, leave it out, or search nothing."
+                f"{dataset.name} has no validation rows for {condition.protocol_name} to choose "
+                "on. Give it some, leave it out, or search nothing."
             )
         candidates = tuple(
             Candidate(settings, specs)

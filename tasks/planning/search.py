@@ -213,8 +213,9 @@ def _goodness(store: Store, trial: TrialSpec) -> float | None:
 
     primary = track_of(trial.protocol).primary
     for score in store.result(trial.trial_id)["metrics"]:
-        if (score["split"], score["metric"]) == (VALIDATION, primary) and score["value"] is not None:
-            return -score["value"] if METRICS[primary].better == "lower" else score["value"]
+        value = score["value"]
+        if (score["split"], score["metric"]) == (VALIDATION, primary) and value is not None:
+            return -value if METRICS[primary].better == "lower" else value
     return None
 
 
