@@ -2,7 +2,6 @@
 
 import io
 import json
-import random
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +27,6 @@ from data_catalog.published.form import Row
 from data_catalog.published.names import wordnet_names
 from data_catalog.published.splitting import SplitFile, fifth_for_val, half_for_train
 from data_catalog.published.templates import SEVEN
-from operators.episodes.sampling import base_and_new, draw
 
 SPLITS = ("train", "val", "test")
 
@@ -396,48 +394,3 @@ def test_the_rule_draws_what_the_published_files_have():
     # Abyssinians of the official trainval list, in its order.
     numbers = [*range(100, 110), 10, *range(110, 120), 11]
     assert len(fifth_for_val([unsplit(str(n), 0, "abyssinian") for n in numbers], [])) == 22
-
-
-def dassl_draw(items, shots):
-    """Dassl's rule in its own terms: items by label as they come, drawn from the one generator."""
-    tracker = {}
-    for path, label in items:
-        tracker.setdefault(label, []).append((path, label))
-    drawn = []
-    for members in tracker.values():
-        drawn += random.sample(members, shots) if len(members) >= shots else members
-    return drawn
-
-
-@pytest.mark.parametrize("seed", [1, 2, 3])
-@pytest.mark.parametrize("shots", [1, 2, 4, 8, 16])
-def test_the_published_draw_is_made_of_any_split_file(shots, seed):
-    made = random.Random(seed * 100 + shots)
-    lists = {}
-    for split, most in (("train", 24), ("val", 7)):
-        rows = [
-            (f"{split}{label}_{n}", label)
-            for label in range(9)
-            for n in range(made.randint(1, most))
-        ]
-        made.shuffle(rows)
-        lists[split] = rows
-    state = random.getstate()
-    random.seed(seed)
-    train, val = dassl_draw(lists["train"], shots), dassl_draw(lists["val"], min(shots, 4))
-    random.setstate(state)
-
-    ours = draw(
-        [label for _, label in lists["train"]],
-        [label for _, label in lists["val"]],
-        shots=shots,
-        seed=seed,
-    )
-    assert [lists["train"][row] for row in ours.train] == train
-    assert [lists["val"][row] for row in ours.val] == val
-
-    base, new = base_and_new(range(9))
-    assert (base, new) == ((0, 1, 2, 3, 4), (5, 6, 7, 8))
-    for side in (base, new):  # a cut of what was drawn over all classes
-        cut = [lists["train"][row] for row in ours.train if lists["train"][row][1] in side]
-        assert cut == [item for item in train if item[1] in side]
