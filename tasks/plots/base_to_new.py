@@ -43,7 +43,7 @@ latest AS (
         base_std, new_std, h_ci95_low, h_ci95_high, n, datasets, covers, metric
     FROM base_to_new
     LEFT JOIN ages USING (cell_id)
-    WHERE dataset <> '{AVERAGE}' OR datasets > 1
+    WHERE dataset <> '{AVERAGE}' OR datasets > 1 OR missing IS NOT NULL
     QUALIFY row_number() OVER (
         PARTITION BY protocol, dataset, backbone, shots, test_rows_per_class, method, variant
         ORDER BY latest_at DESC NULLS LAST, cell_id

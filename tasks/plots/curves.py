@@ -50,14 +50,14 @@ published AS (
 SELECT
     protocol, dataset, backbone, test_rows_per_class, method,
     trim(regexp_replace(variant, 'test_rows_per_class=\\d+', '')) AS variant,
-    shots, mean, ci95_low AS low, ci95_high AS high, n, datasets, covers, published.middle
+    shots, mean, ci95_low AS low, ci95_high AS high, n, datasets, covers, missing, published.middle
     AS published, published.low AS published_low, published.high AS published_high, sources,
     {MEASURE}
 FROM few_shot_curves
 JOIN metric_definitions USING (metric)
 LEFT JOIN ages USING (cell_id)
 LEFT JOIN published USING (cell_id)
-WHERE dataset <> '{AVERAGE}' OR datasets > 1
+WHERE dataset <> '{AVERAGE}' OR datasets > 1 OR missing IS NOT NULL
 QUALIFY row_number() OVER (
     PARTITION BY protocol, dataset, backbone, test_rows_per_class, method, variant, shots
     ORDER BY latest_at DESC NULLS LAST, cell_id
@@ -223,12 +223,18 @@ def draw(ground: Row, rows: Sequence[Row], looks: Looks) -> Figure:
     narrow = sorted({row["method"] for row in rows if row["covers"] != widest})
     if narrow:
         notes.append(f"Not on all of {widest}, so left out of the mean: {several(narrow)}.")
-    unknown = sorted({row["method"] for row in rows if row["mean"] is None})
+    rows = [row for row in rows if row["covers"] == widest]
+    gaps = {row["method"]: row["missing"] for row in rows if row["missing"]}
+    notes += [f"No mean: {method} lacks {missing}." for method, missing in sorted(gaps.items())]
+    unknown = {row["method"] for row in rows if row["mean"] is None} - set(gaps)
     if unknown:
-        notes.append(f"Without a number: {several(unknown)}.")
-    rows = [row for row in rows if row["covers"] == widest and row["mean"] is not None]
+        notes.append(f"Without a number: {several(sorted(unknown))}.")
+    rows = [row for row in rows if row["mean"] is not None]
     if not rows:
-        raise NothingToDraw(f"no number on {where(ground)} yet. Run a suite on it first.")
+        lacking = " ".join(notes)
+        raise NothingToDraw(
+            f"no number on {where(ground)} yet. {lacking or 'Run a suite on it first.'}"
+        )
     measure = Measure.of(rows[0])
     named = labelled(rows, within=("shots",))
     ends = {row["label"]: row for row in sorted(named, key=lambda row: shots_order(row["shots"]))}

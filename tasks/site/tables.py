@@ -24,7 +24,8 @@ WHERE cell_id IS NOT NULL AND h IS NOT NULL
 UNION ALL BY NAME
 SELECT
     protocol, backbone, test_rows_per_class, source AS dataset, shots, 'AVERAGE' AS split, metric,
-    method, variant, cell_id, setting, selection, views, mean, std, n, ci95_low, ci95_high, covers
+    method, variant, cell_id, setting, selection, views, mean, std, n, ci95_low, ci95_high, covers,
+    missing
 FROM transfer
 WHERE target = 'AVERAGE'
 """

@@ -3,7 +3,9 @@
 -- average over datasets as dataset 'AVERAGE'. Two conventions circulate: `h` is the mean over
 -- seeds (and datasets) of each h, `h_of_means` the h of the averaged base and new, which is what
 -- most papers print. Of each dataset an average takes the latest cell that the variant does not
--- tell apart, and its spread is that of the seeds which all its datasets have.
+-- tell apart, and its spread is that of the seeds which all its datasets have. It is over the
+-- datasets that at least half of the methods have; who lacks one of them, or failed on another, has
+-- no average, and `missing` names what is lacking.
 CREATE VIEW base_to_new AS
 WITH seeds AS (
     SELECT
@@ -34,12 +36,47 @@ latest AS (
     FROM cells
     QUALIFY row_number() OVER (PARTITION BY family, dataset ORDER BY latest_at DESC, cell_id) = 1
 ),
+ground_methods AS (  -- which data sets each method has on a ground, and how many methods there are
+    SELECT
+        *, len(list(DISTINCT line) OVER (PARTITION BY ground)) AS methods
+    FROM (
+        SELECT
+            family, dataset, row(method, variant) AS line,
+            row(protocol, backbone, shots, test_rows_per_class) AS ground
+        FROM latest
+    )
+),
+failed AS (
+    SELECT DISTINCT
+        dataset,
+        row(protocol, method, backbone, shots, variant, spec_setting, selection, views,
+            test_rows_per_class) AS family
+    FROM trials
+    WHERE status = 'failed'
+),
+expected AS (  -- the data sets of an average: what at least half of the methods of a ground have,
+    -- and what this one was asked for and failed on
+    SELECT families.family, dataset
+    FROM (SELECT DISTINCT family, ground, methods FROM ground_methods) AS families
+    JOIN (
+        SELECT ground, dataset
+        FROM ground_methods
+        GROUP BY ground, dataset, methods
+        HAVING 2 * count(DISTINCT line) >= methods
+    ) USING (ground)
+    UNION
+    SELECT latest.family, failed.dataset
+    FROM failed
+    JOIN (SELECT DISTINCT family FROM latest) AS latest USING (family)
+),
 averages AS (
     SELECT
         family, whole_mean(base) AS base, whole_mean(new) AS new, whole_mean(h) AS h,
-        count(*) AS datasets, joint_setting(setting) AS setting,
-        string_agg(dataset, ', ' ORDER BY dataset) AS covers
-    FROM latest
+        count(cell_id) AS datasets, joint_setting(setting) AS setting,
+        string_agg(dataset, ', ' ORDER BY dataset) FILTER (cell_id IS NOT NULL) AS covers,
+        string_agg(dataset, ', ' ORDER BY dataset) FILTER (cell_id IS NULL) AS missing
+    FROM expected
+    LEFT JOIN latest USING (family, dataset)
     GROUP BY family
 ),
 shared_seeds AS (
@@ -48,7 +85,8 @@ shared_seeds AS (
         whole_mean(seeds.h) AS h
     FROM seeds
     JOIN averages USING (family)
-    WHERE cell_id IN (SELECT cell_id FROM latest)
+    JOIN expected USING (family, dataset)
+    WHERE missing IS NULL AND cell_id IN (SELECT cell_id FROM latest)
     GROUP BY family, seed, datasets
     HAVING count(*) = datasets
 ),
@@ -60,14 +98,15 @@ spreads AS (
     GROUP BY family
 ),
 lines AS (
-    SELECT * EXCLUDE (family, latest_at), 1 AS datasets, dataset AS covers FROM cells
+    SELECT * EXCLUDE (family, latest_at), 1 AS datasets, dataset AS covers, NULL AS missing
+    FROM cells
     UNION ALL BY NAME
     SELECT
         latest.protocol, 'AVERAGE' AS dataset, latest.shots, latest.backbone, latest.method,
         latest.variant, averages.setting, latest.selection, latest.views,
         latest.test_rows_per_class, latest.metric,
         NULL AS cell_id, averages.base, averages.new, averages.h, coalesce(spreads.n, 0) AS n,
-        spreads.base_std, spreads.new_std, spreads.h_std, datasets, covers
+        spreads.base_std, spreads.new_std, spreads.h_std, datasets, covers, missing
     FROM averages
     JOIN (SELECT DISTINCT ON (family) * FROM latest) AS latest USING (family)
     LEFT JOIN spreads USING (family)
@@ -78,7 +117,7 @@ SELECT
     n, base_std, new_std, h_std,
     seeds_low(h, h_std, n, t, 0) AS h_ci95_low, seeds_high(h, h_std, n, t, 1) AS h_ci95_high,
     variant, cell_id, setting, selection, views, test_rows_per_class, datasets, covers, metric,
-    protocol
+    protocol, missing
 FROM lines
 LEFT JOIN t_values ON df = least(n - 1, 200)
 ORDER BY

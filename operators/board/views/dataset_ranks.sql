@@ -3,7 +3,8 @@
 --
 -- Compared are the data sets that at least half of the methods have. A method that lacks one of them
 -- has no place anywhere, for an average over other data sets is another quantity; `missing` names
--- what it lacks. Settings of one method, told apart by their variant, stand for themselves.
+-- what it lacks, be it what others have or what it failed on. Settings of one method, told apart by
+-- their variant, stand for themselves.
 CREATE VIEW dataset_ranks AS
 WITH means AS (
     SELECT
@@ -27,6 +28,44 @@ datasets_of AS (
     JOIN methods_of USING (ground, method, variant)
     GROUP BY ground, dataset
 ),
+failed AS (  -- where a method was asked for numbers, and failed
+    SELECT DISTINCT
+        {
+            protocol: protocol, source: source, backbone: backbone, shots: shots, split: split,
+            metric: metric, test_rows_per_class: test_rows_per_class
+        } AS ground,
+        method, variant, tested AS dataset
+    FROM (
+        SELECT
+            protocol, CASE tests WHEN 'targets' THEN dataset END AS source, backbone, shots,
+            primary_metric AS metric, test_rows_per_class, method, lines.variant AS variant,
+            unnest(CASE tests
+                WHEN 'targets' THEN ['targets']
+                WHEN 'all' THEN ['all']
+                ELSE ['base', 'new', 'H']
+            END) AS split,
+            CASE
+                WHEN tests <> 'targets' THEN [dataset]
+                WHEN held_out <> '' THEN [held_out]
+                ELSE json_keys(targets::JSON)
+            END AS names
+        FROM trials
+        JOIN cell_variants AS lines USING (cell_id)
+        JOIN protocols USING (protocol)
+        WHERE status = 'failed' AND tested_on = 'test'
+    )
+    CROSS JOIN unnest(names) AS each_one(tested)
+),
+asked AS (  -- what nobody has a number on, after all were asked, is a gap too
+    SELECT ground, method, variant, dataset, compared
+    FROM methods_of
+    JOIN datasets_of USING (ground)
+    UNION
+    SELECT ground, method, variant, dataset, true AS compared
+    FROM failed
+    SEMI JOIN methods_of USING (ground, method, variant)
+    ANTI JOIN datasets_of USING (ground, dataset)
+),
 grid AS (
     SELECT
         ground, method, variant, dataset, compared, mean, methods_of.better, methods_of.setting,
@@ -34,8 +73,8 @@ grid AS (
         goodness(round(mean, 12), methods_of.better) AS goodness,
         bool_and(mean IS NOT NULL OR NOT compared) OVER (PARTITION BY ground, method, variant)
             AS is_whole
-    FROM methods_of
-    JOIN datasets_of USING (ground)
+    FROM asked
+    JOIN methods_of USING (ground, method, variant)
     LEFT JOIN means USING (ground, method, variant, dataset)
 )
 SELECT

@@ -83,6 +83,10 @@
       },
       show: (line) => {
         const cell = site.cellAt(line, place);
+        if (cell?.missing) {
+          const gap = el("span", { class: "gap", tabindex: 0 }, "incomplete");
+          return site.withTip(gap, () => [el("div", {}, `no average: lacks ${cell.missing}`)]);
+        }
         if (!cell || cell.mean === null) return el("span", { class: "gap" }, "–");
         const link = el("a", { class: "cell", href: cell.cell_id ? site.href(["cell", cell.cell_id]) : null }, site.score(cell));
         if (near(line)) link.append(el("span", { class: "mark", "aria-label": "does not differ from the best" }, "≈"));

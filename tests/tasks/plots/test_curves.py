@@ -122,6 +122,15 @@ def test_a_mean_over_data_sets_names_who_is_not_on_all_of_them(board, figure_of)
     assert figure.notes == ("Not on all of dtd, pets, so left out of the mean: tip-adapter.",)
 
 
+def test_a_mean_that_is_refused_says_what_is_lacking(board, figure_of):
+    board.cell("coop", 0.5, 0.6)
+    board.cell("coop", 0.5, 0.6, dataset="pets")
+    failed = board.cell("coop", 0.5, dataset="food", status="failed")
+    assert board.ask(f"SELECT status FROM trials WHERE cell_id = '{failed}'")
+    with pytest.raises(NothingToDraw, match="No mean: coop lacks food"):
+        figure_of("curves", dataset="AVERAGE")
+
+
 def test_a_method_is_one_line_where_its_variants_do_not_meet(board, figure_of):
     board.cell("coop", 0.5, shots=1, variant="epochs=50")
     board.cell("coop", 0.6, shots=16)
