@@ -153,23 +153,31 @@ def with_counts(
     if isinstance(card.source, Published) or card.split_names or found is None:
         return card
     if dataset.domains:
+        here = domains or {}
         try:
-            check_domains(dataset, domains or {})
+            check_domains(dataset, {_domain(name): count for name, count in here.items()})
         except LayoutError as error:
             raise ValueError(f"{dataset.name}: {error}.") from error
+        card = replace(card, domains=tuple(sorted(here)))  # as the mirror spells them
     if not dataset.counts:
         return card
     for known in dataset.counts.values():
         whole = "val" in known or not found.get("val")
         seen = found if whole else {**found, "train": found["train"] + found["val"], "val": 0}
         if all(seen.get(split, 0) == known.get(split, 0) for split in {*seen, *known}):
-            return replace(card, split_sizes=dict(found))
+            # Copies of an image are carved together, so that a carved val may have one more.
+            return replace(card, split_sizes=dict(found)) if whole else card
     ways = "; ".join(f"{way}: {_listed(counts)}" for way, counts in dataset.counts.items())
     raise ValueError(
         f"{dataset.name}: the rows here are {_listed(found)}, and known are {ways}. Fetch another "
         "copy; name the splits that are wanted with --splits, then counts are not checked; or "
         "register the data under another name."
     )
+
+
+def _domain(name: str) -> str:
+    """A domain as it is known, of the spelling of a mirror, such as `Real World`."""
+    return name.strip().casefold().replace(" ", "_").replace("-", "_")
 
 
 def _listed(counts: Mapping[str, int]) -> str:

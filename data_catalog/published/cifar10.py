@@ -43,6 +43,13 @@ DATASET = PublishedDataset(
             size_bytes=170_052_171,
             checked_by="tensorflow/datasets, url_checksums/cifar10.txt",
         ),
+        Download(
+            url="hf://datasets/mteb/cifar10",
+            holds="all images, as Parquet",
+            mirror=True,
+            revision="69a62dd171e24a133d193073e73fda4dbb823266",
+            checked_by="mteb, tasks/classification/eng/cifar.py",
+        ),
     ),
     classes=CLASSES,
 )

@@ -35,6 +35,13 @@ DATASET = PublishedDataset(
             size_bytes=168_513_733,
             checked_by="tensorflow/datasets, url_checksums/cifar100.txt",
         ),
+        Download(
+            url="hf://datasets/mteb/cifar100",
+            holds="all images, as Parquet",
+            mirror=True,
+            revision="ac5511f885f65fb75d31a9d8810a8440913f7721",
+            checked_by="mteb, tasks/classification/eng/cifar.py",
+        ),
     ),
     classes=CLASSES,
 )

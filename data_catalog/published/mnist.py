@@ -104,22 +104,31 @@ DATASET = PublishedDataset(
     reader=read,
     layout="train-images-idx3-ubyte, train-labels-idx1-ubyte and the same of t10k, or their .gz",
     by_hand=f"Fetch the four files from {_CVDF}/, such as {next(iter(_FILES))}, into one folder",
-    downloads=tuple(
+    downloads=(
+        *(
+            Download(
+                url=f"{site}/{name}",
+                holds=name.partition("-idx")[0],
+                mirror=True,
+                sha256=sha256 if site == _CVDF else "",
+                md5=md5 if site == _PYTORCH else "",
+                size_bytes=size if site == _CVDF else None,
+                checked_by=(
+                    "tensorflow/datasets, url_checksums/mnist.txt"
+                    if site == _CVDF
+                    else "torchvision, datasets/mnist.py"
+                ),
+            )
+            for site in (_CVDF, _PYTORCH)
+            for name, (sha256, md5, size) in _FILES.items()
+        ),
         Download(
-            url=f"{site}/{name}",
-            holds=name.partition("-idx")[0],
+            url="hf://datasets/mteb/mnist",
+            holds="all images, as Parquet",
             mirror=True,
-            sha256=sha256 if site == _CVDF else "",
-            md5=md5 if site == _PYTORCH else "",
-            size_bytes=size if site == _CVDF else None,
-            checked_by=(
-                "tensorflow/datasets, url_checksums/mnist.txt"
-                if site == _CVDF
-                else "torchvision, datasets/mnist.py"
-            ),
-        )
-        for site in (_CVDF, _PYTORCH)
-        for name, (sha256, md5, size) in _FILES.items()
+            revision="cf6afcbae72cc3bb1fc07a9480fe0d8e0b615fcd",
+            checked_by="mteb, tasks/classification/eng/mnist_classification.py",
+        ),
     ),
     classes=CLASSES,
 )

@@ -63,7 +63,8 @@ DATASET = PublishedDataset(
         "(https://drive.google.com/file/d/1uY0pj7oFsjMxRwaD3Sxy0jgel0fsYXLC/view), or Dassl's "
         "office_home_dg.zip "
         "(https://drive.google.com/file/d/1gkbf_KaxoBws-GWT3XIPZ7BnkqbAxIFa/view), "
-        "unpack it, and give the folder that has the four domains"
+        "unpack it, and give the folder that has the four domains; or give the copy of the hub, "
+        "--path hf://datasets/flwrlabs/office-home, of which no public source pins a commit"
     ),
     classes=CLASSES,
     domains=DOMAINS,

@@ -1,7 +1,7 @@
 """PACS: seven kinds of object as photo, art painting, cartoon and sketch."""
 
 from data_catalog.published.folders import by_domain_folder
-from data_catalog.published.form import OFFICIAL, PublishedDataset, Reading, Row
+from data_catalog.published.form import OFFICIAL, Download, PublishedDataset, Reading, Row
 from data_catalog.published.templates import PHOTO, template_sets
 from data_catalog.published.tree import LayoutError, Tree
 
@@ -66,6 +66,17 @@ DATASET = PublishedDataset(
         "or DomainBed's PACS.zip "
         "(https://drive.google.com/file/d/1JFr8f805nMUelQWWmfnJR3y4_SYoN5Pd/view)"
         ", unpack it, and give the folder that has the four domains below it"
+    ),
+    downloads=(
+        Download(
+            url="hf://datasets/flwrlabs/pacs/data/train-00000-of-00001.parquet",
+            holds="all images with domains, as Parquet, without the official lists",
+            mirror=True,
+            revision="394113073258ead631f617d2e13bb377c0715c4b",
+            sha256="4fc041ee92eec6043fe6e2859e8bdd138e5f958bc621afd153879812cbe65ff5",
+            size_bytes=191_395_900,
+            checked_by="several public repositories that pin it",
+        ),
     ),
     classes=CLASSES,
     domains=DOMAINS,

@@ -98,6 +98,13 @@ DATASET = PublishedDataset(
             )
             for split, md5 in _LISTS.items()
         ),
+        Download(
+            url="hf://datasets/mteb/resisc45",
+            holds="all images, as Parquet",
+            mirror=True,
+            revision="a5b7c0d47eb6544fb2ef0d380b9c105f3c6dc259",
+            checked_by="mteb, tasks/classification/eng/resisc45_classification.py",
+        ),
     ),
     classes=CLASSES,
 )

@@ -79,6 +79,9 @@ def test_a_sample_of_a_mirror_is_refused_and_taken_under_another_name(listed_pac
         with_counts(mirror, PUBLISHED["pacs"], {"train": 28}, sample)
     whole = dict.fromkeys(PACS.domains, 28)
     assert with_counts(mirror, PUBLISHED["pacs"], {"train": 112}, whole) == mirror
+    spelled = {"Art Painting": 28, "Cartoon": 28, "Photo": 28, "Sketch": 28}
+    card = with_counts(mirror, PUBLISHED["pacs"], {"train": 112}, spelled)
+    assert card.domains == ("Art Painting", "Cartoon", "Photo", "Sketch")
 
 
 def test_vlcs_is_read_from_both_layouts_under_the_same_domains(originals, known_as, tmp_path):
