@@ -6,7 +6,7 @@ import numpy as np
 
 from data_catalog.published.form import Reading
 from data_catalog.published.packed import Pack, unpacked
-from data_catalog.published.templates import TemplateSet, template_sets
+from data_catalog.published.templates import PHOTO, TemplateSet, photo_sets
 from data_catalog.published.tree import LayoutError, Tree
 
 SITE = "https://www.cs.toronto.edu/~kriz"
@@ -27,9 +27,8 @@ _CLIP = tuple(
 
 def cifar_templates() -> dict[str, TemplateSet]:
     """CLIP's 18 prompts, and those that all datasets have."""
-    sets = template_sets("a photo of a {}.")
-    clip = TemplateSet("a photo of a {}.", _CLIP, "Radford et al., ICML 2021; data/prompts.md")
-    return {"photo": sets["photo"], "clip": clip}
+    clip = TemplateSet(PHOTO, _CLIP, "Radford et al., ICML 2021; data/prompts.md")
+    return {"clip": clip, **photo_sets()}
 
 
 def binary_reader(

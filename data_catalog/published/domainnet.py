@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from data_catalog.published.folders import by_domain_folder, plain
 from data_catalog.published.form import OFFICIAL, Download, PublishedDataset, Reading, Row
 from data_catalog.published.names import class_names
-from data_catalog.published.templates import PHOTO, template_sets
+from data_catalog.published.templates import photo_sets
 from data_catalog.published.tree import LayoutError, Tree
 
 CLASSES = class_names("domainnet")
@@ -83,7 +83,7 @@ DATASET = PublishedDataset(
         "list of files to delete. Without the lists, delete these first: counts are checked. "
         "painting_train.txt has no t-shirt, which other domains have."
     ),
-    template_sets=template_sets(PHOTO),
+    template_sets=photo_sets(),
     split_rule=(
         "The cleaned train and test lists; without them, 50/20/30 of each class. A domain that is "
         "left out is tested whole, as in DomainBed; Dassl tests its test list alone."

@@ -3,7 +3,7 @@
 from data_catalog.published.folders import evaluation_only
 from data_catalog.published.form import OFFICIAL, Download, PublishedDataset
 from data_catalog.published.names import wordnet_names
-from data_catalog.published.templates import PHOTO, template_sets
+from data_catalog.published.templates import PHOTO, coop_template_sets
 from data_catalog.published.wordnet import VARIANT_RULE, wordnet_place
 
 CLASSES = wordnet_names("imagenet_a")
@@ -20,7 +20,7 @@ DATASET = PublishedDataset(
         "Chosen against ResNet-50, so low numbers of such a backbone mean little. A classifier is "
         "asked among the 200 classes alone, as in CoOp's code."
     ),
-    template_sets=template_sets(PHOTO),
+    template_sets=coop_template_sets(PHOTO, seven_alone=True),
     split_rule=VARIANT_RULE,
     counts={OFFICIAL: {"test": 7500}},
     reader=evaluation_only("ImageNet-A", wordnet_place("imagenet-a"), CLASSES),

@@ -3,7 +3,7 @@
 from data_catalog.published.folders import evaluation_only
 from data_catalog.published.form import OFFICIAL, Download, PublishedDataset
 from data_catalog.published.names import wordnet_names
-from data_catalog.published.templates import PHOTO, template_sets
+from data_catalog.published.templates import PHOTO, coop_template_sets
 from data_catalog.published.wordnet import VARIANT_RULE, wordnet_place
 
 CLASSES = wordnet_names("imagenet_r")
@@ -20,7 +20,7 @@ DATASET = PublishedDataset(
         "Many images are found in the data of web-trained backbones. A classifier is asked among "
         "the 200 classes alone, as in CoOp's code."
     ),
-    template_sets=template_sets(PHOTO),
+    template_sets=coop_template_sets(PHOTO, seven_alone=True),
     split_rule=VARIANT_RULE,
     counts={OFFICIAL: {"test": 30_000}},
     reader=evaluation_only("ImageNet-R", wordnet_place("imagenet-r"), CLASSES),

@@ -3,7 +3,7 @@
 from data_catalog.published.folders import evaluation_only
 from data_catalog.published.form import OFFICIAL, Download, PublishedDataset
 from data_catalog.published.names import wordnet_names
-from data_catalog.published.templates import PHOTO, template_sets
+from data_catalog.published.templates import PHOTO, coop_template_sets
 from data_catalog.published.wordnet import VARIANT_RULE, wordnet_place
 
 CLASSES = wordnet_names()
@@ -16,7 +16,7 @@ DATASET = PublishedDataset(
     citation="Wang et al., Learning Robust Global Representations, NeurIPS 2019",
     homepage="https://github.com/HaohanWang/ImageNet-Sketch",
     trouble="Some classes have fewer than 50 images, and two pairs of classes share a name.",
-    template_sets=template_sets(PHOTO),
+    template_sets=coop_template_sets(PHOTO, seven_alone=True),
     split_rule=VARIANT_RULE,
     counts={OFFICIAL: {"test": 50_889}},
     reader=evaluation_only("ImageNet-Sketch", wordnet_place("images", "sketch"), CLASSES),

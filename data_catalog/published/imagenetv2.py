@@ -3,7 +3,7 @@
 from data_catalog.published.folders import evaluation_only
 from data_catalog.published.form import OFFICIAL, Download, PublishedDataset
 from data_catalog.published.names import class_names
-from data_catalog.published.templates import PHOTO, template_sets
+from data_catalog.published.templates import PHOTO, coop_template_sets
 from data_catalog.published.tree import Tree
 
 CLASSES = {str(label): name for label, name in enumerate(class_names("imagenet"))}
@@ -30,7 +30,7 @@ DATASET = PublishedDataset(
         "before 2, and readers that do so score 0. Papers use the matched-frequency set of the "
         "three that there are. Two pairs of classes share a name."
     ),
-    template_sets=template_sets(PHOTO),
+    template_sets=coop_template_sets(PHOTO, seven_alone=True),
     split_rule="All images are test images; nothing can be learned from them.",
     counts={OFFICIAL: {"test": 10_000}},
     reader=evaluation_only("ImageNetV2", _place, CLASSES),

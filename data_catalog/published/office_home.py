@@ -3,7 +3,7 @@
 from data_catalog.published.folders import by_domain_folder, plain
 from data_catalog.published.form import OFFICIAL, PublishedDataset, Reading
 from data_catalog.published.names import class_names
-from data_catalog.published.templates import PHOTO, template_sets
+from data_catalog.published.templates import photo_sets
 from data_catalog.published.tree import LayoutError, Tree
 
 CLASSES = class_names("office_home")
@@ -50,7 +50,7 @@ DATASET = PublishedDataset(
         "The fourth domain is called Real World, Real_World or real_world, as the copy has it. "
         "Names are lower-cased, as in Dassl; labels follow the folders, and TV comes before Table."
     ),
-    template_sets=template_sets(PHOTO),
+    template_sets=photo_sets(),
     split_rule=(
         "No official split: 50/20/30 of each class; of Dassl's copy, its val is tested. A domain "
         "that is left out is tested whole, as in Dassl and DomainBed."

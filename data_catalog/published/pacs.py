@@ -2,7 +2,7 @@
 
 from data_catalog.published.folders import by_domain_folder
 from data_catalog.published.form import OFFICIAL, Download, PublishedDataset, Reading, Row
-from data_catalog.published.templates import PHOTO, template_sets
+from data_catalog.published.templates import photo_sets
 from data_catalog.published.tree import LayoutError, Tree
 
 CLASSES = ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")
@@ -52,7 +52,7 @@ DATASET = PublishedDataset(
         "is put aside where it cannot be decoded. The archives are on Google Drive, which no "
         "program can rely on."
     ),
-    template_sets=template_sets(PHOTO),
+    template_sets=photo_sets(),
     split_rule=(
         "With the official lists, their train list is learned from and crossval is tested; without "
         "them, 50/20/30 of each class. A domain that is left out is tested whole, as in Dassl."

@@ -29,6 +29,11 @@ def read(tree: Tree) -> Reading:
     return Reading(fifth_for_val(train, _listed(tree, "test_list.mat", images)), RULE, DRAWN)
 
 
+def breed(folder: str) -> str:
+    """The breed of a folder, such as `n02085620-Chihuahua`."""
+    return plain(folder.partition("-")[2] if folder.startswith("n0") else folder)
+
+
 def _listed(tree: Tree, name: str, images: str) -> list[Row]:
     path = tree.need(name)
     found = tree.matlab(path, "file_list", "labels")
@@ -39,7 +44,7 @@ def _listed(tree: Tree, name: str, images: str) -> list[Row]:
             f"{path} has {len(files):,} names in file_list and {len(labels):,} labels"
         )
     return [
-        Row(f"{images}{file}", int(label) - 1, plain(file.split("/")[0].partition("-")[2]), None)
+        Row(f"{images}{file}", int(label) - 1, breed(file.split("/")[0]), None)
         for file, label in zip(files, labels, strict=True)
     ]
 
@@ -81,4 +86,5 @@ DATASET = PublishedDataset(
         ),
     ),
     classes=CLASSES,
+    cleaned=breed,
 )

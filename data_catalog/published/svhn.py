@@ -93,4 +93,5 @@ DATASET = PublishedDataset(
         for name, (sha256, size) in _FILES.items()
     ),
     classes=CLASSES,
+    cleaned=lambda name: dict(zip("0123456789", CLASSES, strict=True)).get(name, name),
 )

@@ -21,21 +21,6 @@ SEVEN = (
 _COOP = "Zhou et al., IJCV 2022; CoOp, trainers/zsclip.py"
 
 
-def template_sets(template: str, **forks: TemplateSet) -> Mapping[str, TemplateSet]:
-    """`coop`, `coop-ensemble` and the plain `photo`, and what forks of CoOp's code have instead.
-
-    Args:
-        template: The prompt that CoOp's code gives the dataset.
-        **forks: By the name of their method.
-    """
-    return {
-        "coop": TemplateSet(template, (), _COOP),
-        "coop-ensemble": TemplateSet(template, (*SEVEN, template), f"{_COOP}, ZeroshotCLIP2"),
-        **{name.replace("_", "-"): each for name, each in forks.items()},
-        "photo": TemplateSet(PHOTO, (), "Radford et al., ICML 2021; CLIP-LoRA trains with it"),
-    }
-
-
 def coop_template_sets(
     template: str, *, kgcoop: str = "", tcp: str = "", seven_alone: bool = False
 ) -> Mapping[str, TemplateSet]:
@@ -57,4 +42,14 @@ def coop_template_sets(
         "tcp": TemplateSet(tcp or template, (), "Yao et al., CVPR 2024; trainers/kgcoop.py, 2024"),
         "tip-adapter": TemplateSet(template, tip_adapter, "Zhang et al., ECCV 2022; datasets/"),
         "clip-lora": TemplateSet(PHOTO, (), "Zanella and Ben Ayed, CVPRW 2024; datasets/"),
+    }
+
+
+def photo_sets() -> Mapping[str, TemplateSet]:
+    """The plain prompt, alone and among the seven, for datasets that CoOp's code does not have."""
+    return {
+        "photo": TemplateSet(PHOTO, (), "Radford et al., ICML 2021"),
+        "photo-ensemble": TemplateSet(
+            PHOTO, (*SEVEN, PHOTO), "the seven prompts that CoOp's code and Tip-Adapter select"
+        ),
     }

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 from data_catalog.published.folders import by_domain_folder, image_paths
 from data_catalog.published.form import OFFICIAL, Download, PublishedDataset, Reading, Row
-from data_catalog.published.templates import PHOTO, template_sets
+from data_catalog.published.templates import photo_sets
 from data_catalog.published.tree import LayoutError, Tree
 
 CLASSES = (
@@ -68,7 +68,7 @@ DATASET = PublishedDataset(
         "24,330, which is what later papers use and what is checked here. One class is empty. "
         "An image with two animals is there once for each."
     ),
-    template_sets=template_sets(PHOTO),
+    template_sets=photo_sets(),
     split_rule=(
         "No official split: 50/20/30 of each class. A place that is left out is tested whole, as "
         "in DomainBed."

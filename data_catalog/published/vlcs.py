@@ -2,7 +2,7 @@
 
 from data_catalog.published.folders import by_domain_folder
 from data_catalog.published.form import OFFICIAL, PublishedDataset, Reading
-from data_catalog.published.templates import PHOTO, template_sets
+from data_catalog.published.templates import photo_sets
 from data_catalog.published.tree import Tree
 
 CLASSES = ("bird", "car", "chair", "dog", "person")
@@ -41,7 +41,7 @@ DATASET = PublishedDataset(
         "Dassl's copy has each image twice, in full/ and in its split; full/ is not read. Classes "
         "are far from balanced: two in five images show a person. The archives are on Google Drive."
     ),
-    template_sets=template_sets(PHOTO),
+    template_sets=photo_sets(),
     split_rule=(
         "Dassl's folders train, crossval and test; of DomainBed's copy, which has none, 50/20/30 "
         "of each class. A domain that is left out is tested whole; Dassl tests its folder test."
