@@ -89,8 +89,14 @@ def _get(
         with alone(kept, lambda: telling.say("another process fetches the same; waiting.")):
             if _is_there(part, folder):
                 continue
-            with telling.fetching(part.file.name) as ways:
-                file = fetch_file(part.file, folder, noted, ways)
+            try:
+                with telling.fetching(part.file.name) as ways:
+                    file = fetch_file(part.file, folder, noted, ways)
+            except SourceError as error:
+                if not part.optional:
+                    raise
+                telling.say(f"{error} It goes on without.")
+                continue
             if part.unpacks:
                 telling.say(f"unpacks {part.file.name}")
                 unpack_into(file, folder / part.into, _receipt(part, folder), part.digest())

@@ -25,11 +25,13 @@ class Part:
         file: The file, by its path below the folder of the data set.
         into: Folder that its content is unpacked into, likewise; empty for itself.
         unpacks: Whether it is an archive that is unpacked.
+        optional: Whether the data set can be read without it.
     """
 
     file: RemoteFile
     into: str
     unpacks: bool
+    optional: bool = False
 
     def digest(self) -> str:
         """What tells this archive from another of its name."""
@@ -61,7 +63,7 @@ class Sourced(NamedTuple):
             return [Part(file, known.into, named and _is_packed(file.name)) for file in files]
         name = f"{known.into}/{file_name(known)}" if known.into else file_name(known)
         file = RemoteFile(name, self.places, known.size_bytes, published_checksum(known))
-        return [Part(file, known.into, _is_packed(name))]
+        return [Part(file, known.into, _is_packed(name), known.optional)]
 
 
 class Offer(NamedTuple):
@@ -93,15 +95,14 @@ def offers(dataset: "PublishedDataset", chosen: str = "") -> list[Offer]:
     Raises:
         ValueError: Neither a mirror nor a place is called so.
     """
-    own = [each for each in dataset.downloads if not each.mirror]
-    copies = [each for each in dataset.downloads if each.mirror]
+    own, copies, title = _own(dataset)
     same = {(file_name(each), each.into) for each in own}
     sourced = []
     for each in own:
         key = file_name(each), each.into
         others = [c.url for c in copies if (file_name(c), c.into) == key]
         sourced.append(Sourced(each, (each.url, *others)))
-    found = [Offer("the authors' files", sourced)] if sourced else []
+    found = [Offer(title, sourced)] if sourced else []
     groups: dict[str, list[Download]] = {}
     for each in copies:
         if (file_name(each), each.into) not in same:
@@ -111,6 +112,20 @@ def offers(dataset: "PublishedDataset", chosen: str = "") -> list[Offer]:
         sources = [Sourced(each, (each.url,)) for each in members]
         found.append(Offer(home, sources, f"mirror-{folder}"))
     return _chosen(dataset, found, chosen) if chosen else found
+
+
+def _own(dataset: "PublishedDataset") -> tuple[list["Download"], list["Download"], str]:
+    """The authors' files, what others keep, and whose the first are.
+
+    Where the authors give nothing, the first copy stands for what they gave.
+    """
+    own = [each for each in dataset.downloads if not each.mirror]
+    copies = [each for each in dataset.downloads if each.mirror]
+    if own or not copies or _is_repository(copies[0].url):
+        return own, copies, "the authors' files"
+    home = _home(copies[0].url)
+    first = [each for each in copies if _home(each.url) == home]
+    return first, [each for each in copies if each not in first], home
 
 
 def _chosen(dataset: "PublishedDataset", found: list[Offer], chosen: str) -> list[Offer]:
@@ -125,7 +140,7 @@ def _chosen(dataset: "PublishedDataset", found: list[Offer], chosen: str) -> lis
             fitting.append(Offer(offer.title, sources, offer.folder))
     if fitting:
         return fitting
-    own = [each for each in dataset.downloads if not each.mirror]
+    own = _own(dataset)[0]
     if own and ("://" in chosen or Path(chosen).expanduser().is_dir()):
         base = absolute(chosen).rstrip("/")
         sources = [Sourced(each, (f"{base}/{file_name(each)}",)) for each in own]

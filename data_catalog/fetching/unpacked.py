@@ -10,6 +10,7 @@ from data_catalog.drafts import held
 from data_catalog.fetching.files import KEPT
 from data_catalog.json_text import JSONError, load_json
 from data_catalog.sources import SourceError
+from data_catalog.sources.archive import SUFFIXES
 from data_catalog.sources.unpacking import unpack
 
 
@@ -34,6 +35,7 @@ def unpack_into(archive: Path, folder: Path, receipt: Path, digest: str) -> None
     try:
         with held(draft):
             unpack(archive, draft, archive.name)
+            _unpack_inner(draft)
             top = sorted(path.name for path in draft.iterdir())
             folder.mkdir(parents=True, exist_ok=True)
             _move_into(draft, folder, archive.name)
@@ -57,6 +59,18 @@ def is_unpacked(folder: Path, receipt: Path, digest: str) -> bool:
     if not isinstance(noted, dict) or noted.get("digest") != digest:
         return False
     return all((folder / str(name)).exists() for name in noted.get("top") or [KEPT])
+
+
+def _unpack_inner(folder: Path) -> None:
+    """Unpacks the archives that an archive holds, each where it lies, and takes them away."""
+    for path in sorted(folder.rglob("*")):
+        if path.name.lower().endswith(SUFFIXES) and path.is_file() and not path.is_symlink():
+            inner = path.with_name(f".{path.name}.inner")
+            inner.mkdir()
+            unpack(path, inner, path.name)
+            path.unlink()
+            _move_into(inner, path.parent, path.name)
+            shutil.rmtree(inner)
 
 
 def _move_into(draft: Path, folder: Path, archive: str) -> None:

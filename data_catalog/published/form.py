@@ -82,6 +82,8 @@ class Download:
         file: What the file is called, where its URL ends with something else.
         mirror: Whether it is a copy that others keep: of the file of its name where the authors
             have one that is called so, else of the whole dataset, alone or with its neighbours.
+        optional: Whether the dataset can be read without it, such as a split file whose rule is
+            known.
         sha256: Digest in hex; empty where no public source has it.
         md5: Likewise.
         revision: Commit of a hub.
@@ -94,6 +96,7 @@ class Download:
     into: str = ""
     file: str = ""
     mirror: bool = False
+    optional: bool = False
     sha256: str = ""
     md5: str = ""
     revision: str = ""

@@ -95,9 +95,12 @@ class SplitFile:
                 url=f"https://drive.google.com/uc?id={self.drive}",
                 holds=holds,
                 file=self.name,
+                optional=True,
                 **pinned,
             ),
-            Download(url=f"{_COPIES}/{self.name}", holds=holds, mirror=True, **pinned),
+            Download(
+                url=f"{_COPIES}/{self.name}", holds=holds, mirror=True, optional=True, **pinned
+            ),
         )
 
     def drawn(self, rows: Sequence[Row]) -> Reading:

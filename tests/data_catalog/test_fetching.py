@@ -262,6 +262,23 @@ def test_a_file_is_fetched_through_a_proxy(web, get, monkeypatch):
     assert get("http://data.invalid/photos.bin", checksum=SHA256).read_bytes() == CONTENT
 
 
+def test_a_large_file_of_drive_is_asked_for_as_one_that_was_not_scanned(get, monkeypatch):
+    import requests
+
+    asked = []
+
+    def refused(_, url, **options):
+        asked.append(url)
+        raise requests.exceptions.InvalidURL("none")
+
+    monkeypatch.setattr(requests.Session, "get", refused)
+    with pytest.raises(SourceError):
+        get("https://drive.google.com/uc?id=1a_B-c")
+    assert asked == [
+        "https://drive.usercontent.google.com/download?id=1a_B-c&export=download&confirm=t"
+    ]
+
+
 def test_a_host_that_is_not_there_is_a_sentence(get, heard):
     with pytest.raises(SourceUnavailable, match=r"http://127.0.0.1:9/photos.bin could not be"):
         get("http://127.0.0.1:9/photos.bin")

@@ -118,6 +118,23 @@ def test_an_archive_that_would_leave_its_folder_is_refused(get, web, published, 
     assert not (tmp_path / "evil").exists() and seen(tmp_path / "pets") == ["bad.tar.gz"]
 
 
+def test_archives_in_an_archive_are_unpacked_where_they_lie(get, web, published):
+    inner = tar_of({"classes/a.png": b"a"})
+    web.files["all.tar.gz"] = tar_of({"all/inner.tar.gz": inner, "all/list.txt": b"a"})
+    folder = get(published(Download(url=web("all.tar.gz"), holds="all")))
+    assert seen(folder) == ["all/classes/a.png", "all/list.txt"]
+
+
+def test_a_data_set_is_ready_without_a_file_that_it_can_do_without(get, web, published):
+    web.files["list.txt"] = b"a"
+    dataset = published(
+        Download(url=web("split.json"), holds="the split", optional=True),
+        Download(url=web("list.txt"), holds="the list"),
+    )
+    assert seen(get(dataset)) == ["list.txt"]
+    assert "answers 404" in get.said[-1] and get.said[-1].endswith("It goes on without.")
+
+
 def test_a_mirror_in_other_files_lies_apart_and_comes_when_the_authors_do_not_answer(
     get, web, published, tmp_path
 ):

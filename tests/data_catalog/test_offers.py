@@ -44,6 +44,22 @@ def test_a_copy_of_one_file_is_another_place_and_other_copies_are_ways_of_their_
     ]
 
 
+def test_where_the_authors_give_nothing_the_first_copy_stands_for_what_they_gave(published):
+    dataset = published(
+        *(
+            Download(url=f"https://{host}/mnist/{name}.gz", holds=name, mirror=True)
+            for host in ("a.org", "b.org")
+            for name in ("train", "test")
+        )
+    )
+    (offer,) = told(offers(dataset))
+    assert offer[:2] == ("https://a.org/mnist", "")
+    assert offer[2] == [
+        (f"https://a.org/mnist/{name}.gz", f"https://b.org/mnist/{name}.gz")
+        for name in ("train", "test")
+    ]
+
+
 def test_archives_are_unpacked_and_other_files_are_put_where_they_belong(pets):
     images, split = (source.parts()[0] for source in offers(pets)[0].sources)
     assert (images.file.name, images.into, images.unpacks) == ("img/images.zip", "img", True)
