@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_catalog.kinds import Kind
+from data_catalog.quality import quality_doubts
 from data_catalog.wording import plural
 
 
@@ -31,4 +32,4 @@ def doubts(kind: Kind, report: Mapping[str, Any]) -> list[str]:
         found.append(
             f"{plural(repeated['rows'], 'row')} with {article} {noun} that an earlier row has."
         )
-    return found
+    return found + quality_doubts(kind, report)

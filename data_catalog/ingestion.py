@@ -1,16 +1,18 @@
 """From a card to a dataset: read, check, split, fingerprint, commit by rename.
 
-Examples are read once and spooled into a hidden draft folder; what is kept in memory is one
-short record each. The draft becomes `<fingerprint>/` by rename and `current.json` is
-replaced last, so a process killed at any point leaves the dataset as it was.
+Examples are read once, checked on all cores and spooled into a hidden folder; what is kept in
+memory of each are a few bytes. The dataset is written beside it and becomes `<fingerprint>/` by
+rename; `current.json` is replaced last. So a process killed at any point leaves the dataset as it
+was, and the next one goes on from what was checked.
 """
 
 import errno
 import logging
 import shutil
 import uuid
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,18 +29,21 @@ from data_catalog.outline import (
     labelling_of,
     left_out_notes,
     notes_of,
-    unlabelled_splits,
     wanted,
 )
 from data_catalog.reasons import counted, remedies
 from data_catalog.reporting import report_of
+from data_catalog.resuming import spool_folder
+from data_catalog.rows import rows_of
 from data_catalog.secrets import redact, redacted
-from data_catalog.sources import SourceError, holds
-from data_catalog.splits import SPLITS, assign_splits
+from data_catalog.sources import Example, SourceError, examples_from, holds
+from data_catalog.sources.base import digest_of
+from data_catalog.splits import SPLITS, assign_splits, hidden_splits
+from data_catalog.spool import SPOOL_VERSION, Reached, Spool
 from data_catalog.wording import plural, some
 from data_catalog.writing import (
     GROUP_ROWS,
-    Spool,
+    ExtraTypes,
     commit,
     write_data,
     write_json,
@@ -87,11 +92,25 @@ def ingest(
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f"{DRAFT}{uuid.uuid4().hex}"
     draft.mkdir()
+    key = digest_of([SPOOL_VERSION, *sorted(receipt.items())])
     try:
-        with held(draft):
-            fingerprint = _fill(card, draft, receipt["signature"], progress)
+        with (
+            held(draft),
+            spool_folder(folder, key, useless=(IngestionError,)) as place,
+            _enough_space(card, folder),
+        ):
+            fingerprint = _fill(card, draft, place, receipt["signature"], progress)
             commit(draft, folder / fingerprint)
-        write_json(folder / CURRENT, {"fingerprint": fingerprint, **receipt})
+            write_json(folder / CURRENT, {"fingerprint": fingerprint, **receipt})
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return Dataset.open(folder / fingerprint)
+
+
+@contextmanager
+def _enough_space(card: DatasetCard, folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise IngestionError(
@@ -99,9 +118,6 @@ def ingest(
                 "while it runs, once after; make room, or move the store."
             ) from error
         raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return Dataset.open(folder / fingerprint)
 
 
 def unchanged(card: DatasetCard, folder: Path) -> Dataset | None:
@@ -175,32 +191,36 @@ def _receipt_before(card: DatasetCard, folder: Path) -> dict[str, Any]:
 def _fill(
     card: DatasetCard,
     draft: Path,
+    place: Path,
     signature: str,
     progress: Callable[[int, int | None], None] | None,
 ) -> str:
-    """Writes all files of the dataset into `draft` and returns its fingerprint."""
+    """Writes all files of the dataset into `draft` and returns its fingerprint.
+
+    What is checked waits in `place`.
+    """
     kind = KINDS[card.kind]
     _check_kind(card)
-    with Spool(draft) as spool:
-        left_out: Counter[str] = Counter()
-        quarantine = _read(card, spool, left_out, progress)
-        hidden = unlabelled_splits(spool.kept)
-        spool.leave_out(hidden)
-        quarantine = [row for row in quarantine if row["split"] not in hidden]
-        kept = spool.kept
-        _check_corrupt(card, len(kept), quarantine)
+    with Spool(place, kind.look_bytes) as spool:
+        left_out = _read(card, spool, progress)
+        hidden = hidden_splits(spool.marks())
+        spool.hide(hidden)
+        marks = spool.marks()
+        _check_corrupt(card, len(marks), spool)
         try:
-            labelling = labelling_of(card, kept)
-            assignment = assign_splits(
-                [row.split for row in kept], labelling.labels, [row.sha256 for row in kept]
-            )
+            labelling = labelling_of(card, marks)
+            assignment = assign_splits(marks, labelling.labels, spool.digests())
             notes = class_notes(card, labelling, assignment)
         except ValueError as error:
             told = str(error)
             named = told if told.startswith(f"{card.name}: ") else f"{card.name}: {told}"
             raise IngestionError(named) from error
-        report = report_of(card, kept, labelling, assignment, quarantine)
+        rows, types = rows_of(marks, labelling, assignment, spool.digests()), ExtraTypes()
+        report = report_of(card, spool, rows, types)
         report |= {
+            "split_rule": assignment.rule,
+            "label_rule": labelling.rule,
+            "source_description": card.source.describe(),
             "signature": signature,
             "ingestion_version": INGESTION_VERSION,
             "ingested_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -208,44 +228,64 @@ def _fill(
         notes = [*notes_of(card), *left_out_notes(card, left_out, hidden), *notes]
         report["doubts"] = [*notes, *doubts(kind, report)]
         _check_promises(card, report)
-        extras = write_data(spool, draft, kind, labelling, assignment.splits)
-    write_quarantine(draft, quarantine)
+        extras = write_data(spool, draft, kind, rows, types.arrow())
+        write_quarantine(draft, spool.aside())
     write_json(draft / CARD, redacted({**card.to_json(), **report, "extras": extras}))
     return report["fingerprint"]
 
 
 def _read(
-    card: DatasetCard,
-    spool: Spool,
-    left_out: Counter[str],
-    progress: Callable[[int, int | None], None] | None,
-) -> list[dict[str, Any]]:
-    """Spools every example that can be used, and returns what to tell of the others.
+    card: DatasetCard, spool: Spool, progress: Callable[[int, int | None], None] | None
+) -> Counter[str]:
+    """Spools every example from where the spool ends; those that cannot be used are set aside.
 
-    Those of splits that the card does not want are counted in `left_out` and not checked.
+    Returns:
+        Examples of splits that the card does not want, which are not checked.
     """
-    quarantine: list[dict[str, Any]] = []
     total = card.source.total() if progress else None
-    for done, checked in enumerate(
-        KINDS[card.kind].check(wanted(card, card.source.examples(), left_out)), start=1
-    ):
-        example = checked.example
-        if checked.error:
-            quarantine.append(
-                {
-                    "path": example.path,
-                    "error": checked.error,
-                    "label": example.label,
-                    "class_name": example.class_name,
-                    "split": example.split,
-                    "size_bytes": len(example.content),
-                }
-            )
+    kind = KINDS[card.kind]
+    reached: deque[Reached] = deque()  # of each example that is being checked
+    left_out: Counter[str] = Counter()
+    if progress and spool.checked:
+        progress(spool.checked, total)
+    try:
+        for checked in kind.check(_remaining(card, spool, reached, left_out)):
+            spool.add(checked, reached.popleft())
+            if progress:
+                progress(spool.checked, total)
+    finally:
+        spool.flush()
+    return left_out
+
+
+def _remaining(
+    card: DatasetCard, spool: Spool, reached: deque[Reached], left_out: Counter[str]
+) -> Iterator[Example]:
+    """The wanted examples behind the last that was spooled, each after its place in the source.
+
+    Args:
+        card: Says what is read, and which splits are wanted.
+        spool: Tells how far it was read.
+        reached: Takes the place of each.
+        left_out: Takes the counts of the others, by split.
+    """
+    before = spool.reached
+    examples = examples_from(card.source, max(0, before.examples - 1))
+    if before.examples:
+        last = next(examples, None)
+        if last is None or last.path != before.path:
+            _log.warning("%s: read from its beginning, since %s is gone", card.name, before.path)
+            spool.clear()
+            before, examples = Reached(), card.source.examples()
+    left_out.update(before.left_out)
+    told = dict(left_out)
+    for number, example in enumerate(examples, start=before.examples + 1):
+        row = wanted(card, example, left_out)
+        if row is None:
+            told = dict(left_out)
         else:
-            spool.add(checked)
-        if progress:
-            progress(done, total)
-    return quarantine
+            reached.append(Reached(number, example.path, told))
+            yield row
 
 
 def _check_kind(card: DatasetCard) -> None:
@@ -258,18 +298,19 @@ def _check_kind(card: DatasetCard) -> None:
         )
 
 
-def _check_corrupt(card: DatasetCard, kept: int, quarantine: Sequence[dict[str, Any]]) -> None:
-    count, total = len(quarantine), kept + len(quarantine)
+def _check_corrupt(card: DatasetCard, kept: int, spool: Spool) -> None:
+    count = spool.set_aside
+    total = kept + count
     noun = KINDS[card.kind].noun
     if not total:
         raise IngestionError(f"{card.name}: the source holds no {noun}s. Check what it names.")
     if count / total > card.max_corrupt_share or not kept:
-        errors = [row["error"] for row in quarantine]
-        listed = counted((row["path"], row["error"]) for row in quarantine)
+        listed = counted((row["path"], row["error"]) for row in spool.aside())
         raise IngestionError(
             f"{card.name}: {count:,} of {plural(total, noun)} ({count / total:.0%}) cannot be "
             f"used, above max_corrupt_share={card.max_corrupt_share:g}: {listed}. "
-            f"{remedies(errors)} Or raise max_corrupt_share in the card."
+            f"{remedies(row['error'] for row in spool.aside())} Or raise max_corrupt_share in the "
+            "card."
         )
 
 

@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 
+import numpy as np
+
 from data_catalog.card import DatasetCard
+from data_catalog.marks import Marks
 from data_catalog.naming import ascii_if_alike, check_class_names, check_prompts, prompt_key
 from data_catalog.sources import Outlined, Source
 from data_catalog.wording import did_you_mean, some
@@ -21,22 +24,25 @@ class Labelling(NamedTuple):
     """Labels as the dataset keeps them.
 
     Attributes:
-        labels: Class of each row, 0..k-1.
+        labels: Class of each row, 0..k-1, int32 of shape (rows,).
         classes: The k names in label order.
         rule: One sentence on how they came about.
     """
 
-    labels: list[int]
+    labels: np.ndarray
     classes: tuple[str, ...]
     rule: str
 
 
-def resolve_labels(
-    card: DatasetCard,
-    labels: Sequence[int | None],
-    names: Sequence[str | None],
-    paths: Sequence[str],
-) -> Labelling:
+class _Resolved(NamedTuple):
+    """As `Labelling`, with a label for each distinct mark."""
+
+    labels: Sequence[int]
+    classes: tuple[str, ...]
+    rule: str
+
+
+def resolve_labels(card: DatasetCard, marks: Marks) -> Labelling:
     """Joins what the source says of classes with what the card says.
 
     A source that numbers its classes is taken at its numbers; gaps are closed in ascending
@@ -46,26 +52,29 @@ def resolve_labels(
 
     Args:
         card: Gives `classes`, if it does.
-        labels: Label of each row, or None.
-        names: Class name of each row, or None.
-        paths: Path of each row, for errors.
+        marks: Label and class name of each row.
 
     Raises:
         ValueError: Two names make one prompt, a row has neither label nor name, one label has
             two names, a label has none, or labels and names do not fit the card.
     """
-    bare = [
-        path
-        for label, name, path in zip(labels, names, paths, strict=True)
-        if not has_label(label, name)
-    ]
+    bare = [place for place, mark in enumerate(marks.distinct) if not mark.has_label()]
     if bare:
+        count = sum(marks.counts()[place] for place in bare)
+        shown = [*islice(marks.paths(bare), 3), *[""] * (count - 3)]
         raise ValueError(
-            f"{len(bare):,} of {len(paths):,} rows have no label: {some(bare, 3)}. Label them, or "
+            f"{count:,} of {len(marks):,} rows have no label: {some(shown, 3)}. Label them, or "
             "leave them out of the source."
         )
     if card.classes is not None:
         check_prompts(card.name, card.classes, duplicates=card.duplicate_class_names)
+    found = _resolved(card, marks)
+    return Labelling(np.asarray(found.labels, np.int32)[marks.codes], found.classes, found.rule)
+
+
+def _resolved(card: DatasetCard, marks: Marks) -> _Resolved:
+    labels = [mark.label for mark in marks.distinct]
+    names = [mark.class_name for mark in marks.distinct]
     if any(label is None for label in labels):
         if any(name is None for name in names):
             raise ValueError("some rows have only a label and others only a class name. Give one.")
@@ -77,17 +86,7 @@ def resolve_labels(
     return _by_label(card, [label for label in labels if label is not None], names)
 
 
-def has_label(label: int | None, name: str | None) -> bool:
-    """Whether a row says what it shows; a label below 0 is how hidden ones are written.
-
-    Args:
-        label: As the source numbers it, or None.
-        name: As the source calls it, or None.
-    """
-    return bool((name or "").strip()) if label is None else label >= 0
-
-
-def _by_label(card: DatasetCard, labels: Sequence[int], names: Sequence[str | None]) -> Labelling:
+def _by_label(card: DatasetCard, labels: Sequence[int], names: Sequence[str | None]) -> _Resolved:
     """Labels as the source numbers them."""
     named: dict[int, str] = {}
     for label, name in zip(labels, names, strict=True):
@@ -107,10 +106,10 @@ def _by_label(card: DatasetCard, labels: Sequence[int], names: Sequence[str | No
         classes = tuple(named[label] for label in present)
         _check_names(card, classes)
         if present == list(range(len(present))):
-            return Labelling(list(labels), classes, "labels and names of the source")
+            return _Resolved(list(labels), classes, "labels and names of the source")
         place = {label: position for position, label in enumerate(present)}
         rule = f"labels {some(present)} of the source renumbered from 0 in ascending order"
-        return Labelling([place[label] for label in labels], classes, rule)
+        return _Resolved([place[label] for label in labels], classes, rule)
     if present[-1] >= len(card.classes):
         raise ValueError(
             f"label {present[-1]} is found, while the card names {len(card.classes)} classes, 0 to "
@@ -124,16 +123,16 @@ def _by_label(card: DatasetCard, labels: Sequence[int], names: Sequence[str | No
                 f"the source calls label {label} {name!r}, which the card has at {expected[0]}. "
                 "Give the card's `classes` in label order."
             )
-    return Labelling(list(labels), card.classes, "labels of the source, names of the card")
+    return _Resolved(list(labels), card.classes, "labels of the source, names of the card")
 
 
-def _by_name(card: DatasetCard, names: Sequence[str]) -> Labelling:
+def _by_name(card: DatasetCard, names: Sequence[str]) -> _Resolved:
     """Labels from the names alone."""
     found = _in_order(set(names))
     if card.classes is None:
         _check_names(card, found)
         place = {name: label for label, name in enumerate(found)}
-        return Labelling([place[name] for name in names], found, "class names in sorted order")
+        return _Resolved([place[name] for name in names], found, "class names in sorted order")
     positions = _positions(card.classes)
     unknown = [name for name in found if prompt_key(name) not in positions]
     if not unknown:
@@ -145,11 +144,11 @@ def _by_name(card: DatasetCard, names: Sequence[str]) -> Labelling:
             )
         place = {name: positions[prompt_key(name)][0] for name in found}
         rule = "names of the card" + _merged(found)
-        return Labelling([place[name] for name in names], card.classes, rule)
+        return _Resolved([place[name] for name in names], card.classes, rule)
     if len(unknown) == len(found) == len(card.classes) and _are_codes(found):
         place = {name: label for label, name in enumerate(found)}
         rule = f"names of the card for {found[0]} .. {found[-1]} in sorted order"
-        return Labelling([place[name] for name in names], card.classes, rule)
+        return _Resolved([place[name] for name in names], card.classes, rule)
     raise ValueError(
         f"the card of {card.name} has no class {unknown[0]!r} ({len(unknown)} of {len(found)} "
         f"names are unknown). {did_you_mean(unknown[0], card.classes)} Correct one of the two."

@@ -2,17 +2,19 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from data_catalog.card import DatasetCard
-from data_catalog.kinds import KINDS, Kept
-from data_catalog.labels import Labelling, code_notes, has_label, resolve_labels
+from data_catalog.kinds import KINDS
+from data_catalog.labels import Labelling, code_notes, resolve_labels
+from data_catalog.marks import Marks, marks_of
 from data_catalog.naming import check_verbalizer
 from data_catalog.sources import Example, Outlined
 from data_catalog.sources.columns import is_usual
 from data_catalog.splits import (
-    SPLITS,
     TEST,
     TRAIN,
     Assignment,
@@ -65,7 +67,7 @@ def outline(card: DatasetCard) -> Outline:
     if listed is None:
         return Outline(source.describe(), None, None, None, None, "", notes_of(card))
     left_out: Counter[str] = Counter()
-    rows = list(wanted(card, listed, left_out))
+    rows = [row for example in listed if (row := wanted(card, example, left_out))]
     if not rows and left_out:
         raise ValueError(
             f"{card.name}: no split of the source has a name that the card wants; it has "
@@ -73,20 +75,20 @@ def outline(card: DatasetCard) -> Outline:
         )
     if not rows:
         raise ValueError(f"{card.name}: the source holds no {noun}s. Check what it names.")
-    hidden = unlabelled_splits(rows)
+    hidden = hidden_splits(marks_of(rows))
     rows = [row for row in rows if row.split not in hidden]
-    labelling = labelling_of(card, rows)
+    marks = marks_of(rows)
+    labelling = labelling_of(card, marks)
     _check_shown(card, labelling)
     refuse_rivals(card, rows, labelling)
     # Which rows are carved is decided by their bytes; how many, by their classes alone.
-    names = [str(number) for number in range(len(rows))]
-    assignment = assign_splits([row.split for row in rows], labelling.labels, names)
+    assignment = assign_splits(marks, labelling.labels, np.arange(len(rows)))
     return Outline(
         source.describe(),
         len(rows),
         labelling.classes,
         dict(sorted(Counter(row.domain for row in rows if row.domain).items())),
-        {split: assignment.splits.count(split) for split in SPLITS},
+        assignment.counts(),
         assignment.rule,
         [
             *notes_of(card),
@@ -105,46 +107,32 @@ def notes_of(card: DatasetCard) -> list[str]:
     return [f"{note}." for note in notes]
 
 
-def wanted(
-    card: DatasetCard, examples: Iterable[Example], left_out: Counter[str]
-) -> Iterator[Example]:
-    """The examples of the splits that the card wants, under its names; counts the others.
+def wanted(card: DatasetCard, example: Example, left_out: Counter[str]) -> Example | None:
+    """An example under the card's name of its split; None, and counted, if that is not wanted.
 
     Args:
         card: Says which splits, and how the source calls them.
-        examples: Of the source.
-        left_out: Takes the counts of the others, by split.
+        example: Of the source.
+        left_out: Takes the counts of those that are not wanted, by split.
     """
-    for example in examples:
-        split = chosen_split(example.split, card.split_names)
-        if split is None and card.split_names is not None:
-            left_out[example.split or "no split"] += 1
-        else:
-            yield example._replace(split=split)
+    split = chosen_split(example.split, card.split_names)
+    if split is None and card.split_names is not None:
+        left_out[example.split or "no split"] += 1
+        return None
+    return example._replace(split=split)
 
 
-def labelling_of(card: DatasetCard, rows: Sequence[Example | Kept]) -> Labelling:
+def labelling_of(card: DatasetCard, marks: Marks) -> Labelling:
     """Class names and labels of some rows, see `resolve_labels`; a verbalizer has to fit them.
 
     Args:
         card: Gives names, where it does.
-        rows: Of one source.
+        marks: Of rows of one source.
     """
-    labelling = resolve_labels(
-        card,
-        [row.label for row in rows],
-        [row.class_name for row in rows],
-        [row.path for row in rows],
-    )
+    labelling = resolve_labels(card, marks)
     if card.verbalizer:
         check_verbalizer(card.name, card.verbalizer, labelling.classes)
     return labelling
-
-
-def unlabelled_splits(rows: Sequence[Example | Kept]) -> dict[str, int]:
-    """Rows by split where a whole split has no labels; see `hidden_splits`."""
-    given = [row.split for row in rows]
-    return hidden_splits(given, [has_label(row.label, row.class_name) for row in rows])
 
 
 def left_out_notes(card: DatasetCard, left_out: Counter[str], hidden: dict[str, int]) -> list[str]:
@@ -177,11 +165,7 @@ def class_notes(card: DatasetCard, labelling: Labelling, assignment: Assignment)
         ValueError: A class has no train row, while others do, and the card does not mean that.
     """
     seen = {
-        split: {
-            label
-            for label, of_row in zip(labelling.labels, assignment.splits, strict=True)
-            if of_row == split
-        }
+        split: set(np.unique(labelling.labels[assignment.of(split)]).tolist())
         for split in (TRAIN, TEST)
     }
     bare = {
@@ -205,7 +189,7 @@ def class_notes(card: DatasetCard, labelling: Labelling, assignment: Assignment)
 
 def _check_shown(card: DatasetCard, labelling: Labelling) -> None:
     """Refuses names of the card that no row shows, such as those that a comma has split."""
-    shown = set(labelling.labels)
+    shown = set(labelling.labels.tolist())
     bare = [name for label, name in enumerate(labelling.classes) if label not in shown]
     if bare:
         raise ValueError(
@@ -230,11 +214,12 @@ def refuse_rivals(card: DatasetCard, rows: Sequence[Example], labelling: Labelli
     columns = _columns_named(card)
     if "label" in columns or "class_name" in columns:
         return
+    labels = labelling.labels.tolist()
     for column in rows[0].extras:
         if not any(is_usual(part, column, texts=texts) for part in ("label", "class_name")):
             continue
         values = [row.extras.get(column) for row in rows]
-        pairs = set(zip(labelling.labels, map(str, values), strict=True))
+        pairs = set(zip(labels, map(str, values), strict=True))
         if None in values or len(pairs) == len(set(map(str, values))) == len(set(labelling.labels)):
             continue
         raise ValueError(

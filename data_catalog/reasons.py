@@ -1,6 +1,7 @@
 """Why an example cannot be used, in words that begin its error, and the way out."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 
 from data_catalog.wording import some
 
@@ -54,16 +55,20 @@ def counted(errors: Iterable[tuple[str, str]], limit: int = 3) -> str:
         errors: Path and error of each.
         limit: Examples of each reason.
     """
-    kinds: dict[str, list[str]] = {}
+    kinds: Counter[str] = Counter()
+    first: dict[str, list[str]] = {}
     for path, error in errors:
         word, _, detail = error.partition(": ")
-        kinds.setdefault(word, []).append(f"{path} ({detail})" if detail else path)
+        kinds[word] += 1
+        if kinds[word] <= limit:
+            first.setdefault(word, []).append(f"{path} ({detail})" if detail else path)
     return "; ".join(
-        f"{len(found):,} {word}: {some(found, limit)}" for word, found in kinds.items()
+        f"{count:,} {word}: {some([*first[word], *[''] * (count - limit)], limit)}"
+        for word, count in kinds.items()
     )
 
 
-def remedies(errors: Sequence[str]) -> str:
+def remedies(errors: Iterable[str]) -> str:
     """The ways out of some errors, each once."""
     kinds = dict.fromkeys(kind_of(error) for error in errors)
     return " ".join(dict.fromkeys(_REMEDIES.get(kind, _REMEDIES[DAMAGED]) for kind in kinds))

@@ -6,12 +6,17 @@ one stay together, so carving never leaks a training example into test.
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from data_catalog.marks import Marks
+
 TRAIN, VAL, TEST = "train", "val", "test"
 SPLITS = (TRAIN, VAL, TEST)
+_TEST = SPLITS.index(TEST)
 TRAIN_SHARE, VAL_SHARE = 0.5, 0.2  # of a class, the rest is test: CoOp's 50/20/30
 
 _SPELLINGS = {
@@ -42,12 +47,20 @@ class Assignment(NamedTuple):
     """The split of each row.
 
     Attributes:
-        splits: One of train, val and test a row.
+        codes: Place in `SPLITS` of the split of each row, int8 of shape (rows,).
         rule: One sentence on how they came about.
     """
 
-    splits: list[str]
+    codes: np.ndarray
     rule: str
+
+    def of(self, split: str) -> np.ndarray:
+        """Whether each row is of one split, bool of shape (rows,)."""
+        return self.codes == SPLITS.index(split)
+
+    def counts(self) -> dict[str, int]:
+        """Rows by split."""
+        return {split: int(np.count_nonzero(self.of(split))) for split in SPLITS}
 
 
 def known_split(name: str) -> str | None:
@@ -80,31 +93,26 @@ def chosen_split(given: str | None, names: Mapping[str, str | Sequence[str]] | N
     return None
 
 
-def hidden_splits(given: Sequence[str | None], labelled: Sequence[bool]) -> dict[str, int]:
-    """Rows of each split without any label, beside others that have them; challenges hide them.
-
-    Args:
-        given: Split of each row in the source's spelling, or None.
-        labelled: Whether each row has a label.
-    """
-    rows, with_label = (
-        Counter(given),
-        Counter(split for split, known in zip(given, labelled, strict=True) if known),
-    )
-    if None in rows or not with_label:
+def hidden_splits(marks: Marks) -> dict[str, int]:
+    """Rows of each split without any label, beside others that have them; challenges hide them."""
+    rows: Counter[str | None] = Counter()
+    with_label: Counter[str | None] = Counter()
+    for mark, count in zip(marks.distinct, marks.counts(), strict=True):
+        rows[mark.split] += count
+        with_label[mark.split] += count if mark.has_label() else 0
+    if None in rows or not with_label.total():
         return {}
     return {split: count for split, count in rows.items() if split and not with_label[split]}
 
 
-def assign_splits(
-    given: Sequence[str | None], labels: Sequence[int], digests: Sequence[str]
-) -> Assignment:
+def assign_splits(marks: Marks, labels: np.ndarray, digests: np.ndarray) -> Assignment:
     """Completes the splits of a source to train, val and test.
 
     Args:
-        given: Split of each row in the source's spelling, or None.
-        labels: Class of each row.
-        digests: SHA-256 of each row's content, in hex.
+        marks: Split of each row in the source's spelling, or None.
+        labels: Class of each row, whole numbers of shape (rows,).
+        digests: SHA-256 of each row's content, of shape (rows,) and any type that sorts as its
+            hex digits do.
 
     Raises:
         ValueError: A split has an unknown name, or only some rows have one.
@@ -112,6 +120,7 @@ def assign_splits(
     Source: the shares and the rounding are those of CoOp (protocol.md, 1.2), there drawn at
     random; a class of fewer than five rows keeps one row for train, then one for test.
     """
+    given: list[str | None] = [mark.split for mark in marks.distinct]
     if {(name or "").strip().lower() for name in given} == {_NO_SPLIT}:
         given = [None] * len(given)
     found = [_spelled(name) for name in given]
@@ -119,24 +128,24 @@ def assign_splits(
     if not present:
         return Assignment(_carve(labels, digests, _three_ways), CARVED_ALL)
     if None in found:
-        count = found.count(None)
+        bare = [name is None for name in found]
+        count = sum(rows for rows, none in zip(marks.counts(), bare, strict=True) if none)
         raise ValueError(
-            f"{count:,} of {len(found):,} rows have no split, while others are in "
+            f"{count:,} of {len(marks):,} rows have no split, while others are in "
             f"{', '.join(sorted(present))}. Give every row a split, or none."
         )
-    splits = [name for name in found if name is not None]
+    places = [SPLITS.index(name) for name in found if name is not None]
+    splits = np.array(places, np.int8)[marks.codes]
     if present == {TRAIN}:
         return Assignment(_carve(labels, digests, _three_ways), CARVED_TRAIN_ONLY)
     if TRAIN not in present:
         only_val = TEST not in present
-        return Assignment([TEST] * len(splits) if only_val else splits, EVALUATION_ONLY)
+        return Assignment(np.full_like(splits, _TEST) if only_val else splits, EVALUATION_ONLY)
     if present == set(SPLITS):
         return Assignment(splits, AS_GIVEN)
-    train = [row for row, name in enumerate(splits) if name == TRAIN]
-    carved = _carve([labels[row] for row in train], [digests[row] for row in train], _two_ways)
-    completed = [TEST] * len(splits)
-    for row, name in zip(train, carved, strict=True):
-        completed[row] = name
+    train = splits == SPLITS.index(TRAIN)
+    completed = np.full_like(splits, _TEST)
+    completed[train] = _carve(labels[train], digests[train], _two_ways)
     return Assignment(completed, CARVED_VAL if TEST in present else VAL_IS_TEST)
 
 
@@ -166,17 +175,20 @@ def _two_ways(count: int) -> tuple[int, int]:
 
 
 def _carve(
-    labels: Sequence[int], digests: Sequence[str], bounds: Callable[[int], tuple[int, int]]
-) -> list[str]:
-    """Splits each class at the ranks that `bounds` gives for its size."""
-    members: dict[int, list[int]] = defaultdict(list)
-    for row, label in enumerate(labels):
-        members[label].append(row)
-    splits = [""] * len(labels)
-    for rows in members.values():
-        begin, end = bounds(len(rows))
-        ranks: dict[str, int] = {}
-        for rank, row in enumerate(sorted(rows, key=lambda row: digests[row])):
-            first = ranks.setdefault(digests[row], rank)  # copies go where the first one goes
-            splits[row] = TRAIN if first < begin else VAL if first < end else TEST
+    labels: np.ndarray, digests: np.ndarray, bounds: Callable[[int], tuple[int, int]]
+) -> np.ndarray:
+    """Splits each class at the ranks that `bounds` gives for its size, int8 of shape (rows,)."""
+    splits = np.empty(len(labels), np.int8)
+    if not len(labels):
+        return splits
+    order = np.argsort(digests, kind="stable")
+    order = order[np.argsort(labels[order], kind="stable")]  # by class, then digest, then row
+    sorted_labels, sorted_digests = labels[order], digests[order]
+    starts = np.flatnonzero(np.r_[True, sorted_labels[1:] != sorted_labels[:-1]])
+    for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
+        own = sorted_digests[start:end]
+        new = np.r_[True, own[1:] != own[:-1]]
+        first = np.maximum.accumulate(np.where(new, np.arange(len(own)), 0))
+        begin, stop = bounds(int(end - start))  # copies go where the first one goes
+        splits[order[start:end]] = (first >= begin).astype(np.int8) + (first >= max(begin, stop))
     return splits

@@ -1,97 +1,41 @@
-"""How a dataset is written: a spool of contents, then Parquet, then a rename."""
+"""How a dataset is written: from a spool to Parquet, then a rename."""
 
 import contextlib
 import json
 import os
 import uuid
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from data_catalog.dataset import DATA, QUARANTINE
-from data_catalog.kinds import Checked, Kept, Kind
-from data_catalog.labels import Labelling
+from data_catalog.kinds import Kept, Kind
+from data_catalog.rows import Rows
+from data_catalog.splits import SPLITS
+from data_catalog.spool import Spool
 
 GROUP_ROWS = 256
 GROUP_BYTES = 64 << 20  # a row group ends here too, so that large images fit into memory
-_SPOOL = "contents.spool"
+_ASIDE_ROWS = 10_000
 _OWN = ("row_id", "label", "class_name", "split", "domain", "path", "sha256")
 
 
-class Spool:
-    """Contents in order, one after the other in one file, with a record of each in memory.
-
-    Attributes:
-        kept: Record of each example, in order.
-    """
-
-    def __init__(self, draft: Path) -> None:
-        self.kept: list[Kept] = []
-        self._places: list[int] = []  # where each content begins in the file
-        self._path = draft / _SPOOL
-        self._file = self._path.open("w+b")
-
-    def __enter__(self) -> "Spool":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._path.unlink(missing_ok=True)
-
-    def add(self, checked: Checked) -> None:
-        """Appends an example that can be used."""
-        example = checked.example
-        self._places.append(self._file.tell())
-        self._file.write(example.content)
-        self.kept.append(
-            Kept(
-                size=len(example.content),
-                sha256=checked.sha256,
-                path=example.path,
-                label=example.label,
-                class_name=example.class_name,
-                split=example.split,
-                domain=example.domain or "",
-                extras=example.extras,
-                measures=checked.measures,
-                findings=checked.findings,
-            )
-        )
-
-    def leave_out(self, splits: Container[str]) -> None:
-        """Forgets the examples of some splits, as the source calls them."""
-        places = zip(self.kept, self._places, strict=True)
-        left = [(row, at) for row, at in places if not row.split or row.split not in splits]
-        self.kept, self._places = [row for row, _ in left], [at for _, at in left]
-
-    def groups(self) -> Iterator[tuple[int, list[Kept], list[bytes]]]:
-        """Yields the first row, the records and the contents of each row group to write."""
-        rows: list[Kept] = []
-        contents: list[bytes] = []
-        start = size = 0
-        for row, place in zip(self.kept, self._places, strict=True):
-            if rows and (len(rows) == GROUP_ROWS or size + row.size > GROUP_BYTES):
-                yield start, rows, contents
-                start, size, rows, contents = start + len(rows), 0, [], []
-            rows.append(row)
-            self._file.seek(place)
-            contents.append(self._file.read(row.size))
-            size += row.size
-        if rows:
-            yield start, rows, contents
-
-
 def write_data(
-    spool: Spool, draft: Path, kind: Kind, labelling: Labelling, splits: Sequence[str]
+    spool: Spool,
+    draft: Path,
+    kind: Kind,
+    rows: Rows,
+    types: Mapping[str, Any],
 ) -> list[str]:
     """Writes `data.parquet`, rows in the order of the source.
 
     Args:
-        spool: Contents, and the record of each.
+        spool: Contents, and what is remembered of each.
         draft: Folder that is written into.
         kind: How a content is stored.
-        labelling: Class of each row, and their names.
-        splits: Train, val or test for each row.
+        rows: Class, split and domain of each row, and the names of classes.
+        types: Arrow type of each extra column.
 
     Returns:
         Names of the extra columns. One that would hide a column of ours gets `source_` before it.
@@ -99,7 +43,6 @@ def write_data(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = _extra_types(spool.kept)
     own = {*_OWN, kind.column, *kind.measures}
     columns = {name: _extra_column(name, types, own) for name in types}
     schema = pa.schema(
@@ -125,27 +68,43 @@ def write_data(
         use_dictionary=repeating,  # pyright: ignore[reportArgumentType]  # are allowed, though
         write_statistics=measured,  # pyright: ignore[reportArgumentType]  # the stubs lack them
     ) as writer:
-        for start, rows, contents in spool.groups():
-            end = start + len(rows)
-            labels = labelling.labels[start:end]
+        for start, kept, contents in _groups(spool):
+            end = start + len(kept)
+            labels = rows.labels[start:end].tolist()
             values: list[Sequence[Any]] = [
                 range(start, end),
                 [kind.stored(content) for content in contents],
                 labels,
-                [labelling.classes[label] for label in labels],
-                splits[start:end],
-                [row.domain for row in rows],
-                [row.path for row in rows],
-                *([row.measures[at] for row in rows] for at in range(len(kind.measures))),
-                [row.sha256 for row in rows],
-                *([_extra(row, name, arrow) for row in rows] for name, arrow in types.items()),
+                [rows.classes[label] for label in labels],
+                [SPLITS[code] for code in rows.splits[start:end].tolist()],
+                [rows.domains[code] for code in rows.domain_codes[start:end].tolist()],
+                [row.path for row in kept],
+                *([row.measures[at] for row in kept] for at in range(len(kind.measures))),
+                list(rows.hex_digests(start, end)),
+                *([_extra(row, name, arrow) for row in kept] for name, arrow in types.items()),
             ]
             arrays = [pa.array(v, t) for v, t in zip(values, schema.types, strict=True)]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema), GROUP_ROWS)
     return list(columns.values())
 
 
-def write_quarantine(draft: Path, quarantine: Sequence[Mapping[str, Any]]) -> None:
+def _groups(spool: Spool) -> Iterator[tuple[int, list[Kept], list[bytes]]]:
+    """Yields the first row, what is remembered and the contents of each row group to write."""
+    rows: list[Kept] = []
+    contents: list[bytes] = []
+    start = size = 0
+    for row, content in zip(spool.rows(), spool.contents(), strict=True):
+        if rows and (len(rows) == GROUP_ROWS or size + len(content) > GROUP_BYTES):
+            yield start, rows, contents
+            start, size, rows, contents = start + len(rows), 0, [], []
+        rows.append(row)
+        contents.append(content)
+        size += len(content)
+    if rows:
+        yield start, rows, contents
+
+
+def write_quarantine(draft: Path, quarantine: Iterable[Mapping[str, Any]]) -> None:
     """Writes `quarantine.parquet`, also when nothing is in it.
 
     Args:
@@ -159,7 +118,12 @@ def write_quarantine(draft: Path, quarantine: Sequence[Mapping[str, Any]]) -> No
     schema = pa.schema(
         [*((n, pa.string()) for n in texts), ("label", pa.int64()), ("size_bytes", pa.int64())]
     )
-    pq.write_table(pa.Table.from_pylist(list(quarantine), schema=schema), draft / QUARANTINE)
+    remaining = iter(quarantine)
+    rows = list(islice(remaining, _ASIDE_ROWS))
+    with pq.ParquetWriter(draft / QUARANTINE, schema) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        while rows := list(islice(remaining, _ASIDE_ROWS)):
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
 def commit(draft: Path, target: Path) -> None:
@@ -219,28 +183,35 @@ def write_text(path: Path, text: str, *, private: bool = False) -> None:
             draft.unlink(missing_ok=True)
 
 
-def _extra_types(kept: Sequence[Kept]) -> dict[str, Any]:
-    """Arrow type of each extra column: boolean, int64, double, bytes, else text."""
-    import pyarrow as pa
+class ExtraTypes:
+    """Finds the type of each extra column: boolean, int64, double, bytes, else text."""
 
-    seen: dict[str, set[type]] = {}
-    for row in kept:
+    def __init__(self) -> None:
+        self._seen: dict[str, set[type]] = {}
+
+    def see(self, row: Kept) -> None:
+        """Takes in one row."""
         for name, value in row.extras.items():
-            seen.setdefault(name, set()).add(type(value))
-    types: dict[str, Any] = {}
-    for name, kinds in seen.items():
-        kinds.discard(type(None))
-        if kinds == {bool}:
-            types[name] = pa.bool_()
-        elif kinds == {int}:
-            types[name] = pa.int64()
-        elif kinds and kinds <= {int, float}:
-            types[name] = pa.float64()
-        elif kinds == {bytes}:
-            types[name] = pa.binary()
-        else:
-            types[name] = pa.string()
-    return types
+            self._seen.setdefault(name, set()).add(type(value))
+
+    def arrow(self) -> dict[str, Any]:
+        """Arrow type by column."""
+        import pyarrow as pa
+
+        types: dict[str, Any] = {}
+        for name, seen in self._seen.items():
+            kinds = seen - {type(None)}
+            if kinds == {bool}:
+                types[name] = pa.bool_()
+            elif kinds == {int}:
+                types[name] = pa.int64()
+            elif kinds and kinds <= {int, float}:
+                types[name] = pa.float64()
+            elif kinds == {bytes}:
+                types[name] = pa.binary()
+            else:
+                types[name] = pa.string()
+        return types
 
 
 def _extra(row: Kept, name: str, kind: Any) -> Any:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from data_catalog.sources.base import Example
 
 PREVIEW = 96  # pixels of the longer side of a picture
@@ -19,6 +21,8 @@ class Checked(NamedTuple):
             `data_catalog.reasons`.
         measures: A whole number for each of the kind's `measures`; empty where `error` says why.
         findings: What else was seen, by name; for `Kind.report`.
+        look: What tells near duplicates from others, `Kind.look_bytes` long; empty where it would
+            tell nothing.
     """
 
     example: Example
@@ -26,31 +30,23 @@ class Checked(NamedTuple):
     error: str = ""
     measures: tuple[int, ...] = ()
     findings: Mapping[str, Any] = MappingProxyType({})
+    look: bytes = b""
 
 
 class Kept(NamedTuple):
-    """What is remembered of one example that is used: all but its content.
+    """What is remembered of one example that is used, beside its content, mark and digest.
 
     Attributes:
-        size: Length of the content, in bytes.
+        path: As in `Example`.
         measures: As in `Checked`.
         findings: As in `Checked`.
+        extras: As in `Example`, what is no number, text, boolean or bytes as text.
     """
 
-    size: int
-    sha256: str
     path: str
-    label: int | None
-    class_name: str | None
-    split: str | None
-    domain: str
-    extras: Mapping[str, Any]
-    measures: tuple[int, ...]
+    measures: Sequence[int]
     findings: Mapping[str, Any]
-
-    def identity(self) -> dict[str, str]:
-        """The part of the fingerprint that the example itself brings."""
-        return {"sha256": self.sha256, "domain": self.domain, "path": self.path}
+    extras: Mapping[str, Any]
 
 
 class Preview(NamedTuple):
@@ -78,6 +74,9 @@ class Kind(Protocol):
         compression: Its compression in Parquet.
         measures: Columns of whole numbers that are known of each example, such as `width`.
         template: Prompt of a class where a card gives none.
+        look_bytes: Length of a look, see `Checked`.
+        radius: Bits in which hashes of near duplicates may differ.
+        near: In what near duplicates differ, in words.
     """
 
     noun: str
@@ -86,11 +85,27 @@ class Kind(Protocol):
     compression: str
     measures: tuple[str, ...]
     template: str
+    look_bytes: int
+    radius: int
+    near: str
 
     def check(self, examples: Iterable[Example]) -> Iterator[Checked]:
         """Reads every example as a trial would, and yields in the order given.
 
         What cannot be used is yielded with its `error`, and never dropped.
+        """
+        ...
+
+    def hashes(self, looks: np.ndarray) -> np.ndarray:
+        """The hash of each look, uint64 of shape (n,), from uint8 of shape (n, look_bytes)."""
+        ...
+
+    def alike(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Whether looks of near hashes are those of near duplicates, bool of shape (n,).
+
+        Args:
+            first: Looks, uint8 of shape (n, look_bytes).
+            second: Likewise, each to be compared with the one of its row.
         """
         ...
 
@@ -130,7 +145,7 @@ class Kind(Protocol):
         """
         ...
 
-    def report(self, kept: Sequence[Kept]) -> dict[str, Any]:
+    def report(self, kept: Iterable[Kept]) -> dict[str, Any]:
         """What `card.json` says of the examples beyond counts, splits and duplicates."""
         ...
 

@@ -1,16 +1,13 @@
 """Images from encoded bytes, by their content; what a suffix says does not matter."""
 
 import hashlib
-import os
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from data_catalog.deep_pixels import KEPT, is_deep, to_eight_bits
 from data_catalog.kinds.base import Checked
+from data_catalog.kinds.looks import look_of
 from data_catalog.png import stored_png
 from data_catalog.reasons import DAMAGED, EMPTY, UNKNOWN_SCALE
 from data_catalog.sources.base import Example
@@ -19,29 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-WORKERS = min(4, os.cpu_count() or 1)
-AHEAD = 16  # images in flight for each worker
 JPEG = b"\xff\xd8\xff"  # what such a file starts with
 RESCALED, CONSTANT = "rescaled", "constant"  # findings: the rule, and that all pixels are equal
-
-
-def check_images(examples: Iterable[Example]) -> Iterator[Checked]:
-    """Decodes every image fully, in a few threads, and yields in the order given.
-
-    At most `WORKERS * AHEAD` images are in memory.
-    """
-    waiting: deque[Future[Checked]] = deque()
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="decode") as pool:
-        try:
-            for example in examples:
-                waiting.append(pool.submit(check_image, example))
-                if len(waiting) >= WORKERS * AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def check_image(example: Example) -> Checked:
@@ -70,7 +46,9 @@ def check_image(example: Example) -> Checked:
                     return Checked(example, digest, f"{UNKNOWN_SCALE}: {error}")
             if brought is not None:
                 pixels = Image.fromarray(brought.pixels)
-            constant = _is_constant(pixels if pixels.mode in ("L", "RGB") else _rgb(pixels))
+            pixels = pixels if pixels.mode in ("L", "RGB") else _rgb(pixels)
+            constant = _is_constant(pixels)
+            look = b"" if constant else look_of(pixels)
     except MemoryError:  # says something of the machine, not of the image
         raise
     except Exception as error:  # Pillow's readers raise a dozen kinds on damaged data
@@ -80,7 +58,7 @@ def check_image(example: Example) -> Checked:
         rescaled = brought.rule
         example = example._replace(content=stored_png(brought.pixels))
         digest = hashlib.sha256(example.content).hexdigest()
-    checked = Checked(example, digest, "", (width, height))
+    checked = Checked(example, digest, "", (width, height), look=look)
     if not (rescaled or constant):  # as most: they share one empty mapping
         return checked
     seen = {RESCALED: rescaled, CONSTANT: constant}

@@ -1,13 +1,17 @@
 """Images: encoded bytes that decode fully."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
 from typing import Any
 
+import numpy as np
+
 from data_catalog.deep_pixels import KEPT
 from data_catalog.kinds.base import PREVIEW, Checked, Kept, Preview
-from data_catalog.kinds.decoding import CONSTANT, RESCALED, check_images, decode
+from data_catalog.kinds.decoding import CONSTANT, RESCALED, check_image, decode
+from data_catalog.kinds.looks import LOOK_BYTES, RADIUS, alike, hashes_of
+from data_catalog.kinds.pool import check_in_order
 from data_catalog.sources.base import Example, read_file
 from data_catalog.wording import plural, some
 
@@ -23,10 +27,26 @@ class Images:
     compression = "NONE"  # JPEG and PNG do not shrink further
     measures: tuple[str, ...] = ("width", "height")
     template = "a photo of a {}."
+    look_bytes = LOOK_BYTES
+    radius = RADIUS
+    near = "resized, compressed again or brightened"
 
     def check(self, examples: Iterable[Example]) -> Iterator[Checked]:
-        """Decodes every image fully; see `check_images`."""
-        yield from check_images(examples)
+        """Decodes every image fully, on all cores; see `check_image`."""
+        yield from check_in_order(check_image, examples)
+
+    def hashes(self, looks: np.ndarray) -> np.ndarray:
+        """Perceptual hashes of looks; see `data_catalog.kinds.looks`."""
+        return hashes_of(looks)
+
+    def alike(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Whether looks show the same but for brightness and contrast; see `Kind`.
+
+        Args:
+            first: Looks.
+            second: Likewise.
+        """
+        return alike(first, second)
 
     def named(self, text: str) -> bytes:
         """The bytes of the file at a path or URL; see `Kind`."""
@@ -67,13 +87,20 @@ class Images:
                 f"brace. Write for instance {self.template!r}"
             )
 
-    def report(self, kept: Sequence[Kept]) -> dict[str, Any]:
+    def report(self, kept: Iterable[Kept]) -> dict[str, Any]:
         """Images of one colour, and those that were brought to 8 bits."""
-        constant = [row.path for row in kept if row.findings.get(CONSTANT)]
-        rules = [row.findings[RESCALED] for row in kept if RESCALED in row.findings]
+        constant: list[str] = []
+        count = 0
+        rules: Counter[str] = Counter()
+        for row in kept:
+            if row.findings.get(CONSTANT):
+                count += 1
+                constant += [row.path] if count <= _LISTED else []
+            if RESCALED in row.findings:
+                rules[row.findings[RESCALED]] += 1
         return {
-            "constant_images": {"count": len(constant), "first": constant[:_LISTED]},
-            "rescaled_images": dict(Counter(rules)),
+            "constant_images": {"count": count, "first": constant},
+            "rescaled_images": dict(rules),
         }
 
     def doubts(self, report: Mapping[str, Any]) -> list[str]:

@@ -2,8 +2,12 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import unicodedata
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from data_catalog.kinds.base import Checked, Kept, Preview
 from data_catalog.reasons import CONTROLS, EMPTY, NOT_UTF8, TOO_LONG
@@ -14,9 +18,11 @@ MAX_CHARACTERS = 100_000  # a novel in one row is a file whose rows were not tol
 _LISTED = 20  # texts named in card.json
 _SHOWN = 200  # characters of a preview
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # all of ASCII's but tab and line ends
+_ASIDE = re.compile(r"""[!"#%&'()*,./:;?@\[\\\]_{}-]""")  # punctuation of ASCII, as Unicode has it
 # What a wrong decoding leaves: its replacement sign, and controls that Windows has letters for.
 _MISREAD = re.compile("[\ufffd\x80-\x9f]")
 _PLACES = ("{text}", "{answer}")
+_LOOK_BYTES = 16
 
 
 class Texts:
@@ -32,10 +38,26 @@ class Texts:
     compression = "ZSTD"
     measures: tuple[str, ...] = ("characters",)
     template = "{text}\nCategory: {answer}"
+    look_bytes = _LOOK_BYTES
+    radius = 0
+    near = "but for case, blanks and punctuation equal"
 
     def check(self, examples: Iterable[Example]) -> Iterator[Checked]:
         """Takes off the blanks around each text, and sets aside what is none."""
         return map(check_text, examples)
+
+    def hashes(self, looks: np.ndarray) -> np.ndarray:
+        """The first 64 bits of each look."""
+        return np.ascontiguousarray(looks[:, :8]).view(np.uint64).reshape(-1)
+
+    def alike(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Whether looks are equal; see `Kind`.
+
+        Args:
+            first: Looks.
+            second: Likewise.
+        """
+        return (first == second).all(axis=1)
 
     def named(self, text: str) -> bytes:
         """The text itself; see `Kind`."""
@@ -74,17 +96,24 @@ class Texts:
                 "each, and no other brace. Write for instance 'Review: {text} Feeling: {answer}'"
             )
 
-    def report(self, kept: Sequence[Kept]) -> dict[str, Any]:
+    def report(self, kept: Iterable[Kept]) -> dict[str, Any]:
         """Lengths, and texts that seem to be decoded wrongly."""
-        lengths = sorted(row.measures[0] for row in kept)
-        misread = [row.path for row in kept if row.findings.get("misread")]
+        lengths = array("i")
+        misread: list[str] = []
+        count = 0
+        for row in kept:
+            lengths.append(row.measures[0])
+            if row.findings.get("misread"):
+                count += 1
+                misread += [row.path] if count <= _LISTED else []
+        ordered = np.sort(np.frombuffer(lengths, np.int32))
         return {
             "characters": {
-                "shortest": lengths[0],
-                "median": lengths[len(lengths) // 2],
-                "longest": lengths[-1],
+                "shortest": int(ordered[0]),
+                "median": int(ordered[len(ordered) // 2]),
+                "longest": int(ordered[-1]),
             },
-            "misread_texts": {"count": len(misread), "first": misread[:_LISTED]},
+            "misread_texts": {"count": count, "first": misread},
         }
 
     def doubts(self, report: Mapping[str, Any]) -> list[str]:
@@ -117,8 +146,20 @@ def check_text(example: Example) -> Checked:
         return Checked(example, hashlib.sha256(example.content).hexdigest(), error)
     example = example._replace(content=text.encode())
     digest = hashlib.sha256(example.content).hexdigest()
-    checked = Checked(example, digest, "", (len(text),))
+    checked = Checked(example, digest, "", (len(text),), look=look_of(text))
     return checked._replace(findings={"misread": True}) if _is_misread(text) else checked
+
+
+def look_of(text: str) -> bytes:
+    """Digest of a text in lower case and composed form, without blanks and punctuation.
+
+    Empty where nothing else is in it.
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text.casefold())
+        text = "".join(" " if unicodedata.category(each)[0] in "PZC" else each for each in text)
+    words = " ".join(_ASIDE.sub(" ", text.casefold()).split())
+    return hashlib.blake2b(words.encode(), digest_size=_LOOK_BYTES).digest() if words else b""
 
 
 def _fault(text: str) -> str:

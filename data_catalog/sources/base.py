@@ -138,6 +138,31 @@ def picked(source: Source, positions: Sequence[int]) -> Iterator[Example]:
         before = position
 
 
+@runtime_checkable
+class Seekable(Protocol):
+    """A source that can begin in the middle without reading what lies before."""
+
+    def examples_from(self, start: int) -> Iterator[Example]:
+        """Yields what `examples` would, without the first `start`.
+
+        Raises:
+            SourceError: The source is missing or malformed.
+        """
+        ...
+
+
+def examples_from(source: Source, start: int) -> Iterator[Example]:
+    """Yields the examples of a source without the first ones.
+
+    Args:
+        source: Any; what cannot begin in the middle is read and passed over.
+        start: How many are left out.
+    """
+    if start and isinstance(source, Seekable):
+        return source.examples_from(start)
+    return islice(source.examples(), start, None)
+
+
 def holds(source: Source) -> str:
     """The kind of data that a source reads, a key of `data_catalog.kinds.KINDS`.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from data_catalog.sources.base import Example, SourceError, read_images
@@ -43,9 +44,14 @@ class ImageFolder:
 
     def examples(self) -> Iterator[Example]:
         """Yields every image in order of path; see `Source.examples`."""
+        yield from self.examples_from(0)
+
+    def examples_from(self, start: int) -> Iterator[Example]:
+        """Yields every image but the first ones; see `Seekable`."""
         listing, files, levels = self._files()
-        contents = read_images(listing.fs, self.path, (info["name"] for info in files.values()))
-        for name, (image, error) in zip(files, contents, strict=True):
+        places = (info["name"] for info in islice(files.values(), start, None))
+        contents = read_images(listing.fs, self.path, places)
+        for name, (image, error) in zip(islice(files, start, None), contents, strict=True):
             yield _example(name, levels)._replace(content=image, error=error)
 
     def listed(self) -> Iterator[Example]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from data_catalog.sources import columns as cols
-from data_catalog.sources.base import Example, digest_of
+from data_catalog.sources.base import Example, digest_of, examples_from
 from data_catalog.sources.parquet import ParquetImages
 from data_catalog.sources.texts import TextTables, holds_texts
 
@@ -56,6 +56,10 @@ class HuggingFace:
     def examples(self) -> Iterator[Example]:
         """Yields every row, file by file in order of name; see `Source.examples`."""
         yield from self._tables().examples()
+
+    def examples_from(self, start: int) -> Iterator[Example]:
+        """Yields every row but the first ones; see `Seekable`."""
+        yield from examples_from(self._tables(), start)
 
     def listed(self) -> Iterator[Example]:
         """Yields every row without its content; see `Outlined.listed`."""

@@ -53,6 +53,10 @@ class ParquetImages:
         """Yields every row, file by file in order of name; see `Source.examples`."""
         yield from self._examples(images=True)
 
+    def examples_from(self, start: int) -> Iterator[Example]:
+        """Yields every row but the first ones, whose row groups are not read; see `Seekable`."""
+        yield from self._examples(images=True, start=start)
+
     def listed(self) -> Iterator[Example]:
         """Yields every row without its image, whose column is not read; see `Outlined.listed`."""
         yield from self._examples(images=False)
@@ -110,7 +114,7 @@ class ParquetImages:
             )
         return fs, files
 
-    def _examples(self, *, images: bool) -> Iterator[Example]:
+    def _examples(self, *, images: bool, start: int = 0) -> Iterator[Example]:
         """Every row, file by file; a split of another name is called as its file or folder is."""
         fs, files = self._files()
         self._refuse_unlabelled(fs, files)
@@ -119,7 +123,10 @@ class ParquetImages:
             splits = {name: split or _first_word(name) for name, split in splits.items()}
         for name, info in files.items():
             with open_parquet(fs, info["name"], self.path) as file:
-                yield from self._rows(file, name, splits[name], images=images)
+                rows = file.metadata.num_rows
+                if start < rows or not rows:
+                    yield from self._rows(file, name, splits[name], images=images, start=start)
+                start = max(0, start - rows)
 
     def _kinds(self, fs: Any, path: str) -> dict[str, str]:
         with open_parquet(fs, path, self.path) as file:
@@ -151,17 +158,21 @@ class ParquetImages:
         return label, class_name
 
     def _rows(
-        self, file: Any, name: str, file_split: str | None, *, images: bool
+        self, file: Any, name: str, file_split: str | None, *, images: bool, start: int = 0
     ) -> Iterator[Example]:
-        """Every row of one file, read in record batches, with or without its image."""
+        """Every row of one file from `start` on, in record batches, with or without its image."""
         found = self._columns(file)
         names = cols.class_label_names(file.schema_arrow, found.label)
         wanted = found.parts() + list(found.extras)
         if not images:
             wanted = [column for column in wanted if column != found.image]
-        number = 0
-        for batch in file.iter_batches(BATCH_ROWS if images else 65536, columns=wanted):
+        groups, number = _groups_from(file.metadata, start)
+        size = BATCH_ROWS if images else 65536
+        for batch in file.iter_batches(size, row_groups=groups, columns=wanted):
             for row in batch.to_pylist():
+                if number < start:
+                    number += 1
+                    continue
                 image, inner = _unpack(row[found.image]) if images else (None, None)
                 label, class_name = self._class_of(row, found, names)
                 yield Example(
@@ -175,6 +186,17 @@ class ParquetImages:
                     error="" if image or not images else _no_bytes(inner),
                 )
                 number += 1
+
+
+def _groups_from(metadata: Any, start: int) -> tuple[list[int], int]:
+    """Row groups of a file from the one that holds a row on, and the first row of that."""
+    first = 0
+    for group in range(metadata.num_row_groups):
+        rows = metadata.row_group(group).num_rows
+        if first + rows > start:
+            return list(range(group, metadata.num_row_groups)), first
+        first += rows
+    return [], first
 
 
 def _others(place: str) -> list[str]:

@@ -17,6 +17,7 @@ from data_catalog.sources.base import (
     SourceError,
     absolute,
     digest_of,
+    examples_from,
     holds,
     picked,
 )
@@ -73,6 +74,10 @@ class Archive:
     def examples(self) -> Iterator[Example]:
         """Yields what the archive holds; see `Source.examples`."""
         yield from self._content().examples()
+
+    def examples_from(self, start: int) -> Iterator[Example]:
+        """Yields what it holds, without the first ones; see `Seekable`."""
+        yield from examples_from(self._content(), start)
 
     def listed(self) -> Iterator[Example] | None:
         """Yields what it holds, without contents; see `Outlined.listed`."""

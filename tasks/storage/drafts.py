@@ -3,13 +3,19 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from data_catalog.resuming import expired
 from operators.files import abandoned, remove
 from tasks.storage.store import Store
 
 
 def left_behind(store: Store) -> list[Path]:
-    """Half-written files and folders that nobody will finish; see `operators.files.abandoned`."""
-    return [draft for folder in _folders(store) for draft in abandoned(folder)]
+    """Half-written files and folders that nobody will finish; see `operators.files.abandoned`.
+
+    What a killed ingestion has checked is none for some days; see `data_catalog.resuming`.
+    """
+    drafts = [draft for folder in _folders(store) for draft in abandoned(folder)]
+    spools = [spool for folder in store.data.glob("*") for spool in expired(folder)]
+    return [*drafts, *spools]
 
 
 def sweep(store: Store) -> None:

@@ -2,15 +2,22 @@
 
 import pytest
 
-from data_catalog import DatasetCard, ImageFolder, Manifest, ParquetImages, outline
+from data_catalog import DatasetCard, Example, ImageFolder, Manifest, ParquetImages, outline
 from data_catalog.labels import resolve_labels
+from data_catalog.marks import marks_of
 
 
 def resolve(labels, names, **fields):
     card = DatasetCard(name="pets", source=ImageFolder("/nowhere"), **fields)
     size = len(labels or names)
-    paths = [f"{row}.png" for row in range(size)]
-    return resolve_labels(card, labels or [None] * size, names or [None] * size, paths)
+    rows = [
+        Example(b"", f"{row}.png", label, name)
+        for row, (label, name) in enumerate(
+            zip(labels or [None] * size, names or [None] * size, strict=True)
+        )
+    ]
+    found = resolve_labels(card, marks_of(rows))
+    return found._replace(labels=found.labels.tolist())
 
 
 def test_names_alone_are_sorted():

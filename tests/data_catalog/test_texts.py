@@ -155,6 +155,7 @@ def test_equal_texts_are_counted_where_they_mislead(card_of, tmp_path):
         "1 text with more than one class.",
         "1 text in more than one split.",
         "1 row with a text that an earlier row has.",
+        "1 test text equal to one of train or val, so test is not unseen: row and row.",
     ]
 
 

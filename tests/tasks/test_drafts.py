@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_catalog.drafts import held
+from data_catalog.resuming import KEPT_SECONDS
 from operators.files import SETTLED_SECONDS, UNLOCKED_SECONDS, commit_folder, write_atomic
 from tasks.storage.drafts import left_behind, sweep
 
@@ -56,6 +57,19 @@ def test_a_draft_is_swept_once_nothing_in_it_has_changed_for_a_while(store, draf
     assert left_behind(store) == [draft]
     sweep(store)
     assert not draft.exists()
+
+
+def test_what_a_killed_ingestion_has_checked_stays_for_a_week(store):
+    spool = store.data / "pets" / ".spool-0123456789abcdef"
+    spool.mkdir(parents=True)
+    (spool / "records").write_bytes(b"checked")
+    grow_old(spool)
+    sweep(store)
+    assert spool.exists()
+    grow_old(spool, KEPT_SECONDS)
+    assert left_behind(store) == [spool]
+    sweep(store)
+    assert not spool.exists()
 
 
 def test_a_draft_that_is_held_stays_however_old_it_is(store, draft):
