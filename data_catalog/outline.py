@@ -97,7 +97,7 @@ def outline(card: DatasetCard) -> Outline:
             *unread_splits(card, rows),
         ],
         rows,
-        labelling.labels,
+        labelling.labels.tolist(),
     )
 
 

@@ -25,7 +25,7 @@ SPOOL_VERSION = 1  # moves when what a spool of before holds is not what would b
 BATCH_ROWS = 256
 BATCH_BYTES = 16 << 20  # a batch ends here too
 DIGEST_BYTES = 32
-ASIDE = ("path", "error", "label", "class_name", "split", "size_bytes")
+ASIDE: tuple[str, ...] = ("path", "error", "label", "class_name", "split", "size_bytes")
 _PLAIN = (bool, int, float, str, type(None))  # types of extras that JSON gives back as they were
 
 
