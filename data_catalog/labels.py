@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_catalog.card import DatasetCard
-from data_catalog.marks import Marks
+from data_catalog.marks import Marks, marks_of
 from data_catalog.naming import ascii_if_alike, check_class_names, check_prompts, prompt_key
 from data_catalog.sources import Outlined, Source
 from data_catalog.wording import did_you_mean, some
@@ -177,9 +177,8 @@ def names_by_code(card: str, names: Sequence[str], source: Source) -> tuple[str,
     rows = source.listed() if isinstance(source, Outlined) else None
     if rows is None:
         return tuple(names)
-    found = {
-        row.class_name or str(row.label) for row in rows if has_label(row.label, row.class_name)
-    }
+    marks = marks_of(rows).distinct
+    found = {mark.class_name or str(mark.label) for mark in marks if mark.has_label()}
     if not _are_codes(found):
         if not set(keyed) & found:
             return tuple(names)
