@@ -146,8 +146,7 @@ def create(connection: Connection, *, tracks: Rows = (), protocols: Rows = ()) -
         for name, rows in said.items():
             if rows:
                 insert(connection, name, pa.Table.from_pylist([dict(row) for row in rows]))
-        for comment in _comments(connection):
-            connection.execute(comment)
+        connection.execute(";\n".join(_comments(connection)))
         version = current_version(tracks, protocols)
         connection.execute("INSERT INTO schema_version VALUES (?)", [version])
 

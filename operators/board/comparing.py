@@ -29,6 +29,7 @@ GROUND = (  # trials that differ in one of these were tested on something else
 )
 _PLACE = (*GROUND, "split", "metric")
 _PREDICTIONS_AT_ONCE = 5_000_000  # bounds memory
+_ANSWERS_AT_ONCE = 4_000_000  # of the pairs that are tested together; likewise
 
 
 class _Place(NamedTuple):
@@ -264,28 +265,33 @@ def _lines(
         for when, episode in enumerate(episodes):
             values[at, when] = cell.values.get(episode, cell.values.get(None, np.nan))
     right = _right(cells, episodes)
-    draws = np.array([None not in cell.values for cell in cells])
-    for at in range(len(cells) - 1):
-        others = np.arange(at + 1, len(cells))
-        if not among_fixed and not draws[at]:
-            others = others[draws[others]]
-        if pairs is not None:
-            ids = {cells[at].cell_id}
-            wanted = [o for o in others.tolist() if frozenset(ids | {cells[o].cell_id}) in pairs]
-            others = np.array(wanted, dtype=int)
-        both = ~np.isnan(values[at]) & ~np.isnan(values[others])
-        others, both = others[both.any(axis=1)], both[both.any(axis=1)]
-        if len(others):
-            seeds = over_seeds(values[at], values[others], both)
-            images = over_images(right[at], right[others], both)
-            columns = {name: plain(column) for name, column in {**seeds, **images}.items()}
-            for line, other in enumerate(others):
-                yield {
-                    "shots": shots,
-                    "cell_a": cells[at].cell_id,
-                    "cell_b": cells[other].cell_id,
-                    **{name: column[line] for name, column in columns.items()},
-                }
+    draws = np.array([None not in cell.values for cell in cells], dtype=bool)
+    one, other = np.triu_indices(len(cells), 1)
+    met = (~np.isnan(values[one]) & ~np.isnan(values[other])).any(axis=1)
+    if not among_fixed:
+        met &= draws[one] | draws[other]
+    if pairs is not None:
+        ids = [cell.cell_id for cell in cells]
+        met &= np.array(
+            [frozenset((ids[a], ids[b])) in pairs for a, b in zip(one, other, strict=True)],
+            dtype=bool,
+        )
+    one, other = one[met], other[met]
+    some = max(1, _ANSWERS_AT_ONCE // max(1, right[0].size)) if cells else 1
+    for start in range(0, len(one), some):
+        a, b = one[start : start + some], other[start : start + some]
+        both = ~np.isnan(values[a]) & ~np.isnan(values[b])
+        seeds = over_seeds(values[a], values[b], both)
+        images = over_images(right[a], right[b], both)
+        columns = {name: plain(column) for name, column in {**seeds, **images}.items()}
+        names = list(columns)
+        for first, second, *line in zip(a, b, *columns.values(), strict=True):
+            yield {
+                "shots": shots,
+                "cell_a": cells[first].cell_id,
+                "cell_b": cells[second].cell_id,
+                **dict(zip(names, line, strict=True)),
+            }
 
 
 def _right(cells: list[_Cell], episodes: list) -> np.ndarray:

@@ -10,7 +10,7 @@ Learning Research 7, 2006, section 3.1.3.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,7 +63,7 @@ def replace_overall(connection: Connection) -> None:
         for shots, methods in by_shots.items():
             tables[shots] = [*(Scores(name, of, True) for name, of in methods.items()), *fixed]
         for shots, methods in tables.items():
-            lines = corrected_overall(list(_lines(methods, better)))
+            lines = corrected_overall(_lines(methods, better))
             rows += [{**place, "shots": shots, **line} for line in lines]
     connection.execute("DELETE FROM dataset_comparisons")
     if rows:
@@ -83,17 +83,25 @@ def corrected_overall(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**line, "pairs": len(lines)} for line in lines]
 
 
-def _lines(methods: Sequence[Scores], better: str) -> Iterator[dict[str, Any]]:
+def _lines(methods: Sequence[Scores], better: str) -> list[dict[str, Any]]:
     """A line for every two methods, of which one draws where any does."""
     ordered = sorted(methods, key=lambda scores: scores.name)
-    draw = any(scores.draws for scores in ordered)
-    for at, one in enumerate(ordered):
-        others = [o for o in ordered[at + 1 :] if one.draws or o.draws or not draw]
-        for other, line in zip(others, _against(one, others, better), strict=True):
-            if line is not None:
-                names = {f"{name}_a": v for name, v in zip(_SIDE, one.name, strict=True)}
-                names |= {f"{name}_b": v for name, v in zip(_SIDE, other.name, strict=True)}
-                yield names | line
+    draws = np.array([scores.draws for scores in ordered], dtype=bool)
+    one, other = np.triu_indices(len(ordered), 1)
+    if draws.any():
+        drawn = draws[one] | draws[other]
+        one, other = one[drawn], other[drawn]
+    lines = []
+    for a, b, line in zip(one, other, _tested(ordered, one, other, better), strict=True):
+        if line is not None:
+            names = zip(_SIDE, ordered[a].name, ordered[b].name, strict=True)
+            sides = {
+                f"{name}_{side}": v
+                for name, *both in names
+                for side, v in zip("ab", both, strict=True)
+            }
+            lines.append(sides | line)
+    return lines
 
 
 def compare_overall(one: Scores, other: Scores, better: str) -> dict[str, Any] | None:
@@ -107,51 +115,50 @@ def compare_overall(one: Scores, other: Scores, better: str) -> dict[str, Any] |
     Returns:
         Columns of the table `dataset_comparisons` from `datasets` on, uncorrected.
     """
-    (line,) = _against(one, [other], better)
-    return line
+    return _tested([one, other], np.array([0]), np.array([1]), better)[0]
 
 
-def _against(one: Scores, others: Sequence[Scores], better: str) -> Iterator[dict[str, Any] | None]:
-    if not others:
-        return
-    datasets = sorted(one.values)
-    drawn = (scores for scores in (one, *others) if scores.draws)
+def _tested(
+    methods: Sequence[Scores], one: np.ndarray, other: np.ndarray, better: str
+) -> list[dict[str, Any] | None]:
+    """Pairs of methods by their places; None for a pair without two data sets in common."""
+    datasets = sorted({name for scores in methods for name in scores.values})
+    drawn = (scores for scores in methods if scores.draws)
     seeds = sorted({s for scores in drawn for of in scores.values.values() for s in of}, key=repr)
-    a = _array(one, datasets, seeds or [None])
-    b = np.array([_array(other, datasets, seeds or [None]) for other in others])
-    both: np.ndarray = ~np.isnan(a) & ~np.isnan(b)  # (others, data sets, seeds)
+    values = np.array([_array(scores, datasets, seeds or [None]) for scores in methods])
+    a, b = values[one], values[other]
+    both: np.ndarray = ~np.isnan(a) & ~np.isnan(b)  # (pairs, data sets, seeds)
     known: np.ndarray = np.any(both, axis=2)
     counts = np.where(known, both.sum(axis=2), 1)
-    means_a = np.where(known, np.where(both, a, 0).sum(axis=2) / counts, np.nan)
-    means_b = np.where(known, np.where(both, b, 0).sum(axis=2) / counts, np.nan)
-    columns: dict[str, np.ndarray] = over_datasets(means_a - means_b)
+    size = np.maximum(known.sum(axis=1), 1)
+    sides = [np.where(both, side, 0) for side in (a, b)]
+    means = [np.where(known, side.sum(axis=2) / counts, np.nan) for side in sides]
+    columns: dict[str, np.ndarray] = over_datasets(means[0] - means[1])
     wins, losses = columns.pop("above"), columns.pop("below")
     wins, losses = (wins, losses) if better == "higher" else (losses, wins)
-    number = np.where(known, 1, np.nan)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        size = np.nansum(number, axis=1)
-        columns["mean_a"] = np.nansum(means_a, axis=1) / size
-        columns["mean_b"] = np.nansum(means_b, axis=1) / size
-        over_a = np.where(known[..., None] & both, a, 0).sum(axis=1) / size[:, None]
-        over_b = np.where(known[..., None] & both, b, 0).sum(axis=1) / size[:, None]
-    whole: np.ndarray = np.all(
-        both | ~known[..., None], axis=1
-    )  # seeds that all of the data sets have
-    tested = over_seeds(over_a, over_b, whole)
+    mean_a, mean_b = (np.where(known, mean, 0).sum(axis=1) / size for mean in means)
+    whole: np.ndarray = np.all(both | ~known[..., None], axis=1)  # seeds that all data sets have
+    whole &= known.any(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        over_a, over_b = (side.sum(axis=1) / size[:, None] for side in sides)
+        tested = over_seeds(over_a, over_b, whole)
+    columns |= {"mean_a": mean_a, "mean_b": mean_b, "difference": mean_a - mean_b}
     columns |= {"wins": wins, "ties": columns.pop("equal"), "losses": losses}
     columns |= {"effect_datasets": columns.pop("effect"), "n": tested["n"]}
-    columns |= {"std": tested["std"], "p_seeds": tested["p"]}
-    columns["difference"] = columns["mean_a"] - columns["mean_b"]
-    columns["seeds_difference"] = tested["difference"]
-    lists = {name: plain(column) for name, column in columns.items()}
-    for place, there in enumerate(known):
+    columns |= {"seeds_difference": tested["difference"], "std": tested["std"]}
+    columns |= {"p_seeds": tested["p"]}
+    names, lines = list(columns), zip(*map(plain, columns.values()), strict=True)
+    has = [scores.values.keys() for scores in methods]
+    found: list[dict[str, Any] | None] = []
+    for first, second, there, line in zip(one, other, known, lines, strict=True):
         if there.sum() < 2:
-            yield None
+            found.append(None)
             continue
-        line = {name: values[place] for name, values in lists.items()}
-        covers = [name for name, has in zip(datasets, there, strict=True) if has]
-        lacking = sorted({*datasets, *others[place].values} - set(covers))
-        yield line | {"covers": ", ".join(covers), "missing": ", ".join(lacking) or None}
+        covers = [name for name, shared in zip(datasets, there.tolist(), strict=True) if shared]
+        missing = ", ".join(sorted((has[first] | has[second]) - set(covers))) or None
+        told = {"covers": ", ".join(covers), "missing": missing}
+        found.append({**dict(zip(names, line, strict=True)), **told})
+    return found
 
 
 def _array(scores: Scores, datasets: Sequence[str], seeds: Sequence[Hashable]) -> np.ndarray:

@@ -124,8 +124,8 @@ def bootstrap(gains: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndar
     if not len(known):
         return low, high
     steps = np.rint(gains[known] * scale[known, None]).astype(np.int64)
-    # Sums beyond eight deviations do not happen: those that wrap around the circle weigh nothing.
-    reach = 16 * steps.std(axis=1).max() * np.sqrt(n) + 2 * np.abs(steps).max() + 3
+    # Sums beyond six deviations do not happen: those that wrap around the circle weigh nothing.
+    reach = 12 * steps.std(axis=1).max() * np.sqrt(n) + 2 * np.abs(steps).max() + 3
     length = 1 << int(np.ceil(np.log2(reach)))
     for start in range(0, len(known), max(1, _AT_ONCE // length)):
         these = slice(start, start + max(1, _AT_ONCE // length))
@@ -139,12 +139,24 @@ def _percentiles(steps: np.ndarray, length: int) -> np.ndarray:
     pairs, n = steps.shape
     places = np.arange(pairs)[:, None] * length + steps % length
     chances = np.bincount(places.ravel(), minlength=pairs * length).reshape(pairs, length) / n
-    sums = np.fft.irfft(np.fft.rfft(chances, axis=1) ** n, length, axis=1)
+    sums = np.fft.irfft(_power(np.fft.rfft(chances, axis=1), n), length, axis=1)
     first = np.rint(steps.sum(axis=1)).astype(np.int64) - length // 2  # the mean in the middle
     order = (first[:, None] + np.arange(length)) % length
     below = np.cumsum(np.take_along_axis(sums, order, axis=1), axis=1)
     ends = [(below > 0.025 + 1e-12).argmax(axis=1), (below >= 0.975 - 1e-12).argmax(axis=1)]
     return np.array(ends) + first
+
+
+def _power(base: np.ndarray, n: int) -> np.ndarray:
+    """By squares, many times quicker than numpy's power of complex numbers."""
+    result: np.ndarray | None = None
+    while True:
+        if n & 1:
+            result = base if result is None else result * base
+        n >>= 1
+        if not n:
+            return base if result is None else result
+        base = base * base
 
 
 def over_datasets(differences: np.ndarray) -> dict[str, np.ndarray]:

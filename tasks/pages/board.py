@@ -246,7 +246,8 @@ def _note_read(store: Store, found: Found) -> None:
     """Keeps which of the trials that were read are whole, so that a plan need not read them."""
     whole = {row.trial_id: "" for row in found.results}
     faults = {Path(path).name: why for path, why in found.skipped.items() if path[:7] == "trials/"}
-    wholeness.note(store, whole | faults)
+    stamps = {row.trial_id: row.trial["file_stamp"] for row in found.results}
+    wholeness.note(store, whole | faults, stamps)
 
 
 def _keep_numbers(store: Store, connection: "DuckDBPyConnection", found: Found) -> None:

@@ -48,9 +48,21 @@ def torn(store: Store, trial_ids: Iterable[str], *, every: bool = False) -> dict
     return found
 
 
-def note(store: Store, found: Mapping[str, str]) -> None:
-    """Keeps what was found when some trials were read: what is wrong, empty if nothing is."""
-    seen = {trial_id: (stamp_of(store.trial(trial_id)), fault) for trial_id, fault in found.items()}
+def note(
+    store: Store, found: Mapping[str, str], stamps: Mapping[str, str | None] | None = None
+) -> None:
+    """Keeps what was found when some trials were read: what is wrong, empty if nothing is.
+
+    Args:
+        store: Where they are.
+        found: By id.
+        stamps: Of the files as they were read, of the trials of which that is known.
+    """
+    known = stamps or {}
+    seen = {
+        trial_id: (known.get(trial_id) or stamp_of(store.trial(trial_id)), fault)
+        for trial_id, fault in found.items()
+    }
     _note(store, _read(store), seen)
 
 
