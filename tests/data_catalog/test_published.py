@@ -87,6 +87,20 @@ def test_another_split_file_is_taken_and_named(pets):
     assert any("is not the published file: it has md5" in note for note in understood.notes)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", r"split_zhou_OxfordPets.json is no split file"),
+        ('{"train": [["Pug_0.jpg", "pug"]]}', r"\['Pug_0.jpg', 'pug'\] in train is not \[path,"),
+        ('{"train": [["Cat_0.jpg", 0, "cat"]]}', r"no image of .* such as images/Cat_0.jpg"),
+    ],
+)
+def test_a_split_file_that_cannot_be_meant_is_refused(pets, content, said):
+    (pets / "split_zhou_OxfordPets.json").write_text(content)
+    with pytest.raises(SourceError, match=said):
+        known_card(PUBLISHED["oxford_pets"], pets)
+
+
 def test_the_card_of_a_known_dataset_is_read_back_from_yaml(pets):
     card = known_card(PUBLISHED["oxford_pets"], pets, template_set="coop-ensemble")
     assert DatasetCard.from_yaml(card.to_yaml()) == card
