@@ -190,3 +190,9 @@ def test_ut_zappos_is_read_where_the_archive_has_its_images(originals, known_as,
     dataset = ingest(known_card(known, originals(files)), tmp_path / "store")
     assert dataset.classes == ("faux leather boots ankle", "suede slippers")
     assert dataset.column("object").tolist() == ["boots ankle", "slippers", "slippers"]
+
+
+def test_classes_as_their_authors_call_them_are_understood_of_mirrors():
+    assert PUBLISHED["svhn"].cleaned("7") == "seven"
+    assert DOGS.cleaned("n02105855-Shetland_sheepdog") == "Shetland sheepdog"
+    assert DOGS.cleaned("black-and-tan_coonhound") == "black-and-tan coonhound"
