@@ -1,5 +1,6 @@
 """The files of a data set of the Hugging Face hub at one commit, as `RemoteFile`s."""
 
+import logging
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from typing import Any
@@ -56,6 +57,9 @@ def hub_files(place: str, revision: str, into: str = "") -> list[RemoteFile]:
 def _asked(api: Any, repo: str, revision: str) -> Iterator[Any]:
     from huggingface_hub import errors
 
+    log = logging.getLogger("huggingface_hub")  # it tells each of its tries
+    before = log.level
+    log.setLevel(logging.ERROR)
     try:
         yield from api.list_repo_tree(repo, repo_type="dataset", revision=revision, recursive=True)
     except errors.GatedRepoError as error:
@@ -72,6 +76,8 @@ def _asked(api: Any, repo: str, revision: str) -> Iterator[Any]:
     except Exception as error:  # its client raises kinds of its own, which have changed before
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SourceUnavailable(f"{HUB}{repo} could not be reached ({reason}).") from error
+    finally:
+        log.setLevel(before)
 
 
 def _is_wanted(path: str, wanted: str) -> bool:

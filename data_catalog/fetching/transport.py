@@ -235,6 +235,11 @@ def _web_faults(url: str) -> Iterator[None]:
         for each in (error, *error.args):
             if isinstance(each, urllib3.exceptions.IncompleteRead):
                 raise Broken(f"{url} ended {each.expected:,} bytes early.") from None
+            if isinstance(getattr(each, "reason", None), urllib3.exceptions.NameResolutionError):
+                raise SourceUnavailable(
+                    f"{url} could not be reached: no host {urlsplit(url).hostname} is known here. "
+                    "Check the network, or name a proxy in HTTPS_PROXY."
+                ) from None
         raise Broken(f"{url} could not be reached ({_reason(error)}).") from None
 
 

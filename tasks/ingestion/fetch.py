@@ -56,7 +56,8 @@ def _bar(name: str) -> Iterator[Ways]:
             last = done // _MIB
             bar.to(-(-done // _MIB), None if total is None else -(-total // _MIB))
             seconds = time.monotonic() - started
-            bar.note(f"{(done - first) / _MIB / max(seconds, 1e-3):.1f} MiB/s")
+            if seconds > 1:  # before, it says nothing
+                bar.note(f"{(done - first) / _MIB / max(seconds, 1e-3):.1f} MiB/s")
             bar.summary = f"{done / _MIB:,.1f} MiB in {seconds:.1f} s"
 
         yield Ways(progress=progress, say=bar.reporter.say)

@@ -285,6 +285,12 @@ def test_a_host_that_is_not_there_is_a_sentence(get, heard):
     assert heard.waited == [2, 4, 8, 16]
 
 
+def test_a_name_that_nobody_knows_is_not_asked_for_again(get, heard):
+    with pytest.raises(SourceUnavailable, match=r"no host nowhere\.invalid is known here"):
+        get("http://nowhere.invalid/photos.bin")
+    assert heard.waited == []
+
+
 def test_a_mirror_may_be_a_folder_of_this_machine(get, tmp_path, heard):
     mirror = tmp_path / "share" / "photos.bin"
     mirror.parent.mkdir()
