@@ -48,7 +48,7 @@ def specs_of(store: Store, dataset: Dataset, options: argparse.Namespace) -> lis
     """One trial of each method, as a run would plan them."""
     values = {"name": "trial", "datasets": [dataset.name], "backbones": ["mini-clip"]}
     values |= {"methods": options.methods, "protocols": [options.protocol]}
-    values |= {"shots": [options.shots], "seeds": [1]}
+    values |= {"shots": [options.shots], "seeds": [1], "views": "none"}
     request = check(store, make_suite(values, where="benchmarks/trial.py"))
     return list(make_plan(store, request, {dataset.name: dataset}).specs)
 
