@@ -1,7 +1,7 @@
 """What runs have searched, and the lines of the cells whose settings were chosen by that.
 
-A cell that only a search asked for is on the line of the search, such as `tuned: 4 candidates of
-epochs, lr`, so that a curve over shots or an average over data sets goes on where another candidate
+A cell that only a search asked for is on the line of the search, such as
+`tuned=epochs,lr:4-candidates`, so that a curve over shots or an average over data sets goes on where another candidate
 was chosen. One that somebody asked for by itself keeps its name, and is on that line as well.
 """
 
@@ -94,7 +94,7 @@ def tuned_cells(connection: Connection) -> dict[str, Tuned]:
         """
     ).fetchall()
     how = {
-        (method, search): f"tuned: {count} candidates of {', '.join(sorted(names))}"
+        (method, search): f"tuned={','.join(sorted(names))}:{count}-candidates"
         for _, search, _, names, count, method, _ in rows
     }
     shared = Counter((method, text) for (method, _), text in how.items())
@@ -102,6 +102,6 @@ def tuned_cells(connection: Connection) -> dict[str, Tuned]:
     for cell_id, search, suite, names, _, method, alone in rows:
         text = how[method, search]
         if shared[method, text] > 1:  # two searches of one form
-            text = f"{text} ({suite} {search[:4]})"
+            text = f"{text}:{suite}-{search[:4]}"
         found[cell_id] = Tuned(text, frozenset(names), alone)
     return found
