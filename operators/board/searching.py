@@ -1,9 +1,8 @@
 """What runs have searched, and the lines of the cells whose settings were chosen by that.
 
-A cell that only a search asked for is on the line of the search, such as
-`tuned=epochs,lr:4-candidates`, so that a curve over shots or an average over data sets goes on
-where another candidate was chosen. One that somebody asked for by itself keeps its name, and is on that
-line as well.
+A cell that only a search asked for is on the line of the search, `tuned=epochs,lr:4-candidates`, so
+that a curve over shots or an average over data sets goes on where another candidate was chosen. One
+that somebody asked for by itself keeps its name, and is on that line as well.
 """
 
 import json
