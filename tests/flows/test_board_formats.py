@@ -40,3 +40,10 @@ def test_the_board_is_exported(board, tmp_path):
     assert "Parquet files and a README" in answer.err
     assert (tmp_path / "out" / "averages.parquet").is_file()
     assert "is there and not empty" in board("--export", tmp_path / "out").sentence
+
+
+def test_a_folder_that_is_made_for_a_file_is_told(board, tmp_path):
+    file = tmp_path / "new" / "board.csv"
+    told = f"made the folder {file.parent}\nwrote {file}\n"
+    assert board("--format", "csv", "-o", file).err == told
+    assert board("--format", "csv", "-o", file).err == f"wrote {file}\n"
