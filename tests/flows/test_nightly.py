@@ -46,6 +46,7 @@ SUITE = {
     "shots": [4],
     "seeds": [1, 2],
     "test_rows_per_class": 20,
+    "views": "none",  # crops of digits are other digits: two seeds would not tell nights apart
 }
 
 
