@@ -30,6 +30,7 @@ pytestmark = [
 MINI = """
 name: mini
 datasets: [digits]
+views: none
 methods: [zero-shot, tip-adapter, coop: {epochs: 2, n_context: 4}]
 shots: [1]
 seeds: [1, 2]
@@ -38,6 +39,7 @@ test_rows_per_class: 5
 LONG = """
 name: long
 datasets: [digits]
+views: none
 methods: [coop: {epochs: 40, n_context: 4}, tip-adapter-f: {epochs: 60, lr: 100}]
 shots: [1]
 seeds: [1, 2, 3, 4]
@@ -48,6 +50,7 @@ test_rows_per_class: 5
 DEADLY = """
 name: deadly
 datasets: [digits]
+views: none
 methods: [zero-shot, exits, hangs, quits]
 shots: [1]
 seeds: [1]

@@ -16,10 +16,12 @@ pytestmark = [pytest.mark.data, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SUITE = """
 datasets: [caltech]
+views: none
 methods: [zero-shot]
 """
 DOMAINS = """
 datasets: [pacs]
+views: none
 protocols: [domain_generalization]
 shots: [1]
 seeds: [1, 2]

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 SUITE = """
 name: long
 datasets: [digits]
+views: none
 backbones: [mini-clip]
 methods: [coop: {epochs: 40, n_context: 4}]
 shots: [1]

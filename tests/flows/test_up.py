@@ -35,6 +35,7 @@ SLOW = [pytest.mark.slow, pytest.mark.served, pytest.mark.timeout(1500)]
 TINY: dict[str, Any] = {
     "suite": "quickstart",
     "datasets": ["digits"],
+    "views": "none",
     "backbones": ["mini-clip"],
     "methods": ["zero-shot"],
     "protocols": ["few_shot"],
