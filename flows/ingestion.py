@@ -12,6 +12,7 @@ from flows.ending import in_a_sentence
 from flows.knobs import form_of
 from flows.naming import of_names
 from tasks.ingestion.ingest import ingest as ingest_task
+from tasks.ingestion.ingest import quality_row, twin_rows
 from tasks.planning import resolve
 from tasks.planning.own_datasets import with_own_cards
 from tasks.progress import LogReporter, chosen, reporter, reporting_to
@@ -60,8 +61,15 @@ def ingest(
                 "classes": len(dataset.classes),
                 **dataset.card["splits"],
                 "quarantined": dataset.card["quarantined"]["count"],
+                **quality_row(dataset.card),
             }
             for dataset in done
         ],
     )
+    if twins := [row for dataset in done for row in twin_rows(dataset.card)]:
+        create_table_artifact(
+            key="twins",
+            table=twins,
+            description="Rows of test that train or val has too, and bits in which they differ.",
+        )
     return [dataset.fingerprint for dataset in done]

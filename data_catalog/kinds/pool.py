@@ -17,8 +17,10 @@ from data_catalog.sources.base import Example
 
 THREADS = 4
 IN_THREADS = 4096  # examples before processes are started, which takes a second
-CHUNK_ROWS = 64
-CHUNK_BYTES = 2 << 20  # a chunk ends here too
+THREAD_ROWS = 32  # of a chunk for a thread
+# Larger for a process: each waits three times for the lock of Python, 5 ms where that is busy.
+CHUNK_ROWS = 512
+CHUNK_BYTES = 4 << 20  # a chunk ends here too
 AHEAD = 3  # chunks in flight for each worker
 
 Check = Callable[[Example], Checked]
@@ -38,14 +40,14 @@ def check_in_order(check: Check, examples: Iterable[Example]) -> Iterator[Checke
     first = islice(remaining, IN_THREADS)
     workers = cores()
     with ThreadPoolExecutor(min(THREADS, workers), thread_name_prefix="decode") as threads:
-        yield from _mapped(threads, min(THREADS, workers), check, first)
+        yield from _mapped(threads, min(THREADS, workers), check, _chunks(first, THREAD_ROWS))
     for example in remaining:  # there are more
         remaining = chain([example], remaining)
         with ExitStack() as stack:
             pool = stack.enter_context(processes(workers)) if workers > 1 else None
             if pool is None:
                 pool = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="decode"))
-            yield from _mapped(pool, workers, check, remaining)
+            yield from _mapped(pool, workers, check, _chunks(remaining, CHUNK_ROWS))
         return
 
 
@@ -83,11 +85,10 @@ _IDLE_SECONDS = 60.0
 
 
 def _mapped(
-    pool: Executor, workers: int, check: Check, examples: Iterable[Example]
+    pool: Executor, workers: int, check: Check, chunks: Iterator[list[Example]]
 ) -> Iterator[Checked]:
     waiting: deque[tuple[list[Example], Future[list[tuple[Any, ...]]]]] = deque()
     failure: Exception | None = None
-    chunks = _chunks(examples)
     try:
         while True:
             try:
@@ -109,7 +110,7 @@ def _mapped(
         raise failure
 
 
-def _chunks(examples: Iterable[Example]) -> Iterator[list[Example]]:
+def _chunks(examples: Iterable[Example], rows: int) -> Iterator[list[Example]]:
     chunk: list[Example] = []
     size = 0
     failure: Exception | None = None
@@ -124,7 +125,7 @@ def _chunks(examples: Iterable[Example]) -> Iterator[list[Example]]:
             break
         chunk.append(example)
         size += len(example.content)
-        if len(chunk) >= CHUNK_ROWS or size >= CHUNK_BYTES:
+        if len(chunk) >= rows or size >= CHUNK_BYTES:
             yield chunk
             chunk, size = [], 0
     if chunk:

@@ -1,6 +1,9 @@
 """Raw data to an ingested dataset in the store."""
 
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -9,8 +12,10 @@ from data_catalog import KINDS, Dataset
 from data_catalog import ingest as ingest_card
 from data_catalog.wording import plural
 from tasks.planning import resolve
-from tasks.progress import stage
+from tasks.progress import Stage, stage
 from tasks.storage.store import Store
+
+_RATE_SECONDS = 1.0
 
 
 @task(name="ingest", task_run_name="ingest {name}", cache_policy=NO_CACHE, persist_result=False)
@@ -29,14 +34,63 @@ def ingest_dataset(name: str, store: Store) -> Dataset:
     """As `ingest`, without Prefect."""
     card = resolve.dataset_card(store, name)
     with stage(f"ingest {name}") as progress:
-        dataset = ingest_card(card, store.data / name, progress=progress.to)
+        dataset = ingest_card(card, store.data / name, progress=_with_rate(progress, card.kind))
         quarantined = dataset.card["quarantined"]["count"]
         progress.summary = (
             f"{plural(dataset.rows, KINDS[dataset.kind].noun)}, {len(dataset.classes)} classes"
         )
         constant = dataset.card.get("constant_images", {}).get("count", 0)
-        odd = {"quarantined": quarantined, "of one colour": constant}
+        twins = dataset.card.get("twins", {})
+        odd = {
+            "quarantined": quarantined,
+            "of one colour": constant,
+            "of test in train or val": twins.get("exact", {}).get("count", 0),
+            "of test nearly in train or val": twins.get("near", {}).get("count", 0),
+        }
         said = ", ".join(f"{count} {kind}" for kind, count in odd.items() if count)
         if said:
             progress.summary += f", {said} (shotboard datasets show {name})"
     return dataset
+
+
+def quality_row(card: Mapping[str, Any]) -> dict[str, Any]:
+    """How well an ingested dataset measures, a value a column; None where nobody has looked.
+
+    Args:
+        card: Content of its `card.json`.
+    """
+    twins = card.get("twins", {})
+    return {
+        "imbalance": card.get("class_balance", {}).get("train", {}).get("ratio"),
+        "test_equal": twins.get("exact", {}).get("count"),
+        "test_nearly_equal": twins.get("near", {}).get("count"),
+    }
+
+
+def twin_rows(card: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The pairs of rows that `card.json` names, of test and of train or val, a mapping each."""
+    twins = card.get("twins", {})
+    return [
+        {"dataset": card["name"], "test": test, "train_or_val": other, "distance": bits}
+        for sort in ("exact", "near")
+        for test, other, bits in twins.get(sort, {}).get("first", ())
+    ]
+
+
+def _with_rate(progress: Stage, kind: str) -> Callable[[int, int | None], None]:
+    """Tells a stage how far ingestion is, and now and then at which rate since it began here."""
+    first: tuple[int, float] | None = None
+    noted = 0.0
+
+    def tell(done: int, total: int | None) -> None:
+        nonlocal first, noted
+        now = time.monotonic()
+        first = first or (done, now)
+        if now - noted >= _RATE_SECONDS and now > first[1]:
+            noted = now
+            rate = (done - first[0]) / (now - first[1])
+            resumed = f", of which {first[0]:,} were checked before" if first[0] > 1 else ""
+            progress.note(f"{rate:,.0f} {KINDS[kind].noun}s a second{resumed}")
+        progress.to(done, total)
+
+    return tell

@@ -60,9 +60,17 @@ def _described(folder: Path) -> Described:
             "num_rows": card["rows"],
             "num_classes": len(card["classes"]),
             **{f"num_{split}": count for split, count in card["splits"].items()},
+            **_twins(card.get("twins", {})),
         }
     except (OSError, ValueError, KeyError):
         return Described(source)
     types = {kind.column: kind.arrow, "label": "integer", "class_name": "string", "split": "string"}
     columns = [{"name": name, "type": what, "required": True} for name, what in types.items()]
     return Described(source, json.dumps({"mlflow_colspec": columns}), json.dumps(profile))
+
+
+def _twins(twins: Mapping[str, Any]) -> dict[str, int]:
+    """Rows of test that train or val has, equal or nearly, where ingestion has found any."""
+    names = {"exact": "num_test_equal_to_train", "near": "num_test_nearly_equal_to_train"}
+    counts = {name: twins.get(sort, {}).get("count") for sort, name in names.items()}
+    return {name: count for name, count in counts.items() if count}
