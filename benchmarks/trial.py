@@ -31,11 +31,11 @@ from operators.spec import TrialSpec
 from operators.tracks import track_of
 from operators.tracks.rows import episode_of
 from operators.trials.trial import run_trial
-from tasks.computing.encode import needed_rows
 from tasks.ingestion.ingest import ingest_dataset
 from tasks.planning import resolve
 from tasks.planning.choices import check
 from tasks.planning.data import TrialData
+from tasks.planning.encodings import needed_rows
 from tasks.planning.plan import make_plan
 from tasks.planning.suite import make_suite
 from tasks.storage.store import Store

@@ -127,6 +127,28 @@ def _check_mirror(dataset: "PublishedDataset", mirror: Source) -> None:
         )
 
 
+def imagined(dataset: "PublishedDataset") -> DatasetCard:
+    """What the card of a published dataset will be like, for plans before it is fetched.
+
+    Its counts are those of CoOp's split file or of the rule that made it, where it has them.
+    """
+    from data_catalog.published.form import OFFICIAL, RULE, SPLIT_FILE
+
+    ways = (dataset.counts.get(way) for way in (SPLIT_FILE, RULE, OFFICIAL))
+    return DatasetCard(
+        name=dataset.name,
+        kind=dataset.kind,
+        source=Published(dataset.name, ""),
+        template=dataset.template_set("").template,
+        templates=dataset.template_set("").templates,
+        classes=dataset.classes,
+        duplicate_class_names=dataset.duplicate_class_names,
+        split_sizes=next((sizes for sizes in ways if sizes), None),
+        domains=tuple(sorted(dataset.domains)),
+        unseen_classes=dataset.unseen_classes,
+    )
+
+
 def with_counts(
     card: DatasetCard,
     dataset: "PublishedDataset",

@@ -185,12 +185,13 @@ def test_the_method_is_on_the_board_and_an_edit_makes_other_trials(
 ):
     from data_catalog import CATALOG
     from operators.episodes.features import FeatureStore, view_folder
-    from tasks.computing.encode import contexts_of, needed_rows
+    from tasks.computing.encode import contexts_of
     from tasks.computing.worker import TrialWorker
     from tasks.ingestion.ingest import ingest_dataset
     from tasks.pages.rebuilding import rebuild_board
     from tasks.pages.reports import board_rows
     from tasks.planning.choices import check
+    from tasks.planning.encodings import needed_rows
     from tasks.planning.plan import make_plan
     from tasks.planning.suite import read_suite
     from tasks.storage.store import Store

@@ -1,7 +1,7 @@
 """What `shotboard run` and `shotboard plan` are about, before anything is started."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +30,7 @@ class Planned(NamedTuple):
         backbones: Rows of the board about those of the suite.
         encodings: How many images are encoded once for all trials, and anew in single ones; None
             where a dataset is not ingested.
+        request: What the suite asks for; None where the plan was made before.
     """
 
     suite: "Suite"
@@ -39,6 +40,7 @@ class Planned(NamedTuple):
     unknown: tuple[str, ...] = ()
     backbones: "Sequence[Mapping[str, Any]]" = ()
     encodings: "Encodings | None" = None
+    request: "Request | None" = None
 
     @property
     def about(self) -> str:
@@ -86,8 +88,16 @@ class Planned(NamedTuple):
         return True
 
 
-def planned_of(store: Store, suite: str, changes: dict[str, Any]) -> Planned:
+def planned_of(
+    store: Store, suite: str, changes: dict[str, Any], *, imagined: bool = False
+) -> Planned:
     """The trials that a command line asks for.
+
+    Args:
+        store: Has what is there.
+        suite: As the command line has it.
+        changes: What differs from it.
+        imagined: Whether published datasets and known weights may be missing.
 
     Raises:
         RequestError: The request is wrong, or no trial remains.
@@ -99,7 +109,7 @@ def planned_of(store: Store, suite: str, changes: dict[str, Any]) -> Planned:
     from tasks.planning.suite import override
 
     asked = override(load_suite(suite), changes)
-    refuse_unknown(store, asked)
+    refuse_unknown(store, asked, _published() if imagined else ())
     here = {name: ingested(store, name) for name in asked.all_datasets}
     there = {name: dataset for name, dataset in here.items() if dataset is not None}
     if len(there) == len(here) and (kept := kept_plan(store, asked, there)):
@@ -112,7 +122,7 @@ def planned_of(store: Store, suite: str, changes: dict[str, Any]) -> Planned:
     from tasks.planning.plan import make_plan
     from tasks.planning.planned import Plan
 
-    request = check(store, asked)
+    request = check(store, asked, imagined=imagined)
     rows = backbone_rows(list(request.backbones.cards.values()))
     here = {name: ingested(store, name) for name in request.cards}
     waiting = tuple(name for name, dataset in here.items() if dataset is None)
@@ -123,21 +133,28 @@ def planned_of(store: Store, suite: str, changes: dict[str, Any]) -> Planned:
     at_most = _at_most(store, request, known)
     unknown = tuple(_unknown(request, waiting, at_most))
     if not learned or set(request.suite.targets) - known.keys():
-        return Planned(request.suite, nothing, waiting, at_most, unknown)
+        return Planned(request.suite, nothing, waiting, at_most, unknown, request=request)
     part = replace(request, suite=request.suite.model_copy(update={"datasets": learned}))
     try:
         made = make_plan(store, part, known)
     except RequestError:
         if len(known) == len(request.cards):
             raise
-        return Planned(request.suite, nothing, waiting, at_most, unknown)
+        return Planned(request.suite, nothing, waiting, at_most, unknown, request=request)
     if waiting:
-        return Planned(request.suite, made, waiting, at_most, unknown, rows)
+        return Planned(request.suite, made, waiting, at_most, unknown, rows, request=request)
     count = encodings_of(made.specs, {n: each for n, each in here.items() if each is not None})
     # What is chosen follows from trials, which a kept plan is not told by.
     if asked == request.suite and len(there) == len(here) and not made.searches:
         keep_plan(store, request, made, there, rows, count)
-    return Planned(request.suite, made, waiting, at_most, unknown, rows, count)
+    return Planned(request.suite, made, waiting, at_most, unknown, rows, count, request)
+
+
+def _published() -> Container[str]:
+    """Names of the datasets that can be planned with before they are here."""
+    from data_catalog.published import PUBLISHED
+
+    return PUBLISHED
 
 
 def _unknown(

@@ -208,9 +208,9 @@ def _only(rows: list[dict[str, Any]], asked: dict[str, Any]) -> list[dict[str, A
         known = list(dict.fromkeys(row[name] for row in rows))
         if value is not None and name != "protocol" and value not in known:
             said = shots_word if name == "shots" else str
+            quoted = said(value) if isinstance(value, int) else repr(value)
             raise LookupError(
-                f"the board has no {name} {said(value)!r} here: it has "
-                f"{', '.join(map(said, known))}."
+                f"the board has no {name} {quoted} here: it has {', '.join(map(said, known))}."
             )
         rows = [row for row in rows if value is None or row[name] == value]
     return rows

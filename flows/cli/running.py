@@ -17,6 +17,7 @@ from flows.cli.common import (
     signals_as_interrupts,
 )
 from flows.cli.knobs import overrides, with_options
+from flows.cli.needing import needs_of
 from flows.cli.planned import planned_of
 from flows.cli.terminal import err, out, print_json, print_table
 from operators.episodes.shots import shots_word
@@ -164,8 +165,9 @@ def plan(
     """Show the trials of a suite, what each needs and what is done; runs nothing."""
     with one_sentence():
         store = Store.at(home)
-        planned = planned_of(store, suite, overrides(asked))
+        planned = planned_of(store, suite, overrides(asked), imagined=True)
         trials = planned.plan
+        needs = needs_of(store, planned)
         if as_json:
             print_json(
                 {
@@ -182,6 +184,7 @@ def plan(
                     "encodings": planned.encodings and planned.encodings._asdict(),
                     "searches": [search.record() for search in trials.searches],
                     "undecided": trials.undecided,
+                    "needs": needs.to_json(),
                 }
             )
             return
@@ -200,7 +203,7 @@ def plan(
                 ],
             )
             out.print("")
-        for text in (*planned.standing, *planned.unknown, *trials.remarks):
+        for text in (*planned.standing, *planned.unknown, *needs.lines, *trials.remarks):
             out.print(text)
 
 

@@ -83,9 +83,11 @@ class Backbone(ABC):
         title: What it is called in a sentence.
         card: What is known of it.
         device: Where its weights are.
+        capabilities: Of all backbones of its family; a card may have others.
     """
 
     title: ClassVar[str]
+    capabilities: ClassVar[frozenset[str]] = frozenset()
     card: BackboneCard
     device: torch.device
 

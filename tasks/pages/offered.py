@@ -4,6 +4,7 @@ What a name stands for is looked up later, in `tasks.planning.choices.check`, wh
 that a name that nothing has is refused before that, it is looked for here first.
 """
 
+from collections.abc import Container
 from pathlib import Path
 
 from tasks.pages import known
@@ -28,8 +29,13 @@ def offered(store: Store) -> dict[str, list[str]]:
     }
 
 
-def refuse_unknown(store: Store, suite: Suite) -> None:
+def refuse_unknown(store: Store, suite: Suite, imagined: Container[str] = ()) -> None:
     """Refuses a name that nothing has; whatever may be a file or a hub id is left to others.
+
+    Args:
+        store: Has the names.
+        suite: What is asked for.
+        imagined: Names that are taken as if they were there.
 
     Raises:
         RequestError: Nothing is called so; the nearest names are offered.
@@ -39,5 +45,6 @@ def refuse_unknown(store: Store, suite: Suite) -> None:
         kind = knob.asked.choices
         for value in getattr(suite, name) if kind else ():
             text = value if isinstance(value, str) else value.id
-            if not knob.is_own(text) and not Path(text).expanduser().is_dir():
+            taken = text in imagined or knob.is_own(text)
+            if not taken and not Path(text).expanduser().is_dir():
                 resolve.resolve(kind, text, dict.fromkeys(names[kind]))

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from data_catalog import DatasetCard
 from operators.backbones import (
+    BACKBONES,
+    FAMILIES,
     BackboneCard,
     BackboneReference,
     BackboneUnavailable,
@@ -31,6 +33,8 @@ from tasks.planning.search import Grid, grid_of, refuse_too_many
 from tasks.planning.suite import MethodChoice, Suite
 from tasks.planning.suited import testing_targets
 from tasks.storage.store import Store
+
+NOT_HERE = "not-here"  # in place of the fingerprint of weights: no trial with them is ever done
 
 
 @dataclass(frozen=True)
@@ -117,8 +121,14 @@ class _Names:
         self.descriptions = cache(partial(resolve.descriptions, store))
 
 
-def check(store: Store, suite: Suite) -> Request:
+def check(store: Store, suite: Suite, *, imagined: bool = False) -> Request:
     """Turns every name of a suite into an object and refuses what cannot be.
+
+    Args:
+        store: Has what users registered.
+        suite: What is asked for.
+        imagined: Whether published datasets and known weights that are not here are taken as if
+            they were, for a plan that nobody runs.
 
     Raises:
         RequestError: A name is unknown, a hyperparameter cannot work, a backbone cannot be
@@ -134,7 +144,8 @@ def check(store: Store, suite: Suite) -> Request:
     }
     suite = suite.model_copy(update=own)
     names = _Names(store)
-    cards = {name: resolve.dataset_card(store, name) for name in suite.all_datasets}
+    find = resolve.imagined_card if imagined else resolve.dataset_card
+    cards = {name: find(store, name) for name in suite.all_datasets}
     references = [names.backbone(name) for name in suite.backbones]
     protocols = {name: resolve.protocol(name) for name in suite.protocols}
     if suite.targets and not any(protocol.targets for protocol in protocols.values()):
@@ -176,14 +187,15 @@ def check(store: Store, suite: Suite) -> Request:
         if each.teacher
     }
     others = {teacher.backbone for teacher in taught.values() if teacher.backbone}
-    backbones = _describe(suite.precision, references, sorted(others - set(references)))
+    more = sorted(others - set(references))
+    backbones = _describe(suite.precision, references, more, imagined=imagined)
     for choice, method in methods:
         _refuse_incapable(choice.id, method, backbones, backbones.asked)
-        _refuse_undescribed(names, suite.datasets, choice.id, method)
+    _refuse_undescribed(names, suite.datasets, methods)
     for (student, name, own), teacher in taught.items():
         where = (own.name,) if own else backbones.asked
         _refuse_incapable(f"{name}, the teacher of {student},", teacher.method, backbones, where)
-        _refuse_undescribed(names, suite.datasets, name, teacher.method)
+        _refuse_undescribed(names, suite.datasets, [(teacher.choice, teacher.method)])
     return Request(suite, cards, protocols, settings, backbones, tuple(skipped), sought)
 
 
@@ -242,8 +254,37 @@ def _settings(
     return Settings(choice, method, values, teacher._replace(values=own))
 
 
+def imagined_or_here(reference: BackboneReference, *, imagined: bool) -> BackboneCard:
+    """The card of a backbone; of a known one whose weights are not here, what its family says.
+
+    Args:
+        reference: Which one is meant.
+        imagined: Whether weights may be missing.
+
+    Raises:
+        BackboneUnavailable: They are missing and may not be, or nobody knows the backbone.
+    """
+    try:
+        return reference.describe()
+    except BackboneUnavailable:
+        if not imagined or reference.name not in BACKBONES:
+            raise
+        return BackboneCard(
+            name=reference.name,
+            family=reference.family,
+            source=reference.location,
+            license="",
+            fingerprint=NOT_HERE,
+            capabilities=FAMILIES[reference.family].capabilities,
+        )
+
+
 def _describe(
-    precision: str, asked: list[BackboneReference], others: list[BackboneReference]
+    precision: str,
+    asked: list[BackboneReference],
+    others: list[BackboneReference],
+    *,
+    imagined: bool,
 ) -> Backbones:
     """The backbones of a suite and those of teachers, with their cards.
 
@@ -252,7 +293,7 @@ def _describe(
     """
     references = [each._replace(precision=precision) for each in (*asked, *others)]
     try:
-        cards = {reference.name: reference.describe() for reference in references}
+        cards = {each.name: imagined_or_here(each, imagined=imagined) for each in references}
     except BackboneUnavailable as error:
         raise RequestError(str(error)) from error
     if len(cards) < len(references):
@@ -281,11 +322,17 @@ def _refuse_incapable(
 
 
 def _refuse_undescribed(
-    names: _Names, datasets: Sequence[str], name: str, method: type[Method]
+    names: _Names,
+    datasets: Sequence[str],
+    methods: Sequence[tuple[MethodChoice, type[Method]]],
 ) -> None:
-    """Raises where a method reads descriptions and none of the datasets has them."""
-    if method.card.descriptions and not any(map(names.descriptions, datasets)):
-        raise RequestError(undescribed(name, datasets[0]))
+    """Raises where all methods read descriptions and none of the datasets has them.
+
+    Beside others, a method without them is skipped as the plan is made.
+    """
+    all_read = all(method.card.descriptions for _, method in methods)
+    if all_read and not any(map(names.descriptions, datasets)):
+        raise RequestError(undescribed(methods[0][0].id, datasets[0]))
 
 
 def hyperparameters(

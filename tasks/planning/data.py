@@ -5,6 +5,8 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from data_catalog import Dataset, DatasetCard
 from data_catalog.descriptions import Descriptions
 from operators.backbones import BackboneCard
@@ -32,7 +34,9 @@ class TrialData:
             the classes where a method reads it.
     """
 
-    def __init__(self, dataset: Dataset, descriptions: Descriptions | None = None) -> None:
+    def __init__(
+        self, dataset: "Dataset | Imagined", descriptions: Descriptions | None = None
+    ) -> None:
         self.table = Table(
             dataset.labels,
             dataset.splits,
@@ -67,6 +71,35 @@ class Preview:
         self.template = card.template
         self.templates = card.templates or (card.template,)
         self.domain_names = tuple(sorted(card.domains))
+        self.sizes = dict(card.split_sizes or {})
+
+
+class Imagined(Preview):
+    """A dataset before its ingestion with as many rows as its card promises, for estimates.
+
+    Classes and domains take turns, so each has its share of every split.
+
+    Attributes:
+        rows: Of all splits.
+        labels: (n,).
+        splits: (n,).
+        domain_codes: (n,) indices into `domain_names`; -1 where there is none.
+    """
+
+    def __init__(self, card: DatasetCard) -> None:
+        super().__init__(card)
+        self.rows = sum(self.sizes.values())
+        turn = np.arange(self.rows)
+        names = [name for name, count in self.sizes.items() for _ in range(count)]
+        self.splits = np.array(names, dtype=object)
+        self.labels = turn % max(1, len(self.classes))
+        domains = len(self.domain_names)
+        self.domain_codes = turn // max(1, len(self.classes)) % domains if domains else turn * 0 - 1
+
+
+def imagined(card: DatasetCard) -> Imagined | None:
+    """A dataset to estimate with, if its card names the classes and promises its rows."""
+    return Imagined(card) if card.classes and card.split_sizes else None
 
 
 def preview(card: DatasetCard) -> Preview | None:

@@ -16,11 +16,13 @@ from operators.tracks.rows import (
     view_policy,
     views_shown,
 )
-from tasks.planning.data import TrialData
+from tasks.planning.data import Imagined, TrialData
 from tasks.planning.planned import Encodings
 
 
-def encodings_of(specs: Iterable[TrialSpec], datasets: Mapping[str, Dataset]) -> Encodings:
+def encodings_of(
+    specs: Iterable[TrialSpec], datasets: Mapping[str, Dataset | Imagined]
+) -> Encodings:
     """Counts what some trials have encoded, from an empty store on.
 
     Args:
@@ -37,7 +39,9 @@ def encodings_of(specs: Iterable[TrialSpec], datasets: Mapping[str, Dataset]) ->
     return Encodings(kept, sum(encoded_anew(specs, datasets).values()))
 
 
-def encoded_anew(specs: Iterable[TrialSpec], datasets: Mapping[str, Dataset]) -> dict[str, int]:
+def encoded_anew(
+    specs: Iterable[TrialSpec], datasets: Mapping[str, Dataset | Imagined]
+) -> dict[str, int]:
     """How many images each trial has encoded for itself alone, by its id.
 
     Args:
@@ -71,8 +75,8 @@ def _draw(spec: TrialSpec) -> tuple[object, ...]:
 
 def needed_rows(
     specs: Iterable[TrialSpec],
-    dataset: Dataset,
-    datasets: Mapping[str, Dataset] | None = None,
+    dataset: Dataset | Imagined,
+    datasets: Mapping[str, Dataset | Imagined] | None = None,
 ) -> Mapping[View | None, np.ndarray]:
     """Row ids, sorted, that any of the trials reads under each view whose features are kept.
 

@@ -125,6 +125,24 @@ def dataset_card(store: Store, name: str) -> DatasetCard:
     return resolve("dataset", name, cards)
 
 
+def imagined_card(store: Store, name: str) -> DatasetCard:
+    """The card of a dataset; of a published one that is not registered, what it will be like.
+
+    Args:
+        store: Has what users registered.
+        name: Of the dataset.
+
+    Raises:
+        RequestError: As `dataset_card`.
+    """
+    from data_catalog.known import imagined
+    from data_catalog.published import PUBLISHED
+
+    if name in PUBLISHED and name not in {*registered_cards(store.cards, {}), *CATALOG}:
+        return imagined(PUBLISHED[name])
+    return dataset_card(store, name)
+
+
 def ingested(store: Store, name: str) -> Dataset | None:
     """The dataset that a name stands for now, or None before its ingestion.
 

@@ -8,7 +8,7 @@ import pytest
 from data_catalog.descriptions import Descriptions, kept_file
 from operators.episodes.features import FeatureStore, view_folder
 from operators.methods import METHODS
-from tasks.computing.encode import features_folder, needed_rows
+from tasks.computing.encode import features_folder
 from tasks.computing.worker import Context, TrialWorker
 from tasks.ingestion.describe import ask, classes_of, client, keep
 from tasks.pages.cards import dataset_rows
@@ -16,6 +16,7 @@ from tasks.pages.known import method_rows
 from tasks.pages.method_page import facts
 from tasks.planning.choices import check
 from tasks.planning.data import TrialData, preview, template_set
+from tasks.planning.encodings import needed_rows
 from tasks.planning.plan import make_plan
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import make_suite
@@ -73,9 +74,13 @@ def test_the_trial_sees_what_was_given_in_the_order_of_the_classes(store, pets):
 
 def test_a_method_that_reads_descriptions_is_refused_where_nobody_gave_any(request_of, pets):
     with pytest.raises(RequestError) as refused:
-        request_of("zero-shot", "cupl")
+        request_of("cupl")
     assert str(refused.value).startswith("cupl on pets: it reads sentences about each class")
     assert "shotboard datasets describe pets --file FILE" in str(refused.value)
+
+
+def test_beside_others_it_is_skipped_where_nobody_gave_any(request_of, pets):
+    assert request_of("zero-shot", "cupl").suite.methods[1].id == "cupl"
 
 
 def test_it_is_skipped_on_the_datasets_that_lack_them(store, pets, dataset_of, request_of):

@@ -12,12 +12,12 @@ import pytest
 from operators.episodes.features import FeatureStore, view_folder
 from operators.episodes.views import View
 from operators.tracks.rows import episode_of
-from tasks.computing.encode import encode, encoders_of, features_folder, needed_rows
+from tasks.computing.encode import encode, encoders_of, features_folder
 from tasks.computing.worker import Context, Done, TrialWorker
 from tasks.computing.worker_pool import CallResult
 from tasks.planning.choices import check
 from tasks.planning.data import TrialData
-from tasks.planning.encodings import encoded_anew, encodings_of
+from tasks.planning.encodings import encoded_anew, encodings_of, needed_rows
 from tasks.planning.plan import make_plan
 from tasks.planning.suite import make_suite
 

@@ -11,11 +11,12 @@ import pytest
 from operators.backbones import DualEncoder, LanguageModel, is_a, own
 from operators.backbones.own import own_family
 from operators.episodes.features import FeatureStore, view_folder
-from tasks.computing.encode import contexts_of, features_folder, needed_rows
+from tasks.computing.encode import contexts_of, features_folder
 from tasks.computing.predict import predictor
 from tasks.computing.worker import TrialWorker
 from tasks.planning import installed, own_backbones
 from tasks.planning.choices import check
+from tasks.planning.encodings import needed_rows
 from tasks.planning.own_backbones import find_backbone, installed_backbones, make_known
 from tasks.planning.plan import make_plan
 from tasks.planning.resolve import RequestError

@@ -10,12 +10,13 @@ import operators.methods
 from operators.episodes.features import FeatureStore, view_folder
 from operators.methods import METHODS, find_method
 from operators.spec import TrialSpec
-from tasks.computing.encode import contexts_of, needed_rows
+from tasks.computing.encode import contexts_of
 from tasks.computing.predict import predictor
 from tasks.computing.worker import TrialWorker
 from tasks.pages.rebuilding import rebuild_board
 from tasks.planning import installed, own_methods, resolve
 from tasks.planning.choices import check
+from tasks.planning.encodings import needed_rows
 from tasks.planning.own_files import anchored, place_of
 from tasks.planning.own_methods import installed_methods, load_method, make_known, read_method
 from tasks.planning.plan import make_plan

@@ -25,12 +25,13 @@ from operators.episodes.features import FeatureStore, view_folder
 from operators.methods import METHODS, methods_of
 from operators.methods.hyperparameters import annotations
 from shotboard.model import _load_pyfunc
-from tasks.computing.encode import contexts_of, needed_rows
+from tasks.computing.encode import contexts_of
 from tasks.computing.predict import Held, predictor
 from tasks.computing.worker import TrialWorker
 from tasks.ingestion.describe import keep
 from tasks.ingestion.ingest import ingest_dataset
 from tasks.planning.choices import check
+from tasks.planning.encodings import needed_rows
 from tasks.planning.plan import make_plan
 from tasks.planning.suite import make_suite
 from tasks.publishing.model_folder import write_model

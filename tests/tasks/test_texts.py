@@ -12,12 +12,13 @@ from data_catalog import DatasetCard, register
 from data_catalog.sources.texts import TextTables
 from operators.episodes.features import FeatureStore, view_folder
 from tasks.comparing.verify import verify
-from tasks.computing.encode import contexts_of, needed_rows
+from tasks.computing.encode import contexts_of
 from tasks.computing.predict import predictor
 from tasks.computing.worker import TrialWorker
 from tasks.ingestion.ingest import ingest_dataset
 from tasks.pages.board import rebuild
 from tasks.planning.choices import check
+from tasks.planning.encodings import needed_rows
 from tasks.planning.plan import make_plan
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import make_suite

@@ -6,10 +6,11 @@ import pytest
 
 from operators.episodes.features import FeatureStore, view_folder
 from operators.spec import Target
-from tasks.computing.encode import contexts_of, encoders_of, features_folder, needed_rows
+from tasks.computing.encode import contexts_of, encoders_of, features_folder
 from tasks.computing.worker import TrialWorker
 from tasks.planning.choices import check
 from tasks.planning.data import preview, template_set
+from tasks.planning.encodings import needed_rows
 from tasks.planning.plan import make_plan
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import make_suite

@@ -82,6 +82,8 @@ class Clip(ClipTexts, ViTBackbone):
         dtype: Of the frozen weights and of the arithmetic with them.
     """
 
+    capabilities = VIT | {"class-token"}
+
     def __init__(
         self, card: BackboneCard, folder: Path, device: torch.device, dtype: torch.dtype
     ) -> None:
@@ -119,7 +121,7 @@ class Clip(ClipTexts, ViTBackbone):
             license=read_license(folder),
             fingerprint=fingerprint(folder),
             feature_width=config.get("projection_dim", PROJECTION),
-            capabilities=VIT | {"class-token"},
+            capabilities=Clip.capabilities,
             cleans=open_clip.other_tokenizer(folder) is None,
         )
 

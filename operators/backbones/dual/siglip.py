@@ -57,6 +57,7 @@ class Siglip(ViTBackbone):
 
     text_start = 0
     image_start = 0
+    capabilities = VIT
 
     def __init__(
         self, card: BackboneCard, folder: Path, device: torch.device, dtype: torch.dtype
@@ -108,7 +109,7 @@ class Siglip(ViTBackbone):
             license=read_license(folder),
             fingerprint=fingerprint(folder),
             feature_width=width,
-            capabilities=VIT,
+            capabilities=Siglip.capabilities,
             note="Trained with a sigmoid loss: confidences are those of a softmax over the "
             "classes, for which it was not calibrated.",
         )

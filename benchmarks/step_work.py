@@ -1,0 +1,76 @@
+"""Counts how often every method that ships passes the towers, which estimates are made of.
+
+    python benchmarks/step_work.py                 # writes operators/estimating/work.json
+    python benchmarks/step_work.py --store FOLDER  # and compares it with the trials of a store
+
+A store's trials say what they took. The comparison shows by method how many times the counted
+operations an estimate has, and the seconds that it gives beside those that were measured.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+
+from measuring import markdown_table
+
+from operators.backbones import reference
+from operators.estimating.probing import probe
+from operators.estimating.towers import tower_operations
+from operators.estimating.work import known_work, operations_of, write_known
+from operators.methods import METHODS
+from operators.spec import TrialSpec
+from tasks.estimating.estimate import size_of
+from tasks.planning.data import TrialData
+from tasks.planning.resolve import ingested
+from tasks.storage.store import Store
+
+SMALL = "mini-clip"
+
+
+def write() -> None:
+    """Writes the table anew."""
+    chosen = reference(SMALL)
+    backbone = chosen.load(chosen.describe())
+    write_known(
+        (name, probe(name, method, backbone))
+        for name, method in METHODS.items()
+        if method.track == "image-classification"
+    )
+
+
+def compare(store: Store) -> str:
+    """Estimates beside what the trials of a store took, by method, as Markdown.
+
+    Args:
+        store: Its trials with the small backbone are looked at.
+    """
+    tower = tower_operations(reference(SMALL))
+    tables, sums = {}, defaultdict(lambda: [0.0, 0.0, 0.0])
+    for trial in sorted(store.done()):
+        found = json.loads((store.trials / trial / "trial.json").read_bytes())
+        spec, cost = TrialSpec.from_json(found["spec"]), found["cost"]
+        if spec.backbone != SMALL or not cost.get("tune_flops"):
+            continue
+        if spec.dataset not in tables:
+            tables[spec.dataset] = TrialData(ingested(store, spec.dataset)).table
+        size = size_of(spec, tables, {})._replace(answers=())
+        guess = operations_of(known_work()[spec.method], size, spec.hyperparameters, tower)
+        for part, value in enumerate((guess, cost["tune_flops"], cost["tune_seconds"])):
+            sums[spec.method][part] += value
+    rows = [
+        [method, f"{guess / done:.2f}", f"{done / seconds / 1e9:.1f}"]
+        for method, (guess, done, seconds) in sums.items()
+    ]
+    return markdown_table(
+        {"method": "<", "estimated / counted": ">", "GFLOP/s of its fits": ">"}, rows
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", type=Path)
+    arguments = parser.parse_args()
+    write()
+    if arguments.store:
+        print(compare(Store.at(str(arguments.store))))
