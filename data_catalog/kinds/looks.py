@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 SIDE = 16
 LOOK_BYTES = 3 * SIDE * SIDE
-# Of a copy at 70 % of its size, 10 % brighter and a JPEG of quality 60, the hash of no photo of
-# Caltech-101 differed by more than 6 bits; looks of 98 % of them correlate above 0.985. No two
-# digits of scikit-learn's 1,797, of 64 grey pixels each, reach both.
+# Chosen on 400 photos of Caltech-101: of a copy at 70 % of its size, 10 % brighter and a JPEG of
+# quality 60, the hash of none differed by more than 6 bits, and 98 % of the looks correlate above
+# 0.985.
+# Ingesting scikit-learn's 1,797 digits, of 64 grey pixels each, names no pair.
 RADIUS = 7
 ALIKE = 0.985
 FLAT = 4.0  # grey levels of deviation below which there is nothing to compare
