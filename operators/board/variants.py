@@ -59,7 +59,7 @@ class Chosen:
             names: Hyperparameters that were searched.
         """
         rest = {n: v for n, v in self.differences.items() if n not in names}
-        return _named(rest, " ".join(filter(None, [how, self.marks])))
+        return _named(rest, " ".join(filter(None, [how, self.apart])))
 
     def is_of(self, request: Mapping[str, Any]) -> bool:
         """Whether these are the published settings with what a request changes."""
