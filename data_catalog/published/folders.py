@@ -3,9 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from data_catalog.published.form import OFFICIAL, Reading, Row
-from data_catalog.published.tree import LayoutError, Tree
-
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+from data_catalog.published.tree import IMAGE_SUFFIXES, LayoutError, Tree
 
 
 def plain(folder: str) -> str:
@@ -20,7 +18,7 @@ def image_paths(tree: Tree, folder: str = "") -> Iterable[str]:
         tree: All files.
         folder: With a slash at its end; empty for all.
     """
-    return (path for path in tree.below(folder) if path.lower().endswith(_SUFFIXES))
+    return (path for path in tree.below(folder) if path.lower().endswith(IMAGE_SUFFIXES))
 
 
 def by_class_folder(

@@ -23,7 +23,9 @@ def _names(tree: Tree) -> dict[str, str]:
     path = tree.find("classnames.txt")
     if path is None:
         return wordnet_names()
-    named = (line.partition(" ") for line in tree.lines(path))
+    named = [line.partition(" ") for line in tree.lines(path)]
+    if not named:
+        raise LayoutError(f"{path} is empty, and should name the classes: remove it, or fetch it")
     return {wordnet: name for wordnet, _, name in sorted(named)}
 
 

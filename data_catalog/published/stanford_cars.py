@@ -57,7 +57,7 @@ def _annotated(tree: Tree, folder: str, file: str) -> list[Row]:
             )
             for each in tree.matlab(path)["annotations"]
         ]
-    except (KeyError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError) as error:
         raise LayoutError(f"{path} and {meta} are not those of the devkit: {error!r}") from error
 
 

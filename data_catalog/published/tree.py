@@ -2,12 +2,14 @@
 
 import json
 import posixpath
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from data_catalog.wording import some
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
 class LayoutError(ValueError):
@@ -48,15 +50,32 @@ class Tree:
         return found
 
     def folder(self, name: str) -> str | None:
-        """Path of the folder called `name`, with a slash at its end; the nearest, else None."""
-        ends = [path for path in self._folders if _is(path[:-1], name)]
-        return min(ends, key=lambda path: (path.count("/"), path), default=None)
+        """Path of the folder called `name`, with a slash at its end; the nearest, else None.
+
+        One with images below it goes before those without, such as the annotations of ImageNet,
+        whose folders are called as those of its images.
+
+        Raises:
+            LayoutError: Several are equally near, as where datasets lie side by side.
+        """
+        for folders in (self._image_folders, self._folders):
+            ends = [path for path in folders if _is(path[:-1], name)]
+            depth = min((path.count("/") for path in ends), default=0)
+            nearest = sorted(path for path in ends if path.count("/") == depth)
+            if len(nearest) > 1:
+                raise LayoutError(
+                    f"{len(nearest)} folders in {self.place} are called {name}: "
+                    f"{some(nearest, 3)}; give the folder of this dataset alone"
+                )
+            if nearest:
+                return nearest[0]
+        return None
 
     def need_folder(self, *names: str) -> str:
         """As `folder`, of the first of these names that is there.
 
         Raises:
-            LayoutError: None of them is.
+            LayoutError: None of them is, or several folders could be meant.
         """
         found = next(filter(None, map(self.folder, names)), None)
         if found is None:
@@ -81,8 +100,18 @@ class Tree:
         return self.fetch(path)
 
     def lines(self, path: str) -> list[str]:
-        """Lines of a text without white space around them; empty ones are left out."""
-        text = self.content(path).decode("utf-8-sig")
+        """Lines of a text without white space around them; empty ones are left out.
+
+        Raises:
+            LayoutError: It is no text in UTF-8.
+        """
+        try:
+            text = self.content(path).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise LayoutError(
+                f"{self.place}/{path} is no text in UTF-8 from byte {error.start} on; fetch it "
+                "again, or save it as UTF-8"
+            ) from error
         return [line.strip() for line in text.splitlines() if line.strip()]
 
     def parsed(self, path: str) -> Any:
@@ -130,14 +159,22 @@ class Tree:
 
     @cached_property
     def _folders(self) -> frozenset[str]:
-        """Every folder with a file below it, with a slash at its end."""
-        found: set[str] = set()
-        for path in self.names:
-            end = path.rfind("/")
-            while end > 0 and path[: end + 1] not in found:
-                found.add(path[: end + 1])
-                end = path.rfind("/", 0, end)
-        return frozenset(found)
+        return _above(self.names)
+
+    @cached_property
+    def _image_folders(self) -> frozenset[str]:
+        return _above(name for name in self.names if name.lower().endswith(IMAGE_SUFFIXES))
+
+
+def _above(names: Iterable[str]) -> frozenset[str]:
+    """Every folder with one of these files below it, with a slash at its end."""
+    found: set[str] = set()
+    for path in names:
+        end = path.rfind("/")
+        while end > 0 and path[: end + 1] not in found:
+            found.add(path[: end + 1])
+            end = path.rfind("/", 0, end)
+    return frozenset(found)
 
 
 def _is(path: str, name: str) -> bool:

@@ -40,9 +40,11 @@ def read(tree: Tree) -> Reading:
     read = FILE.read(tree, images)
     if read is not None:
         return read
-    labels = {}
-    for line in tree.lines(tree.need("ucfTrainTestlist/classInd.txt")):
+    labels, listed = {}, tree.need("ucfTrainTestlist/classInd.txt")
+    for line in tree.lines(listed):
         number, _, action = line.partition(" ")
+        if not number.isdecimal():
+            raise LayoutError(f"{listed} says {line!r}, and no number with an action")
         labels[action] = int(number) - 1
     return FILE.drawn(
         fifth_for_val(

@@ -357,6 +357,45 @@ def test_a_class_folder_that_is_no_class_is_refused(laid_out, small):
         known_card(dataset, root)
 
 
+def test_the_annotations_of_kaggles_copy_are_not_taken_for_its_images():
+    wordnets = list(wordnet_names())
+    data, notes = "ILSVRC/Data/CLS-LOC", "ILSVRC/Annotations/CLS-LOC"
+    files = [f"{data}/train/{wordnet}/0.JPEG" for wordnet in wordnets]
+    files += [f"{notes}/train/{wordnet}/0.xml" for wordnet in wordnets]
+    files += [f"{data}/val/a.JPEG", f"{notes}/val/a.xml"]
+    listed = {"LOC_val_solution.csv": f"ImageId,PredictionString\na,{wordnets[3]} 1 2 3 4 \n"}
+    tree = Tree("here", sorted([*files, *listed]), lambda name: listed[name].encode())
+    rows = imagenet_module.read(tree).rows
+    assert len(rows) == 1002  # the image of val is of test as well
+    assert {row.path.startswith(f"{data}/") for row in rows} == {True}
+
+
+def test_a_folder_of_several_datasets_is_not_guessed_in(laid_out):
+    root = laid_out("food101")
+    (root / "dtd/images/banded").mkdir(parents=True)
+    (root / "dtd/images/banded/0.jpg").write_bytes(png(0))
+    said = "2 folders in .* are called images: dtd/images/, food-101/images/; give the folder of"
+    with pytest.raises(SourceError, match=said):
+        known_card(PUBLISHED["food101"], root)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content", "said"),
+    [
+        ("oxford_pets", "annotations/test.txt", "Abyssinian_4 1 1 1\n".encode("utf-16"), "UTF-8"),
+        ("fgvc_aircraft", "data/variants.txt", b"caf\xe9\n", "variants.txt is no text in UTF-8"),
+        ("ucf101", "ucfTrainTestlist/classInd.txt", b"ApplyEyeMakeup 1\n", "no number with an"),
+        ("imagenet", "classnames.txt", b"\n", "classnames.txt is empty"),
+        ("stanford_cars", "devkit/cars_train_annos.mat", mat(annotations=3), "the devkit"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_named(laid_out, name, file, content, said):
+    root = laid_out(name)
+    (root / file).write_bytes(content)
+    with pytest.raises(SourceError, match=said):
+        known_card(PUBLISHED[name], root)
+
+
 def written(rows):
     """A split file, and the digest that its content has as an object of git."""
     lists = {split: [row[:3] for row in rows if row[3] == split] for split in SPLITS}
