@@ -12,7 +12,6 @@ from data_catalog.wording import plural, some
 
 LISTED = 100  # pairs of each sort named in card.json
 UNEVEN = 10.0  # times the rows of the smallest class in the largest, from where it is said
-FIELDS = ("class_balance", "twins")
 
 
 def balance_of(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> dict[str, Any]:

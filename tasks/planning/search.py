@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from data_catalog.wording import plural
+from operators.episodes.shots import shots_said
 from operators.metrics import METRICS
 from operators.spec import VALIDATION, TrialSpec, digest
 from tasks.planning.resolve import RequestError
@@ -231,6 +232,6 @@ def said(searches: Sequence[Search]) -> Iterator[str]:
         if search.over and search.chosen is None:
             trial = search.candidates[0].trials[0]
             yield (
-                f"{trial.method} on {trial.dataset}, {trial.protocol} with {trial.shots} shots: no "
+                f"{trial.method} on {trial.dataset}, {trial.protocol}, {shots_said(trial.shots)}: no "
                 "candidate has a score on every seed, so none is chosen."
             )
