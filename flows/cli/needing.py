@@ -58,7 +58,7 @@ class Needs(NamedTuple):
         if found.rates:
             rate = next(iter(found.rates.values()))
             yield (
-                f"estimate: {_hours(found.seconds)} of one {rate.device}, "
+                f"estimate of what is missing: {_hours(found.seconds)} of one {rate.device}, "
                 f"{found.operations + found.image_operations:.2g} operations at "
                 f"{rate.per_second / 1e9:.3g} GFLOP/s {rate.known_by}; "
                 f"{found.images:,} images to encode; {_bytes(found.disk_bytes)} of disk"

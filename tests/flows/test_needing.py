@@ -33,7 +33,7 @@ def test_a_plan_names_what_to_fetch_for_people(shotboard, tmp_path):
     ).out
     assert "`shotboard datasets get oxford_pets`" in said
     assert "weights clip-vit-b16" in said
-    assert "estimate: " in said
+    assert "estimate of what is missing: " in said
     assert "cupl on oxford_pets: it reads sentences about each class" in said
 
 
