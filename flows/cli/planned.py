@@ -66,8 +66,8 @@ class Planned(NamedTuple):
         if self.encodings and self.encodings.anew:
             fewer = " (--views none or bank:K:published has fewer)"
             yield (
-                f"images that all of them have encoded: {self.encodings.kept:,} once, whose features "
-                f"are kept, and {self.encodings.anew:,} in views of single trials"
+                f"images that all of them have encoded: {self.encodings.kept:,} once, whose "
+                f"features are kept, and {self.encodings.anew:,} in views of single trials"
                 + (fewer if self.suite.views != CENTRE.kind else "")
             )
 

@@ -232,6 +232,6 @@ def said(searches: Sequence[Search]) -> Iterator[str]:
         if search.over and search.chosen is None:
             trial = search.candidates[0].trials[0]
             yield (
-                f"{trial.method} on {trial.dataset}, {trial.protocol}, {shots_said(trial.shots)}: no "
-                "candidate has a score on every seed, so none is chosen."
+                f"{trial.method} on {trial.dataset}, {trial.protocol}, {shots_said(trial.shots)}: "
+                "no candidate has a score on every seed, so none is chosen."
             )
