@@ -71,6 +71,6 @@ def _described(folder: Path) -> Described:
 
 def _twins(twins: Mapping[str, Any]) -> dict[str, int]:
     """Rows of test that train or val has, equal or nearly, where ingestion has found any."""
-    names = {"exact": "num_test_equal_to_train", "near": "num_test_nearly_equal_to_train"}
+    names = {"exact": "num_test_equal", "near": "num_test_nearly_equal"}
     counts = {name: twins.get(sort, {}).get("count") for sort, name in names.items()}
     return {name: count for name, count in counts.items() if count}

@@ -30,7 +30,7 @@ def test_a_dataset_of_before_says_nothing():
 
 
 def test_mlflow_has_the_counts_where_there_are_any():
-    counts = {"num_test_equal_to_train": 1, "num_test_nearly_equal_to_train": 2}
+    counts = {"num_test_equal": 1, "num_test_nearly_equal": 2}
     assert _twins(CARD["twins"]) == counts
     assert _twins({}) == {}
 
