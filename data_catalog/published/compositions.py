@@ -118,11 +118,12 @@ def _metadata(lists: _Lists) -> list[dict[str, Any]]:
         )
     path = lists.need(METADATA)
     entries = lists.tree.parsed(path)
-    fields = {"image", "attr", "obj", "set"}
+    fields = ("attr", "image", "obj", "set")
     if not isinstance(entries, list) or not all(
-        isinstance(each, dict) and fields <= each.keys() for each in entries
+        isinstance(each, dict) and all(isinstance(each.get(field), str) for field in fields)
+        for each in entries
     ):
-        raise LayoutError(f"{path} is no list of objects with {', '.join(sorted(fields))}")
+        raise LayoutError(f"{path} is no list of objects with {', '.join(fields)}, each a text")
     return entries
 
 

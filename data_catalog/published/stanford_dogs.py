@@ -43,10 +43,13 @@ def _listed(tree: Tree, name: str, images: str) -> list[Row]:
         raise LayoutError(
             f"{path} has {len(files):,} names in file_list and {len(labels):,} labels"
         )
-    return [
-        Row(f"{images}{file}", int(label) - 1, breed(file.split("/")[0]), None)
-        for file, label in zip(files, labels, strict=True)
-    ]
+    try:
+        return [
+            Row(f"{images}{file}", int(label) - 1, breed(file.split("/")[0]), None)
+            for file, label in zip(files, labels, strict=True)
+        ]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise LayoutError(f"{path} is not the official one: {error!r}") from error
 
 
 DATASET = PublishedDataset(

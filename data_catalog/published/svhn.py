@@ -45,7 +45,7 @@ def read(tree: Tree) -> Reading:
 def _pack(tree: Tree, name: str) -> Pack:
     path = tree.need(name)
     labels = np.atleast_1d(tree.matlab(path, "y").get("y", ()))
-    if not labels.size or labels.min() < 1 or labels.max() > len(CLASSES):
+    if not np.isin(labels, range(1, len(CLASSES) + 1)).all() or not labels.size:
         raise LayoutError(f"{path} has no y with labels 1 to 10")
 
     def pixels() -> np.ndarray:

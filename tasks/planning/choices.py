@@ -175,7 +175,7 @@ def check(store: Store, suite: Suite, *, imagined: bool = False) -> Request:
             if grid is None:
                 settings.setdefault((name, dataset), []).append(_by_shots(names, choice, *place))
                 continue
-            _refuse_unlearned(grid, counts)
+            _refuse_unlearned(grid, counts, name)
             candidates = tuple((v, _by_shots(names, c, *place)) for v, c in grid.candidates())
             sought.setdefault((name, dataset), []).append(Sought(grid, candidates))
     if not settings and not sought:
@@ -213,12 +213,19 @@ def _by_shots(
     }
 
 
-def _refuse_unlearned(grid: Grid, counts: Sequence[int]) -> None:
-    """Raises where a method draws no rows, so that there are none to choose on."""
+def _refuse_unlearned(grid: Grid, counts: Sequence[int], protocol: str) -> None:
+    """Raises where a method draws no rows, so that there are none to choose on.
+
+    Args:
+        grid: What is searched of the method.
+        counts: Shots, 0 where it learns from no label.
+        protocol: Name of it, where that is so.
+    """
     if 0 in counts:
         raise RequestError(
-            f"{grid.choice.id} learns from no labelled example, so no validation rows are drawn to "
-            f"choose {', '.join(grid.values)} on. Leave it out of the search."
+            f"{grid.choice.id} learns from no labelled example in {protocol}, so no validation "
+            f"rows are drawn to choose {', '.join(grid.values)} on. Leave it out of the search, or "
+            f"{protocol} out of the protocols."
         )
 
 
@@ -248,7 +255,11 @@ def _settings(
     try:
         own = hyperparameters(teacher.choice, teacher.method, shots=shots if learns else 0, **place)
     except RequestError as error:
-        raise RequestError(f"{choice.id}: its teacher: {error}") from error
+        raise RequestError(
+            f"{choice.id} in {protocol_name}: its teacher, {teacher.choice.id}: {error} Choose "
+            "another with teacher, or other teacher_hyperparameters; or leave one of the two out "
+            "with --methods and --protocols."
+        ) from error
     if reason := unfit(teacher.choice.id, teacher.method, taught, PROTOCOLS[taught]):
         raise RequestError(f"{choice.id}: its teacher has no place: {reason}")
     return Settings(choice, method, values, teacher._replace(values=own))

@@ -105,6 +105,15 @@ def test_stanford_dogs_is_read_from_its_matlab_lists(originals, known_as, tmp_pa
     assert {path[-5:] for path in tested} == {"5.jpg", "6.jpg"}
 
 
+@pytest.mark.parametrize("named", [3, np.array([3], dtype=object)])
+def test_lists_of_stanford_dogs_with_other_contents_are_refused(originals, named):
+    content = BytesIO()
+    savemat(content, {"file_list": named, "labels": [["a"]]})
+    files = {"Images/n02085620-Chihuahua/a.jpg": None, "train_list.mat": content.getvalue()}
+    with pytest.raises(SourceError, match=r"train_list\.mat is not the official one"):
+        known_card(DOGS, originals(files))
+
+
 PAIRS = {
     "train": [("sliced", "apple"), ("ripe", "tomato")],
     "val": [("sliced", "apple"), ("ripe", "apple")],
@@ -164,8 +173,12 @@ def test_the_splits_of_another_dataset_beside_them_are_not_taken(states, tmp_pat
     assert known_card(PUBLISHED["mit_states"], states).source.total() == 18
 
 
-def test_metadata_of_another_form_are_refused(states):
-    (states / "metadata_compositional-split-natural.json").write_text('[{"image": "a.jpg"}]')
+@pytest.mark.parametrize(
+    "content",
+    ['[{"image": "a.jpg"}]', '[{"image": "a.jpg", "attr": ["red"], "obj": {}, "set": "train"}]'],
+)
+def test_metadata_of_another_form_are_refused(states, content):
+    (states / "metadata_compositional-split-natural.json").write_text(content)
     with pytest.raises(SourceError, match=r"is no list of objects with attr, image, obj, set"):
         known_card(PUBLISHED["mit_states"], states)
 

@@ -189,9 +189,10 @@ def test_svhn_has_label_0_for_its_label_10(originals, known_as, tmp_path):
         assert np.array_equal(pixels, images[50 + (label or 10) - 1])
 
 
-def test_svhn_without_labels_is_refused(originals):
+@pytest.mark.parametrize("labels", [{}, {"y": "abc"}, {"y": [1.5, 2]}, {"y": [0, 11]}])
+def test_svhn_without_labels_is_refused(originals, labels):
     file = BytesIO()
-    savemat(file, {"X": drawn(32, 32, 3, 2)})
+    savemat(file, {"X": drawn(32, 32, 3, 2), **labels})
     place = originals({"train_32x32.mat": file.getvalue(), "test_32x32.mat": file.getvalue()})
     with pytest.raises(SourceError, match=r"train_32x32\.mat has no y with labels 1 to 10"):
         known_card(PUBLISHED["svhn"], place)

@@ -718,7 +718,7 @@ def test_a_student_is_skipped_where_its_teacher_can_do_nothing(plan, pets):
         ({"teacher_hyperparameters": {"epoch": 3}}, "no hyperparameter of promptsrc is called"),
         (
             {"teacher_hyperparameters": {"epochs": 0}},
-            "promptkd: its teacher: promptsrc.epochs=0: give 1 to 10000.",
+            "its teacher, promptsrc: promptsrc.epochs=0: give 1 to 10000.",
         ),
     ],
 )

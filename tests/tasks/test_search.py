@@ -210,7 +210,7 @@ def test_a_teacher_is_scored_on_validation_rows_as_well(plan, pets, scored):
         ({"search": {"coop.lr": [0.1, -1]}}, "coop.lr=-1"),
         (
             {"methods": ["tpt"], "search": {"tpt.lr": [0.1]}},
-            "tpt learns from no labelled example, so no validation rows are drawn",
+            "tpt learns from no labelled example in few_shot, so no validation rows are drawn",
         ),
         (
             {"search_trials": 11},
