@@ -1,5 +1,6 @@
 """Phrases that error messages share, so that all of them name value, rule and way out."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -39,3 +40,26 @@ def plural(count: int, noun: str) -> str:
         noun: What one of them is called.
     """
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def folded(sentences: Iterable[str]) -> tuple[str, ...]:
+    """Sentences of the form `METHOD on PLACE: reason`, one for all that say the same.
+
+    A reason that names its place has PLACE there where it is of several.
+    """
+    parts = [(text, re.match(r"(\S+) (on|in) (\S+): ", text)) for text in sentences]
+    places: dict[tuple[str, str, str], list[str]] = {}  # by method, preposition and reason
+    for text, found in parts:
+        if found:
+            method, where, place = found.groups()
+            named = rf"(?<![\w-]){re.escape(place)}(?![\w-])"
+            reason = re.sub(named, "PLACE", text[found.end() :])
+            places.setdefault((method, where, reason), []).append(place)
+    methods: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for (method, where, reason), of in places.items():
+        methods.setdefault((where, reason, tuple(of)), []).append(method)
+    said = []
+    for (where, reason, of), names in methods.items():
+        why = reason.replace("PLACE", of[0]) if len(of) == 1 else reason
+        said.append(f"{', '.join(names)} {where} {', '.join(of)}: {why}")
+    return (*said, *(text for text, found in parts if not found))

@@ -73,7 +73,8 @@ class SplitFile:
             return Reading(rows, SPLIT_FILE, f"of {self.name}, the published file")
         note = (
             f"{path} is not the published file: it has {digest}, that has {expected}; its classes "
-            "and counts are taken as they are, and no published number is comparable"
+            "and counts are taken as they are. Published numbers are of other images: under a name "
+            "of its own (--published says what it is) none of them stands beside yours"
         )
         return Reading(rows, "", f"of another {self.name}, {digest}", notes=(note,))
 

@@ -61,7 +61,8 @@ class Needs(NamedTuple):
                 f"estimate of what is missing: {_hours(found.seconds)} of one {rate.device}, "
                 f"{found.operations + found.image_operations:.2g} operations at "
                 f"{rate.per_second / 1e9:.3g} GFLOP/s {rate.known_by}; "
-                f"{found.images:,} images to encode; {_bytes(found.disk_bytes)} of disk"
+                f"{found.images:,} images to encode; {_bytes(found.disk_bytes)} of disk "
+                "for features and trials, beside the datasets"
             )
             if rate.device == "core":
                 on_gpu = (found.operations + found.image_operations) / GPU_RATE

@@ -53,12 +53,12 @@ class Planned(NamedTuple):
         if self.plan.specs:
             done, missing = len(self.plan.done), len(self.plan.missing)
             rest = f", beside those of {', '.join(self.at_most)}" if self.at_most else ""
-            yield f"{len(self.plan.specs)} trials, {done} done, {missing} to do{rest}"
+            yield f"{plural(len(self.plan.specs), 'trial')}, {done:,} done, {missing:,} to do{rest}"
         if self.plan.searches:
             candidates = sum(spec.tested_on == VALIDATION for spec in self.plan.specs)
             follow = self.plan.undecided
             yield (
-                f"{candidates} of them are of candidates, {len(self.plan.searches)} searches"
+                f"{candidates} of them are of candidates, {_searches(len(self.plan.searches))}"
                 + (f"; {plural(follow, 'trial')} of what is chosen follow" if follow else "")
             )
         if self.waiting:
@@ -86,6 +86,10 @@ class Planned(NamedTuple):
             if dataset is None or fingerprints - {dataset.fingerprint}:
                 return False
         return True
+
+
+def _searches(count: int) -> str:
+    return "1 search" if count == 1 else f"{count:,} searches"
 
 
 def planned_of(

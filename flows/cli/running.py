@@ -1,5 +1,6 @@
 """`shotboard run` and `shotboard plan`."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -197,14 +198,29 @@ def plan(
         if cells:
             print_table(
                 ["protocol", "dataset", "backbone", "method", "shots", "trials", "done"],
-                [
-                    [*place, shots_word(shots), len(done), sum(done)]
-                    for (*place, shots), done in cells.items()
-                ],
+                _by_shots(cells),
             )
             out.print("")
         for text in (*planned.standing, *planned.unknown, *needs.lines, *trials.remarks):
             out.print(text)
+
+
+def _by_shots(cells: Mapping[tuple[Any, ...], list[bool]]) -> list[list[Any]]:
+    """Rows of a plan: shots stand in one, where all of their trials are done, or none.
+
+    Args:
+        cells: Whether each trial is done, by protocol, dataset, backbone, method and shots.
+    """
+    rows: dict[tuple[Any, ...], tuple[list[str], list[bool]]] = {}
+    for (*place, shots), done in cells.items():
+        begun = any(done) and not all(done)
+        shown, together = rows.setdefault((*place, all(done), begun and shots), ([], []))
+        shown.append(shots_word(shots))
+        together.extend(done)
+    return [
+        [*place, ",".join(shown), len(done), sum(done)]
+        for (*place, _, _), (shown, done) in rows.items()
+    ]
 
 
 def _refuse_missing_gpus(gpus_per_worker: float) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from data_catalog.wording import folded
 from operators.board.variants import Chosen
 from operators.episodes.shots import ALL_SHOTS
 from operators.spec import TrialSpec
@@ -111,7 +112,7 @@ class Plan:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a user should know of it: what is damaged, skipped and worth a notice."""
-        return tuple(filter(None, (self.torn_text, *self.skipped, *self.notices)))
+        return tuple(filter(None, (self.torn_text, *folded(self.skipped), *self.notices)))
 
     @cached_property
     def missing(self) -> tuple[TrialSpec, ...]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -45,13 +46,18 @@ def resolve(kind: str, name: str, table: Mapping[str, T]) -> T:
     """
     if name in table:
         return table[name]
-    text = f"no {kind} is called {name!r}. {did_you_mean(name, table)} {_WAYS_OUT.get(kind, '')}"
+    from data_catalog.published import PUBLISHED  # only who asks in vain needs them
+
+    near = did_you_mean(name, table)
+    if kind == "dataset" and get_close_matches(name, PUBLISHED):
+        near = did_you_mean(name, {*table, *PUBLISHED})
+    text = f"no {kind} is called {name!r}. {near} {_WAYS_OUT.get(kind, '')}"
     raise RequestError(_known(kind, name) or text.strip())
 
 
 def _known(kind: str, name: str) -> str:
     """How to bring a published dataset that is known; empty for other names."""
-    from data_catalog.published import PUBLISHED  # only who asks in vain needs them
+    from data_catalog.published import PUBLISHED
 
     if kind != "dataset" or name not in PUBLISHED:
         return ""

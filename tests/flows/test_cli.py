@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 
 from flows.cli.common import one_sentence
+from flows.cli.running import _by_shots
 from operators.backbones import DualEncoder
 from operators.backbones.language import LanguageModel
 from operators.methods import METHODS, MethodCard
@@ -76,10 +77,11 @@ def suite_file(tmp_path):
         (["text", "--targets", "digits"], "Leave targets out: cross_dataset and domain_general"),
         (["--test-rows-per-class", "0"], "give 1 to 10000000. `all` keeps all rows."),
         (["--datasets", "digit"], "no dataset is called 'digit'. Did you mean digits?"),
+        (["--datasets", "oxford_pet"], "called 'oxford_pet'. Did you mean oxford_pets?"),
         (["--backbones", "efnet-minilm"], "'efnet-minilm'. Did you mean effnet-minilm"),
         (["--protocols", "few-shot"], "no protocol is called 'few-shot'. Did you mean few_shot"),
         (["quikstart"], "no suite is called 'quikstart'. Did you mean quickstart?"),
-        (["absent.yaml"], "no suite file at absent.yaml. There is: nightly, quickstart, "),
+        (["absent.yaml"], "no suite file at absent.yaml. There is: base-to-new, coop-few-"),
         (["quickstrt.yaml"], "at quickstrt.yaml. Did you mean quickstart? The path of a YAML file"),
         (["--shots", "0"], "shots=0: give 1 to 100000."),
         (["--shots", "x"], "--shots x: give whole numbers"),
@@ -527,6 +529,23 @@ def test_a_plan_shows_what_is_done_and_runs_nothing(shotboard, filled, tiny):
     assert len(shown["trials"]) == 5
     assert filled.done() == before
     assert "5 trials, " in shotboard(*arguments).out
+
+
+def test_a_plan_has_the_shots_of_a_method_in_one_row_where_they_are_alike(shotboard, filled, tiny):
+    arguments = ["plan", "--datasets", "pets", "--backbones", tiny, "--methods", "tip-adapter"]
+    arguments += ["--shots", "1,2,4", "--seeds", "1,2", "--protocols", "few_shot"]
+    lines = shotboard(*arguments, "--home", filled.home).out.splitlines()
+    assert [x.split()[-3:] for x in lines if x.startswith(" few_shot ")] == [["1,2,4", "6", "0"]]
+
+
+def test_shots_that_are_done_and_those_that_are_not_have_rows_of_their_own():
+    place = ("few_shot", "pets", "tiny", "coop")
+    done = {1: [True, True], 2: [True, True], 4: [True, False], 8: [False, False], 16: [False]}
+    assert [row[4:] for row in _by_shots({(*place, k): each for k, each in done.items()})] == [
+        ["1,2", 4, 4],
+        ["4", 2, 1],
+        ["8,16", 3, 0],
+    ]
 
 
 def test_views_change_the_plan_of_methods_that_see_them(shotboard, filled, tiny):
