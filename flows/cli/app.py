@@ -19,7 +19,7 @@ COMMANDS = {  # by name: the module that has it, which is imported where it is a
     "board": "reading",
     "sql": "reading",
     "show": "showing",
-    "runs": "comparing",
+    "runs": "runs",
     "compare": "comparing",
     "merge": "comparing",
     "verify": "comparing",
