@@ -10,11 +10,11 @@ from data_catalog.published.form import (
     Reading,
 )
 from data_catalog.published.names import class_names
-from data_catalog.published.splitting import HALF_RULE, SplitFile, half_for_train
+from data_catalog.published.splitting import HALF_RULE, PublishedSplit, half_for_train
 from data_catalog.published.templates import coop_template_sets
 from data_catalog.published.tree import Tree
 
-FILE = SplitFile(
+FILE = PublishedSplit(
     "split_zhou_DescribableTextures.json",
     drive="1u3_QfB467jqHgNXC00UIzbLZRQCg2S7x",
     md5="02ff57f1bbd002a43320737a3ecbc113",

@@ -3,11 +3,11 @@
 from data_catalog.published.folders import by_class_folder
 from data_catalog.published.form import RULE, SPLIT_FILE, Download, PublishedDataset, Reading
 from data_catalog.published.names import class_names
-from data_catalog.published.splitting import HALF_RULE, SplitFile, half_for_train
+from data_catalog.published.splitting import HALF_RULE, PublishedSplit, half_for_train
 from data_catalog.published.templates import coop_template_sets
 from data_catalog.published.tree import Tree
 
-FILE = SplitFile(
+FILE = PublishedSplit(
     "split_zhou_EuroSAT.json",
     drive="1Ip7yaCWFi0eaOFUGga0lUdVi_DDQth1o",
     md5="989e1eca757dec43cfcee28faf6b28fc",

@@ -10,11 +10,11 @@ from data_catalog.published.form import (
     Row,
 )
 from data_catalog.published.names import class_names
-from data_catalog.published.splitting import HALF_RULE, SplitFile, half_for_train
+from data_catalog.published.splitting import HALF_RULE, PublishedSplit, half_for_train
 from data_catalog.published.templates import coop_template_sets
 from data_catalog.published.tree import LayoutError, Tree
 
-FILE = SplitFile(
+FILE = PublishedSplit(
     "split_zhou_OxfordFlowers.json",
     drive="1Pp0sRXzZFZq15zVOzKjKBu4A9i01nozT",
     md5="cfeaf0508c398ca993bf48ca5f034569",

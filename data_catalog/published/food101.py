@@ -10,11 +10,11 @@ from data_catalog.published.form import (
     Reading,
 )
 from data_catalog.published.names import class_names
-from data_catalog.published.splitting import HALF_RULE, SplitFile, half_for_train
+from data_catalog.published.splitting import HALF_RULE, PublishedSplit, half_for_train
 from data_catalog.published.templates import coop_template_sets
 from data_catalog.published.tree import Tree
 
-FILE = SplitFile(
+FILE = PublishedSplit(
     "split_zhou_Food101.json",
     drive="1QK0tGi096I0Ba6kggatX1ee6dJFIcEJl",
     git_blob="39557040ee6501bd32aa8b5dfd75f7941a32f0a7",

@@ -10,11 +10,11 @@ from data_catalog.published.form import (
     Row,
 )
 from data_catalog.published.names import class_names
-from data_catalog.published.splitting import SplitFile, fifth_for_val
+from data_catalog.published.splitting import PublishedSplit, fifth_for_val
 from data_catalog.published.templates import coop_template_sets
 from data_catalog.published.tree import LayoutError, Tree
 
-FILE = SplitFile(
+FILE = PublishedSplit(
     "split_zhou_OxfordPets.json",
     drive="1501r8Ber4nNKvmlFVQZ8SeUHTcdTTEqs",
     md5="fadad0caba06c4d0d2baf192015f50b4",

@@ -30,7 +30,7 @@ DRAWN = "drawn as CoOp's code does, seed 1"
 
 
 @dataclass(frozen=True)
-class SplitFile:
+class PublishedSplit:
     """A split file that CoOp's code publishes.
 
     Attributes:

@@ -10,11 +10,11 @@ from data_catalog.published.form import (
     Row,
 )
 from data_catalog.published.names import class_names
-from data_catalog.published.splitting import SplitFile, fifth_for_val
+from data_catalog.published.splitting import PublishedSplit, fifth_for_val
 from data_catalog.published.templates import PHOTO, coop_template_sets
 from data_catalog.published.tree import LayoutError, Tree
 
-FILE = SplitFile(
+FILE = PublishedSplit(
     "split_zhou_StanfordCars.json",
     drive="1ObCFbaAgVu0I-k_Au-gIUcefirdAuizT",
     md5="91255fab2e15280e6d9d9d24cc87efdb",

@@ -2,11 +2,11 @@
 
 from data_catalog.published.form import RULE, SPLIT_FILE, Download, PublishedDataset, Reading, Row
 from data_catalog.published.names import class_names
-from data_catalog.published.splitting import SplitFile, fifth_for_val
+from data_catalog.published.splitting import PublishedSplit, fifth_for_val
 from data_catalog.published.templates import PHOTO, coop_template_sets
 from data_catalog.published.tree import LayoutError, Tree
 
-FILE = SplitFile(
+FILE = PublishedSplit(
     "split_zhou_SUN397.json",
     drive="1y2RD81BYuiyvebdN-JymPfyWYcd8_MUq",
     git_blob="8d5725db8f70bcf02245665304f863e68f96a24c",

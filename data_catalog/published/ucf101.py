@@ -12,11 +12,11 @@ from data_catalog.published.form import (
     Row,
 )
 from data_catalog.published.names import class_names
-from data_catalog.published.splitting import SplitFile, fifth_for_val
+from data_catalog.published.splitting import PublishedSplit, fifth_for_val
 from data_catalog.published.templates import coop_template_sets
 from data_catalog.published.tree import LayoutError, Tree
 
-FILE = SplitFile(
+FILE = PublishedSplit(
     "split_zhou_UCF101.json",
     drive="1I0S0q91hJfsV9Gf4xDIjgDq4AqBNJb1y",
     md5="3a70ae2e43036a21111f3692a43fc839",

@@ -25,7 +25,7 @@ from data_catalog.published import dtd as dtd_module
 from data_catalog.published import imagenet as imagenet_module
 from data_catalog.published.form import Row
 from data_catalog.published.names import wordnet_names
-from data_catalog.published.splitting import SplitFile, fifth_for_val, half_for_train
+from data_catalog.published.splitting import PublishedSplit, fifth_for_val, half_for_train
 from data_catalog.published.templates import SEVEN
 
 SPLITS = ("train", "val", "test")
@@ -409,13 +409,13 @@ def test_a_split_file_is_known_by_its_digest(laid_out, monkeypatch):
     (root / "split_zhou_DescribableTextures.json").write_bytes(content)
     assert known_card(PUBLISHED["dtd"], root).split_sizes is None  # of another file
 
-    digest, _ = SplitFile("", "", md5="0" * 32)._digests(content)
+    digest, _ = PublishedSplit("", "", md5="0" * 32)._digests(content)
     monkeypatch.setattr(
         dtd_module, "FILE", replace(dtd_module.FILE, md5=digest.removeprefix("md5 "))
     )
     card = known_card(PUBLISHED["dtd"], root)
     assert card.split_sizes == {"train": 2820, "val": 1128, "test": 1692}
-    blob, _ = SplitFile("", "", git_blob="0" * 40)._digests(b"what is up, doc?")
+    blob, _ = PublishedSplit("", "", git_blob="0" * 40)._digests(b"what is up, doc?")
     assert blob == "git blob bd9dbf5aae1a3862dd1526723246b20206e5fc37"  # Pro Git, 10.2
 
 
