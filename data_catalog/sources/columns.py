@@ -166,8 +166,9 @@ def _refuse_empty(
         raise UnknownColumns(
             f"{place} has no column of images: its columns are {_listed(kinds)}. Needed is one of "
             f"{', '.join(_USUAL_NAMES['image'])} that holds encoded bytes, or one of "
-            f"{', '.join(_USUAL_NAMES['file'])} that holds the path of an image file. If it is a "
-            "table of texts, say which column has them (--columns text=..)."
+            f"{', '.join(_USUAL_NAMES['file'])} that holds the path of an image file; say which "
+            "is meant (--columns image=.. or file=..). If it is a table of texts, say which column "
+            "has them (--columns text=..)."
         )
 
 

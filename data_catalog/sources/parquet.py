@@ -110,7 +110,8 @@ class ParquetImages:
             needed = f"the {chosen}" if chosen else "an image, img, jpg or png"
             raise SourceError(
                 f"no Parquet file at {self.path} has a column of images; {name} has "
-                f"{', '.join(found)}. Needed is {needed} column that holds encoded bytes."
+                f"{', '.join(found)}. Needed is {needed} column that holds encoded bytes; say "
+                "which one is meant (--columns image=..)."
             )
         return fs, files
 
