@@ -217,7 +217,7 @@ def check_domains(dataset: PublishedDataset, found: Mapping[str, int]) -> None:
     if differ:
         raise LayoutError(
             f"the {dataset.kind}s by domain are not those of {dataset.title}: {'; '.join(differ)}. "
-            "Fetch what is missing; a part of it is registered under another name"
+            "Fetch what is missing; a part is registered under another name, without --published"
         )
 
 
@@ -245,5 +245,5 @@ def _check_names(title: str, classes: Sequence[str], rows: Sequence[Row]) -> Non
         )
         raise LayoutError(
             f"the files give other classes than the {len(classes)} of {title}: {said}. Fetch its "
-            "files again; other data is registered under another name"
+            "files again; other data is registered under another name, without --published"
         )

@@ -75,7 +75,9 @@ def test_a_label_of_a_list_that_is_none_is_named_with_its_line(listed_pacs):
 def test_a_sample_of_a_mirror_is_refused_and_taken_under_another_name(listed_pacs, tmp_path):
     mirror = known_card(PUBLISHED["pacs"], listed_pacs, mirror=source_for(listed_pacs / "images"))
     sample = dict.fromkeys(PACS.domains, 7)
-    with pytest.raises(ValueError, match=r"art_painting has 7 and not 28; .*under another name"):
+    with pytest.raises(
+        ValueError, match=r"art_painting has 7 and not 28; .*another name, without --published"
+    ):
         with_counts(mirror, PUBLISHED["pacs"], {"train": 28}, sample)
     whole = dict.fromkeys(PACS.domains, 28)
     assert with_counts(mirror, PUBLISHED["pacs"], {"train": 112}, whole) == mirror
