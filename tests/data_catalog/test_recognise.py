@@ -123,7 +123,7 @@ def test_parquet_without_images_is_refused_with_its_columns(table):
 
 def test_an_image_in_a_column_of_another_name_is_found_by_the_column_that_is_said(table, png):
     place = table({"pixels": [png(0), png(1)], "target": [0, 1]}).parent
-    with pytest.raises(SourceError, match=r"say which one is meant \(--columns image=\.\."):
+    with pytest.raises(SourceError, match=r"is meant \(--columns image=\.\."):
         list(source_for(place).examples())
     chosen = source_for(place, columns={"image": "pixels"})
     assert [example.label for example in chosen.examples()] == [0, 1]
