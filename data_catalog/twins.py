@@ -73,6 +73,8 @@ def near_twins(kind: Kind, looks: Looks, asked: np.ndarray, exact: Twins) -> Twi
     Returns:
         None where so many hashes are near that it was not looked for.
     """
+    if not kind.look_bytes:  # of a kind that looks for none
+        return Twins(*(part[:0] for part in exact))
     hashes, seen = _hashes(kind, looks, len(asked))
     wanted = asked & seen
     wanted[exact.rows] = False

@@ -14,6 +14,7 @@ from operators.backbones import (
     BackboneCard,
     BackboneReference,
     BackboneUnavailable,
+    DualEncoder,
     is_a,
 )
 from operators.episodes.protocols import PROTOCOLS, Protocol
@@ -278,7 +279,9 @@ def imagined_or_here(reference: BackboneReference, *, imagined: bool) -> Backbon
     try:
         return reference.describe()
     except BackboneUnavailable:
-        if not imagined or reference.name not in BACKBONES:
+        family = FAMILIES[reference.family] if reference.name in BACKBONES else None
+        # What a language model can do is in its files.
+        if not imagined or family is None or not issubclass(family, DualEncoder):
             raise
         return BackboneCard(
             name=reference.name,
@@ -286,7 +289,7 @@ def imagined_or_here(reference: BackboneReference, *, imagined: bool) -> Backbon
             source=reference.location,
             license="",
             fingerprint=NOT_HERE,
-            capabilities=FAMILIES[reference.family].capabilities,
+            capabilities=family.capabilities,
         )
 
 

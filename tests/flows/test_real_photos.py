@@ -20,7 +20,7 @@ views: none
 methods: [zero-shot]
 """
 DOMAINS = """
-datasets: [pacs]
+datasets: [pacs-part]
 views: none
 protocols: [domain_generalization]
 shots: [1]
@@ -93,7 +93,7 @@ def test_each_domain_of_pacs_is_recognised_by_what_learned_from_the_others(
 ):
     suite = tmp_path / "domains.yaml"
     suite.write_text(DOMAINS)
-    shotboard("datasets", "add", "pacs", "--path", str(pacs))
+    shotboard("datasets", "add", "pacs-part", "--path", str(pacs))
     shotboard("run", str(suite), "--workers", "1")
     rows = json.loads(shotboard("sql", "SELECT * FROM domain_generalization", "--format", "json"))
     targets = {(row["method"], row["target"]): row for row in rows}

@@ -65,7 +65,7 @@ def test_commands(type_in, tmp_path):
         f".export {file}{ENTER}.help{ENTER}"
     )
     assert "\naverages,view,The primary metric averaged" in said.out
-    assert "\nmissing,VARCHAR,Names of the data sets" in said.out
+    assert '\nmissing,VARCHAR,"Names of the data sets' in said.out
     assert '"seven": 7' in said.out
     assert json.loads(file.read_text()) == [{"seven": 7}]
     assert "Ctrl-D leaves" in said.out

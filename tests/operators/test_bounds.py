@@ -163,7 +163,7 @@ def test_what_changes_something_is_taken(name, given):
 
 def test_a_later_hyperparameter_is_left_out_at_its_default_so_that_ids_stay():
     later = [key for key, kind in annotations(METHODS["tip-adapter"]).items() if is_later(kind)]
-    assert later == ["search_on", "scale", "templates"]
+    assert later == ["search_on", "scale", "templates", "augment_epochs"]
     assert not {*later} & {*asked("tip-adapter")}
     assert asked("tip-adapter", search_on="shots", scale=None) == asked("tip-adapter")
     assert asked("tip-adapter", search_on="split")["search_on"] == "split"

@@ -393,5 +393,5 @@ def test_a_small_class_is_learned_before_it_is_chosen_on():
     episode = PROTOCOLS["text_few_shot"].episode(Setup(table=table, shots=2, seed=1))
     assert np.bincount(table.labels[episode.train]).tolist() == [2, 2]
     assert np.bincount(table.labels[episode.val], minlength=2).tolist() == [1, 0]
-    with pytest.raises(ValueError, match="shots=-1"):
-        PROTOCOLS["text_few_shot"].episode(Setup(table=table, shots=-1, seed=1))
+    with pytest.raises(ValueError, match="shots=-2"):
+        PROTOCOLS["text_few_shot"].episode(Setup(table=table, shots=-2, seed=1))

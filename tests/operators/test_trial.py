@@ -191,7 +191,7 @@ def test_images_without_labels_have_none_to_read(given, asked):
         images.under(View(1)),
         images.through(images._source),
     ):
-        with pytest.raises(ValueError, match="these images have no labels"):
+        with pytest.raises(ValueError, match="these examples have no labels"):
             batch.labels  # noqa: B018
         assert not any(isinstance(v, torch.Tensor) for v in vars(batch).values())
 

@@ -76,7 +76,7 @@ def test_trials_that_failed_are_named_with_their_reason_and_lead_to_their_page(m
     place = {"dataset": "digits", "protocol": "few_shot", "shots": 1, "seed": 2}
     spec = SimpleNamespace(trial_id="ab12", method="coop", backbone="mini-clip", **place)
     plan = SimpleNamespace(specs=[spec])
-    row = "| ab12 | coop | digits, few\\_shot, 1 shots, seed 2, mini-clip | the loss is no number |"
+    row = "| ab12 | coop | digits, few\\_shot, 1 shot, seed 2, mini-clip | the loss is no number |"
     failed = [("ab12", "the loss is no number")]
     assert row in failures_markdown(plan, failed)  # pyright: ignore[reportArgumentType]
     monkeypatch.setenv(BOARD_URL, "http://127.0.0.1:1/")

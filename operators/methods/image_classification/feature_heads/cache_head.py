@@ -137,9 +137,7 @@ class CacheHead(nn.Module):
             epochs: How many; 0 keeps the features of the centre crops.
         """
         seen = shots.shown(epochs) if epochs else [shots.train]
-        shown = torch.empty(
-            len(seen), len(shots.train), self.texts.shape[1], device=self.keys.device
-        )
+        shown = self.texts.new_empty(len(seen), len(shots.train), self.texts.shape[1])
         for place in range(len(seen)):  # each is let go once it is read: they may be large
             shown[place] = seen.pop(0).features
         self.keys.data = unit(shown.mean(dim=0))
