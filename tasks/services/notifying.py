@@ -109,7 +109,9 @@ def notify_at(wanted: Address | None) -> None:
                 return
             server.delete_block_document(block.id)
             return
-        block_id = SlackWebhook(url=wanted.url).save(NAME, overwrite=True)  # pyright: ignore
+        # `_sync`, since in a thread with a loop of its own Prefect would give a coroutine.
+        block = SlackWebhook(url=wanted.url)  # pyright: ignore
+        block_id = block.save(NAME, overwrite=True, _sync=True)  # pyright: ignore
         automation = AutomationCore.model_validate(
             {
                 "name": NAME,

@@ -257,7 +257,7 @@ class TestUp:
 
     def test_a_run_over_rest_completes_and_is_called_by_what_it_did(self, day):
         assert day.first["name"] == (
-            "quickstart: zero-shot on digits with mini-clip, few_shot, 1 shot, seed 1"
+            "quickstart: zero-shot on digits with mini-clip, few_shot, 1 shot, seed 1, views none"
         )
         assert day.first["state"]["message"].startswith("1 trials: 1 computed")
 
