@@ -1,11 +1,9 @@
 """Caltech101: photos and drawings of 100 kinds of things, 31 to 800 of each."""
 
-from data_catalog.published.folders import by_class_folder
-from data_catalog.published.form import RULE, SPLIT_FILE, Download, PublishedDataset, Reading
+from data_catalog.published.form import RULE, SPLIT_FILE, Download, PublishedDataset
 from data_catalog.published.names import class_names
-from data_catalog.published.splitting import HALF_RULE, PublishedSplit, half_for_train
+from data_catalog.published.splitting import HALF_RULE, PublishedSplit, halved_folders
 from data_catalog.published.templates import PHOTO, coop_template_sets
-from data_catalog.published.tree import Tree
 
 FILE = PublishedSplit(
     "split_zhou_Caltech101.json",
@@ -26,14 +24,6 @@ _ZIP = "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip"
 _SIZES = {"train": 4128, "val": 1649, "test": 2465}
 
 
-def read(tree: Tree) -> Reading:
-    """Rows of the split file, else of the class folders by the rule."""
-    images = tree.need_folder("101_ObjectCategories")
-    return FILE.read(tree, images) or FILE.drawn(
-        half_for_train(by_class_folder(tree, images, CLASSES, None, passed_over=PASSED_OVER))
-    )
-
-
 DATASET = PublishedDataset(
     name="caltech101",
     title="Caltech-101",
@@ -48,7 +38,7 @@ DATASET = PublishedDataset(
     template_sets=coop_template_sets(PHOTO),
     split_rule=f"{HALF_RULE} BACKGROUND_Google and Faces_easy are left out.",
     counts={SPLIT_FILE: _SIZES, RULE: _SIZES},
-    reader=read,
+    reader=halved_folders(FILE, ["101_ObjectCategories"], CLASSES, PASSED_OVER),
     layout="101_ObjectCategories/<class>/ and split_zhou_Caltech101.json",
     by_hand=(
         f"Fetch {_ZIP}, unpack it and the 101_ObjectCategories.tar.gz in it, put CoOp's "

@@ -1,18 +1,15 @@
 """DTD: pictures of 47 textures that people describe by a word, 120 of each."""
 
-from data_catalog.published.folders import by_class_folder
 from data_catalog.published.form import (
     OFFICIAL,
     RULE,
     SPLIT_FILE,
     Download,
     PublishedDataset,
-    Reading,
 )
 from data_catalog.published.names import class_names
-from data_catalog.published.splitting import HALF_RULE, PublishedSplit, half_for_train
+from data_catalog.published.splitting import HALF_RULE, PublishedSplit, halved_folders
 from data_catalog.published.templates import coop_template_sets
-from data_catalog.published.tree import Tree
 
 FILE = PublishedSplit(
     "split_zhou_DescribableTextures.json",
@@ -23,15 +20,6 @@ FILE = PublishedSplit(
 CLASSES = class_names("dtd")
 _URL = "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz"
 _SIZES = {"train": 2820, "val": 1128, "test": 1692}
-
-
-def read(tree: Tree) -> Reading:
-    """Rows of the split file, else of the class folders by the rule."""
-    images = tree.need_folder("images")
-    folders = {name: name for name in CLASSES}
-    return FILE.read(tree, images) or FILE.drawn(
-        half_for_train(by_class_folder(tree, images, folders, None))
-    )
 
 
 DATASET = PublishedDataset(
@@ -52,7 +40,7 @@ DATASET = PublishedDataset(
     ),
     split_rule=HALF_RULE,
     counts={SPLIT_FILE: _SIZES, RULE: _SIZES, OFFICIAL: {"train": 3760, "test": 1880}},
-    reader=read,
+    reader=halved_folders(FILE, ["images"], {name: name for name in CLASSES}),
     layout="images/<class>/ and split_zhou_DescribableTextures.json",
     by_hand=(
         f"Fetch {_URL}, unpack it, put CoOp's split_zhou_DescribableTextures.json beside images/ "

@@ -1,11 +1,9 @@
 """EuroSAT: 64 x 64 satellite pictures of ten kinds of land use in Europe."""
 
-from data_catalog.published.folders import by_class_folder
-from data_catalog.published.form import RULE, SPLIT_FILE, Download, PublishedDataset, Reading
+from data_catalog.published.form import RULE, SPLIT_FILE, Download, PublishedDataset
 from data_catalog.published.names import class_names
-from data_catalog.published.splitting import HALF_RULE, PublishedSplit, half_for_train
+from data_catalog.published.splitting import HALF_RULE, PublishedSplit, halved_folders
 from data_catalog.published.templates import coop_template_sets
-from data_catalog.published.tree import Tree
 
 FILE = PublishedSplit(
     "split_zhou_EuroSAT.json",
@@ -30,14 +28,6 @@ _ZIP = "EuroSAT.zip"
 _SIZES = {"train": 13500, "val": 5400, "test": 8100}
 
 
-def read(tree: Tree) -> Reading:
-    """Rows of the split file, else of the class folders by the rule."""
-    images = tree.need_folder("2750", "EuroSAT_RGB")
-    return FILE.read(tree, images) or FILE.drawn(
-        half_for_train(by_class_folder(tree, images, CLASSES, None))
-    )
-
-
 DATASET = PublishedDataset(
     name="eurosat",
     title="EuroSAT",
@@ -52,7 +42,7 @@ DATASET = PublishedDataset(
     template_sets=coop_template_sets("a centered satellite photo of {}."),
     split_rule=HALF_RULE,
     counts={SPLIT_FILE: _SIZES, RULE: _SIZES, "mteb": {"train": 16200, "test": 5400}},
-    reader=read,
+    reader=halved_folders(FILE, ["2750", "EuroSAT_RGB"], CLASSES),
     layout="2750/<class>/ and split_zhou_EuroSAT.json",
     by_hand=(
         "Fetch EuroSAT.zip from https://huggingface.co/datasets/torchgeo/eurosat, unpack it, put "

@@ -1,18 +1,15 @@
 """Food101: photos of 101 dishes, 1,000 of each, of people who eat out."""
 
-from data_catalog.published.folders import by_class_folder
 from data_catalog.published.form import (
     OFFICIAL,
     RULE,
     SPLIT_FILE,
     Download,
     PublishedDataset,
-    Reading,
 )
 from data_catalog.published.names import class_names
-from data_catalog.published.splitting import HALF_RULE, PublishedSplit, half_for_train
+from data_catalog.published.splitting import HALF_RULE, PublishedSplit, halved_folders
 from data_catalog.published.templates import coop_template_sets
-from data_catalog.published.tree import Tree
 
 FILE = PublishedSplit(
     "split_zhou_Food101.json",
@@ -22,15 +19,6 @@ FILE = PublishedSplit(
 CLASSES = class_names("food101")
 _URL = "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz"
 _SIZES = {"train": 50500, "val": 20200, "test": 30300}
-
-
-def read(tree: Tree) -> Reading:
-    """Rows of the split file, else of the class folders by the rule."""
-    images = tree.need_folder("images")
-    folders = {name: name for name in CLASSES}
-    return FILE.read(tree, images) or FILE.drawn(
-        half_for_train(by_class_folder(tree, images, folders, None))
-    )
 
 
 DATASET = PublishedDataset(
@@ -49,7 +37,7 @@ DATASET = PublishedDataset(
     ),
     split_rule=HALF_RULE,
     counts={SPLIT_FILE: _SIZES, RULE: _SIZES, OFFICIAL: {"train": 75750, "test": 25250}},
-    reader=read,
+    reader=halved_folders(FILE, ["images"], {name: name for name in CLASSES}),
     layout="images/<class>/ and split_zhou_Food101.json",
     by_hand=(
         f"Fetch {_URL}, unpack it, put CoOp's split_zhou_Food101.json beside images/ if you have "

@@ -11,10 +11,11 @@ Source: Zhou et al., "Learning to Prompt for Vision-Language Models", IJCV 2022;
 
 import hashlib
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from data_catalog.published.folders import by_class_folder
 from data_catalog.published.form import RULE, SPLIT_FILE, Download, Reading, Row
 from data_catalog.published.tree import LayoutError, Tree
 from data_catalog.split_lists import listed_rows
@@ -163,6 +164,30 @@ def half_for_train(rows: Iterable[Row]) -> list[Row]:
         parts[VAL] += members[train:val]
         parts[TEST] += members[val:]
     return _named(parts)
+
+
+def halved_folders(
+    file: PublishedSplit,
+    folders: Sequence[str],
+    classes: Mapping[str, str],
+    passed_over: Collection[str] = (),
+) -> Callable[[Tree], Reading]:
+    """The reader of a dataset with one folder a class: by its split file, else halved by the rule.
+
+    Args:
+        file: Its split file.
+        folders: How the folder that has the class folders may be called.
+        classes: Name of each class by its folder, in label order.
+        passed_over: Folders that are no class, and not read.
+    """
+
+    def read(tree: Tree) -> Reading:
+        images = tree.need_folder(*folders)
+        return file.read(tree, images) or file.drawn(
+            half_for_train(by_class_folder(tree, images, classes, None, passed_over=passed_over))
+        )
+
+    return read
 
 
 def _by_label(rows: Iterable[Row]) -> dict[int | None, list[Row]]:

@@ -25,7 +25,12 @@ from data_catalog.published import dtd as dtd_module
 from data_catalog.published import imagenet as imagenet_module
 from data_catalog.published.form import Row
 from data_catalog.published.names import wordnet_names
-from data_catalog.published.splitting import PublishedSplit, fifth_for_val, half_for_train
+from data_catalog.published.splitting import (
+    PublishedSplit,
+    fifth_for_val,
+    half_for_train,
+    halved_folders,
+)
 from data_catalog.published.templates import SEVEN
 
 SPLITS = ("train", "val", "test")
@@ -410,9 +415,9 @@ def test_a_split_file_is_known_by_its_digest(laid_out, monkeypatch):
     assert known_card(PUBLISHED["dtd"], root).split_sizes is None  # of another file
 
     digest, _ = PublishedSplit("", "", md5="0" * 32)._digests(content)
-    monkeypatch.setattr(
-        dtd_module, "FILE", replace(dtd_module.FILE, md5=digest.removeprefix("md5 "))
-    )
+    told = replace(dtd_module.FILE, md5=digest.removeprefix("md5 "))
+    reader = halved_folders(told, ["images"], {name: name for name in dtd_module.CLASSES})
+    monkeypatch.setitem(PUBLISHED, "dtd", replace(PUBLISHED["dtd"], reader=reader))
     card = known_card(PUBLISHED["dtd"], root)
     assert card.split_sizes == {"train": 2820, "val": 1128, "test": 1692}
     blob, _ = PublishedSplit("", "", git_blob="0" * 40)._digests(b"what is up, doc?")
