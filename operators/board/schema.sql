@@ -19,6 +19,10 @@ CREATE MACRO seeds_high(mean, std, n, t, high) AS
 -- A score by which better ones come later, whichever its direction.
 CREATE MACRO goodness(score, better) AS CASE better WHEN 'lower' THEN -score ELSE score END;
 
+-- The published name of a method, without what a source adds to it in brackets or with asterisks.
+CREATE MACRO without_additions(method) AS
+    trim(regexp_replace(method, '(\s*\([^)]*\)|\*+)$', ''));
+
 -- What numbers of shots are sorted by: -1, all of the train split, is more than any number.
 CREATE MACRO shots_order(shots) AS CASE WHEN shots = -1 THEN 2147483647 ELSE shots END;
 

@@ -5,10 +5,7 @@ CREATE VIEW reference_sources AS
 WITH named AS (
     SELECT
         results.*,
-        coalesce(
-            names.ours,
-            trim(regexp_replace(results.method, '(\s*\([^)]*\)|\*+)$', ''))
-        ) AS name
+        coalesce(names.ours, without_additions(results.method)) AS name
     FROM reference_results AS results
     LEFT JOIN reference_names AS names
         ON names.kind = 'method' AND names.published = results.method
