@@ -8,7 +8,6 @@ operations an estimate has, and the seconds that it gives beside those that were
 """
 
 import argparse
-import json
 from collections import defaultdict
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from operators.estimating.work import known_work, operations_of, write_known
 from operators.methods import METHODS
 from operators.spec import TrialSpec
 from tasks.estimating.estimate import size_of
-from tasks.planning.data import TrialData
+from tasks.planning.encodings import Draws
 from tasks.planning.resolve import ingested
 from tasks.storage.store import Store
 
@@ -46,15 +45,15 @@ def compare(store: Store) -> str:
         store: Its trials with the small backbone are looked at.
     """
     tower = tower_operations(reference(SMALL))
-    tables, sums = {}, defaultdict(lambda: [0.0, 0.0, 0.0])
-    for trial in sorted(store.done()):
-        found = json.loads((store.trials / trial / "trial.json").read_bytes())
-        spec, cost = TrialSpec.from_json(found["spec"]), found["cost"]
+    sums = defaultdict(lambda: [0.0, 0.0, 0.0])
+    done = [store.result(trial) for trial in sorted(store.done())]
+    trials = [(TrialSpec.from_json(found["spec"]), found["cost"]) for found in done]
+    names = {name for spec, _ in trials for name in (spec.dataset, *spec.targets)}
+    draws = Draws({name: ingested(store, name) for name in sorted(names)})
+    for spec, cost in trials:
         if spec.backbone != SMALL or not cost.get("tune_flops"):
             continue
-        if spec.dataset not in tables:
-            tables[spec.dataset] = TrialData(ingested(store, spec.dataset)).table
-        size = size_of(spec, tables, {})._replace(answers=())
+        size = size_of(spec, draws)._replace(answers=())
         guess = operations_of(known_work()[spec.method], size, spec.hyperparameters, tower)
         for part, value in enumerate((guess, cost["tune_flops"], cost["tune_seconds"])):
             sums[spec.method][part] += value

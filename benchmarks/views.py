@@ -47,7 +47,7 @@ from tasks.ingestion.ingest import ingest_dataset
 from tasks.planning import resolve
 from tasks.planning.choices import check
 from tasks.planning.data import TrialData
-from tasks.planning.encodings import encoded_anew, needed_rows
+from tasks.planning.encodings import Draws, encoded_anew, needed_rows
 from tasks.planning.own_backbones import find_backbone
 from tasks.planning.plan import make_plan
 from tasks.planning.suite import make_suite
@@ -117,7 +117,7 @@ def measure(
         encode = kept.encode(train, None)
     else:
         encode = sum(kept.encode(rows, view) for view, rows in needed.items() if view is not None)
-    anew = encoded_anew(specs, {dataset.name: dataset})
+    anew = encoded_anew(specs, Draws({dataset.name: dataset}))
     accuracies, seconds = [], []
     for spec in specs:
         started = time.process_time()

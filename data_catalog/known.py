@@ -14,7 +14,7 @@ from data_catalog.sources.webdataset import SHARD_SUFFIXES
 from data_catalog.wording import some
 
 if TYPE_CHECKING:
-    from data_catalog.published import PublishedDataset
+    from data_catalog.published import PublishedDataset, TemplateSet
 
 _PACKED = (".parquet", *SHARD_SUFFIXES)
 _ORIGINAL = {".jpg", ".jpeg", ".png", ".mat", ".bin"}  # an archive may lie beside what was in it
@@ -79,22 +79,39 @@ def known_card(
     else:
         source = mirror
         _check_mirror(dataset, mirror)
+    card = _card(dataset, source, prompts)
+    return replace(
+        card,
+        name=name or card.name,
+        license=license or card.license,
+        classes=classes,
+        split_sizes=None if split_names else sizes,
+        split_names=split_names,
+    )
+
+
+def _card(dataset: "PublishedDataset", source: Source, prompts: "TemplateSet") -> DatasetCard:
+    """All that is known whatever the files say.
+
+    Args:
+        dataset: What is known.
+        source: Reads it.
+        prompts: That are chosen.
+    """
     return DatasetCard(
-        name=name or dataset.name,
+        name=dataset.name,
         kind=dataset.kind,
         source=source,
         template=prompts.template,
         templates=prompts.templates,
-        classes=classes,
+        classes=dataset.classes,
         duplicate_class_names=dataset.duplicate_class_names,
         title=dataset.title,
         description=dataset.description,
-        license=license or dataset.license,
+        license=dataset.license,
         citation=dataset.citation,
         homepage=dataset.homepage,
         trouble=dataset.trouble,
-        split_sizes=None if split_names else sizes,
-        split_names=split_names,
         domains=tuple(sorted(dataset.domains)),
         unseen_classes=dataset.unseen_classes,
     )
@@ -135,18 +152,9 @@ def imagined(dataset: "PublishedDataset") -> DatasetCard:
     from data_catalog.published.form import OFFICIAL, RULE, SPLIT_FILE
 
     ways = (dataset.counts.get(way) for way in (SPLIT_FILE, RULE, OFFICIAL))
-    return DatasetCard(
-        name=dataset.name,
-        kind=dataset.kind,
-        source=Published(dataset.name, ""),
-        template=dataset.template_set("").template,
-        templates=dataset.template_set("").templates,
-        classes=dataset.classes,
-        duplicate_class_names=dataset.duplicate_class_names,
-        split_sizes=next((sizes for sizes in ways if sizes), None),
-        domains=tuple(sorted(dataset.domains)),
-        unseen_classes=dataset.unseen_classes,
-    )
+    sizes = next((sizes for sizes in ways if sizes), None)
+    card = _card(dataset, Published(dataset.name, ""), dataset.template_set(""))
+    return replace(card, split_sizes=sizes)
 
 
 def with_counts(

@@ -6,21 +6,17 @@ by trials of the store with the same backbone or by a product of matrices, and f
 step takes whatever its size. It is an estimate: between half and twice of what comes is good.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from data_catalog import Dataset
 from operators.backbones import BackboneCard, BackboneReference
-from operators.episodes.episode import Episode
-from operators.episodes.table import Table
 from operators.estimating.towers import TowerOperations, tower_operations
 from operators.estimating.work import Size, Work, known_work, operations_of, steps_of
-from operators.methods import known_method
 from operators.spec import TrialSpec
-from operators.tracks.rows import episode_of, unlabelled_of
 from tasks.estimating.rates import STEP_SECONDS, Rate, rate_of
-from tasks.planning.data import Imagined, TrialData
-from tasks.planning.encodings import encoded_anew, needed_rows
+from tasks.planning.data import Imagined
+from tasks.planning.encodings import Draws, encoded_anew, kept_images
 from tasks.planning.planned import Plan
 from tasks.storage.store import Store
 
@@ -73,21 +69,20 @@ def estimate(
     """
     every = {name: tower_operations(each) for name, each in references.items()}
     towers = {name: tower for name, tower in every.items() if tower is not None}
-    tables = {name: TrialData(each).table for name, each in datasets.items()}
     works, unknown = known_work(), dict[str, None]()
     meant: list[TrialSpec] = []
     for spec in plan.missing:
-        if reason := _left_out(spec, towers, works, tables):
+        if reason := _left_out(spec, towers, works, datasets):
             unknown[reason] = None
         else:
             meant.append(spec)
     rates = {name: rate_of(store, name) for name in dict.fromkeys(s.backbone for s in meant)}
-    episodes: dict[tuple[object, ...], Episode] = {}
-    anew = encoded_anew(meant, datasets)
+    draws = Draws(datasets)
+    anew = encoded_anew(meant, draws)
     operations = image_operations = seconds = 0.0
     images = rows = room = 0
     for spec in meant:
-        tower, size = towers[spec.backbone], size_of(spec, tables, episodes)
+        tower, size = towers[spec.backbone], size_of(spec, draws)
         fit = operations_of(works[spec.method], size, spec.hyperparameters, tower)
         encoded = anew.get(spec.trial_id, 0)
         images += encoded
@@ -97,9 +92,7 @@ def estimate(
         seconds += done / rates[spec.backbone].per_second
         seconds += steps_of(size, spec.hyperparameters) * STEP_SECONDS
         rows += sum(count for _, count in size.answers)
-    for (name, on), specs in _encoded(meant).items():
-        kept = needed_rows(specs, datasets[on], datasets)
-        count = sum(len(found) for found in kept.values())
+    for (name, _), count in kept_images(meant, draws).items():
         images += count
         image_operations += count * towers[name].image
         seconds += count * towers[name].image / rates[name].per_second
@@ -115,7 +108,7 @@ def _left_out(
     spec: TrialSpec,
     towers: Mapping[str, TowerOperations],
     works: Mapping[str, Work],
-    tables: Mapping[str, Table],
+    datasets: Container[str],
 ) -> str:
     """Why nothing is known of a trial; empty where it is.
 
@@ -123,9 +116,9 @@ def _left_out(
         spec: The trial.
         towers: Of the backbones whose operations are known.
         works: What methods take.
-        tables: Of the datasets whose rows are known.
+        datasets: Names of those whose rows are known.
     """
-    if missing := [name for name in (spec.dataset, *spec.targets) if name not in tables]:
+    if missing := [name for name in (spec.dataset, *spec.targets) if name not in datasets]:
         return f"{', '.join(missing)}: how many rows there are is not known before ingestion"
     if spec.backbone not in towers:
         return f"{spec.backbone}: the operations of its towers are not known"
@@ -134,37 +127,14 @@ def _left_out(
     return ""
 
 
-def size_of(
-    spec: TrialSpec, tables: Mapping[str, Table], episodes: dict[tuple[object, ...], Episode]
-) -> Size:
+def size_of(spec: TrialSpec, draws: Draws) -> Size:
     """How large a trial is.
 
     Args:
         spec: The trial.
-        tables: Of the datasets, by name.
-        episodes: Those that are known, by what they follow from.
+        draws: Over its datasets.
     """
-    place = (spec.dataset, tuple(spec.targets), spec.held_out, spec.protocol, spec.shots)
-    draw = (*place, spec.tested_on, spec.test_rows_per_class)  # all seeds draw as many rows
-    if draw not in episodes:
-        episodes[draw] = episode_of(spec, tables[spec.dataset], tables)
-    episode = episodes[draw]
-    pool = unlabelled_of(spec, tables[spec.dataset], episode)
+    episode, pool = draws.episode(spec), draws.unlabelled(spec)
     learned = (episode.classes, episode.train) if pool is None else (pool.classes, pool.rows)
     answers = tuple((len(each.classes), len(each.rows)) for each in episode.evaluations)
     return Size(len(learned[0]), len(learned[1]), answers)
-
-
-def _encoded(specs: Iterable[TrialSpec]) -> dict[tuple[str, str], list[TrialSpec]]:
-    """Trials that read frozen features, by backbone and by each dataset whose features they read.
-
-    Args:
-        specs: The trials.
-    """
-    found: dict[tuple[str, str], list[TrialSpec]] = {}
-    for spec in specs:
-        method = known_method(spec)
-        if method is not None and method.card.features:
-            for name in (spec.dataset, *spec.targets):
-                found.setdefault((spec.backbone, name), []).append(spec)
-    return found

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from data_catalog import Dataset
-from operators.episodes.episode import Episode
+from operators.episodes.episode import Episode, Pool
 from operators.episodes.views import View
 from operators.methods import method_for
 from operators.spec import TrialSpec
@@ -20,6 +20,36 @@ from tasks.planning.data import Imagined, TrialData
 from tasks.planning.planned import Encodings
 
 
+class Draws:
+    """Episodes of trials over some datasets, each drawn once.
+
+    Args:
+        datasets: All that the trials learn from or are tested on, by name.
+    """
+
+    def __init__(self, datasets: Mapping[str, Dataset | Imagined]) -> None:
+        self.tables = {name: TrialData(each).table for name, each in datasets.items()}
+        self._episodes: dict[tuple[object, ...], Episode] = {}
+
+    def episode(self, spec: TrialSpec) -> Episode:
+        """The rows that a trial learns from and is tested on."""
+        draw = draw_of(spec)
+        if draw not in self._episodes:
+            self._episodes[draw] = episode_of(spec, self.tables[spec.dataset], self.tables)
+        return self._episodes[draw]
+
+    def unlabelled(self, spec: TrialSpec) -> Pool | None:
+        """The examples that a trial learns from without labels, if its method asks for some."""
+        return unlabelled_of(spec, self.tables[spec.dataset], self.episode(spec))
+
+
+def draw_of(spec: TrialSpec) -> tuple[object, ...]:
+    """What the rows of a trial follow from."""
+    place = spec.dataset, tuple(spec.targets), spec.held_out
+    tested = spec.tested_on, spec.test_rows_per_class
+    return *place, spec.protocol, spec.shots, spec.seed, *tested
+
+
 def encodings_of(
     specs: Iterable[TrialSpec], datasets: Mapping[str, Dataset | Imagined]
 ) -> Encodings:
@@ -29,54 +59,52 @@ def encodings_of(
         specs: The trials, with their teachers.
         datasets: All that they learn from or are tested on, by name.
     """
-    specs = [spec for spec in specs if method_for(spec).card.features]
-    kept = 0
-    for backbone in {spec.backbone for spec in specs}:
-        own = [spec for spec in specs if spec.backbone == backbone]
-        for name, dataset in datasets.items():
-            here = [spec for spec in own if name in (spec.dataset, *spec.targets)]
-            kept += sum(len(rows) for rows in needed_rows(here, dataset, datasets).values())
-    return Encodings(kept, sum(encoded_anew(specs, datasets).values()))
+    specs, draws = [spec for spec in specs if method_for(spec).card.features], Draws(datasets)
+    kept = sum(kept_images(specs, draws).values())
+    return Encodings(kept, sum(encoded_anew(specs, draws).values()))
 
 
-def encoded_anew(
-    specs: Iterable[TrialSpec], datasets: Mapping[str, Dataset | Imagined]
-) -> dict[str, int]:
+def kept_images(specs: Iterable[TrialSpec], draws: Draws) -> dict[tuple[str, str], int]:
+    """How many images some trials have encoded whose features are kept, by backbone and dataset.
+
+    Args:
+        specs: The trials.
+        draws: Over all of their datasets.
+    """
+    readers: dict[tuple[str, str], list[TrialSpec]] = {}
+    for spec in specs:
+        if method_for(spec).card.features:
+            for name in (spec.dataset, *spec.targets):
+                readers.setdefault((spec.backbone, name), []).append(spec)
+    return {
+        (backbone, name): sum(map(len, _rows_read(own, name, draws).values()))
+        for (backbone, name), own in readers.items()
+    }
+
+
+def encoded_anew(specs: Iterable[TrialSpec], draws: Draws) -> dict[str, int]:
     """How many images each trial has encoded for itself alone, by its id.
 
     Args:
         specs: The trials.
-        datasets: All that they learn from or are tested on, by name.
+        draws: Over all of their datasets.
     """
-    tables = {name: TrialData(each).table for name, each in datasets.items()}
-    episodes: dict[tuple[object, ...], Episode] = {}
     found: dict[str, int] = {}
     for spec in specs:
         times = method_for(spec).encodings(spec.hyperparameters, view_policy(spec))
         if not any(times):
             continue
-        draw = _draw(spec)
-        if draw not in episodes:
-            episodes[draw] = episode_of(spec, tables[spec.dataset], tables)
-        episode = episodes[draw]
-        pool = unlabelled_of(spec, tables[spec.dataset], episode)
+        episode, pool = draws.episode(spec), draws.unlabelled(spec)
         learned = len(episode.train if pool is None else pool.rows)
         tested = sum(len(each.rows) for each in episode.evaluations)
         found[spec.trial_id] = times[0] * learned + times[1] * tested
     return found
 
 
-def _draw(spec: TrialSpec) -> tuple[object, ...]:
-    """What the rows of a trial follow from."""
-    place = spec.dataset, tuple(spec.targets), spec.held_out
-    tested = spec.tested_on, spec.test_rows_per_class
-    return *place, spec.protocol, spec.shots, spec.seed, *tested
-
-
 def needed_rows(
     specs: Iterable[TrialSpec],
-    dataset: Dataset | Imagined,
-    datasets: Mapping[str, Dataset | Imagined] | None = None,
+    dataset: Dataset,
+    datasets: Mapping[str, Dataset] | None = None,
 ) -> Mapping[View | None, np.ndarray]:
     """Row ids, sorted, that any of the trials reads under each view whose features are kept.
 
@@ -89,28 +117,30 @@ def needed_rows(
         dataset: Whose rows are meant.
         datasets: Those of the trials, by name; may be left out where it is the only one.
     """
-    tables = {name: TrialData(each).table for name, each in (datasets or {}).items()}
-    tables[dataset.name] = table = TrialData(dataset).table
-    episodes: dict[tuple[object, ...], Episode] = {}
+    return _rows_read(specs, dataset.name, Draws({**(datasets or {}), dataset.name: dataset}))
+
+
+def _rows_read(
+    specs: Iterable[TrialSpec], dataset: str, draws: Draws
+) -> Mapping[View | None, np.ndarray]:
+    """See `needed_rows`, of the dataset of a name."""
+    table = draws.tables[dataset]
     parts: dict[View | None, dict[tuple[object, ...], np.ndarray]] = {}
     for spec in specs:
         place = spec.dataset, tuple(spec.targets), spec.held_out
-        draw = _draw(spec)
-        if draw not in episodes:
-            episodes[draw] = episode_of(spec, tables[spec.dataset], tables)
-            own = spec.dataset == dataset.name
-            parts.setdefault(None, {})[draw] = (
-                episodes[draw].rows if own else episodes[draw].tested(dataset.name)
-            )
-        if spec.dataset != dataset.name:
+        draw, episode, own = draw_of(spec), draws.episode(spec), spec.dataset == dataset
+        centre = parts.setdefault(None, {})
+        if draw not in centre:
+            centre[draw] = episode.rows if own else episode.tested(dataset)
+        if not own:
             continue
-        chosen_on = validation_of(spec, table, episodes[draw])
-        if chosen_on is not episodes[draw].val:
-            parts[None][*place, spec.protocol, "val"] = chosen_on
-        trained: dict[tuple[object, ...], np.ndarray] = {draw: episodes[draw].train}
-        if (pool := unlabelled_of(spec, table, episodes[draw])) is not None:
+        chosen_on = validation_of(spec, table, episode)
+        if chosen_on is not episode.val:
+            centre[*place, spec.protocol, "val"] = chosen_on
+        trained: dict[tuple[object, ...], np.ndarray] = {draw: episode.train}
+        if (pool := draws.unlabelled(spec)) is not None:
             key = *place, spec.protocol, spec.setting, spec.test_rows_per_class
-            trained[key] = parts[None][key] = pool.rows
+            trained[key] = centre[key] = pool.rows
         for view in views_shown(spec):
             if view is not None and view.kept:
                 parts.setdefault(view, {}).update(trained)

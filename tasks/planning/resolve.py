@@ -122,13 +122,7 @@ def dataset_card(store: Store, name: str) -> DatasetCard:
     Raises:
         RequestError: There is no such dataset, or its card cannot be read.
     """
-    faults: dict[str, str] = {}
-    cards = {**CATALOG, **_OWN_CARDS, **registered_cards(store.cards, faults)}
-    if name in faults:
-        raise RequestError(faults[name])
-    if name not in cards:
-        cards |= installed(DATASETS, _fault_of_card)
-    return resolve("dataset", name, cards)
+    return resolve("dataset", name, _cards_with(store, name))
 
 
 def imagined_card(store: Store, name: str) -> DatasetCard:
@@ -144,9 +138,29 @@ def imagined_card(store: Store, name: str) -> DatasetCard:
     from data_catalog.known import imagined
     from data_catalog.published import PUBLISHED
 
-    if name in PUBLISHED and name not in {*registered_cards(store.cards, {}), *CATALOG}:
+    cards = _cards_with(store, name)
+    if name not in cards and name in PUBLISHED:
         return imagined(PUBLISHED[name])
-    return dataset_card(store, name)
+    return resolve("dataset", name, cards)
+
+
+def _cards_with(store: Store, name: str) -> dict[str, DatasetCard]:
+    """Cards by name; those of packages, which take a while, where `name` is none of the others.
+
+    Args:
+        store: Has what users registered.
+        name: That is looked for.
+
+    Raises:
+        RequestError: The card of that name cannot be read.
+    """
+    faults: dict[str, str] = {}
+    cards = {**CATALOG, **_OWN_CARDS, **registered_cards(store.cards, faults)}
+    if name in faults:
+        raise RequestError(faults[name])
+    if name not in cards:
+        cards |= installed(DATASETS, _fault_of_card)
+    return cards
 
 
 def ingested(store: Store, name: str) -> Dataset | None:

@@ -6,7 +6,7 @@ import torch
 from operators.backbones import reference
 from operators.contract import Case
 from operators.engine.accounting import counting
-from operators.estimating.probing import BATCHES, CLASSES, probe
+from operators.estimating.probing import _NAMES, BATCHES, CLASSES, probe
 from operators.estimating.towers import tower_operations
 from operators.estimating.work import Passes, Size, Work, known_work, operations_of, steps_of
 from operators.methods import METHODS
@@ -37,8 +37,6 @@ def test_an_estimate_is_the_count_where_the_classes_are_those_of_the_probe(name,
     """Between the points of the probe it is a little off, since names differ in length."""
     classes, images = CLASSES[1], BATCHES[1]
     case = Case(name, METHODS[name], mini)
-    from operators.estimating.probing import _NAMES
-
     shots = case.shots([label % classes for label in range(images)], tuple(range(classes)))
     with counting() as work, torch.random.fork_rng(devices=[]):
         case.fit(shots, _NAMES, epochs=3, batch_size=images)

@@ -17,7 +17,7 @@ from tasks.computing.worker import Context, Done, TrialWorker
 from tasks.computing.worker_pool import CallResult
 from tasks.planning.choices import check
 from tasks.planning.data import TrialData
-from tasks.planning.encodings import encoded_anew, encodings_of, needed_rows
+from tasks.planning.encodings import Draws, encoded_anew, encodings_of, needed_rows
 from tasks.planning.plan import make_plan
 from tasks.planning.suite import make_suite
 
@@ -110,7 +110,9 @@ def test_images_that_are_encoded_anew_are_counted_and_kept_ones_once(place):
         train = [len(place.train(spec)) for spec in specs if spec.shots]
         bank = sum(len(r) for v, r in needed_rows(specs, place.dataset).items() if v is not None)
         assert encodings_of(specs, datasets) == (centre + bank, anew * train[0])
-        assert set(encoded_anew(specs, datasets).values()) == ({5 * train[0]} if anew else set())
+        assert set(encoded_anew(specs, Draws(datasets)).values()) == (
+            {5 * train[0]} if anew else set()
+        )
 
 
 def test_what_is_encoded_anew_is_what_a_trial_encodes(place, monkeypatch):
@@ -125,7 +127,7 @@ def test_what_is_encoded_anew_is_what_a_trial_encodes(place, monkeypatch):
     specs = place.plan("tip-adapter", {"tip-adapter-f": {"epochs": 3}}, COOP, views="published")
     assert [spec.views for spec in specs] == ["fresh:crop-0.5"] * 2 + ["fresh"]
     place.encode(specs)
-    counted = encoded_anew(specs, {place.dataset.name: place.dataset})
+    counted = encoded_anew(specs, Draws({place.dataset.name: place.dataset}))
     for spec in specs:
         read.clear()
         (done,) = place.worker.compute([spec], place.context)
