@@ -8,7 +8,7 @@ that is found depends on where it was found.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import contextmanager
 from itertools import chain, islice
 from typing import Any
 
@@ -39,14 +39,11 @@ def check_in_order(check: Check, examples: Iterable[Example]) -> Iterator[Checke
     remaining = iter(examples)
     first = islice(remaining, IN_THREADS)
     workers = cores()
-    with ThreadPoolExecutor(min(THREADS, workers), thread_name_prefix="decode") as threads:
-        yield from _mapped(threads, min(THREADS, workers), check, _chunks(first, THREAD_ROWS))
+    with threads(min(THREADS, workers)) as pool:
+        yield from _mapped(pool, min(THREADS, workers), check, _chunks(first, THREAD_ROWS))
     for example in remaining:  # there are more
         remaining = chain([example], remaining)
-        with ExitStack() as stack:
-            pool = stack.enter_context(processes(workers)) if workers > 1 else None
-            if pool is None:
-                pool = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="decode"))
+        with processes(workers) if workers > 1 else threads(1) as pool:
             yield from _mapped(pool, workers, check, _chunks(remaining, CHUNK_ROWS))
         return
 
@@ -58,7 +55,22 @@ def cores() -> int:
     return cpu_count()
 
 
-class processes:
+@contextmanager
+def threads(workers: int) -> Iterator[Executor]:
+    """A pool of threads, which begins nothing more when the block ends, however it ends.
+
+    Args:
+        workers: How many.
+    """
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def processes(workers: int) -> Iterator[Executor]:
     """A pool of processes, which are gone when the block ends, however it ends.
 
     They do not import the program that was started, so a script needs no guard around its code,
@@ -67,18 +79,15 @@ class processes:
     Args:
         workers: How many.
     """
+    from joblib.externals.loky import ProcessPoolExecutor
 
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-
-    def __enter__(self) -> Executor:
-        from joblib.externals.loky import ProcessPoolExecutor
-
-        self.pool = ProcessPoolExecutor(self.workers, timeout=_IDLE_SECONDS)
-        return self.pool
-
-    def __exit__(self, *_: object) -> None:
-        self.pool.shutdown(wait=True, kill_workers=True)
+    pool = ProcessPoolExecutor(workers, timeout=_IDLE_SECONDS)
+    try:
+        yield pool
+    finally:
+        # It ends what waits as well; a future that was cancelled before would break that, and
+        # leave the processes.
+        pool.shutdown(wait=True, kill_workers=True)
 
 
 _IDLE_SECONDS = 60.0
@@ -89,23 +98,19 @@ def _mapped(
 ) -> Iterator[Checked]:
     waiting: deque[tuple[list[Example], Future[list[tuple[Any, ...]]]]] = deque()
     failure: Exception | None = None
-    try:
-        while True:
-            try:
-                chunk = next(chunks, None)
-            except Exception as error:  # of the source: what it gave before comes first
-                failure, chunk = error, None
-            if chunk is None:
-                break
-            sent = [(example.content, example.path, example.error) for example in chunk]
-            waiting.append((chunk, pool.submit(check_chunk, check, sent)))
-            if len(waiting) >= workers * AHEAD:
-                yield from _joined(*waiting.popleft())
-        while waiting:
+    while True:
+        try:
+            chunk = next(chunks, None)
+        except Exception as error:  # of the source: what it gave before comes first
+            failure, chunk = error, None
+        if chunk is None:
+            break
+        sent = [(example.content, example.path, example.error) for example in chunk]
+        waiting.append((chunk, pool.submit(check_chunk, check, sent)))
+        if len(waiting) >= workers * AHEAD:
             yield from _joined(*waiting.popleft())
-    finally:
-        for _, future in waiting:
-            future.cancel()
+    while waiting:
+        yield from _joined(*waiting.popleft())
     if failure is not None:
         raise failure
 
