@@ -1,7 +1,8 @@
 """Counts how often every method that ships passes the towers, which estimates are made of.
 
-    python benchmarks/step_work.py                 # writes operators/estimating/work.json
-    python benchmarks/step_work.py --store FOLDER  # and compares it with the trials of a store
+    python benchmarks/step_work.py                   # writes operators/estimating/work.json
+    python benchmarks/step_work.py --methods tcp,ape # counts those anew and keeps the others
+    python benchmarks/step_work.py --store FOLDER    # and compares it with the trials of a store
 
 A store's trials say what they took. The comparison shows by method how many times the counted
 operations an estimate has, and the seconds that it gives beside those that were measured.
@@ -9,6 +10,7 @@ operations an estimate has, and the seconds that it gives beside those that were
 
 import argparse
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
 from measuring import markdown_table
@@ -17,7 +19,7 @@ from operators.backbones import reference
 from operators.estimating.probing import probe
 from operators.estimating.towers import tower_operations
 from operators.estimating.work import known_work, operations_of, write_known
-from operators.methods import METHODS
+from operators.methods import methods_of
 from operators.spec import TrialSpec
 from tasks.estimating.estimate import size_of
 from tasks.planning.encodings import Draws
@@ -27,14 +29,18 @@ from tasks.storage.store import Store
 SMALL = "mini-clip"
 
 
-def write() -> None:
-    """Writes the table anew."""
+def write(anew: Collection[str]) -> None:
+    """Writes the table.
+
+    Args:
+        anew: Methods that are counted though the table has them; all where it is empty.
+    """
     chosen = reference(SMALL)
     backbone = chosen.load(chosen.describe())
+    known = {} if not anew else {n: w for n, w in known_work().items() if n not in anew}
     write_known(
-        (name, probe(name, method, backbone))
-        for name, method in METHODS.items()
-        if method.track == "image-classification"
+        (name, known.get(name) or probe(name, method, backbone))
+        for name, method in methods_of("image-classification").items()
     )
 
 
@@ -68,8 +74,9 @@ def compare(store: Store) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--methods", default="", help="their ids, separated by commas")
     parser.add_argument("--store", type=Path)
     arguments = parser.parse_args()
-    write()
+    write([name for name in arguments.methods.split(",") if name])
     if arguments.store:
         print(compare(Store.at(str(arguments.store))))
