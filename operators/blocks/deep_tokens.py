@@ -16,6 +16,7 @@ from torch import Tensor
 
 from operators.backbones import DeepPrompts, DualEncoder, TextPrompts
 from operators.backbones.towers.transformer import Attention, TowerShape
+from operators.blocks.linear_maps import draw_uniform
 from operators.blocks.parts import IMAGE_ROWS, in_parts
 from operators.blocks.prompt_tokens import random_context
 from operators.episodes.episode import Batch
@@ -72,6 +73,29 @@ def started_image_tokens(
     shape = (effective_depth(depth, tower), tokens, tower.width)
     like = torch.empty(0, device=backbone.device)
     return random_context(shape, std, generator, like=like)
+
+
+def uniform_image_tokens(
+    backbone: DualEncoder, tokens: int, depth: int, generator: torch.Generator
+) -> Float[Tensor, "depth m v"]:
+    """Tokens for up to `depth` layers of the image tower, drawn as VPT's authors draw them.
+
+    That is U(-a, a) with a^2 = 6 / (numbers of a patch + v), as Glorot starts the map that makes
+    tokens of patches.
+
+    Args:
+        backbone: With the capability `visual-prompts`.
+        tokens: m, a layer.
+        depth: Layers with tokens, or all that the tower has, if fewer.
+        generator: Draws them, on the CPU.
+
+    Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, in the authors' code (Xavier uniform).
+    """
+    tower = image_tower(backbone)
+    patches = backbone.image_tokens - backbone.image_start
+    inputs = 3 * backbone.preprocess.size**2 // patches + tower.width
+    numbers = torch.empty(effective_depth(depth, tower), tokens, tower.width)
+    return draw_uniform(numbers, inputs / 6, generator).to(backbone.device)
 
 
 def prompted_texts(

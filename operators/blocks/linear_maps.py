@@ -5,12 +5,12 @@ from torch import Tensor, nn
 
 
 @torch.no_grad()
-def draw_uniform(numbers: Tensor, inputs: int, generator: torch.Generator) -> Tensor:
+def draw_uniform(numbers: Tensor, inputs: int | float, generator: torch.Generator) -> Tensor:
     """Fills a tensor as torch starts maps of so many inputs: U(-1/sqrt(inputs), 1/sqrt(inputs)).
 
     Args:
         numbers: Written in place, and returned.
-        inputs: Numbers that the map reads.
+        inputs: Numbers that the map reads; for Glorot's rule a sixth of those in and out.
         generator: On the device of `numbers`.
     """
     return numbers.uniform_(-(inputs**-0.5), inputs**-0.5, generator=generator)

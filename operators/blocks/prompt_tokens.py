@@ -20,6 +20,7 @@ def prompt_tokens(
     *,
     n_context: int,
     position: ClassPosition,
+    ending: str = ".",
     cut: bool = False,
 ) -> TextPrompts:
     """Lays out `[context] name.`, `[context] name [context].` or `name [context].`.
@@ -30,6 +31,7 @@ def prompt_tokens(
         n_context: m, context tokens a prompt.
         position: Where the class name stands; in the middle, the first half of the context,
             rounded down, goes before it.
+        ending: What follows the last word; public code mostly has a full stop there.
         cut: A prompt that is too long loses its last words, and is not refused.
 
     Raises:
@@ -40,7 +42,7 @@ def prompt_tokens(
     before = {"end": n_context, "middle": n_context // 2, "front": 0}[position]
     head = f"{PLACEHOLDER} " * before
     tail = f" {PLACEHOLDER}" * (n_context - before)
-    tokens = backbone.tokenize([f"{head}{name}{tail}." for name in names], cut=cut)
+    tokens = backbone.tokenize([f"{head}{name}{tail}{ending}" for name in names], cut=cut)
     # A name's own length: its tokens less the end token, and the start token where there is one.
     name_lengths = backbone.tokenize(list(names), cut=cut).end - backbone.text_start
     index = torch.arange(n_context, device=tokens.ids.device)
