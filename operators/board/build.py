@@ -68,6 +68,7 @@ TABLES = (
 )
 VIEWS = (  # each may read those before it
     "cell_inferences",
+    "unseen_heads",
     "scores",
     "searches",
     "leaderboard",

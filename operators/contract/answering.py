@@ -110,6 +110,18 @@ def other_classes_are_classified_or_refused(case: Case) -> Iterator[str]:
         yield "at other classes and back, its logits are others: something learned was lost."
 
 
+def where_unseen_classes_have_another_head_it_answers(case: Case) -> Iterator[str]:
+    """A learned class among others has another logit than among the learned ones alone."""
+    card, known = case.method.card, case.classes
+    if not (card.new_classes and card.unseen_head):
+        return
+    descriptions = known.descriptions and (*known.descriptions, ("an animal with stripes.",))
+    wider = Classes((*known.names, "zebra"), known.templates, descriptions=descriptions)
+    fitted, train = case.first.method, case.few.train
+    if _close(_logits(fitted.with_classes(wider), train)[:, : len(known)], _logits(fitted, train)):
+        yield "its card names a head for unseen classes, and the same one answers for them."
+
+
 def what_was_learned_survives_a_file(case: Case) -> Iterator[str]:
     """A safetensors file of `learned()` makes a method of any other start the same."""
     fitted = case.first.method
@@ -193,6 +205,7 @@ ONE = (
     a_stream_is_told_the_same_however_it_is_cut,
     an_example_is_told_the_same_whatever_stands_beside_it,
     its_logits_stand_in_the_order_of_the_classes,
+    where_unseen_classes_have_another_head_it_answers,
     what_was_learned_survives_a_file,
     its_file_holds_nothing_frozen,
     descriptions_are_needed_where_the_card_says_so_and_read_nowhere_else,

@@ -35,6 +35,8 @@ def the_card_is_filled(name: str, method: Any) -> Iterator[str]:
         yield "who reads descriptions has external knowledge: say external_knowledge=True as well."
     if card.unsupervised and not card.unlabelled:
         yield "who learns without any label reads unlabelled examples: say unlabelled=True as well."
+    if card.unseen_head and not card.new_classes:
+        yield "who classifies none but its own classes has no head for others: clear unseen_head."
     if card.stream and not card.test_time:
         yield "who keeps what it saw of test examples adapts to them: say test_time=True as well."
 

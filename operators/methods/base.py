@@ -32,6 +32,8 @@ class MethodCard:
         needs: What it asks of the backbone, as in `BackboneCard.capabilities`.
         learns: Whether it reads labelled examples at all.
         new_classes: Whether what it learned carries over to classes it has not seen.
+        unseen_head: Which of its heads answers for classes that were not learned, as a sentence
+            goes on after "they are classified by"; empty where the same one does.
         transductive: It sees unlabelled test examples or new class names while it learns; with
             `unlabelled`, it has a place in the protocol of that name.
         test_time: It adapts to test examples as they come.
@@ -60,6 +62,7 @@ class MethodCard:
     needs: frozenset[str] = field(default_factory=frozenset)
     learns: bool = True
     new_classes: bool = True
+    unseen_head: str = ""
     transductive: bool = False
     test_time: bool = False
     stream: bool = False

@@ -44,6 +44,8 @@ def facts(row: Mapping[str, Any]) -> dict[str, str | list[str]]:
         "new classes": "classifies classes that it has not seen"
         if card["new_classes"]
         else "learns something of its own for each class, so it classifies no others",
+        # The board of an earlier version has none.
+        "head for unseen classes": card.get("unseen_head", ""),
         "flags": [text for flag, text in FLAGS.items() if row[flag]] or "none",
         "views": _views(card),
         "source": row["source"],

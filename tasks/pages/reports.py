@@ -12,7 +12,7 @@ from tasks.storage.store import Store
 COLUMNS = (
     *("protocol", "dataset", "backbone", "shots", "method", "variant", "split"),
     *("mean", "std", "n", "ci95_low", "ci95_high"),
-    *("metric", "unit", "better", "test_rows_per_class", "inference"),
+    *("metric", "unit", "better", "test_rows_per_class", "inference", "unseen_head"),
 )
 
 SHARE = "share"  # the unit of metrics that people read in per cent
@@ -30,7 +30,8 @@ FROM (
     UNION ALL BY NAME
     SELECT
         protocol, dataset, backbone, shots, method, variant, cell_id, metric, test_rows_per_class,
-        'H' AS split, h AS mean, h_std AS std, n, h_ci95_low AS ci95_low, h_ci95_high AS ci95_high
+        'H' AS split, h AS mean, h_std AS std, n, h_ci95_low AS ci95_low, h_ci95_high AS ci95_high,
+        unseen_head
     FROM base_to_new WHERE cell_id IS NOT NULL AND h IS NOT NULL
 )
 JOIN metric_definitions USING (metric)
@@ -45,7 +46,9 @@ WITH primary_scores AS (
     WHERE is_primary AND trial_id IN ({{trials}})
 ),
 harmonics AS (
-    SELECT base.* REPLACE ('H' AS split, harmonic(base.value, new.value) AS value)
+    SELECT base.* REPLACE (
+        'H' AS split, harmonic(base.value, new.value) AS value, new.unseen_head AS unseen_head
+    )
     FROM primary_scores AS base
     JOIN primary_scores AS new ON new.trial_id = base.trial_id AND new.metric = base.metric
     WHERE base.split = 'base' AND new.split = 'new'
@@ -55,12 +58,12 @@ harmonics AS (
 cells AS (
     SELECT
         protocol, dataset, backbone, shots, method, variant, cell_id, split, metric, unit, better,
-        low, high, test_rows_per_class, inference, whole_mean(value) AS mean,
-        whole_std(value) AS std, count(*) AS n
+        low, high, test_rows_per_class, inference, unseen_head,
+        whole_mean(value) AS mean, whole_std(value) AS std, count(*) AS n
     FROM (FROM primary_scores UNION ALL BY NAME FROM harmonics)
     GROUP BY
         protocol, dataset, backbone, shots, method, variant, cell_id, split, metric, unit, better,
-        low, high, test_rows_per_class, inference
+        low, high, test_rows_per_class, inference, unseen_head
 )
 SELECT
     {", ".join(name for name in COLUMNS if not name.startswith("ci95"))},
@@ -117,13 +120,16 @@ def seen(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """A line for each way in which methods saw test examples beforehand: `test-time: tpt`.
 
     Args:
-        rows: Of `board_rows`; where all are inductive there is no line.
+        rows: Of `board_rows`; where all are inductive, and the same head answers for all classes,
+            there is no line.
     """
     methods: dict[str, dict[str, None]] = {}
     for row in rows:
         if (how := row.get("inference")) not in (None, "inductive"):
             methods.setdefault(how, {})[row["method"]] = None
-    return [f"{how}: {', '.join(sorted(names))}" for how, names in sorted(methods.items())]
+    lines = [f"{how}: {', '.join(sorted(names))}" for how, names in sorted(methods.items())]
+    heads = {(row["method"], row["unseen_head"]) for row in rows if row.get("unseen_head")}
+    return lines + [f"{method}, classes not learned: by {head}" for method, head in sorted(heads)]
 
 
 def score(row: Mapping[str, Any]) -> str:

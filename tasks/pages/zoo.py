@@ -106,6 +106,7 @@ def method_row(name: str, method: type[Method]) -> dict[str, Any]:
             "cost": method.card.cost,
             "learns": method.card.learns,
             "new_classes": method.card.new_classes,
+            "unseen_head": method.card.unseen_head,
             "views": method.card.views,
             "views_show": ViewPolicy.parse(method.card.views).described,
             "views_source": method.card.views_source,

@@ -12,20 +12,21 @@ SCORES = """
 SELECT
     protocol, backbone, test_rows_per_class, dataset, shots, split, metric, method, variant,
     cell_id, setting, selection, views, template_set, method_revision, mean, std, n, ci95_low,
-    ci95_high, images_ci95_low, images_ci95_high, NULL AS covers, inference
+    ci95_high, images_ci95_low, images_ci95_high, NULL AS covers, inference,
+    unseen_head
 FROM leaderboard
 UNION ALL BY NAME
 SELECT
     protocol, backbone, test_rows_per_class, dataset, shots, 'H' AS split, metric, method, variant,
     cell_id, setting, selection, views, h AS mean, h_std AS std, n, h_ci95_low AS ci95_low,
-    h_ci95_high AS ci95_high
+    h_ci95_high AS ci95_high, unseen_head
 FROM base_to_new
 WHERE cell_id IS NOT NULL AND h IS NOT NULL
 UNION ALL BY NAME
 SELECT
     protocol, backbone, test_rows_per_class, source AS dataset, shots, 'AVERAGE' AS split, metric,
     method, variant, cell_id, setting, selection, views, mean, std, n, ci95_low, ci95_high, covers,
-    missing
+    missing, unseen_head
 FROM transfer
 WHERE target = 'AVERAGE'
 """

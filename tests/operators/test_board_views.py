@@ -257,6 +257,25 @@ def test_harmonic_means_come_in_both_conventions(connection, rows, trial):
     assert average["h_std"] == pytest.approx(each.mean(axis=0).std(ddof=1))
 
 
+def test_the_head_for_unseen_classes_stands_beside_rows_of_such_alone(connection, rows, trial):
+    card = {"method": "coop", "track": "image-classification", "card": {"unseen_head": "the other"}}
+    same = {"method": "kgcoop", "track": "image-classification", "card": {"unseen_head": ""}}
+    splits = {"few_shot": ["all"], "base_to_new": ["base", "new"], "cross_dataset": ["all", "pets"]}
+    trials = [
+        trial(dict.fromkeys(names, 0.5), protocol=protocol, method=method)
+        for protocol, names in splits.items()
+        for method in ("coop", "kgcoop", "gone")
+    ]
+    fill(connection, results=trials, methods=[card, same])
+    for view in ("scores", "leaderboard"):
+        found = {row["split"] for row in rows(view, "unseen_head = 'the other'")}
+        assert found == {"new", "pets"}
+        assert {row["method"] for row in rows(view, "unseen_head IS NOT NULL")} == {"coop"}
+    assert {row["method"] for row in rows("base_to_new", "unseen_head IS NOT NULL")} == {"coop"}
+    targets = {row["target"] for row in rows("cross_dataset", "unseen_head IS NOT NULL")}
+    assert targets == {"pets", "AVERAGE"}
+
+
 def test_an_unknown_half_leaves_no_harmonic_mean(connection, rows, trial):
     """It is no 0: classes of which nothing is known are not all wrong."""
     pairs = {"dtd": (0.8, None), "pets": (0.0, 0.0)}

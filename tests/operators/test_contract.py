@@ -67,6 +67,18 @@ class OutOfBounds(ZeroShot):
         super().__init__(backbone, classes, generator=generator)
 
 
+class OtherHead(CoOp):
+    """Says that other classes have another head, and they have the same."""
+
+    card = card(unseen_head="another head")
+
+
+class HeadOfNobody(ClipAdapter):
+    """Says which head answers for classes that it refuses."""
+
+    card = replace(METHODS["linear-probe"].card, unseen_head="another head")
+
+
 class NoPolicy(CoOp):
     """Asks for views that there are not."""
 
@@ -263,6 +275,12 @@ SHAPES = [
 VIEWS = "it reads training rows in as many views as it says and no test row"
 BREAKS = [
     (NoYear, "the card is filled", "names no year"),
+    (HeadOfNobody, "the card is filled", "clear unseen_head"),
+    (
+        OtherHead,
+        "where unseen classes have another head it answers",
+        "the same one answers for them",
+    ),
     (NoPolicy, "its published views are a policy and have a source", "give none for"),
     (NoViewsSource, "its published views are a policy and have a source", "has no source"),
     (

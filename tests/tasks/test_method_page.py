@@ -110,6 +110,12 @@ def test_datasets_with_published_settings_of_their_own_are_named(rows):
     assert elsewhere["epochs"] == "5 (on food101)"
 
 
+def test_a_head_of_its_own_for_unseen_classes_is_told(rows):
+    assert "head for unseen classes" not in facts(rows["coop"])
+    card = {**rows["coop"]["card"], "unseen_head": "the cosine head alone"}
+    assert facts({**rows["coop"], "card": card})["head for unseen classes"] == card["unseen_head"]
+
+
 def test_flags_and_needs_are_told_in_words(adapts):
     known = facts(adapts)
     assert [flag.partition(":")[0] for flag in known["flags"]] == ["transductive", "test-time"]

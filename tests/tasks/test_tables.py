@@ -102,3 +102,16 @@ def test_an_average_over_other_data_sets_is_not_in_the_table():
 @pytest.mark.parametrize("written", [markdown, latex])
 def test_an_empty_board_is_no_table(written):
     assert written([]) == ""
+
+
+def test_what_was_seen_and_which_head_answers_stand_below_the_table():
+    known = [
+        row("tpt", "dtd", 0.6, inference="test-time"),
+        row("dept", "dtd", 0.5, inference="inductive", unseen_head="the cosine head alone"),
+        row("coop", "dtd", 0.4, inference="inductive", unseen_head=None),
+    ]
+    (table,) = method_tables(known, [])
+    assert table.notes == [
+        "test-time: tpt",
+        "dept, classes not learned: by the cosine head alone",
+    ]

@@ -117,8 +117,9 @@ SELECT
     n, base_std, new_std, h_std,
     seeds_low(h, h_std, n, t, 0) AS h_ci95_low, seeds_high(h, h_std, n, t, 1) AS h_ci95_high,
     variant, cell_id, setting, selection, views, test_rows_per_class, datasets, covers, metric,
-    protocol, missing
+    protocol, missing, unseen_head
 FROM lines
+LEFT JOIN unseen_heads USING (protocol, method)
 LEFT JOIN t_values ON df = least(n - 1, 200)
 ORDER BY
     dataset = 'AVERAGE', dataset, shots_order(shots), backbone, h_of_means DESC, method, variant,

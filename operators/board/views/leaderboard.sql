@@ -8,8 +8,8 @@ WITH cells AS (
     SELECT
         protocol, dataset, shots, backbone, method, split, metric, variant, cell_id,
         test_rows_per_class, setting, selection, views, template_set, method_revision, track,
-        is_primary, inference, whole_mean(value) AS mean, whole_std(value) AS std, count(*) AS n,
-        min(n) AS test_rows,
+        is_primary, inference, unseen_head, whole_mean(value) AS mean, whole_std(value) AS std,
+        count(*) AS n, min(n) AS test_rows,
         max(started_at) AS latest_at
     FROM scores
     GROUP BY ALL
@@ -26,7 +26,7 @@ SELECT
     method_revision, latest_at,
     CASE WHEN proportion THEN wilson_low(mean, test_rows) END AS images_ci95_low,
     CASE WHEN proportion THEN wilson_high(mean, test_rows) END AS images_ci95_high,
-    track, is_primary, better, inference
+    track, is_primary, better, inference, unseen_head
 FROM cells
 LEFT JOIN metric_definitions USING (metric)
 LEFT JOIN t_values ON df = least(n - 1, 200)

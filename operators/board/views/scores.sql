@@ -8,9 +8,11 @@ SELECT
     hyperparameters, started_at, protocols.track,
     coalesce(metric = primary_metric, false) AS is_primary, held_out,
     nullif(targets, '{}') -> split ->> 'fingerprint' AS target_fingerprint,
-    spec_setting, cell_inferences.inference
+    spec_setting, cell_inferences.inference,
+    CASE WHEN split <> learned_split THEN unseen_head END AS unseen_head
 FROM trials
 JOIN metrics USING (trial_id)
 JOIN cell_inferences USING (cell_id)
 LEFT JOIN protocols USING (protocol)
+LEFT JOIN unseen_heads USING (protocol, method)
 WHERE status = 'completed' AND tested_on = 'test';

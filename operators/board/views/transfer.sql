@@ -123,8 +123,9 @@ SELECT
     protocol, every.source, target, shots, backbone, method, mean, std, n,
     seeds_low(mean, std, n, t, low) AS ci95_low, seeds_high(mean, std, n, t, high) AS ci95_high,
     is_source, targets, variant, cell_id, setting, selection, views, test_rows_per_class, metric,
-    covers, missing
+    covers, missing, CASE WHEN NOT is_source THEN unseen_head END AS unseen_head
 FROM every
+LEFT JOIN unseen_heads USING (protocol, method)
 LEFT JOIN metric_definitions USING (metric)
 LEFT JOIN t_values ON df = least(n - 1, 200)
 ORDER BY

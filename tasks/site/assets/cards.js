@@ -146,6 +146,7 @@
             ["Cost", card.cost],
             ["Needs", (method.needs ?? []).join(", ")],
             ["New classes", truth(card.new_classes ?? null)],
+            ["Head for unseen classes", card.unseen_head],
             ["Revision", String(method.revision)],
             ["Trials here", String(onThisBoard)],
             ["Compare", site.link(["compare"], "with another method", { a: method.method })],

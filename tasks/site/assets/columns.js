@@ -195,7 +195,10 @@
     return (line) => words.get(line).filter((word) => lines.length < 2 || !shared.includes(word)).join(" ");
   };
 
-  const methodColumn = ({ choice, lines }, setting = settingOf(lines)) => ({
+  /* Which heads of a method answered in the places that are shown, where some of their classes were new. */
+  const unseenHeads = (line, places) => [...new Set(places.map((place) => site.cellAt(line, place)?.unseen_head).filter(Boolean))];
+
+  const methodColumn = ({ choice, lines, places }, setting = settingOf(lines)) => ({
     title: "Method",
     head: true,
     value: (line) => line.method,
@@ -207,6 +210,7 @@
         { class: "method" },
         site.link(["method", line.method], line.method),
         flags.map((flag) => el("abbr", { class: "flag", title: site.FLAGS[flag] }, site.words(flag).toLowerCase())),
+        unseenHeads(line, places).map((head) => el("abbr", { class: "flag", title: `classes that were not learned are classified by ${head}` }, "unseen head")),
         line.learns ? null : el("abbr", { class: "flag", title: "reads no labelled example" }, "0 shots"),
         choice.backbone === "*" ? el("small", {}, line.backbone) : null,
         setting(line) ? el("small", { class: "setting", title: setting(line) }, setting(line)) : null,
