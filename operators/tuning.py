@@ -23,13 +23,14 @@ class Tuning:
     """How the prompts are optimised. The defaults are Dassl's, as CoOp uses them.
 
     Attributes:
-        optimizer: `sgd`, `adamw`, or `adafactor` (without its own scaling by the parameters).
+        optimizer: `sgd`, `adam`, `adamw`, or `adafactor` (without its own scaling by the
+            parameters).
         lr: Learning rate after the warm-up.
         epochs: Passes over the training examples.
         batch_size: Images a step. An incomplete batch is dropped unless it is the only one.
         momentum: Of SGD.
-        weight_decay: L2 factor.
-        eps: Of AdamW.
+        weight_decay: L2 factor; AdamW's is apart from the gradient, Adam's is part of it.
+        eps: Of Adam and AdamW.
         warmup_epochs: Epochs at the constant `warmup_lr`.
         warmup_lr: Learning rate of the warm-up.
         schedule: `epoch` moves a cosine once an epoch, `step` once a step; `linear` falls to 0
@@ -38,7 +39,7 @@ class Tuning:
         selection: `last` keeps the last step, `val` the epoch that is best on validation.
     """
 
-    optimizer: Literal["sgd", "adamw", "adafactor"] = "sgd"
+    optimizer: Literal["sgd", "adam", "adamw", "adafactor"] = "sgd"
     lr: Rate = 0.002
     epochs: Epochs = 200
     batch_size: Images = 32
@@ -59,7 +60,7 @@ class Tuning:
     def idle(values: Mapping[str, Any]) -> dict[str, str]:
         """Settings that change nothing beside others, by name, and how to make them count."""
         found = {}
-        if values["optimizer"] != "adamw":
+        if values["optimizer"] not in ("adam", "adamw"):
             found["eps"] = f"{values['optimizer']} reads none. Ask for optimizer=adamw as well."
         if values["optimizer"] != "sgd":
             found["momentum"] = f"{values['optimizer']} reads none. Ask for optimizer=sgd as well."
@@ -287,6 +288,9 @@ def _optimizer(parameters: list[dict[str, Any]], tuning: Tuning) -> torch.optim.
             lr=tuning.lr,
             momentum=tuning.momentum,
             weight_decay=tuning.weight_decay,
+        ),
+        "adam": lambda: torch.optim.Adam(
+            parameters, lr=tuning.lr, eps=tuning.eps, weight_decay=tuning.weight_decay
         ),
         "adamw": lambda: torch.optim.AdamW(
             parameters, lr=tuning.lr, eps=tuning.eps, weight_decay=tuning.weight_decay

@@ -229,14 +229,17 @@ def test_settings_that_cannot_work_are_refused(values):
         Tuning(**values)
 
 
-def test_adamw_is_that_of_torch(linear, few_shot):
+@pytest.mark.parametrize(
+    ("name", "build"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
+)
+def test_adam_and_adamw_are_those_of_torch(linear, few_shot, name, build):
     shots = few_shot(6, [0, 1, 2])
     tuning = Tuning(
-        optimizer="adamw", lr=0.01, eps=1e-3, weight_decay=0.1, epochs=2, warmup_epochs=2,
+        optimizer=name, lr=0.01, eps=1e-3, weight_decay=0.1, epochs=2, warmup_epochs=2,
         warmup_lr=0.01,
     )  # fmt: skip
     twin = Linear(6, 3)
-    optimizer = torch.optim.AdamW(twin.parameters(), lr=0.01, eps=1e-3, weight_decay=0.1)
+    optimizer = build(twin.parameters(), lr=0.01, eps=1e-3, weight_decay=0.1)
     for _ in range(2):
         optimizer.zero_grad()
         twin.loss(shots.train).backward()
