@@ -52,6 +52,35 @@ def prompt_tokens(
 
 
 @torch.no_grad()
+def prompts_before(
+    backbone: DualEncoder, texts: Sequence[str], *, n_context: int, cut: bool = False
+) -> TextPrompts:
+    """Lays out `[context] text`, of texts that end as they are.
+
+    Args:
+        backbone: Gives tokens and embeddings.
+        texts: One a class.
+        n_context: m, context tokens a prompt.
+        cut: A prompt that is too long loses its last words, and is not refused.
+
+    Raises:
+        ValueError: A prompt is longer than the text tower reads.
+    """
+    head = f"{PLACEHOLDER} " * n_context
+    return _first_learned(backbone, [head + text for text in texts], n_context, cut)
+
+
+def _first_learned(
+    backbone: DualEncoder, texts: Sequence[str], count: int, cut: bool
+) -> TextPrompts:
+    """Texts of which the first tokens are learned."""
+    tokens = backbone.tokenize(texts, cut=cut)
+    index = torch.arange(count, device=tokens.ids.device)
+    slots = (backbone.text_start + index).expand(len(texts), -1)
+    return TextPrompts(tokens.ids, backbone.embed(tokens.ids), tokens.end, slots)
+
+
+@torch.no_grad()
 def worded_context(backbone: DualEncoder, words: str) -> Float[Tensor, "1 m w"]:
     """The embeddings of a phrase such as `a photo of a`, as a first context.
 
@@ -106,10 +135,7 @@ def started_prompts(
         prompts = prompt_tokens(backbone, names, n_context=n_context, position="end", cut=cut)
         shape = (n_context, backbone.token_width)
         return prompts, random_context(shape, std, generator, like=prompts.embeddings)
-    tokens = backbone.tokenize([f"{words} {name}." for name in names], cut=cut)
-    index = torch.arange(n_context, device=tokens.ids.device)
-    slots = (backbone.text_start + index).expand(len(names), -1)
-    prompts = TextPrompts(tokens.ids, backbone.embed(tokens.ids), tokens.end, slots)
+    prompts = _first_learned(backbone, [f"{words} {name}." for name in names], n_context, cut)
     return prompts, worded_context(backbone, words)[0, :n_context]
 
 

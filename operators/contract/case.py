@@ -267,6 +267,7 @@ def in_precision(backbone: DualEncoder, dtype: torch.dtype = torch.float64) -> D
     twin: Any = copy.deepcopy(backbone)
     if twin.image_tower is None:
         del twin.text_tower.layers[TEXT_LAYERS:]
+        twin.text_tower.shape = replace(twin.text_tower.shape, layers=len(twin.text_tower.layers))
     for module in twin.modules():
         module.to(dtype)
     if hasattr(twin, "centre"):

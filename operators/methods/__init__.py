@@ -24,6 +24,7 @@ from operators.methods.image_classification.text_prompts.kgcoop import KgCoOp
 from operators.methods.image_classification.text_prompts.mocoop import MoCoOp
 from operators.methods.image_classification.text_prompts.pre import PRE
 from operators.methods.image_classification.text_prompts.prograd import ProGrad
+from operators.methods.image_classification.text_prompts.tcp import TCP
 from operators.methods.image_classification.text_prompts.tomml import TOMML
 from operators.methods.text_classification.feature_heads.text_linear_probe import TextLinearProbe
 from operators.methods.text_classification.hand_written.verbalizer import (
@@ -47,6 +48,7 @@ METHODS: dict[str, type[Method]] = {
     "tip-adapter-f": TipAdapterF,
     "coop": CoOp,
     "kgcoop": KgCoOp,
+    "tcp": TCP,
     "pre": PRE,
     "prograd": ProGrad,
     "mocoop": MoCoOp,

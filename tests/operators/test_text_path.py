@@ -149,6 +149,36 @@ def test_deep_prompts_and_a_context_for_each_image(encoder, own):
     assert_equal_paths(encoder, prompts, context, DeepPrompts(tokens, start=1))
 
 
+@pytest.mark.parametrize("names", CLASSES)
+@pytest.mark.parametrize("images", [None, 2])
+@pytest.mark.parametrize("per_class", [False, True])
+def test_deep_prompts_of_each_text_s_own(encoder, names, images, per_class):
+    prompts = prompt_tokens(encoder, CLASSES[names], n_context=2, position="end")
+    k, w, like = len(CLASSES[names]), encoder.token_width, prompts.embeddings
+    context = drawn(*(() if images is None else (images,)), k if per_class else 1, 2, w, like=like)
+    tokens = drawn(1, images or 1, k, 2, w, like=like, seed=3)
+    deep = DeepPrompts(tokens, start=encoder.text_start, first=1)
+    assert_equal_paths(encoder, prompts, context, deep)
+
+
+def test_deep_prompts_of_each_text_s_own_are_cut_with_the_classes(clip, monkeypatch):
+    prompts = prompt_tokens(clip, NAMES, n_context=2, position="end")
+    w, like = clip.token_width, prompts.embeddings
+    tokens = drawn(1, 1, len(NAMES), 2, w, like=like, seed=3)
+    context = drawn(1, 2, w, like=like)
+    deep = DeepPrompts(tokens, start=clip.text_start, first=2)
+    whole = clip.encode_prompts(prompts, context, deep)
+    states = clip.packed_text(prompts, context[None], deep, budget=1)
+    torch.testing.assert_close(clip.text_outputs(states[0]), whole)
+
+
+def test_deep_prompts_of_each_text_s_own_begin_where_the_context_does(clip):
+    prompts = prompt_tokens(clip, NAMES, n_context=2, position="front")
+    deep = DeepPrompts(torch.zeros(1, 1, len(NAMES), 1, clip.token_width), start=1)
+    with pytest.raises(ValueError, match=r"own at position 1, and contexts begin at \[\d"):
+        clip.encode_prompts(prompts, torch.zeros(1, 2, clip.token_width), deep)
+
+
 def test_words_after_the_learned_tokens_belong_to_the_prefix(encoder):
     texts = [f"X X of a {name}." for name in NAMES]  # MaPLe: two learned, two fixed
     tokens = encoder.tokenize(texts)

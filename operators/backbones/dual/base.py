@@ -163,7 +163,8 @@ class DualEncoder(Backbone):
             context: One context for all classes (c = 1) or one each (c = k). A leading
                 dimension s is one context an image, and gives every image its own k features.
             deep_prompts: Tokens that replace those at the same positions of all texts before
-                later layers; (j, s, m, w) where each image has its own.
+                later layers; (j, s, m, w) where each image has its own, (j, s, k, m, w) where
+                each class has (s = 1 for a context without it).
             attention: What attends in some layers instead of the usual softmax; it is shown each
                 text on its own, padded, whatever the fast path does in the others.
             share: Calls of one step among which `text_budget` is divided.
@@ -230,7 +231,10 @@ class DualEncoder(Backbone):
             refuse_deep_text(deep_prompts, prompts, self.packed_text.tower.shape.layers)
         filled = prompts.fill(context).flatten(0, -3)  # (s k, n, w)
         copies = len(filled) // len(prompts.end)
-        if deep_prompts is not None and deep_prompts.tokens.ndim == 4:
+        if deep_prompts is not None and deep_prompts.own:
+            tokens = deep_prompts.tokens.expand(-1, copies, -1, -1, -1).flatten(1, 2)
+            deep_prompts = replace(deep_prompts, tokens=tokens)
+        elif deep_prompts is not None and deep_prompts.tokens.ndim == 4:
             tokens = deep_prompts.tokens.repeat_interleave(len(prompts.end), dim=1)
             deep_prompts = replace(deep_prompts, tokens=tokens)
         features = self.encode_text(filled, prompts.end.repeat(copies), deep_prompts, attention)

@@ -141,7 +141,7 @@ def _alike(one: DeepPrompts | None, other: DeepPrompts | None) -> bool:
     return (
         (one.start, one.first, one.insert) == (other.start, other.first, other.insert)
         and len(one.tokens) == len(other.tokens)
-        and one.tokens.shape[-2:] == other.tokens.shape[-2:]
+        and (one.own, one.tokens.shape[-2:]) == (other.own, other.tokens.shape[-2:])
     )
 
 
@@ -151,7 +151,9 @@ def _joined(deep: Sequence[DeepPrompts | None], copies: Sequence[int]) -> DeepPr
     if first is None:
         return None
     parts = [
-        (d.tokens if d.tokens.ndim == 4 else d.tokens[:, None]).expand(-1, n, -1, -1)
+        (d.tokens[:, None] if d.tokens.ndim == 3 else d.tokens).expand(
+            -1, n, *d.tokens.shape[-3 if d.own else -2 :]
+        )
         for d, n in zip(deep, copies, strict=True)
         if d is not None
     ]

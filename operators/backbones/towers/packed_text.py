@@ -44,6 +44,7 @@ class Piece:
 
     Attributes:
         plan: Their layout, of t tokens.
+        first: The first of them, among all classes.
         slots: Places of their context tokens.
         context: Which token of all contexts, flattened, stands in each of `slots`.
         inputs: What enters the first layer; arbitrary in `slots`.
@@ -53,25 +54,34 @@ class Piece:
     """
 
     plan: PackPlan
+    first: int
     slots: Int[Tensor, "p"]  # noqa: F821
     context: Int[Tensor, "p"]  # noqa: F821
     inputs: Float[Tensor, "t w"]
     projected: Float[Tensor, "t w3"]
     bias: Float[Tensor, "r 1 l q"]
     end_bias: Float[Tensor, "r 1 e q"]
-    _deep: dict[tuple[int, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _deep: dict[tuple[int, int, bool], tuple[Tensor, Tensor]] = field(default_factory=dict)
 
-    def deep_places(self, start: int, width: int) -> tuple[Tensor, Tensor]:
-        """Where deep prompts go, and which of the `width` tokens goes to each place.
+    def owner(self, places: Int[Tensor, "p"]) -> Int[Tensor, "p"]:  # noqa: F821
+        """The class, among all, whose token stands in each of some places."""
+        # A text alone shares its prefix with none, so what is shared there is its own.
+        return self.first + self.plan.text[places].clamp(min=0)
+
+    def deep_places(self, start: int, width: int, own: bool) -> tuple[Tensor, Tensor]:
+        """Where deep prompts go, and which of the tokens goes to each place.
 
         Args:
             start: Position in a text of the first replaced token, from 0.
             width: How many are replaced, one after the other.
+            own: Whether each class has `width` tokens of its own, one class after the other.
         """
-        if (start, width) not in self._deep:
+        key = start, width, own
+        if key not in self._deep:
             places = self.plan.at(start, width)
-            self._deep[start, width] = places, self.plan.position[places] - start
-        return self._deep[start, width]
+            which = self.plan.position[places] - start
+            self._deep[key] = places, which + width * self.owner(places) if own else which
+        return self._deep[key]
 
     def saved_bytes(self, shape: TowerShape) -> int:
         """About what autograd saves of one pass: the inputs of norms, attention and activation."""
@@ -129,10 +139,13 @@ class PackedText:
             attention: What attends in some layers instead of the usual softmax.
             budget: Bytes that autograd may save; work beyond is done twice.
         """
+        if deep_prompts is not None and deep_prompts.own:
+            # What is shared by all texts in one layer must not be each text's own in the next.
+            context = context.expand(-1, len(prompts.ids), -1, -1)
         columns: dict[int, list[Tensor]] = {}
         for part in self.parts(prompts, context, budget):
             some, deep = context[part.contexts], deep_prompts
-            if deep is not None and deep.tokens.ndim == 4 and deep.tokens.shape[1] > 1:
+            if deep is not None and deep.tokens.ndim > 3 and deep.tokens.shape[1] > 1:
                 deep = replace(deep, tokens=deep.tokens[:, part.contexts])
             # Nothing in a frozen tower is random, so no generator's state is kept for the second
             # time round.
@@ -257,8 +270,6 @@ class PackedText:
         which.scatter_(1, part.slots, torch.arange(m, device=which.device).expand(k, -1))
         slot = which.flatten()[plan.source].masked_fill(plan.text == PADDING, -1)
         slots = (slot >= 0).nonzero()[:, 0]
-        owner = start + plan.text[slots].clamp(min=0)  # a text alone shares its prefix with none
-        context = slot[slots] if shared else slot[slots] + m * owner
         # What the table has in a slot goes in too; `fill` puts the context over it.
         inputs = self.inputs(part.embeddings.flatten(0, 1)[plan.source], plan.position)
         first = self.layers[0]
@@ -272,7 +283,11 @@ class PackedText:
         projected = first.project(inputs)
         operations = product(len(inputs), inputs.shape[1], projected.shape[1])
         count(projected, lambda: Pass([Flops(operations)]))
-        return Piece(plan, slots, context, inputs, projected, bias[:, None], end_bias[:, None])
+        which = slot[slots]
+        piece = Piece(
+            plan, start, slots, which, inputs, projected, bias[:, None], end_bias[:, None]
+        )
+        return piece if shared else replace(piece, context=which + m * piece.owner(slots))
 
     def encode(
         self,
@@ -287,7 +302,7 @@ class PackedText:
             piece: The k classes, laid out.
             context: What is put into their slots.
             deep: Tokens that replace others before later layers; (j, s, m, w) where each context
-                has its own.
+                has its own, (j, s, all classes, m, w) where each class has.
             attention: By layer, what attends there instead of the usual softmax.
         """
         plan, contexts = piece.plan, len(context)
@@ -349,6 +364,7 @@ def replaced(
     prompts = None if deep is None else deep.before(layer)
     if deep is None or prompts is None:
         return x
-    places, which = piece.deep_places(deep.start, prompts.shape[-2])
+    places, which = piece.deep_places(deep.start, deep.width, deep.own)
+    prompts = prompts.flatten(-3, -2) if deep.own else prompts
     prompts = prompts.to(x.dtype).index_select(-2, which)
     return x.index_copy(1, places, prompts.expand(len(x), -1, -1))

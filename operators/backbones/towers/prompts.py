@@ -49,6 +49,11 @@ class TextPrompts:
         """Position of the last token of the shortest text."""
         return int(self.end.min())
 
+    @cached_property
+    def first_slots(self) -> frozenset[int]:
+        """Positions at which the context of some text begins."""
+        return frozenset(self.slots[:, :1].flatten().tolist())
+
     def subset(self, start: int, stop: int) -> "TextPrompts":
         """The texts of classes `start` to `stop` - 1.
 
@@ -66,7 +71,8 @@ class DeepPrompts:
 
     Attributes:
         tokens: (j, m, w), or (j, b, m, w) with tokens of its own for each sequence: before
-            layer `first` + i the m tokens at `start` become `tokens[i]`.
+            layer `first` + i the m tokens at `start` become `tokens[i]`. Of texts
+            (j, s, k, m, w), too, has tokens of its own for each of k texts under s contexts.
         start: Position of the first replaced token; negative counts from the end.
         first: First layer that is prompted, from 1: layer 0 reads the shallow prompt.
         insert: Before layer `first` the tokens are put between those that are there, and
@@ -79,12 +85,17 @@ class DeepPrompts:
     insert: bool = False
 
     @property
+    def own(self) -> bool:
+        """Whether each text has tokens of its own."""
+        return self.tokens.ndim == 5
+
+    @property
     def width(self) -> int:
         """The m tokens before one layer."""
         return self.tokens.shape[-2]
 
     def before(self, layer: int) -> Tensor | None:
-        """What replaces tokens at the input of `layer`: (m, w), (b, m, w) or nothing."""
+        """What replaces tokens at the input of `layer`, or nothing; see `tokens` less the j."""
         index = layer - self.first
         return self.tokens[index] if 0 <= index < len(self.tokens) else None
 
@@ -151,10 +162,17 @@ def refuse_deep_text(deep: DeepPrompts, prompts: TextPrompts, layers: int) -> No
         layers: Of the text tower.
 
     Raises:
-        ValueError: Names the position, and the shortest text; or they would be inserted.
+        ValueError: Names the position, and the shortest text; or they would be inserted; or each
+            text has its own, and they do not begin where its context does.
     """
     refuse_inserted_text(deep)
     width, shortest = deep.width, prompts.shortest
+    if deep.own and prompts.first_slots != {deep.start}:
+        raise ValueError(
+            f"deep prompts of each text's own at position {deep.start}, and contexts begin at "
+            f"{sorted(prompts.first_slots)}: what stands before a context may be shared by all "
+            "texts, so let them begin where it does."
+        )
     if deep.start < 0 or deep.start + width > shortest:
         raise ValueError(
             f"deep prompts of {width} tokens at position {deep.start} of texts: the shortest has "
