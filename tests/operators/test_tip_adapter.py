@@ -6,14 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from operators.blocks.cache_head import grid, search, sharpened
 from operators.blocks.imagenet_templates import SELECTED_7
 from operators.episodes.views import CENTRE, View, ViewPolicy
 from operators.methods import METHODS
-from operators.methods.image_classification.feature_heads.cache_head import (
-    cache_logits,
-    grid,
-    search,
-)
 
 pytestmark = pytest.mark.bits
 
@@ -39,7 +35,7 @@ def shots(clip, few_shot):
 def test_votes_of_a_worked_example():
     keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     values = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    found = cache_logits(torch.tensor([[1.0, 0.0]]), keys, values, beta=2.0)
+    found = sharpened(torch.tensor([[1.0, 0.0]]) @ keys.T, beta=2.0) @ values
     torch.testing.assert_close(found, torch.tensor([[1.0, 1.0 + math.exp(-2)]]))
 
 
@@ -80,17 +76,17 @@ def test_the_search_goes_through_beta_first_and_keeps_the_first_of_the_best():
     best, wanted = -1, None
     for beta in betas:
         for alpha in alphas:
-            votes = cache_logits(features, keys, values, beta)
+            votes = sharpened(features @ keys.T, beta) @ values
             hits = int(((base + alpha * votes).argmax(1) == labels).sum())
             if hits > best:
                 best, wanted = hits, (alpha, beta)
-    found = search(base, features, keys, values, labels, alphas=alphas, betas=betas)
+    found = search(base, features @ keys.T, values, labels, alphas=alphas, betas=betas)
     assert tuple(found) == wanted
 
 
 def test_of_equal_pairs_the_search_keeps_the_first():
     one = torch.eye(2)
-    found = search(9 * one, one, one, one, torch.arange(2), alphas=[0.3, 0.6], betas=[0.5, 0.7])
+    found = search(9 * one, one, one, torch.arange(2), alphas=[0.3, 0.6], betas=[0.5, 0.7])
     assert tuple(found) == (0.3, 0.5)
 
 
@@ -155,7 +151,7 @@ def test_on_few_images_of_which_none_gains_the_smallest_pair_stays_and_the_whole
 
     def chosen(rows):
         base = 30 * features[rows] @ texts.T
-        return search(base, features[rows], centres, torch.eye(5), labels[rows], **grids)
+        return search(base, features[rows] @ centres.T, torch.eye(5), labels[rows], **grids)
 
     right = (30 * features @ texts.T).argmax(dim=1) == labels
     few = torch.stack([(right & (labels == label)).nonzero()[0, 0] for label in range(5)])

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder
+from operators.blocks.cache_head import CACHE_EPOCHS, CacheHead, CacheWeights, grid
 from operators.blocks.class_text import class_vectors
 from operators.blocks.imagenet_templates import SELECTED_7
 from operators.bounds import LATER, Bounds
@@ -29,12 +30,6 @@ from operators.episodes.episode import Batch, Classes, FewShot
 from operators.episodes.views import ViewPolicy
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import ImageClassifier
-from operators.methods.image_classification.feature_heads.cache_head import (
-    CACHE_EPOCHS,
-    CacheHead,
-    CacheWeights,
-    grid,
-)
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 

@@ -14,23 +14,18 @@ from operators.shapes import Float, Int
 CACHE_EPOCHS = 10  # `augment_epoch` of all published configurations
 
 
-def cache_logits(
-    features: Float[Tensor, "b d"],
-    keys: Float[Tensor, "r d"],
-    values: Float[Tensor, "r k"],
-    beta: float,
-) -> Float[Tensor, "b k"]:
-    """exp(-beta (1 - f K^T)) V, the votes of r cached images.
+def sharpened(
+    affinity: Float[Tensor, "b r"], beta: float | Float[Tensor, ""]
+) -> Float[Tensor, "b r"]:
+    """exp(-beta (1 - a)), how much each of r cached images counts for each of b others.
 
     Args:
-        features: Unit-norm image features.
-        keys: Cached features; unit-norm unless they were learned.
-        values: One-hot labels of the cached images.
+        affinity: a, 1 where two images are alike: the cosine, unless a method refines it.
         beta: Sharpness; a vote halves every ln 2 / beta of cosine distance.
 
     Source: Zhang et al., "Tip-Adapter", ECCV 2022, equation 4.
     """
-    return torch.exp(-beta * (1 - features @ keys.T)) @ values
+    return torch.exp(-beta * (1 - affinity))
 
 
 class CacheWeights(NamedTuple):
@@ -53,8 +48,7 @@ def grid(scale: float, steps: int) -> list[float]:
 @torch.no_grad()
 def search(
     base: Float[Tensor, "b k"],
-    features: Float[Tensor, "b d"],
-    keys: Float[Tensor, "r d"],
+    affinity: Float[Tensor, "b r"],
     values: Float[Tensor, "r k"],
     labels: Int[Tensor, "b"],  # noqa: F821
     *,
@@ -63,27 +57,26 @@ def search(
 ) -> CacheWeights:
     """The first pair, beta by beta, with the best accuracy on validation images.
 
+    All alphas of a beta are tried in one pass, and what was right is read once, at the end.
+
     Args:
         base: Logits that the cache is added to.
-        features: Unit-norm features of the validation images.
-        keys: As in `cache_logits`.
-        values: As in `cache_logits`.
-        labels: Their classes.
+        affinity: Of the validation images to the r cached ones, as in `sharpened`.
+        values: One-hot labels of the cached images, or what stands in their place.
+        labels: Classes of the validation images.
         alphas: Values to try.
         betas: Values to try.
 
     Source: Tip-Adapter code, `search_hp`.
     """
     tried = torch.tensor(alphas, device=base.device)
-    best, chosen = -1, CacheWeights(alphas[0], betas[0])
+    hits = []
     for beta in betas:
-        votes = cache_logits(features, keys, values, beta)
+        votes = sharpened(affinity, beta) @ values
         predicted = (base[None] + tried[:, None, None] * votes[None]).argmax(dim=2)
-        hits = (predicted == labels).sum(dim=1)
-        top = int(hits.argmax())  # the first of equals
-        if int(hits[top]) > best:
-            best, chosen = int(hits[top]), CacheWeights(alphas[top], beta)
-    return chosen
+        hits.append((predicted == labels).sum(dim=1))
+    at_beta, at_alpha = divmod(int(torch.cat(hits).argmax()), len(alphas))  # the first of equals
+    return CacheWeights(alphas[at_alpha], betas[at_beta])
 
 
 class CacheHead(nn.Module):
@@ -150,8 +143,7 @@ class CacheHead(nn.Module):
         features = unit(images.features)
         chosen = search(
             self.zero_shot(features),
-            features,
-            self.keys,
+            features @ self.keys.T,
             self.values,
             images.labels,
             alphas=self.alphas,
@@ -164,12 +156,26 @@ class CacheHead(nn.Module):
         """Logits without the votes, of unit-norm features."""
         return self.scale * features @ self.texts.T
 
+    def with_votes(
+        self,
+        base: Float[Tensor, "b k"],
+        affinity: Float[Tensor, "b r"],
+        values: Float[Tensor, "r k"],
+    ) -> Float[Tensor, "b k"]:
+        """Some logits, plus alpha times the votes.
+
+        Args:
+            base: The logits.
+            affinity: Of b images to the r cached ones, as in `sharpened`.
+            values: What each cached image says of the classes.
+        """
+        alpha, beta = self.scalars[:2]
+        return base + alpha * (sharpened(affinity, beta) @ values)
+
     def forward(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
         """Zero-shot logits plus alpha times the votes (equation 6)."""
         features = unit(features)
-        alpha, beta = self.scalars.tolist()
-        votes = cache_logits(features, self.keys, self.values, beta)
-        return self.zero_shot(features) + alpha * votes
+        return self.with_votes(self.zero_shot(features), features @ self.keys.T, self.values)
 
     def _load_from_state_dict(
         self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any
