@@ -258,7 +258,7 @@ class Classification:
 
     def __init__(self, name: str, bench: Bench) -> None:
         self.name, self.bench = name, bench
-        self.learns = METHODS[name].card.learns
+        self.learns = METHODS[name].card.learns or METHODS[name].card.unlabelled
         self.what = f"{'fit, ' if self.learns else ''}{TESTED} images"
 
     def run(self, form: str) -> Tensor:
@@ -268,7 +268,9 @@ class Classification:
             method = bench.build(self.name)
             train, val, test = (bench.batch(source, rows) for rows in bench.rows)
             if self.learns:
-                method.fit(FewShot(bench.shots, train, val), tuning=None, generator=seeded())
+                unlabelled = Unlabelled(Batch(source, bench.rows[0], None), bench.classes)
+                shots = FewShot(bench.shots, train, val, unlabelled=unlabelled)
+                method.fit(shots, tuning=None, generator=seeded())
             return logits_of(method, test)
 
     def outcome(self, form: str) -> list[Tensor]:

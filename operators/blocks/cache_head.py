@@ -28,6 +28,38 @@ def sharpened(
     return torch.exp(-beta * (1 - affinity))
 
 
+def semantic_affinity(
+    features: Float[Tensor, "b d"],
+    keys: Float[Tensor, "r d"],
+    texts: Float[Tensor, "k d"],
+    sharpness: float,
+) -> Float[Tensor, "b r"]:
+    """The cosine times how alike two images are in what the texts say of them.
+
+    That is 2 (1 - n(D)) with D the divergence KL(p ‖ q) of what is said of a cached image from what
+    is said of the other, both softmax of `sharpness` times the cosines to the texts. n maps the
+    divergences of an image to 0..1, the least to 0. It forgets what all of them have in common, so
+    the entropy of p need not be computed, and one product gives D up to that.
+
+    Args:
+        features: Unit-norm features of b images.
+        keys: Unit-norm features of the r cached ones, one at least.
+        texts: Unit-norm class vectors.
+        sharpness: What a cosine is multiplied by.
+
+    Source: Long et al., "Training-Free Unsupervised Prompt for Vision-Language Models", 2024; the
+    norm is that of the authors' code, utils.py, `get_sim_based_kl`, whose z-score n undoes.
+    """
+    said = (sharpness * features @ texts.T).softmax(dim=1)
+    kept = (sharpness * keys @ texts.T).log_softmax(dim=1)
+    # Without their mean, which is the same for all keys, the terms are as small as what they tell.
+    divergence = -said @ (kept - kept.mean(dim=0)).T
+    least, most = divergence.aminmax(dim=1, keepdim=True)
+    tiny = torch.finfo(divergence.dtype).tiny
+    alike = 2 * (1 - (divergence - least) / (most - least).clamp_min(tiny))
+    return alike * (features @ keys.T)
+
+
 class CacheWeights(NamedTuple):
     """How much the cache counts (alpha) and how sharply it votes (beta)."""
 
@@ -91,6 +123,8 @@ class CacheHead(nn.Module):
         alphas: Tried in the search.
         betas: Tried in the search; with none of either there is no search.
         learns_keys: Whether the keys are learned.
+        semantic: Sharpness of what texts say of images, where affinities are refined by it, see
+            `semantic_affinity`; None where they are cosines.
 
     Attributes:
         keys: (r, d), none before `fill`.
@@ -106,12 +140,14 @@ class CacheHead(nn.Module):
         *,
         scale: float,
         start: CacheWeights,
-        alphas: Sequence[float],
-        betas: Sequence[float],
-        learns_keys: bool,
+        alphas: Sequence[float] = (),
+        betas: Sequence[float] = (),
+        learns_keys: bool = False,
+        semantic: float | None = None,
     ) -> None:
         super().__init__()
         self.scale, self.alphas, self.betas = scale, alphas, betas
+        self.semantic = semantic
         self.register_buffer("scalars", torch.tensor(start, device=texts.device))
         self.register_buffer("texts", texts, persistent=False)
         empty = torch.empty(0, texts.shape[1], device=texts.device)
@@ -133,8 +169,17 @@ class CacheHead(nn.Module):
         shown = self.texts.new_empty(len(seen), len(shots.train), self.texts.shape[1])
         for place in range(len(seen)):  # each is let go once it is read: they may be large
             shown[place] = seen.pop(0).features
-        self.keys.data = unit(shown.mean(dim=0))
-        self.values = F.one_hot(shots.train.labels, len(self.texts)).to(self.keys.dtype)
+        self.keep(shown.mean(dim=0), shots.train.labels)
+
+    def keep(self, features: Float[Tensor, "r d"], labels: Int[Tensor, "r"]) -> None:  # noqa: F821
+        """Keeps features, which become unit-norm, and what classes they are of.
+
+        Args:
+            features: Of r images.
+            labels: Of each, given or guessed.
+        """
+        self.keys.data = unit(features)
+        self.values = F.one_hot(labels, len(self.texts)).to(self.keys.dtype)
 
     def choose(self, images: Batch) -> dict[str, float]:
         """Searches alpha and beta on labelled images, and says which; none where nothing is."""
@@ -143,7 +188,7 @@ class CacheHead(nn.Module):
         features = unit(images.features)
         chosen = search(
             self.zero_shot(features),
-            features @ self.keys.T,
+            self.affinity(features),
             self.values,
             images.labels,
             alphas=self.alphas,
@@ -155,6 +200,12 @@ class CacheHead(nn.Module):
     def zero_shot(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
         """Logits without the votes, of unit-norm features."""
         return self.scale * features @ self.texts.T
+
+    def affinity(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b r"]:
+        """How alike unit-norm features and the keys are: the cosine, refined where asked for."""
+        if self.semantic is None or not len(self.keys):
+            return features @ self.keys.T
+        return semantic_affinity(features, self.keys, self.texts, self.semantic)
 
     def with_votes(
         self,
@@ -175,7 +226,7 @@ class CacheHead(nn.Module):
     def forward(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
         """Zero-shot logits plus alpha times the votes (equation 6)."""
         features = unit(features)
-        return self.with_votes(self.zero_shot(features), features @ self.keys.T, self.values)
+        return self.with_votes(self.zero_shot(features), self.affinity(features), self.values)
 
     def _load_from_state_dict(
         self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any

@@ -27,6 +27,20 @@ def class_vectors(
     return unit(features.mean(dim=0))
 
 
+def sentences_of(classes: Classes, templates: Sequence[str] = ()) -> list[list[str]]:
+    """The sentences about each class, and the prompts that templates make of its name.
+
+    Args:
+        classes: With descriptions.
+        templates: Sentences with one `{}` each; each counts as one sentence more.
+    """
+    told = [list(own) for own in classes.descriptions]
+    for template in templates:
+        for own, prompt in zip(told, classes.prompts(template), strict=True):
+            own.append(prompt)
+    return told
+
+
 def sentence_vectors(
     backbone: DualEncoder, sentences: Sequence[Sequence[str]]
 ) -> Float[Tensor, "k d"]:
@@ -40,9 +54,31 @@ def sentence_vectors(
     `classify_imagenet.py`.
     """
     every = [sentence for own in sentences for sentence in own]
-    features = unit(backbone.whole_text_features(every, cut=True))
+    return unit(_means(unit(backbone.whole_text_features(every, cut=True)), sentences))
+
+
+def plain_sentence_vectors(
+    backbone: DualEncoder, sentences: Sequence[Sequence[str]]
+) -> Float[Tensor, "k d"]:
+    """Mean of the features of each class's own sentences, as the tower gives them.
+
+    A sentence with a longer feature counts more, and the mean keeps its length.
+
+    Args:
+        backbone: As in `sentence_vectors`.
+        sentences: As in `sentence_vectors`.
+
+    Source: TFUP's code, utils.py, `get_clip_weights`.
+    """
+    every = [sentence for own in sentences for sentence in own]
+    return _means(backbone.whole_text_features(every, cut=True), sentences)
+
+
+def _means(
+    features: Float[Tensor, "n d"], sentences: Sequence[Sequence[str]]
+) -> Float[Tensor, "k d"]:
     parts = features.split([len(own) for own in sentences])
-    return unit(torch.stack([part.mean(dim=0) for part in parts]))
+    return torch.stack([part.mean(dim=0) for part in parts])
 
 
 def refuse_no_place(template: str) -> None:

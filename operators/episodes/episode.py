@@ -239,6 +239,12 @@ class Batch:
         part_of = None if self._read_in_parts else (self, index)
         return Batch(self._source, rows, labels, self.view, device=self.device, part_of=part_of)
 
+    def labelled(self, labels: Int[Tensor, "b"]) -> "Batch":  # noqa: F821
+        """The same images with labels that somebody made for them."""
+        other = Batch(self._source, self.rows, labels, self.view, part_of=self._part_of)
+        other._read_in_parts, other._read_by_steps = self._read_in_parts, self._read_by_steps
+        return other
+
     def under(self, view: View | None) -> "Batch":
         """The same images under another view; this very batch where it is the same."""
         if view == self.view:

@@ -13,6 +13,8 @@ from operators.methods.image_classification.deep_prompts.restore import Restore
 from operators.methods.image_classification.deep_prompts.vpt import VPT
 from operators.methods.image_classification.feature_heads.clip_adapter import ClipAdapter
 from operators.methods.image_classification.feature_heads.linear_probe import LinearProbe
+from operators.methods.image_classification.feature_heads.tfup import TFUP
+from operators.methods.image_classification.feature_heads.tfup_t import TFUPT
 from operators.methods.image_classification.feature_heads.tip_adapter import TipAdapter, TipAdapterF
 from operators.methods.image_classification.hand_written.cupl import CuPL
 from operators.methods.image_classification.hand_written.zero_shot import ZeroShot, ZeroShotEnsemble
@@ -46,6 +48,8 @@ METHODS: dict[str, type[Method]] = {
     "clip-adapter": ClipAdapter,
     "tip-adapter": TipAdapter,
     "tip-adapter-f": TipAdapterF,
+    "tfup": TFUP,
+    "tfup-t": TFUPT,
     "coop": CoOp,
     "kgcoop": KgCoOp,
     "tcp": TCP,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder
-from operators.blocks.class_text import sentence_vectors
+from operators.blocks.class_text import sentence_vectors, sentences_of
 from operators.episodes.episode import Classes
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import StaticClassifier
@@ -60,13 +60,8 @@ class CuPL(StaticClassifier):
 
     def sentences(self) -> list[list[str]]:
         """What is averaged over, by class."""
-        described = [list(own) for own in self.classes.descriptions]
-        if self.add_templates:
-            for template in self.classes.ensemble or self.classes.templates:
-                prompts = self.classes.prompts(template)
-                for own, prompt in zip(described, prompts, strict=True):
-                    own.append(prompt)
-        return described
+        prompts = self.classes.ensemble or self.classes.templates
+        return sentences_of(self.classes, prompts if self.add_templates else ())
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """Unit-norm class vectors."""
