@@ -52,30 +52,22 @@ def prompt_tokens(
 
 
 @torch.no_grad()
-def prompts_before(
-    backbone: DualEncoder, texts: Sequence[str], *, n_context: int, cut: bool = False
+def first_learned(
+    backbone: DualEncoder, texts: Sequence[str], n_context: int, *, cut: bool = False
 ) -> TextPrompts:
-    """Lays out `[context] text`, of texts that end as they are.
+    """Texts, of which the first tokens are learned.
 
     Args:
         backbone: Gives tokens and embeddings.
-        texts: One a class.
-        n_context: m, context tokens a prompt.
+        texts: One a class; each begins with as many tokens, which give way to learned ones.
+        n_context: m, how many.
         cut: A prompt that is too long loses its last words, and is not refused.
 
     Raises:
         ValueError: A prompt is longer than the text tower reads.
     """
-    head = f"{PLACEHOLDER} " * n_context
-    return _first_learned(backbone, [head + text for text in texts], n_context, cut)
-
-
-def _first_learned(
-    backbone: DualEncoder, texts: Sequence[str], count: int, cut: bool
-) -> TextPrompts:
-    """Texts of which the first tokens are learned."""
     tokens = backbone.tokenize(texts, cut=cut)
-    index = torch.arange(count, device=tokens.ids.device)
+    index = torch.arange(n_context, device=tokens.ids.device)
     slots = (backbone.text_start + index).expand(len(texts), -1)
     return TextPrompts(tokens.ids, backbone.embed(tokens.ids), tokens.end, slots)
 
@@ -135,7 +127,8 @@ def started_prompts(
         prompts = prompt_tokens(backbone, names, n_context=n_context, position="end", cut=cut)
         shape = (n_context, backbone.token_width)
         return prompts, random_context(shape, std, generator, like=prompts.embeddings)
-    prompts = _first_learned(backbone, [f"{words} {name}." for name in names], n_context, cut)
+    texts = [f"{words} {name}." for name in names]
+    prompts = first_learned(backbone, texts, n_context, cut=cut)
     return prompts, worded_context(backbone, words)[0, :n_context]
 
 

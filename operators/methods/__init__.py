@@ -21,6 +21,7 @@ from operators.methods.image_classification.hand_written.zero_shot import ZeroSh
 from operators.methods.image_classification.test_time.tpt import TPT
 from operators.methods.image_classification.text_prompts.cocoop import CoCoOp
 from operators.methods.image_classification.text_prompts.coop import CoOp
+from operators.methods.image_classification.text_prompts.dept_clip import DePTClip
 from operators.methods.image_classification.text_prompts.kapt import KAPT
 from operators.methods.image_classification.text_prompts.kgcoop import KgCoOp
 from operators.methods.image_classification.text_prompts.mocoop import MoCoOp
@@ -57,6 +58,7 @@ METHODS: dict[str, type[Method]] = {
     "prograd": ProGrad,
     "mocoop": MoCoOp,
     "cocoop": CoCoOp,
+    "dept-clip": DePTClip,
     "tomml": TOMML,
     "kapt": KAPT,
     "ivlp": IVLP,

@@ -21,8 +21,9 @@ from operators.blocks.anchor_loss import cosine_distance
 from operators.blocks.class_text import refuse_no_place
 from operators.blocks.linear_maps import drawn_linear
 from operators.blocks.prompt_tokens import (
+    PLACEHOLDER,
+    first_learned,
     idle_start,
-    prompts_before,
     random_context,
     refuse_other_length,
     worded_context,
@@ -104,10 +105,12 @@ class TCP(StaticClassifier):
             like = torch.empty(0, device=backbone.device)
             context = random_context((1, n_context, w), init_std, generator, like=like)
         self.context = nn.Parameter(context)
-        self.layout = prompts_before(backbone, texts, n_context=context.shape[1])
+        m = context.shape[1]
+        head = f"{PLACEHOLDER} " * m
+        self.layout = first_learned(backbone, [head + text for text in texts], m)
         inner = max(1, d // reduction)
         self.narrow = drawn_linear(d, inner, generator, backbone.device)
-        self.widen = drawn_linear(inner, context.shape[1] * w, generator, backbone.device)
+        self.widen = drawn_linear(inner, m * w, generator, backbone.device)
         self.class_layer = min(class_layer, backbone.packed_text.tower.shape.layers - 1)
         self.weight = weight
 
