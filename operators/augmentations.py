@@ -4,6 +4,8 @@
                   "RandAugment", NeurIPS 2020, in the form of Dassl, `randaugment.py`)
     augmix        a mixture of an image with three chains of mild operations (Hendrycks et al.,
                   "AugMix", ICLR 2020, in the form of TPT, `datautils.py` and `augmix_ops.py`)
+    jitter        another colour, brightness, contrast and sharpness, and a mild bend: it stands in
+                  for a model that makes variations of an image, and has no paper behind it
 
 What the codes do is restated with its quirks. Operations that move an image by pixels were written
 for squares of 224 pixels; on another square they move it by the same share. Only the source of
@@ -16,7 +18,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from operators.shapes import Float, UInt8
 
@@ -68,6 +70,35 @@ def augmixed(image: UInt8[np.ndarray, "s s 3"], draw: Draw) -> Float[np.ndarray,
             seen = _AUGMIX[int(draw() * len(_AUGMIX))](seen, draw)
         mixed += np.float32((1 - own) * weight / sum(weights)) * np.asarray(seen, dtype=np.float32)
     return mixed
+
+
+JITTER = 0.4  # furthest from 1 of colour, brightness and contrast
+BLUR = 1 / 112  # largest radius, of the side
+BEND, WAVES = 1 / 32, 3  # furthest that a pixel moves, of the side; most waves across it
+
+
+def jittered(image: UInt8[np.ndarray, "s s 3"], draw: Draw) -> UInt8[np.ndarray, "s s 3"]:
+    """A square in other colours, blurred or not, and bent along two waves.
+
+    Args:
+        image: RGB.
+        draw: Gives colour, contrast, brightness, blur, then each wave.
+    """
+    seen = Image.fromarray(image)
+    for enhance in (ImageEnhance.Color, ImageEnhance.Contrast, ImageEnhance.Brightness):
+        seen = enhance(seen).enhance(1 + JITTER * (2 * draw() - 1))
+    side = image.shape[0]
+    blurred = seen.filter(ImageFilter.GaussianBlur(draw() * BLUR * side))
+    pixels = np.asarray(blurred)
+    moved = []
+    for _ in range(2):  # rows by their column, then columns by their row
+        far, waves, start = draw() * BEND * side, 1 + int(draw() * WAVES), draw()
+        along = 2 * np.pi * (waves * np.arange(side) / side + start)
+        moved.append(np.rint(far * np.sin(along)).astype(np.int64))
+    places = np.arange(side)
+    rows = np.clip(places[:, None] + moved[0][None, :], 0, side - 1)
+    columns = np.clip(places[None, :] + moved[1][:, None], 0, side - 1)
+    return pixels[rows, columns]
 
 
 # Operations of both

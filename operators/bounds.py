@@ -14,6 +14,8 @@ import typing
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from operators.functions import Functions
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -98,6 +100,11 @@ def bounds_of(annotation: Any) -> Bounds | None:
     return next((mark for mark in _marks(annotation) if isinstance(mark, Bounds)), None)
 
 
+def functions_of(annotation: Any) -> Functions | None:
+    """The role that a type names a function for; None for most."""
+    return next((mark for mark in _marks(annotation) if isinstance(mark, Functions)), None)
+
+
 def is_later(annotation: Any) -> bool:
     """Whether a type carries the mark `Later`."""
     return any(isinstance(mark, Later) for mark in _marks(annotation))
@@ -125,6 +132,8 @@ def described(annotation: Any) -> str:
     choices = choices_of(annotation)
     if choices:
         return " or ".join(filter(None, (", ".join(choices[:-1]), choices[-1])))
+    if functions := functions_of(annotation):
+        return str(functions)
     bounds = bounds_of(annotation)
     others = [_KINDS[kind] for kind in kinds_of(annotation) if kind not in (int, float)]
     return " or ".join(([] if bounds is None else [str(bounds)]) + others)
@@ -163,6 +172,11 @@ def read(name: str, value: Any, annotation: Any, default: Any) -> Any:
         raise ValueError(
             f"{name}={value!r} is a {type(value).__name__}, but must be {words}. {instead}"
         )
+    if functions := functions_of(annotation):
+        try:
+            functions.find(str(value))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
     bounds = bounds_of(annotation)
     if bounds is not None and value is not None and not bounds.hold(value):
         raise ValueError(f"{name}={value!r}: give {bounds}. The default is {json.dumps(default)}.")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Protocol, get_type_hints, runtime_checkable
 
@@ -79,12 +79,15 @@ class FitReport:
         selected: What validation chose, by name; empty where nothing was selected.
         validation: Validation score after each epoch, the greater the better; empty where no epoch
             is chosen by it.
+        found: What else a user should know of the fit, by name, as JSON has it: words that a search
+            found, what it tried, a bound.
     """
 
     losses: tuple[float, ...] = ()
     steps: int = 0
     selected: dict[str, float] | None = None
     validation: tuple[float, ...] = ()
+    found: Mapping[str, Any] = field(default_factory=dict)
 
 
 @runtime_checkable

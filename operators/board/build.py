@@ -90,6 +90,7 @@ VIEWS = (  # each may read those before it
     "failures",
     "disagreements",
     "cost",
+    "bounds",
     "reproduction",
     "reference_conflicts",
     "reference_sources",

@@ -76,6 +76,7 @@ TRIALS = pa.schema(
         ("origin", pa.string()),
         pa.field("tested_on", pa.string(), nullable=False),
         ("fit_trial_id", pa.string()),
+        ("found", pa.string()),
     ]
 )
 METRICS = pa.schema(
@@ -124,6 +125,15 @@ class TrialRows(NamedTuple):
     def trial_id(self) -> str:
         """The trial that these rows are of."""
         return self.trial["trial_id"]
+
+
+def _plain(found: Mapping[str, Any]) -> str | None:
+    """What a fit found as JSON, its words and numbers alone; None where it found nothing.
+
+    What is longer, such as all that a search tried, stays in the trial.
+    """
+    short = {name: v for name, v in found.items() if isinstance(v, str | int | float)}
+    return json.dumps(short, sort_keys=True) if short else None
 
 
 def completed_rows(
@@ -177,6 +187,7 @@ def completed_rows(
             "file_stamp": file_stamp,
             "origin": origin_label,
             "fit_trial_id": origin.fit_trial_id,
+            "found": _plain(result.found),
         }
         metrics = [
             {"trial_id": trial_id, "split": m.split, "metric": m.metric, "n": m.n, "value": m.value}

@@ -118,7 +118,8 @@ CREATE TABLE trials (
     origin VARCHAR,
     spec_setting VARCHAR NOT NULL,
     tested_on VARCHAR NOT NULL,
-    fit_trial_id VARCHAR
+    fit_trial_id VARCHAR,
+    found VARCHAR
 );
 
 -- The lines that each cell is on: curves over shots and averages over data sets go along them.

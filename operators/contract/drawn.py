@@ -146,7 +146,7 @@ def drawn_images(
         labels: Of each row.
         seed: Of all numbers.
     """
-    if method.card.needs:
+    if method.card.needs or method.card.pixels:
         return drawn_pictures(backbone, labels, seed=seed)
     return drawn_features(labels, backbone.feature_width, seed=seed)
 

@@ -15,6 +15,9 @@ the cases (Dassl, `random_resized_crop` and `random_flip`; torchvision,
 a generator of its own, seeded with the name of the view and the row, so neither the order of
 reading nor the process matters.
 
+A method that tunes on views of a test image may have them made by a generator, a function that is
+given by name; `GENERATORS` has those that ship.
+
 A suite may ask for `published`, which stands for the policy on the card of each method, or for
 `bank:K:published`, a bank of the method's own augmentation.
 
@@ -32,6 +35,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from operators.crops import Crop, CropRule, Filter
+from operators.functions import Functions
 
 PUBLISHED = "published"
 LARGEST_BANK = 1024  # each view is encoded and kept
@@ -50,14 +54,15 @@ class Augmentation(NamedTuple):
             square, whatever its shape.
         mirrored: How often the square is turned left to right, 0 to 1.
         filter: Of the resize; None for the backbone's own.
-        repaint: Function of `operators/augmentations.py` that the square then goes through.
+        repaint: Function of `operators/augmentations.py`, or of a user's own, that the square then
+            goes through.
     """
 
     does: str
     areas: tuple[float, float] | None = AREAS
     mirrored: float = MIRRORED
     filter: Filter | None = None
-    repaint: Literal["", "randaugmented", "augmixed"] = ""
+    repaint: Literal["", "randaugmented", "augmixed"] | Callable[..., np.ndarray] = ""
 
 
 CROP = ""  # stands for itself in a policy: `fresh`, `bank:8`
@@ -82,6 +87,21 @@ AUGMENTATIONS = {
         repaint="augmixed",
     ),
 }
+
+
+def _jittered(image: np.ndarray, draw: Callable[[], float]) -> np.ndarray:
+    from operators.augmentations import jittered  # takes Pillow
+
+    return jittered(image, draw)
+
+
+# A view that a generator makes has all of the image, in the square that the backbone reads.
+GENERATORS = Functions(
+    "a generator of images",
+    ("image", "draw"),
+    "an image of the same size: (s, s, 3) numbers from 0 to 255",
+    {"jitter": _jittered},
+)
 _NAMED = "|".join(re.escape(name) for name in AUGMENTATIONS if name)
 PATTERN = f"none|(fresh|bank:[1-9][0-9]*)(:({_NAMED}))?"  # of a policy
 ASKED = f"{PUBLISHED}|{PATTERN}|bank:[1-9][0-9]*:{PUBLISHED}"  # of what a suite asks for
@@ -93,7 +113,7 @@ class View(NamedTuple):
     Attributes:
         number: k of a bank, or the epoch that is shown a fresh view.
         seed: Of the trial, for a fresh view; None for those of a bank, which all trials share.
-        augmentation: Key of `AUGMENTATIONS`.
+        augmentation: Key of `AUGMENTATIONS`, or the name of one of `GENERATORS`.
     """
 
     number: int
@@ -121,15 +141,17 @@ class View(NamedTuple):
         """
         # Of all that `random` has, only `random()` promises the same values in every version.
         draw = random.Random(f"view/{self.name}/{row}").random
-        how = AUGMENTATIONS[self.augmentation]
+        how = AUGMENTATIONS.get(self.augmentation) or _generated(self.augmentation)
         part = Crop(0, 0, height, width, mirrored=False)
         if how.areas is not None:
             part = _random_part(how.areas, draw() < how.mirrored, height, width, draw)
         if not how.repaint:
             return part._replace(filter=how.filter)
-        from operators import augmentations  # takes Pillow
+        repaint = how.repaint
+        if isinstance(repaint, str):
+            from operators import augmentations  # takes Pillow
 
-        repaint = getattr(augmentations, how.repaint)
+            repaint = getattr(augmentations, repaint)
         return part._replace(filter=how.filter, repaint=partial(repaint, draw=draw))
 
     def crops(self, rows: np.ndarray) -> list[CropRule]:
@@ -265,6 +287,26 @@ def policy_of(asked: str, published: str) -> str:
     if theirs == CENTRE:
         return published
     return str(replace(ViewPolicy.parse(bank), augmentation=theirs.augmentation))
+
+
+def _generated(name: str) -> Augmentation:
+    """What a generator does to an image.
+
+    Raises:
+        ValueError: There is none of that name, or it gives no image of the same size.
+    """
+    make = GENERATORS.find(name)
+
+    def made(image: np.ndarray, draw: Callable[[], float]) -> np.ndarray:
+        found = np.asarray(make(image, draw))
+        if found.shape != image.shape:
+            raise ValueError(
+                f"the generator {name} gave an array of shape {found.shape} for an image of shape "
+                f"{image.shape}: give {GENERATORS.gives}."
+            )
+        return found
+
+    return Augmentation("what a generator makes of it", areas=None, mirrored=0, repaint=made)
 
 
 def _random_part(

@@ -18,6 +18,7 @@ from operators.methods.image_classification.feature_heads.tfup_t import TFUPT
 from operators.methods.image_classification.feature_heads.tip_adapter import TipAdapter, TipAdapterF
 from operators.methods.image_classification.hand_written.cupl import CuPL
 from operators.methods.image_classification.hand_written.zero_shot import ZeroShot, ZeroShotEnsemble
+from operators.methods.image_classification.test_time.difftpt import DiffTPT
 from operators.methods.image_classification.test_time.tpt import TPT
 from operators.methods.image_classification.text_prompts.cocoop import CoCoOp
 from operators.methods.image_classification.text_prompts.coop import CoOp
@@ -29,6 +30,9 @@ from operators.methods.image_classification.text_prompts.pre import PRE
 from operators.methods.image_classification.text_prompts.prograd import ProGrad
 from operators.methods.image_classification.text_prompts.tcp import TCP
 from operators.methods.image_classification.text_prompts.tomml import TOMML
+from operators.methods.image_classification.written_prompts.llm_bbo import LLMBlackBox
+from operators.methods.image_classification.written_prompts.pac_bayes import PacBayes
+from operators.methods.image_classification.written_prompts.promptcap import PromptCap
 from operators.methods.text_classification.feature_heads.text_linear_probe import TextLinearProbe
 from operators.methods.text_classification.hand_written.verbalizer import (
     CalibratedVerbalizer,
@@ -44,7 +48,11 @@ METHODS: dict[str, type[Method]] = {
     "zero-shot": ZeroShot,
     "zero-shot-ensemble": ZeroShotEnsemble,
     "cupl": CuPL,
+    "llm-bbo": LLMBlackBox,
+    "pac-bayes": PacBayes,
+    "promptcap": PromptCap,
     "tpt": TPT,
+    "difftpt": DiffTPT,
     "linear-probe": LinearProbe,
     "clip-adapter": ClipAdapter,
     "tip-adapter": TipAdapter,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from operators.backbones import Backbone
 from operators.episodes.episode import Batch, FewShot
-from operators.episodes.views import ViewPolicy
+from operators.episodes.views import View, ViewPolicy
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
@@ -41,6 +41,7 @@ class MethodCard:
             their order counts; see `Method.forget`.
         external_knowledge: It reads texts that are not in the dataset; a teacher's are not its own.
         features: It reads frozen features of whole examples, which are then encoded beforehand.
+        pixels: It reads preprocessed images, and asks nothing more of the image tower for that.
         descriptions: Those texts are sentences about each class, which the dataset must come with.
         teacher: It learns from another tuned model; it has a `Teaching` and takes a `Teacher`.
         unlabelled: It learns from examples without labels: all of the train split, or those that
@@ -68,6 +69,7 @@ class MethodCard:
     stream: bool = False
     external_knowledge: bool = False
     features: bool = True
+    pixels: bool = False
     descriptions: bool = False
     teacher: bool = False
     unlabelled: bool = False
@@ -218,6 +220,15 @@ class Method(nn.Module, ABC):
         if views.kind != "fresh" or "visual-prompts" in cls.card.needs:
             return 0, 0
         return cls.view_epochs(hyperparameters), 0
+
+    @classmethod
+    def views_of_tested(cls, hyperparameters: Mapping[str, Any]) -> tuple[View, ...]:
+        """Views under which it has test images, and whose features are kept for all trials.
+
+        Args:
+            hyperparameters: All of them, resolved.
+        """
+        return ()
 
     @classmethod
     def whole_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:

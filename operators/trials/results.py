@@ -100,6 +100,7 @@ class TrialResult:
     losses: tuple[float, ...] = ()  # mean training loss of each epoch
     validation: tuple[float, ...] = ()  # score after each epoch, if one was chosen by it
     sha256: Mapping[str, str] = field(default_factory=dict)  # of the files beside, by name
+    found: Mapping[str, Any] = field(default_factory=dict)  # see `FitReport`
 
     def to_json(self) -> dict[str, Any]:
         """The result as `trial.json` holds it."""
@@ -136,4 +137,5 @@ class TrialResult:
             losses=tuple(values["losses"]),
             validation=tuple(values.get("validation", ())),  # older files have none
             sha256=dict(values.get("sha256", {})),
+            found=dict(values.get("found", {})),
         )

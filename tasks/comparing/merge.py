@@ -17,7 +17,7 @@ from operators.board.agreement import DIFFERENT, Agreement, agreement
 from operators.board.wholeness import TRIAL
 from operators.files import commit_folder, write_new
 from tasks.comparing.sources import RUN_NUMBERS, Source, sources_of
-from tasks.planning import own_backbones, own_methods
+from tasks.planning import own_backbones, own_functions, own_methods
 from tasks.progress import stage
 from tasks.storage.store import Store
 
@@ -141,7 +141,7 @@ def _take(
             _commit(ours, files, trial_id)
             into.clear_failure(trial_id)
             merged.copied.append(trial_id)
-            if any(name in files for name in CODE):
+            if any(name in CODE or own_functions.is_kept(name) for name in files):
                 merged.with_code.append(trial_id)
         elif _is_copy(ours, files):
             merged.same.append(trial_id)

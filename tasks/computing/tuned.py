@@ -63,7 +63,7 @@ def fit_of(store: Store, spec: "TrialSpec", device: str) -> "Fitted | None":
     except (OSError, ValueError, LookupError, TypeError, SafetensorError):
         return None  # damaged: it is computed again
     selected = dict(result.selected) or None
-    report = FitReport(result.losses, result.cost.steps, selected, result.validation)
+    report = FitReport(result.losses, result.cost.steps, selected, result.validation, result.found)
     return Fitted(learned, result.cost, report)
 
 

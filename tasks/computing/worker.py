@@ -16,7 +16,7 @@ import numpy as np
 
 from tasks.computing.failures import note_failure, of_the_store
 from tasks.computing.traces import mark
-from tasks.planning import own_backbones
+from tasks.planning import own_backbones, own_functions
 from tasks.planning.own_files import Source
 from tasks.planning.own_methods import FILE, make_known, source_of
 from tasks.storage.store import Store
@@ -164,6 +164,8 @@ class TrialWorker:
 
         read = self._dataset(context.dataset).examples
         backbone = self._backbone(context.backbone, context)
+        if view is not None:
+            own_functions.make_known([view.augmentation], context.sources)
         return TRACKS[track].source(read, backbone, None).features(rows, view).cpu().numpy()
 
     def compute(self, specs: Sequence["TrialSpec"], context: Context) -> list[Done]:
@@ -315,6 +317,8 @@ class TrialWorker:
         }
         if (source := source_of(spec)) is not None:  # so that `predict` needs no other file
             files[FILE] = source.text.encode()
+        for digest, source in own_functions.sources_of(spec).items():
+            files[own_functions.file_name(digest)] = source.text.encode()
         if (source := own_backbones.source_of(context.backbone)) is not None:
             files[own_backbones.FILE] = source.text.encode()
         result = TrialResult(
@@ -330,6 +334,7 @@ class TrialWorker:
             ),
             episode_fingerprint=outcome.episode_fingerprint,
             selected=outcome.report.selected or {},
+            found=outcome.report.found,
             losses=outcome.report.losses,
             validation=outcome.report.validation,
             sha256={name: sha256(content).hexdigest() for name, content in files.items()},

@@ -27,6 +27,7 @@ from tasks.planning import resolve
 from tasks.planning.data import undescribed
 from tasks.planning.own_backbones import find_backbone
 from tasks.planning.own_datasets import with_own_cards
+from tasks.planning.own_functions import with_own_functions
 from tasks.planning.own_methods import with_own
 from tasks.planning.placed import unfit
 from tasks.planning.resolve import RequestError
@@ -136,6 +137,7 @@ def check(store: Store, suite: Suite, *, imagined: bool = False) -> Request:
             had, a method or its teacher can do nothing on any of the backbones, or no trial
             remains.
     """
+    suite = with_own_functions(suite)
     searched = suite.search, suite.search_by, suite.name
     grids = [grid_of(choice, *searched) for choice in suite.methods]
     own = {

@@ -110,7 +110,8 @@ def needed_rows(
 
     All rows of an episode are read as the centre crop (None), its training rows under the views
     of a bank as well; so are those without labels, where a method learns from them. Some methods
-    choose on the whole val split. Of a target the tested rows are read.
+    choose on the whole val split, and some have kept views of tested rows. Of a target the tested
+    rows are read.
 
     Args:
         specs: Trials that learn from the dataset or are tested on it.
@@ -132,6 +133,8 @@ def _rows_read(
         centre = parts.setdefault(None, {})
         if draw not in centre:
             centre[draw] = episode.rows if own else episode.tested(dataset)
+        for view in method_for(spec).views_of_tested(spec.hyperparameters):
+            parts.setdefault(view, {})[*draw, "tested"] = episode.tested("" if own else dataset)
         if not own:
             continue
         chosen_on = validation_of(spec, table, episode)

@@ -17,6 +17,7 @@ from data_catalog import Dataset
 from operators.files import write_atomic
 from operators.spec import TrialSpec, digest
 from tasks.code_stamp import code_stamp, stamp
+from tasks.planning.own_functions import own_functions
 from tasks.planning.planned import Encodings, Plan, with_done
 from tasks.planning.suite import Suite
 from tasks.storage.store import Store
@@ -88,7 +89,7 @@ def keep_plan(
         encodings: As of `Kept`.
     """
     files = _files_of(request.backbones.references.values())
-    own = any("method_source" in spec.aids for spec in plan.specs)
+    own = any("method_source" in s.aids or any(own_functions(s)) for s in plan.specs)
     if files is None or own:
         return
     content = {

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.planning import own_functions
 from tasks.planning.installed import METHODS, installed
 from tasks.planning.own_files import Located, Source, pick, place_of, read_source
 from tasks.planning.resolve import RequestError
@@ -126,9 +127,13 @@ def _load_installed(name: str) -> None:
 
 
 def sources_of(specs: "Iterable[TrialSpec]") -> dict[str, Source]:
-    """The files of users' own methods that trials and their teachers need, by digest."""
+    """The files of users' own that trials and their teachers need, by digest.
+
+    They hold methods, or functions that hyperparameters name.
+    """
     found = {}
     for spec in specs:
+        found |= own_functions.sources_of(spec)
         for each in (spec, spec.teacher):
             if each is not None and (source := source_of(each)) is not None:
                 found[source.digest] = source
@@ -143,6 +148,8 @@ def source_of(spec: "TrialSpec") -> Source | None:
 def read_method(store: "Store", spec: "TrialSpec") -> None:
     """Loads the method of a completed trial, and that of its teacher, from what they keep of it.
 
+    So are the functions that their hyperparameters name.
+
     Raises:
         RequestError: A file is gone or has been changed, or cannot be run here.
     """
@@ -154,11 +161,14 @@ def read_method(store: "Store", spec: "TrialSpec") -> None:
         if file.is_file():
             source = read_source(file)
             found[source.digest] = source
+    found |= own_functions.kept(store.trial(spec.trial_id), spec)
     make_known(spec, found)
 
 
 def make_known(spec: "TrialSpec", sources: Mapping[str, Source]) -> None:
     """Loads the method of a trial and that of its teacher, where they are users' own.
+
+    So are the functions that their hyperparameters name.
 
     Args:
         spec: Of the trial.
@@ -169,6 +179,7 @@ def make_known(spec: "TrialSpec", sources: Mapping[str, Source]) -> None:
     """
     from operators.methods import known_method
 
+    own_functions.make_known(own_functions.own_functions(spec), sources)
     for each in (spec, spec.teacher):
         if each is None or known_method(each) is not None:
             continue

@@ -24,7 +24,7 @@ from operators.episodes.views import ASKED, PUBLISHED, refuse_unknown
 from tasks.planning import resolve
 from tasks.planning.faults import read_mapping, sentences
 from tasks.planning.knobs import Asked, knobs, null_words
-from tasks.planning.own_files import PLACE, anchored
+from tasks.planning.own_files import PLACE, anchored, anchored_values
 from tasks.planning.resolve import RequestError
 
 
@@ -268,8 +268,7 @@ def read_suite(path: Path) -> Suite:
     """
     values = read_mapping(path, "suite", "datasets: [..]")
     suite = make_suite({"name": path.stem, **values}, where=str(path))
-    methods = (m.model_copy(update={"id": anchored(m.id, path.parent)}) for m in suite.methods)
-    own: dict[str, Any] = {"methods": tuple(methods)}
+    own: dict[str, Any] = {"methods": tuple(_anchored(m, path.parent) for m in suite.methods)}
     for knob in ("datasets", "targets", "backbones"):
         own[knob] = tuple(anchored(name, path.parent) for name in getattr(suite, knob))
     own["search"] = _anchored_keys(suite.search, path.parent)
@@ -324,7 +323,10 @@ def override(suite: S, changes: Mapping[str, Any]) -> S:
             for name in (anchored(name, Path.cwd()) for name in asked["methods"])
             for entry in ([m for m in values["methods"] if m["id"] == name] or [{"id": name}])
         ]
-    settings = {anchored(name, Path.cwd()): changed for name, changed in settings.items()}
+    settings = {
+        anchored(name, Path.cwd()): anchored_values(changed, Path.cwd())
+        for name, changed in settings.items()
+    }
     if "search" in asked:
         asked["search"] = _anchored_keys(asked["search"], Path.cwd())
     else:
@@ -353,7 +355,21 @@ def override(suite: S, changes: Mapping[str, Any]) -> S:
 def _anchored_keys(search: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """A search by METHOD.NAME, where a method may be a file, relative to a folder."""
     parts = ((key.rpartition("."), values) for key, values in search.items())
-    return {f"{anchored(method, folder)}.{name}": v for (method, _, name), v in parts}
+    return {
+        f"{anchored(method, folder)}.{name}": tuple(anchored_values(v, folder) for v in tried)
+        for (method, _, name), tried in parts
+    }
+
+
+def _anchored(choice: MethodChoice, folder: Path) -> MethodChoice:
+    """A method whose files have absolute paths, its own and those of its functions.
+
+    Args:
+        choice: As somebody wrote it.
+        folder: What relative paths are relative to.
+    """
+    values = anchored_values(choice.hyperparameters, folder)
+    return choice.model_copy(update={"id": anchored(choice.id, folder), "hyperparameters": values})
 
 
 def moves_trials(changes: Mapping[str, Any]) -> bool:

@@ -4,14 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from operators.blocks.prompt_per_image import entropy_of_mean, most_confident
 from operators.episodes.episode import Classes, batch_of
 from operators.episodes.views import CENTRE, View
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
-from operators.methods.image_classification.test_time.tpt import (
-    entropy_of_mean,
-    most_confident,
-)
 
 TPT = METHODS["tpt"]
 
@@ -79,10 +76,10 @@ def test_one_step_is_that_of_adamw_on_the_entropy_of_the_confident_views(clip, c
         one = batch.select(torch.tensor([image]))
         views = [one, *(one.under(View(number, 0)) for number in range(1, 20))]
         features = torch.nn.functional.normalize(torch.cat([view.features for view in views]))
-        context = method.start.clone().requires_grad_()
+        context = method.prompt.start.clone().requires_grad_()
 
         def logits(context, features=features):
-            texts = clip.encode_prompts(method.prompts, context)
+            texts = clip.encode_prompts(method.prompt.prompts, context)
             return clip.logit_scale * features @ torch.nn.functional.normalize(texts).T
 
         probabilities = logits(context).softmax(dim=1)
@@ -97,12 +94,12 @@ def test_one_step_is_that_of_adamw_on_the_entropy_of_the_confident_views(clip, c
 def test_a_step_makes_the_confident_views_more_certain_together(clip, classes, batch):
     method = build(clip, classes, views=16, confident=0.5, lr=0.001)
     seen = method.seen(batch)
-    start = method.start.expand(5, 1, -1, -1)
-    before = method.compared(seen, start)
+    start = method.prompt.start.expand(5, 1, -1, -1)
+    before = method.prompt.compared(seen, start)
     kept = most_confident(before, 8)[..., None].expand(-1, -1, 3)
     contexts = []
-    compared = method.compared
-    method.compared = lambda features, context: (
+    compared = method.prompt.compared
+    method.prompt.compared = lambda features, context: (
         contexts.append(context.detach().clone()),
         compared(features, context),
     )[1]
@@ -120,23 +117,21 @@ def test_without_a_step_it_is_zero_shot_with_the_words_it_starts_from(clip, clas
 
 def test_nothing_is_left_of_an_image_when_the_next_one_comes(clip, classes, batch):
     method = build(clip, classes, views=12, confident=0.2)
-    start = method.start.clone()
+    start = method.prompt.start.clone()
     one, others = batch.select(torch.tensor([0])), batch.select(torch.tensor([1, 2, 3]))
     first = method.logits(one)
     method.logits(others)
     assert torch.equal(method.logits(one), first)
-    assert torch.equal(method.start, start)
+    assert torch.equal(method.prompt.start, start)
     assert method.state_dict() == {}
 
 
-def test_an_image_is_classified_alike_whatever_stands_beside_it(clip, classes, batch, monkeypatch):
+def test_an_image_is_classified_alike_whatever_stands_beside_it(clip, classes, batch):
     method = build(clip, classes, views=12, confident=0.2)
     together = method.logits(batch)
     backwards = method.logits(batch.select(torch.arange(5).flip(0))).flip(0)
     torch.testing.assert_close(backwards, together, rtol=1e-3, atol=1e-2)
-    monkeypatch.setattr(
-        "operators.methods.image_classification.test_time.tpt.PROMPTS", 1
-    )  # one image at a time
+    method.prompt.images_at_once = 1
     torch.testing.assert_close(method.logits(batch), together, rtol=1e-3, atol=1e-2)
 
 
@@ -157,7 +152,7 @@ def test_the_views_are_the_centre_crop_and_fresh_ones_of_each_image(clip, classe
 def test_the_published_settings_keep_6_of_64_views(clip, classes):
     method = build(clip, classes)
     assert (len(method.views) + 1, method.kept, method.steps, method.lr) == (64, 6, 1, 0.005)
-    assert method.start.shape == (1, 4, clip.token_width)
+    assert method.prompt.start.shape == (1, 4, clip.token_width)
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,10 @@ class TextTokenizer:
             return token
         return self.own.token_to_id(token)
 
+    def get_vocab(self) -> dict[str, int]:
+        """Ids of all tokens, by how the vocabulary writes them."""
+        return self.own.get_vocab(with_added_tokens=True)
+
     @property
     def all_special_ids(self) -> list[int]:
         """Ids of the special tokens, each once."""

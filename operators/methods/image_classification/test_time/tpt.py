@@ -10,36 +10,22 @@ on the ten fine-grained datasets and not on ImageNet and its variants. On other 
 was not published on, they are crops by the bicubic filter of the test images.
 """
 
-import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder, unit
-from operators.blocks.prompt_tokens import prompt_tokens, worded_context
+from operators.blocks.prompt_per_image import PromptPerImage, most_confident
 from operators.bounds import LATER, Bounds, Brief, Decay, Rate, Seed
 from operators.episodes.episode import Batch, Classes
 from operators.episodes.views import CROP, View, ViewPolicy
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import ImageClassifier
-from operators.shapes import Float, Int
-
-# `augmix=len(set_id) > 1` of the authors' code, which names ImageNet and its variants by a letter.
-FINE_GRAINED = (
-    "flowers102",
-    "dtd",
-    "oxford_pets",
-    "stanford_cars",
-    "ucf101",
-    "caltech101",
-    "food101",
-    "sun397",
-    "fgvc_aircraft",
-    "eurosat",
-)
-PROMPTS = 1024  # class prompts that are tuned at a time, those of one image at least
+from operators.methods.image_classification.test_time.view_rules import published_augmentation
+from operators.shapes import Float
 
 
 class TPT(ImageClassifier):
@@ -97,10 +83,7 @@ class TPT(ImageClassifier):
         augmentation: Annotated[Literal["crop", "crop-bilinear", "augmix"], LATER] = "crop",
     ) -> None:
         super().__init__(backbone, classes)
-        self.start = worded_context(backbone, context_init)
-        self.prompts = prompt_tokens(
-            backbone, classes.names, n_context=self.start.shape[1], position="end"
-        )
+        self.prompt = PromptPerImage(backbone, classes, context_init)
         drawn = CROP if augmentation == "crop" else augmentation
         self.views = [View(number, view_seed, drawn) for number in range(1, views)]
         self.kept = int(views * confident)
@@ -109,9 +92,8 @@ class TPT(ImageClassifier):
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
         """AugMix on the fine-grained ones of the authors' datasets. See `Method.recipe`."""
-        if dataset.startswith("imagenet"):  # and its variants
-            return {"augmentation": "crop-bilinear"}
-        return {"augmentation": "augmix"} if dataset in FINE_GRAINED else {}
+        drawn = published_augmentation(dataset)
+        return {"augmentation": drawn} if drawn else {}
 
     @classmethod
     def encodings(cls, hyperparameters: Mapping[str, Any], views: ViewPolicy) -> tuple[int, int]:
@@ -138,68 +120,20 @@ class TPT(ImageClassifier):
 
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """Those of the centre crops, each under the prompt that its own views have tuned."""
-        index = torch.arange(len(batch), device=batch.device)
-        blocks = index.split(max(1, PROMPTS // len(self.classes)))
-        return torch.cat([self.tuned(self.seen(batch.select(block))) for block in blocks])
+        return torch.cat([self.tuned(self.seen(block)) for block in self.prompt.blocks(batch)])
+
+    def tuned(self, features: Float[Tensor, "b n d"]) -> Float[Tensor, "b k"]:
+        """Logits of the first view of each image after tuning on the most certain of all."""
+        return self.prompt.tuned(
+            features,
+            partial(most_confident, kept=self.kept),
+            steps=self.steps,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+        )
 
     @torch.no_grad()
     def seen(self, batch: Batch) -> Float[Tensor, "b n d"]:
         """Unit-norm features of the views of each image, the centre crop first."""
         views = [batch, *(batch.under(view) for view in self.views)]
         return unit(torch.stack([view.features for view in views], dim=1))
-
-    def tuned(self, features: Float[Tensor, "b n d"]) -> Float[Tensor, "b k"]:
-        """Logits of the first view of each image after tuning on all of them."""
-        context = self.start.expand(len(features), 1, -1, -1).clone().requires_grad_()
-        # AdamW moves each number by its own history alone, so images cannot mix in it.
-        optimizer = torch.optim.AdamW([context], lr=self.lr, weight_decay=self.weight_decay)
-        chosen: Tensor | None = None
-        for _ in range(self.steps):
-            with torch.enable_grad():
-                logits = self.compared(features, context)
-                if chosen is None:
-                    chosen = most_confident(logits.detach(), self.kept)
-                picked = logits.gather(1, chosen[..., None].expand(-1, -1, logits.shape[2]))
-                (context.grad,) = torch.autograd.grad(entropy_of_mean(picked).sum(), context)
-            optimizer.step()
-        with torch.no_grad():
-            return self.compared(features[:, :1], context)[:, 0]
-
-    def compared(
-        self, features: Float[Tensor, "b n d"], context: Float[Tensor, "b 1 m w"]
-    ) -> Float[Tensor, "b n k"]:
-        """Scaled cosine similarity of the views of each image to its own class vectors.
-
-        Args:
-            features: Of n views of each of b images, of unit norm.
-            context: m learned tokens of width w for each image, which all its views share.
-        """
-        texts = unit(self.backbone.encode_prompts(self.prompts, context))
-        return self.backbone.logit_scale * features @ texts.mT
-
-
-def most_confident(logits: Float[Tensor, "b n k"], kept: int) -> Int[Tensor, "b kept"]:
-    """Of the n views of each image, the `kept` whose predictions have the least entropy.
-
-    Args:
-        logits: Of k classes.
-        kept: 1 to n.
-
-    Returns:
-        Positions among the views, the most certain first; the earlier of equals.
-
-    Source: Shu et al., "Test-Time Prompt Tuning", NeurIPS 2022, section 3.2, confidence selection.
-    """
-    log = torch.log_softmax(logits, dim=2)
-    entropy = -(log.exp() * log).sum(dim=2)
-    return entropy.argsort(dim=1, stable=True)[:, :kept]
-
-
-def entropy_of_mean(logits: Float[Tensor, "b n k"]) -> Float[Tensor, "b"]:  # noqa: F821
-    """Entropy of the mean over n views of the predicted probabilities, in nats.
-
-    Source: Shu et al., NeurIPS 2022, equations 2 and 3.
-    """
-    views = logits.shape[1]
-    mean = torch.log_softmax(logits, dim=2).logsumexp(dim=1) - math.log(views)
-    return -(mean.exp() * mean).sum(dim=1)
