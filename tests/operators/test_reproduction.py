@@ -72,7 +72,7 @@ def test_every_published_score_of_a_method_of_ours_can_be_reached(connection, ro
         if not method or row["metric"] not in ("accuracy", "harmonic_mean"):
             continue
         wanted += 1
-        draws = method not in ("zero-shot", "zero-shot-ensemble", "cupl", "tpt")
+        draws = METHODS[method].card.learns
         protocol = row["protocol"].removesuffix("_test_time")
         if protocol != "base_to_new" and not draws:
             protocol = "zero_shot"
