@@ -33,7 +33,8 @@ class Tuning:
         eps: Of Adam and AdamW.
         warmup_epochs: Epochs at the constant `warmup_lr`.
         warmup_lr: Learning rate of the warm-up.
-        schedule: `epoch` moves a cosine once an epoch, `step` once a step; `linear` falls to 0
+        schedule: `epoch` moves a cosine once an epoch, `step` once a step; `ramp` moves once an
+            epoch too, from 0 up over the warm-up and by a cosine back to 0; `linear` falls to 0
             step by step, `constant` stays.
         drop_last: Whether an incomplete batch is dropped.
         selection: `last` keeps the last step, `val` the epoch that is best on validation.
@@ -48,7 +49,7 @@ class Tuning:
     eps: Annotated[float, Bounds(0, 1, above=True)] = 1e-8
     warmup_epochs: Annotated[int, Bounds(0, 10_000)] = 1
     warmup_lr: Annotated[float, Bounds(0, 100)] = 1e-5
-    schedule: Literal["epoch", "step", "linear", "constant"] = "epoch"
+    schedule: Literal["epoch", "step", "linear", "constant", "ramp"] = "epoch"
     drop_last: bool = True
     selection: Literal["last", "val"] = "last"
 
@@ -66,6 +67,8 @@ class Tuning:
             found["momentum"] = f"{values['optimizer']} reads none. Ask for optimizer=sgd as well."
         if not values["warmup_epochs"]:
             found["warmup_lr"] = "there is no warm-up. Ask for warmup_epochs=1 as well."
+        elif values["schedule"] == "ramp":
+            found["warmup_lr"] = "schedule=ramp starts at 0. Ask for schedule=epoch as well."
         return found
 
 
@@ -142,6 +145,8 @@ def learning_rate(tuning: Tuning, epoch: int, step: int = 0, steps_an_epoch: int
         step: Step within the epoch, from 0; the epoch schedule does not read it.
         steps_an_epoch: Steps in an epoch.
     """
+    if tuning.schedule == "ramp":
+        return tuning.lr * _ramp(epoch, tuning.warmup_epochs, tuning.epochs)
     if epoch < tuning.warmup_epochs:
         return tuning.warmup_lr
     if tuning.schedule == "constant":
@@ -155,6 +160,13 @@ def learning_rate(tuning: Tuning, epoch: int, step: int = 0, steps_an_epoch: int
     else:
         progress = done / tuning.epochs
     return tuning.lr / 2 * (1 + math.cos(math.pi * progress))
+
+
+def _ramp(epoch: int, warmup: int, epochs: int) -> float:
+    """Up by a line and down by half a cosine, as transformers' scheduler has it."""
+    if epoch < warmup:
+        return epoch / warmup
+    return (1 + math.cos(math.pi * (epoch - warmup) / max(1, epochs - warmup))) / 2
 
 
 def tune(

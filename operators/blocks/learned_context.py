@@ -15,6 +15,7 @@ from operators.blocks.prompt_tokens import (
     started_prompts,
     worded_context,
 )
+from operators.episodes.episode import Batch
 from operators.shapes import Float
 
 
@@ -32,6 +33,7 @@ class LearnedContext(nn.Module):
         std: Standard deviation of a random start.
         position: Where the class name stands.
         per_class: Whether each class has a v of its own.
+        ending: What follows the prompts.
 
     Attributes:
         layout: The prompts, with places for v.
@@ -51,12 +53,13 @@ class LearnedContext(nn.Module):
         std: float,
         position: ClassPosition = "end",
         per_class: bool = False,
+        ending: str = ".",
     ) -> None:
         super().__init__()
         self.backbone = backbone
         started = worded_context(backbone, words) if words else None
         m = n_context if started is None else started.shape[1]
-        self.layout = prompt_tokens(backbone, names, n_context=m, position=position)
+        self.layout = prompt_tokens(backbone, names, n_context=m, position=position, ending=ending)
         copies = len(names) if per_class else 1
         if started is None:
             shape = (copies, m, backbone.token_width)
@@ -72,6 +75,10 @@ class LearnedContext(nn.Module):
         return self.backbone.encode_prompts(
             self.layout, self.context if context is None else context
         )
+
+    def image_features(self, batch: Batch) -> Float[Tensor, "b d"]:
+        """The images as the frozen tower reads them, of any length."""
+        return batch.features
 
 
 class ConditionalContext(nn.Module):

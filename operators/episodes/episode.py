@@ -245,6 +245,17 @@ class Batch:
         other._read_in_parts, other._read_by_steps = self._read_in_parts, self._read_by_steps
         return other
 
+    def beside(self, other: "Batch") -> "Batch":
+        """These images and behind them those of another batch, with the labels of both.
+
+        Raises:
+            ValueError: The other one is of another source, or under another view.
+        """
+        if other._source is not self._source or other.view != self.view:
+            raise ValueError("batches of two sources or under two views are no one batch.")
+        rows = np.concatenate([self.rows, other.rows])
+        return Batch(self._source, rows, torch.cat([self.labels, other.labels]), self.view)
+
     def under(self, view: View | None) -> "Batch":
         """The same images under another view; this very batch where it is the same."""
         if view == self.view:

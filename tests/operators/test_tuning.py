@@ -101,6 +101,21 @@ def test_the_linear_schedule_is_that_of_transformers():
             theirs.step()
 
 
+def test_the_ramp_is_that_of_transformers_once_an_epoch():
+    from transformers import get_cosine_schedule_with_warmup
+
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    theirs = get_cosine_schedule_with_warmup(optimizer, 5, 20)
+    wanted = []
+    for _ in range(20):
+        wanted.append(theirs.get_last_lr()[0])
+        optimizer.step()
+        theirs.step()
+    tuning = Tuning(lr=0.1, epochs=20, warmup_epochs=5, schedule="ramp")
+    assert rates(tuning) == pytest.approx(wanted, rel=1e-9)
+    assert "warmup_lr" in Tuning.idle({**vars(tuning), "optimizer": "sgd"})
+
+
 def test_the_constant_schedule_stays_behind_its_warm_up():
     assert rates(Tuning(lr=0.3, epochs=4, schedule="constant")) == [1e-5, 0.3, 0.3, 0.3]
 
