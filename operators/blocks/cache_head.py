@@ -15,8 +15,8 @@ CACHE_EPOCHS = 10  # `augment_epoch` of all published configurations
 
 
 def sharpened(
-    affinity: Float[Tensor, "b r"], beta: float | Float[Tensor, ""]
-) -> Float[Tensor, "b r"]:
+    affinity: Float[Tensor, "*b r"], beta: float | Float[Tensor, ""]
+) -> Float[Tensor, "*b r"]:
     """exp(-beta (1 - a)), how much each of r cached images counts for each of b others.
 
     Args:
@@ -220,7 +220,7 @@ class CacheHead(nn.Module):
             affinity: Of b images to the r cached ones, as in `sharpened`.
             values: What each cached image says of the classes.
         """
-        alpha, beta = self.scalars[:2]
+        alpha, beta = self.scalars
         return base + alpha * (sharpened(affinity, beta) @ values)
 
     def forward(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:

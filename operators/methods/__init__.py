@@ -11,6 +11,8 @@ from operators.methods.image_classification.deep_prompts.promptkd import PromptK
 from operators.methods.image_classification.deep_prompts.promptsrc import PromptSRC
 from operators.methods.image_classification.deep_prompts.restore import Restore
 from operators.methods.image_classification.deep_prompts.vpt import VPT
+from operators.methods.image_classification.feature_heads.ape import APE
+from operators.methods.image_classification.feature_heads.ape_t import APET
 from operators.methods.image_classification.feature_heads.clip_adapter import ClipAdapter
 from operators.methods.image_classification.feature_heads.linear_probe import LinearProbe
 from operators.methods.image_classification.feature_heads.tfup import TFUP
@@ -58,6 +60,8 @@ METHODS: dict[str, type[Method]] = {
     "clip-adapter": ClipAdapter,
     "tip-adapter": TipAdapter,
     "tip-adapter-f": TipAdapterF,
+    "ape": APE,
+    "ape-t": APET,
     "tfup": TFUP,
     "tfup-t": TFUPT,
     "coop": CoOp,
