@@ -56,6 +56,7 @@ class Augmentation(NamedTuple):
         filter: Of the resize; None for the backbone's own.
         repaint: Function of `operators/augmentations.py`, or of a user's own, that the square then
             goes through.
+        turns: Whether nothing is drawn: the views are the centre crop and its mirror image in turn.
     """
 
     does: str
@@ -63,6 +64,7 @@ class Augmentation(NamedTuple):
     mirrored: float = MIRRORED
     filter: Filter | None = None
     repaint: Literal["", "randaugmented", "augmixed"] | Callable[..., np.ndarray] = ""
+    turns: bool = False
 
 
 CROP = ""  # stands for itself in a policy: `fresh`, `bank:8`
@@ -86,6 +88,7 @@ AUGMENTATIONS = {
         filter="bilinear",
         repaint="augmixed",
     ),
+    "flip": Augmentation("the centre crop and its mirror image in turn", turns=True),
 }
 
 
@@ -142,6 +145,8 @@ class View(NamedTuple):
         # Of all that `random` has, only `random()` promises the same values in every version.
         draw = random.Random(f"view/{self.name}/{row}").random
         how = AUGMENTATIONS.get(self.augmentation) or _generated(self.augmentation)
+        if how.turns:
+            return Crop(0, 0, height, width, mirrored=self.number % 2 == 1, tested=True)
         part = Crop(0, 0, height, width, mirrored=False)
         if how.areas is not None:
             part = _random_part(how.areas, draw() < how.mirrored, height, width, draw)

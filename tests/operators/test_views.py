@@ -343,6 +343,15 @@ def test_augmix_cuts_by_a_bilinear_filter():
     assert {(crop.filter, crop.repaint) for crop in plain} == {("bilinear", None)}
 
 
+def test_flip_shows_the_centre_crop_and_its_mirror_image_in_turn(images, siglip):
+    rows, bank = np.array([5, 0]), ViewPolicy.parse("bank:2:flip")
+    assert bank.shown(9, seed=1) == (View(0, None, "flip"), View(1, None, "flip"))
+    for source in (images, Watched(siglip)):  # cuts the centre out, and squeezes
+        centre, (first, second) = source.pixels(rows), bank.shown(2, seed=1)
+        assert torch.equal(source.pixels(rows, first), centre)
+        assert torch.equal(source.pixels(rows, second), centre.flip(3))
+
+
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 def test_every_augmentation_gives_the_same_pixels_whenever_it_is_asked(images, augmentation):
     rows, view = np.array([5, 0, 9]), View(1, 3, augmentation)
