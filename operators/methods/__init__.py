@@ -13,11 +13,17 @@ from operators.methods.image_classification.deep_prompts.restore import Restore
 from operators.methods.image_classification.deep_prompts.vpt import VPT
 from operators.methods.image_classification.feature_heads.ape import APE
 from operators.methods.image_classification.feature_heads.ape_t import APET
+from operators.methods.image_classification.feature_heads.clap import CLAP
 from operators.methods.image_classification.feature_heads.clip_adapter import ClipAdapter
+from operators.methods.image_classification.feature_heads.cones import ConES
+from operators.methods.image_classification.feature_heads.cross_modal import CrossModal
 from operators.methods.image_classification.feature_heads.linear_probe import LinearProbe
+from operators.methods.image_classification.feature_heads.lp_plus_plus import LPPlusPlus
+from operators.methods.image_classification.feature_heads.taskres import TaskRes
 from operators.methods.image_classification.feature_heads.tfup import TFUP
 from operators.methods.image_classification.feature_heads.tfup_t import TFUPT
 from operators.methods.image_classification.feature_heads.tip_adapter import TipAdapter, TipAdapterF
+from operators.methods.image_classification.feature_heads.zs_lp import ZSLP
 from operators.methods.image_classification.hand_written.cupl import CuPL
 from operators.methods.image_classification.hand_written.zero_shot import ZeroShot, ZeroShotEnsemble
 from operators.methods.image_classification.test_time.difftpt import DiffTPT
@@ -57,6 +63,12 @@ METHODS: dict[str, type[Method]] = {
     "tpt": TPT,
     "difftpt": DiffTPT,
     "linear-probe": LinearProbe,
+    "zs-lp": ZSLP,
+    "clap": CLAP,
+    "taskres": TaskRes,
+    "lp-plus-plus": LPPlusPlus,
+    "cross-modal": CrossModal,
+    "cones": ConES,
     "clip-adapter": ClipAdapter,
     "tip-adapter": TipAdapter,
     "tip-adapter-f": TipAdapterF,
