@@ -35,7 +35,9 @@ from operators.methods.image_classification.text_prompts.grip import GRIP
 from operators.methods.image_classification.text_prompts.kapt import KAPT
 from operators.methods.image_classification.text_prompts.kgcoop import KgCoOp
 from operators.methods.image_classification.text_prompts.mocoop import MoCoOp
+from operators.methods.image_classification.text_prompts.plot import PLOT
 from operators.methods.image_classification.text_prompts.pre import PRE
+from operators.methods.image_classification.text_prompts.proda import ProDA
 from operators.methods.image_classification.text_prompts.prograd import ProGrad
 from operators.methods.image_classification.text_prompts.tcp import TCP
 from operators.methods.image_classification.text_prompts.tomml import TOMML
@@ -82,6 +84,8 @@ METHODS: dict[str, type[Method]] = {
     "pre": PRE,
     "prograd": ProGrad,
     "mocoop": MoCoOp,
+    "proda": ProDA,
+    "plot": PLOT,
     "cocoop": CoCoOp,
     "dept-clip": DePTClip,
     "tomml": TOMML,
