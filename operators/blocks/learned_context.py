@@ -106,9 +106,10 @@ class LearnedContexts(nn.Module):
         backbone: Frozen encoders.
         names: The k class names.
         generator: Draws a random start.
+        count: p.
         n_context: m.
         std: Standard deviation of a random start.
-        positions: Where the class name stands, one for each of the p contexts.
+        positions: Where the class name stands, of one context after the other, again and again.
         words: A phrase for each of the p contexts, whose first m tokens it starts from and whose
             others stay as they are before the class name; none for N(0, std^2).
 
@@ -116,8 +117,8 @@ class LearnedContexts(nn.Module):
         layouts: The prompts, each with the contexts that it is of.
         context: (p, m, w).
 
-    Source: Lu et al., "Prompt Distribution Learning", CVPR 2022; Chen et al., "PLOT: Prompt Learning
-    with Optimal Transport for Vision-Language Models", ICLR 2023.
+    Source: Lu et al., "Prompt Distribution Learning", CVPR 2022; Chen et al., "PLOT: Prompt
+    Learning with Optimal Transport for Vision-Language Models", ICLR 2023.
     """
 
     def __init__(
@@ -126,9 +127,10 @@ class LearnedContexts(nn.Module):
         names: Sequence[str],
         *,
         generator: torch.Generator,
+        count: int,
         n_context: int,
         std: float,
-        positions: Sequence[ClassPosition],
+        positions: Sequence[ClassPosition] = ("end",),
         words: Sequence[str] = (),
     ) -> None:
         super().__init__()
@@ -136,7 +138,8 @@ class LearnedContexts(nn.Module):
         started: list[Tensor] = []
         alike: dict[tuple[str | int, ...], list[int]] = {}
         prompts: dict[tuple[str | int, ...], TextPrompts] = {}
-        for place, position in enumerate(positions):
+        for place in range(count):
+            position = positions[place % len(positions)]
             rest: tuple[str | int, ...] = (position,)  # and what stays of a phrase, by its tokens
             if words:
                 laid, start = started_prompts(
@@ -160,7 +163,7 @@ class LearnedContexts(nn.Module):
         if started:
             context = torch.stack(started)
         else:
-            shape = (len(positions), n_context, backbone.token_width)
+            shape = (count, n_context, backbone.token_width)
             like = self.layouts[0].prompts.embeddings
             context = random_context(shape, std, generator, like=like)
         self.context = nn.Parameter(context)

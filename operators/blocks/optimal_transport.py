@@ -68,3 +68,17 @@ def transported_similarity(similarity: Float[Tensor, "*b m n"]) -> Float[Tensor,
     ICLR 2023; that no gradient goes through the plan is in the authors' code.
     """
     return (transport_plan(similarity) * similarity).sum(dim=(-2, -1))
+
+
+def similarities(
+    images: Float[Tensor, "b m d"], texts: Float[Tensor, "n k d"]
+) -> Float[Tensor, "b k m n"]:
+    """Dot products of m vectors of each image and n of each class.
+
+    Args:
+        images: Patches of each image, or its features under several prompts.
+        texts: The features of each of n prompts of a class.
+    """
+    n, k, _ = texts.shape
+    found = images @ texts.flatten(0, 1).T  # (b, m, n k): one product
+    return found.unflatten(-1, (n, k)).permute(0, 3, 1, 2)

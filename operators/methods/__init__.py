@@ -7,6 +7,7 @@ from operators.methods.image_classification.deep_prompts.coprompt import CoPromp
 from operators.methods.image_classification.deep_prompts.dpl_dec import DPL
 from operators.methods.image_classification.deep_prompts.ivlp import IVLP
 from operators.methods.image_classification.deep_prompts.maple import MaPLe
+from operators.methods.image_classification.deep_prompts.plot_plus_plus import PLOTPlusPlus
 from operators.methods.image_classification.deep_prompts.promptkd import PromptKD
 from operators.methods.image_classification.deep_prompts.promptsrc import PromptSRC
 from operators.methods.image_classification.deep_prompts.restore import Restore
@@ -94,6 +95,7 @@ METHODS: dict[str, type[Method]] = {
     "ivlp": IVLP,
     "vpt": VPT,
     "maple": MaPLe,
+    "plot-plus-plus": PLOTPlusPlus,
     "promptsrc": PromptSRC,
     "promptkd": PromptKD,
     "coprompt": CoPrompt,

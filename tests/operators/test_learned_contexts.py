@@ -12,7 +12,7 @@ WORDS = ("a photo of a", "the photo of the", "a small photo of a", "a photo of a
 
 def drawn(backbone, **given):
     generator = torch.Generator().manual_seed(3)
-    how = {"n_context": 3, "std": 0.02, "positions": POSITIONS, **given}
+    how = {"n_context": 3, "std": 0.02, "count": 4, "positions": POSITIONS, **given}
     return LearnedContexts(backbone, NAMES, generator=generator, **how)
 
 
@@ -35,7 +35,7 @@ def test_each_context_gives_what_it_gives_alone(backbone, chosen):
 
 
 def test_a_phrase_keeps_the_words_that_are_not_learned(clip):
-    contexts = drawn(clip, positions=["end"] * 4, words=WORDS)
+    contexts = drawn(clip, positions=["end"], words=WORDS)
     for features, words in zip(contexts.class_features(), WORDS, strict=True):
         whole = clip.whole_text_features([f"{words} {name}." for name in NAMES])
         torch.testing.assert_close(features, whole, rtol=1e-4, atol=1e-5)
@@ -43,7 +43,7 @@ def test_a_phrase_keeps_the_words_that_are_not_learned(clip):
 
 @pytest.mark.parametrize(
     ("given", "passes"),
-    [({}, 3), ({"positions": ["end"] * 4}, 1), ({"positions": ["end"] * 4, "words": WORDS}, 3)],
+    [({}, 3), ({"positions": ["end"]}, 1), ({"positions": ["end"], "words": WORDS}, 3)],
 )
 def test_contexts_whose_names_stand_alike_share_a_pass(clip, monkeypatch, given, passes):
     contexts = drawn(clip, **given)

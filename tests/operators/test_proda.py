@@ -1,7 +1,5 @@
 """ProDA: the bound that its loss is, the penalty on alike contexts, and whose turn it is."""
 
-from collections import Counter
-
 import pytest
 import torch
 from torch.nn import functional as F
@@ -11,7 +9,6 @@ from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
 from operators.methods.image_classification.text_prompts.proda import (
     bounding_logits,
-    class_positions,
     in_turns,
 )
 from operators.tuning import Tuning
@@ -108,8 +105,11 @@ def test_an_image_is_compared_to_the_mean_of_all_prompts_as_long_as_it_is(backbo
     torch.testing.assert_close(method.logits(shots.train), wanted.detach(), rtol=1e-4, atol=1e-4)
 
 
-def test_names_stand_behind_half_of_the_contexts():
-    assert Counter(class_positions(32)) == {"end": 16, "front": 8, "middle": 8}
+def test_names_stand_behind_half_of_the_contexts(clip, classes):
+    method = build(clip, classes, n_prompts=32)
+    counts = {tuple(prompts.slots[0].tolist()): len(at) for prompts, at in method.prompt.layouts}
+    assert sorted(counts.values()) == [8, 8, 16]
+    assert counts[1, 2, 3] == 16  # the name is behind the start token and these
 
 
 def test_all_contexts_have_their_turn_before_one_has_another():

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from operators.backbones import DualEncoder, unit
 from operators.blocks.learned_context import LearnedContexts
-from operators.blocks.optimal_transport import transported_similarity
+from operators.blocks.optimal_transport import similarities, transported_similarity
 from operators.blocks.parts import IMAGE_ROWS, in_parts
 from operators.blocks.patch_attention import PatchReader
 from operators.blocks.training_length import coop_epochs
@@ -85,9 +85,9 @@ class PLOT(KeepsTexts):
             backbone,
             classes.names,
             generator=generator,
+            count=n_prompts,
             n_context=n_context,
             std=init_std,
-            positions=["end"] * n_prompts,
         )
         self.patches = PatchReader(backbone)
 
@@ -133,17 +133,3 @@ class PLOT(KeepsTexts):
         if self.global_logits:
             logits = logits + unit(seen.features) @ texts[-1].T
         return self.backbone.logit_scale * logits
-
-
-def similarities(
-    images: Float[Tensor, "b m d"], texts: Float[Tensor, "n k d"]
-) -> Float[Tensor, "b k m n"]:
-    """Dot products of m vectors of each image and n of each class.
-
-    Args:
-        images: Patches of each image, or its features under several prompts.
-        texts: The features of each of n prompts of a class.
-    """
-    n, k, _ = texts.shape
-    found = images @ texts.flatten(0, 1).T  # (b, m, n k): one product
-    return found.unflatten(-1, (n, k)).permute(0, 3, 1, 2)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from operators.backbones import DualEncoder, unit
 from operators.blocks.learned_context import LearnedContexts
-from operators.blocks.prompt_tokens import ClassPosition, prompt_tokens
+from operators.blocks.prompt_tokens import prompt_tokens
 from operators.bounds import Bounds, Brief, Deviation, Tokens, Weight
 from operators.engine.stacking import take_step
 from operators.episodes.episode import Batch, Classes, FewShot
@@ -89,9 +89,10 @@ class ProDA(KeepsTexts):
             backbone,
             classes.names,
             generator=generator,
+            count=n_prompts,
             n_context=n_context,
             std=init_std,
-            positions=class_positions(n_prompts),
+            positions=("end", "front", "end", "middle"),
         )
         self.nameless = prompt_tokens(backbone, [""], n_context=n_context, position="end")
         self.chosen: list[int] = list(range(prompts_a_step))  # of a step; `fit` moves on
@@ -153,15 +154,6 @@ class ProDA(KeepsTexts):
         p = len(texts)
         apart = 1 - torch.eye(p, device=texts.device)  # an index of booleans would be read
         return ((texts @ texts.T).abs() * apart).sum() / (p * (p - 1))
-
-
-def class_positions(n_prompts: int) -> list[ClassPosition]:
-    """Where the class name stands: of four prompts behind two, in front of one, amidst one.
-
-    Source: BMIPRS, `PromptLearner` of `trainers/proda.py`.
-    """
-    four: list[ClassPosition] = ["end", "front", "end", "middle"]
-    return [four[place % len(four)] for place in range(n_prompts)]
 
 
 def in_turns(every: int, a_step: int, generator: torch.Generator) -> Iterator[list[int]]:
