@@ -582,3 +582,15 @@ def test_features_that_a_step_reads_of_another_view_are_counted(few_shot):
         for batch in (train.under(View(0)), step.under(View(1, seed=3)), step.under(View(1))):
             assert batch.features.shape == (len(batch), 6)
     assert work.cached_images == 2
+
+
+def test_further_views_are_the_next_of_a_bank_and_fresh_ones_beyond_it():
+    def further(policy, epoch):
+        names = ("mocov3", "augmix")
+        return ViewPolicy.parse(policy).further(epoch, names, epochs=10, seed=7)
+
+    fresh = (View(14, 7, "mocov3"), View(14, 7, "augmix"))
+    assert further("none", 4) == further("fresh", 4) == further("bank:1", 4) == fresh
+    assert further("bank:2", 4) == (View(1), fresh[1])
+    assert further("bank:3", 4) == (View(2), View(0))
+    assert further("bank:8:augmix", 7) == (View(0, None, "augmix"), View(1, None, "augmix"))
