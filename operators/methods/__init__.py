@@ -32,8 +32,8 @@ from operators.methods.image_classification.test_time.tpt import TPT
 from operators.methods.image_classification.text_prompts.cocoop import CoCoOp
 from operators.methods.image_classification.text_prompts.coop import CoOp
 from operators.methods.image_classification.text_prompts.dept_clip import DePTClip
-from operators.methods.image_classification.text_prompts.grip import GRIP
 from operators.methods.image_classification.text_prompts.gopro import GOPro
+from operators.methods.image_classification.text_prompts.grip import GRIP
 from operators.methods.image_classification.text_prompts.kapt import KAPT
 from operators.methods.image_classification.text_prompts.kgcoop import KgCoOp
 from operators.methods.image_classification.text_prompts.mocoop import MoCoOp

@@ -41,7 +41,7 @@ class PLOT(KeepsTexts):
         backbone: Frozen image and text encoders; the image tower shows its patches.
         classes: The k classes.
         generator: Draws the contexts.
-        n_prompts: n.
+        n_prompts: n, contexts that are learned.
         n_context: m.
         init_std: Standard deviation of the random start.
         global_logits: Add those of the whole image and the mean prompt of each class.
