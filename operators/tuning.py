@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Protocol, get_type_hints, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from operators.bounds import Bounds, Decay, Epochs, Images, Rate, read
+from operators.bounds import LATER, Bounds, Decay, Epochs, Images, Rate, read
 from operators.engine.stacking import take_step
 from operators.episodes.episode import Batch, FewShot
 
@@ -39,6 +39,7 @@ class Tuning:
             `warmup_lr` and rises to `lr` step by step.
         drop_last: Whether an incomplete batch is dropped.
         selection: `last` keeps the last step, `val` the epoch that is best on validation.
+        total_steps: Optimiser steps in all, the last epoch cut short; 0 for whole epochs.
     """
 
     optimizer: Literal["sgd", "adam", "adamw", "adafactor"] = "sgd"
@@ -53,6 +54,7 @@ class Tuning:
     schedule: Literal["epoch", "step", "linear", "constant", "ramp", "rise"] = "epoch"
     drop_last: bool = True
     selection: Literal["last", "val"] = "last"
+    total_steps: Annotated[int, Bounds(0, 10_000_000), LATER] = 0
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self), include_extras=True).items():
@@ -66,11 +68,21 @@ class Tuning:
             found["eps"] = f"{values['optimizer']} reads none. Ask for optimizer=adamw as well."
         if values["optimizer"] != "sgd":
             found["momentum"] = f"{values['optimizer']} reads none. Ask for optimizer=sgd as well."
+        if values["total_steps"]:
+            found["epochs"] = "the steps say how long it is tuned. Ask for total_steps=0 as well."
         if not values["warmup_epochs"]:
             found["warmup_lr"] = "there is no warm-up. Ask for warmup_epochs=1 as well."
         elif values["schedule"] == "ramp":
             found["warmup_lr"] = "schedule=ramp starts at 0. Ask for schedule=epoch as well."
         return found
+
+    def over(self, rows: int) -> "Tuning":
+        """The same for so many training examples: where it says steps, the epochs they take."""
+        if not self.total_steps:
+            return self
+        whole, rest = divmod(rows, self.batch_size)
+        batches = whole + bool(rest and not (self.drop_last and whole))
+        return replace(self, epochs=-(-self.total_steps // batches))
 
 
 @dataclass(frozen=True)
@@ -156,11 +168,12 @@ def learning_rate(tuning: Tuning, epoch: int, step: int = 0, steps_an_epoch: int
     if tuning.schedule == "constant":
         return tuning.lr
     done = epoch - tuning.warmup_epochs
+    every = tuning.total_steps or tuning.epochs * steps_an_epoch
     if tuning.schedule == "linear":
-        steps = (tuning.epochs - tuning.warmup_epochs) * steps_an_epoch
+        steps = every - tuning.warmup_epochs * steps_an_epoch
         return tuning.lr * (1 - (done * steps_an_epoch + step) / steps)
     if tuning.schedule in ("step", "rise"):
-        progress = (done * steps_an_epoch + step) / (tuning.epochs * steps_an_epoch)
+        progress = (done * steps_an_epoch + step) / every
     else:
         progress = done / tuning.epochs
     return tuning.lr / 2 * (1 + math.cos(math.pi * progress))
@@ -209,6 +222,7 @@ def tune(
             "selection='val' needs validation examples, and the draw has none: use "
             "selection='last'."
         )
+    tuning = tuning.over(len(shots.train))
     parameters = [p for p in method.parameters() if p.requires_grad]
     optimizer = _optimizer(_groups(method, rates or {}), tuning)
     method.train()
@@ -219,11 +233,14 @@ def tune(
         examples = shots.in_epoch(epoch)
         order = draw or partial(batches, len(examples))
         drawn = order(tuning, generator)
+        whole = len(drawn)
+        if tuning.total_steps:
+            drawn = drawn[: tuning.total_steps - steps]
         # Summed where it is and read once an epoch: a GPU would be waited for at every read.
         total = torch.zeros((), device=shots.train.device)
         for step, index in enumerate(drawn):
             for group in optimizer.param_groups:
-                group["lr"] = group["rate"] * learning_rate(tuning, epoch, step, len(drawn))
+                group["lr"] = group["rate"] * learning_rate(tuning, epoch, step, whole)
             optimizer.zero_grad(set_to_none=True)
             batch = examples.select(index.to(examples.device))
             if backward is None:

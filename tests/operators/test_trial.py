@@ -148,7 +148,9 @@ def test_no_test_row_is_read_before_fitting_ends(
 
     monkeypatch.setattr(METHODS[method], "fit", watched)
     has = resolve(method, METHODS[method], {}, protocol="few_shot", shots=2)
-    given = {n: v for n, v in {"search_steps_beta": 3, "epochs": 1}.items() if n in has}
+    given = {
+        n: v for n, v in {"search_steps_beta": 3, "epochs": 1, "total_steps": 0}.items() if n in has
+    }
     teacher = taught.by(METHODS[method], clip, Data.all_classes)
     run_trial(asked(method, given=given), clip, Data(), images, **teacher)
     assert bool(read) == METHODS[method].card.learns

@@ -342,3 +342,21 @@ def test_a_method_may_give_the_gradients_of_a_step_itself(linear, few_shot):
     torch.testing.assert_close(linear.weight.detach(), start - 0.1 * 2.0)
     assert report.losses == (3.0,)
     assert linear.seen == []  # the loss of the method is not asked
+
+
+@pytest.mark.parametrize("schedule", ["step", "linear"])
+def test_steps_say_how_long_it_is_tuned_and_cut_the_last_epoch_short(linear, few_shot, schedule):
+    shots = few_shot(6, [0, 1, 2, 0, 1, 2])
+    tuning = Tuning(
+        lr=0.1, epochs=9, total_steps=5, batch_size=2, warmup_epochs=0, schedule=schedule
+    )  # fmt: skip
+    assert tuning.over(6).epochs == 2
+    report = tune(linear, shots, tuning, seeded())
+    assert (report.steps, len(report.losses)) == (5, 2)
+    half = learning_rate(tuning, 1, 0, 3)  # after three of the five
+    wanted = 0.1 / 2 * (1 + math.cos(math.pi * 3 / 5)) if schedule == "step" else 0.1 * (1 - 3 / 5)
+    assert half == pytest.approx(wanted)
+
+
+def test_epochs_beside_steps_are_refused_as_idle():
+    assert "Ask for total_steps=0" in Tuning.idle(vars(Tuning(total_steps=5)))["epochs"]
