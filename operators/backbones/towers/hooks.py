@@ -27,23 +27,23 @@ class Seats(NamedTuple):
     Attributes:
         sequences: Texts or images of the call.
         length: Tokens of each, padding included.
-        index: (t,) position times sequences plus sequence, of each token; None where the tokens
+        rows: (t,) position times sequences plus sequence, of each token; None where the tokens
             are all there, (sequences, length).
     """
 
     sequences: int
     length: int
-    index: Int[Tensor, "t"] | None = None  # noqa: F821
+    rows: Int[Tensor, "t"] | None = None  # noqa: F821
 
     def at(self, places: Int[Tensor, "p"]) -> "Seats":  # noqa: F821
         """The seats of some of the tokens."""
-        index = places if self.index is None else self.index[places]
-        return Seats(self.sequences, self.length, index)
+        rows = places if self.rows is None else self.rows[places]
+        return Seats(self.sequences, self.length, rows)
 
     def look_up(self, table: Float[Tensor, "t w"]) -> Float[Tensor, "*t w"]:
         """What a table with a row for each seat has for the tokens."""
-        if self.index is not None:
-            return table[self.index]
+        if self.rows is not None:
+            return table[self.rows]
         return table.view(self.length, self.sequences, -1).transpose(0, 1)
 
 
