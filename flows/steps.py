@@ -1,5 +1,6 @@
 """The steps of a benchmark: ingest, plan, encode, tune and evaluate, publish, aggregate."""
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -23,7 +24,6 @@ from tasks.pages.regressions import tell_prefect
 from tasks.pages.zoo import backbone_rows
 from tasks.planning.choices import Request
 from tasks.planning.plan import make_plan
-from tasks.planning.suite import Suite
 from tasks.progress import stage
 from tasks.publishing import publish
 from tasks.publishing.mlflow_client import check_answers
@@ -59,7 +59,7 @@ def run_request(
         ray_cluster(ray_address, gpus_per_worker=gpus_per_worker, workers=workers) as cluster,
         ExitStack() as lasting,
     ):
-        datasets = ingest_all(store, request.suite)
+        datasets = ingest_all(store, request.cards)
         plan = make_plan(store, request, datasets)
         store.set_aside([*plan.torn, *(plan.done if fresh else ())])
         if plan.searches and (fresh or plan.torn):  # what was chosen by them is chosen again
@@ -117,8 +117,8 @@ def run_request(
     return summary
 
 
-def ingest_all(store: Store, suite: Suite) -> dict[str, Dataset]:
-    """Every dataset of the suite, ingested."""
-    futures = {name: ingest.submit(name, store.home) for name in suite.all_datasets}
+def ingest_all(store: Store, names: Iterable[str]) -> dict[str, Dataset]:
+    """Some datasets by name, ingested."""
+    futures = {name: ingest.submit(name, store.home) for name in names}
     wait(list(futures.values()))
     return {name: Dataset.open(future.result()) for name, future in futures.items()}

@@ -23,6 +23,7 @@ TEST, VALIDATION = "test", "val"  # what a trial is tested on: splits of its dat
 # `trial.json`, so it is no name of a field, and stays.
 AIDS = {
     "teacher": "the trial whose prompt this one learns from, on the same draw",
+    "source": "the trial whose prompt this one starts from, learned on other datasets",
     "method_source": "the file of a user's own method",
     "captioner": "the model that describes images in words",
     "generator": "the model that makes images or texts to learn from",
@@ -57,7 +58,9 @@ def template_set(template: str, templates: Sequence[str] = ()) -> str:
 
 @dataclass(frozen=True)
 class Target:
-    """A dataset that a trial is tested on and does not learn from.
+    """A dataset that a trial is tested on beside its own.
+
+    It does not learn from it, unless its protocol learns several datasets at once.
 
     Attributes:
         fingerprint: Digest of its images, labels, splits and class names.
@@ -146,10 +149,22 @@ class TrialSpec:
         return aid if isinstance(aid, TrialSpec) else None
 
     @property
+    def source(self) -> "TrialSpec | None":
+        """The trial whose prompt this one starts from; None for most."""
+        aid = self.aids.get("source")
+        return aid if isinstance(aid, TrialSpec) else None
+
+    @property
+    def leant_on(self) -> "tuple[TrialSpec, ...]":
+        """The trials that have to be over before this one begins: a teacher, a source."""
+        return tuple(aid for aid in self.aids.values() if isinstance(aid, TrialSpec))
+
+    @property
     def on_validation(self) -> "TrialSpec":
         """The same fit, scored on the validation rows of its draw: a candidate of a search.
 
-        A teacher's test rows have no part in it either.
+        A teacher's test rows have no part in it either. Those of a source are of other datasets,
+        and nothing is chosen by them.
         """
         teacher = {"teacher": self.teacher.on_validation} if self.teacher else {}
         return replace(

@@ -78,7 +78,7 @@ class Planned(NamedTuple):
 
         if self.waiting or self.plan.missing or not self.plan.specs:
             return False
-        names = {spec.dataset for spec in self.plan.specs}
+        names = {name for spec in self.plan.specs for name in (spec.dataset, *spec.targets)}
         for name in names.union(self.suite.all_datasets):
             card = dataset_card(store, name)
             dataset = unchanged(card, store.data / name)
@@ -136,7 +136,8 @@ def planned_of(
     nothing = Plan(request.suite, (), frozenset(), request.skipped)
     at_most = _at_most(store, request, known)
     unknown = tuple(_unknown(request, waiting, at_most))
-    if not learned or set(request.suite.targets) - known.keys():
+    others = request.cards.keys() - set(request.suite.datasets)  # tested, or learned before
+    if not learned or others - known.keys():
         return Planned(request.suite, nothing, waiting, at_most, unknown, request=request)
     part = replace(request, suite=request.suite.model_copy(update={"datasets": learned}))
     try:
@@ -149,7 +150,8 @@ def planned_of(
         return Planned(request.suite, made, waiting, at_most, unknown, rows, request=request)
     count = encodings_of(made.specs, {n: each for n, each in here.items() if each is not None})
     # What is chosen follows from trials, which a kept plan is not told by.
-    if asked == request.suite and len(there) == len(here) and not made.searches:
+    same = asked == request.suite and len(there) == len(here)
+    if same and not made.searches:
         keep_plan(store, request, made, there, rows, count)
     return Planned(request.suite, made, waiting, at_most, unknown, rows, count, request)
 

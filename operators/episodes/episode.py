@@ -285,6 +285,8 @@ class Classes:
         descriptions: Sentences about each class, in the order of the names, from outside of the
             dataset; empty where there are none, else at least one a class.
         verbalizer: A word for each class, with which a language model answers; empty for the names.
+        tasks: Which of several datasets that are learned at once each class is of, from 0; empty
+            where there is one.
     """
 
     names: tuple[str, ...]
@@ -292,6 +294,7 @@ class Classes:
     ensemble: tuple[str, ...] = ()
     descriptions: tuple[tuple[str, ...], ...] = ()
     verbalizer: tuple[str, ...] = ()
+    tasks: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -310,7 +313,8 @@ class Classes:
         names = tuple(self.names[i] for i in positions)
         described = tuple(self.descriptions[i] for i in positions) if self.descriptions else ()
         words = tuple(self.verbalizer[i] for i in positions) if self.verbalizer else ()
-        return Classes(names, self.templates, self.ensemble, described, words)
+        tasks = tuple(self.tasks[i] for i in positions) if self.tasks else ()
+        return Classes(names, self.templates, self.ensemble, described, words, tasks)
 
 
 @dataclass(frozen=True)

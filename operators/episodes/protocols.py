@@ -13,7 +13,7 @@ from operators.episodes.episode import Episode, Evaluation, Pool
 from operators.episodes.sampling import base_and_new, draw_twice, drawn_order
 from operators.episodes.shots import ALL_SHOTS
 from operators.episodes.table import Setup, Table, drawn_rows, test_rows
-from operators.episodes.transfer import cross_dataset, domain_generalization
+from operators.episodes.transfer import cross_dataset, domain_generalization, multi_task
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Protocol:
         new_classes: Whether the tuned method is asked about classes it has not seen.
         targets: Whether other datasets are tested than the one that is learned.
         held_out: Whether, where there are none, each domain of that one is left out in turn.
+        joins: Whether those other datasets are learned together with it.
         revision: Moves when the rows that it draws or tests do.
         unlabelled: Which examples it hands on without labels: those of the `train` split, or those
             that are to be tested; empty where methods that ask for some have the train split.
@@ -45,6 +46,7 @@ class Protocol:
     new_classes: bool = False
     targets: bool = False
     held_out: bool = False
+    joins: bool = False
     revision: int = 1
     track: str = "image-classification"
     unlabelled: Literal["", "train", "test"] = ""
@@ -197,6 +199,14 @@ PROTOCOLS: dict[str, Protocol] = {
         learns=True,
         targets=True,
         held_out=True,
+    ),
+    "multi_task": Protocol(
+        "learn all classes of several datasets at once; test each among its own classes",
+        multi_task,
+        learns=True,
+        new_classes=True,
+        targets=True,
+        joins=True,
     ),
     "text_zero_shot": Protocol(
         "no labelled text; all classes", zero_shot, learns=False, track="text-classification"

@@ -1,9 +1,12 @@
-"""Protocols that test on other data than was learned from: other datasets, or another domain."""
+"""Protocols of more than one dataset or domain: of those that are learned, or that are tested."""
 
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from operators.episodes.episode import Episode, Evaluation
+from operators.episodes.joined import joined_table, starts_of
 from operators.episodes.table import Setup, Table, capped, drawn_rows, test_rows
 
 OWN_TEST = "all"  # the split of the learned dataset's own test rows; no target is called so
@@ -56,6 +59,32 @@ def domain_generalization(setup: Setup) -> Episode:
             raise ValueError(f"{name} has classes that are not learned: {', '.join(unknown)}.")
         others.append(_target(name, table, in_order(setup.table.names, table.names), setup.cap))
     return Episode(every, train, val, (own, *others))
+
+
+def multi_task(setup: Setup) -> Episode:
+    """The draws of several datasets together, over all of their classes; each is tested by itself.
+
+    Rows and labels that are learned are those of `joined_table`. Of each dataset they are the rows
+    of its own few-shot draw with the same seed. What is tested has the rows and labels of its own
+    dataset; the first dataset's are the split `all`.
+
+    Source: Shen et al., "Multitask Vision-Language Prompt Tuning", WACV 2024, section 3.2; in the
+    authors' code `trainers/mvlpt.py`, `MVLPTCOOPDataManager`.
+    """
+    tables = [setup.table, *setup.targets.values()]
+    draws = [drawn_rows(table, setup.shots, setup.seed) for table in tables]
+    train, val = (
+        np.concatenate([start + rows for start, rows in zip(starts_of(tables), part, strict=True)])
+        for part in zip(*draws, strict=True)
+    )
+    every = tuple(range(joined_table(tables).classes))
+    own = tuple(range(setup.table.classes))
+    tested = Evaluation(OWN_TEST, own, test_rows(setup.table, own, setup.cap))
+    others = (
+        _target(name, table, range(table.classes), setup.cap)
+        for name, table in setup.targets.items()
+    )
+    return Episode(every, train, val, (tested, *others))
 
 
 def strange_classes(learned: Sequence[str], tested: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from operators.bounds import is_later, read
 from operators.episodes.shots import shots_order
-from operators.methods.base import EPISODE, Method, Teaching
+from operators.methods.base import EPISODE, Leaning, Method
 from operators.tuning import Tuning
 
 # The datasets that settings were published for, and other names that they go by.
@@ -48,7 +48,7 @@ def _own_defaults(constructor: Callable[..., None]) -> dict[str, Any]:
 @cache
 def annotations(method: type[Method]) -> Mapping[str, Any]:
     """The types of all hyperparameters of a method, with the bounds that they declare."""
-    parts = (method.__init__, *(type(part) for part in (method.tuning, method.teaching) if part))
+    parts = (method.__init__, *map(type, _declared(method)))
     hints: dict[str, Any] = {}
     for part in parts:
         hints |= typing.get_type_hints(part, include_extras=True)
@@ -62,9 +62,14 @@ def later_defaults(method: type[Method]) -> dict[str, Any]:
 
 
 def defaults(method: type[Method]) -> dict[str, Any]:
-    """All hyperparameters of a method, those of the tuning loop and the teacher included."""
-    parts = (vars(part) for part in (method.tuning, method.teaching) if part is not None)
+    """All hyperparameters of a method, those of the loop and of trials it leans on included."""
+    parts = map(vars, _declared(method))
     return own_defaults(method) | {name: value for part in parts for name, value in part.items()}
+
+
+def _declared(method: type[Method]) -> tuple[Tuning | Leaning, ...]:
+    """What a method has hyperparameters of beside those of its constructor."""
+    return *((method.tuning,) if method.tuning else ()), *method.leanings()
 
 
 def resolve(
@@ -100,7 +105,11 @@ def resolve(
             raise LookupError(f"no hyperparameter of {name} is called {key!r}.{hint}")
         values[key] = read(f"{name}.{key}", value, kinds[key], known[key])
     method.check(values, protocol=protocol)
-    idle = {**(method.tuning.idle(values) if method.tuning else {}), **method.idle(values)}
+    for leaning in leanings_of(method, values):
+        leaning.check()
+    idle = dict(method.idle(values))
+    for part in _declared(method):
+        idle = part.idle(values) | idle
     for key, way_out in idle.items():
         if key in given and values[key] != usual[key]:
             raise ValueError(f"{name}.{key}={values[key]!r} would change nothing: {way_out}")
@@ -148,16 +157,17 @@ def tuning_of(method: type[Method], values: Mapping[str, Any]) -> Tuning | None:
     return Tuning(**{field.name: values[field.name] for field in fields(Tuning)})
 
 
-def teaching_of(method: type[Method], values: Mapping[str, Any]) -> Teaching | None:
-    """The part of resolved hyperparameters that says who teaches; None where nobody does.
+def leanings_of(method: type[Method], values: Mapping[str, Any]) -> tuple[Leaning, ...]:
+    """The parts of resolved hyperparameters that say which other trials it leans on.
 
     Args:
         method: Its class.
         values: All hyperparameters by name, resolved.
     """
-    if method.teaching is None:
-        return None
-    return Teaching(**{field.name: values[field.name] for field in fields(Teaching)})
+    return tuple(
+        type(each)(**{field.name: values[field.name] for field in fields(each)})
+        for each in method.leanings()
+    )
 
 
 def own_of(method: type[Method], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class Data(Protocol):
 
 
 class TargetData(NamedTuple):
-    """A dataset that a trial is tested on and does not learn from.
+    """A dataset that a trial is tested on beside its own.
 
     Attributes:
         data: Of it.

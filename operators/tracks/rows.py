@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from operators.episodes.episode import Episode, Evaluation, Pool
+from operators.episodes.joined import joined_table
 from operators.episodes.protocols import PROTOCOLS, pool_of
 from operators.episodes.sampling import drawn_order
 from operators.episodes.table import Setup, Table
@@ -44,6 +45,19 @@ def episode_of(
         seen = Pool(episode.classes, drawn_order(episode.val, spec.seed))
         return replace(episode, evaluations=(asked,), unlabelled=seen)
     return replace(episode, evaluations=(asked,))
+
+
+def learned_table(spec: TrialSpec, table: Table, targets: Mapping[str, Table]) -> Table:
+    """The rows that a trial learns from as one dataset, where its protocol learns several at once.
+
+    Args:
+        spec: Says which protocol and targets.
+        table: Of the dataset that is learned.
+        targets: Of the datasets that `spec` names as targets, by name.
+    """
+    if not PROTOCOLS[spec.protocol].joins:
+        return table
+    return joined_table([table, *(targets[name] for name in spec.targets)])
 
 
 def validation_of(spec: TrialSpec, table: Table, episode: Episode) -> np.ndarray:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import torch
@@ -13,7 +13,10 @@ from operators.backbones import Backbone
 from operators.divergence import refuse_diverged
 from operators.engine.accounting import Work, counting
 from operators.engine.stacking import clock, lanes_worth
-from operators.episodes.episode import Episode
+from operators.episodes.episode import Classes, Episode
+from operators.episodes.joined import JoinedImages, joined_classes, joined_table, starts_of
+from operators.episodes.protocols import PROTOCOLS
+from operators.episodes.table import Table
 from operators.methods import method_for
 from operators.methods.hyperparameters import tuning_of
 from operators.metrics import Score, scores_of
@@ -86,6 +89,7 @@ def run_trial(
     teacher: Any = None,
     targets: Mapping[str, TargetData] | None = None,
     fitted: Fitted | None = None,
+    start: Mapping[str, Tensor] | None = None,
 ) -> Outcome:
     """Computes a trial.
 
@@ -99,6 +103,7 @@ def run_trial(
         fitted: Of a trial that differs by what it was tested on alone: it is not fitted again.
             What was learned gives the same answers from a file, bit by bit, as
             `operators/contract/` demands of each method.
+        start: What `spec.source` learned, where there is one.
 
     Raises:
         TuningError: The loss is no number any more.
@@ -110,24 +115,27 @@ def run_trial(
     started = clock()
     track, tested = track_of(spec.protocol), {"": TargetData(data, source), **(targets or {})}
     tables = {name: tested[name].data.table for name in spec.targets}
+    learned = learned_data(spec, tested)
     episode = episode_of(spec, data.table, tables)
     for evaluation in episode.evaluations:
         if not len(evaluation.rows):  # before hours of tuning that no number would come of
             raise ValueError(f"split {evaluation.split!r} has no {spec.tested_on} rows.")
     if spec.shots and not len(episode.train):
         raise ValueError("the classes that are learned have no train rows.")
-    pool = unlabelled_of(spec, data.table, episode)
+    pool = unlabelled_of(spec, learned.data.table, episode)
     if pool is not None and not len(pool.rows):
         raise ValueError("there are no examples to learn from without labels.")
     generator = torch.Generator().manual_seed(spec.seed)
     report = FitReport()
     with counting() as work:
-        method = track.build(spec, backbone, data, episode, generator, teacher)
+        method = track.build(spec, backbone, learned.data, episode, generator, teacher)
         if fitted is not None:
             method.load_state_dict(fitted.learned)
             report = fitted.report
         elif is_fitted(spec):
-            shots = track.shots(spec, backbone, data, source, episode)
+            if start is not None:
+                method.start_from(start)
+            shots = track.shots(spec, backbone, *learned, episode)
             tuning = tuning_of(type(method), spec.hyperparameters)
             report = method.fit(shots, tuning=tuning, generator=generator)
     method.eval()
@@ -161,6 +169,29 @@ def run_trial(
         report,
         episode.fingerprint,
     )
+
+
+class JoinedData(NamedTuple):
+    """Several datasets as one; see `operators/episodes/joined.py`."""
+
+    table: Table
+    all_classes: Classes
+
+
+def learned_data(spec: TrialSpec, tested: Mapping[str, TargetData]) -> TargetData:
+    """What a trial learns from: its dataset, or several as one where its protocol joins them.
+
+    Args:
+        spec: Of the trial.
+        tested: All of its datasets by name; the empty name is the dataset's.
+    """
+    if not PROTOCOLS[spec.protocol].joins:
+        return tested[""]
+    each = [tested[name] for name in ("", *spec.targets)]
+    tables = [one.data.table for one in each]
+    images = JoinedImages([one.source for one in each], starts_of(tables))
+    classes = joined_classes([one.data.all_classes for one in each])
+    return TargetData(JoinedData(joined_table(tables), classes), images)
 
 
 def plain_flops(work: Work, backbone: Backbone) -> int:

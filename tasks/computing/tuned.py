@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.storage.store import Store
 
 PROMPT = "prompt.safetensors"
+_CHOSEN_BY = {"teacher": "teacher=NAME", "source": "source_datasets='NAME,NAME'"}
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,13 +89,28 @@ def teacher_from(
     """
     from operators.trials.tuned import teacher_of
 
+    learned = leant_on(store, spec, str(backbone.device), "teacher")
+    return teacher_of(spec, backbone, data, learned, images)
+
+
+def leant_on(store: Store, spec: "TrialSpec", device: str, role: str) -> "dict[str, Tensor]":
+    """What a trial has learned that another one leans on, on a device.
+
+    Args:
+        store: Where it is.
+        spec: Of it.
+        device: That its tensors go to.
+        role: What it is to the other one.
+
+    Raises:
+        ValueError: The trial is not in the store, or what it left cannot be read.
+    """
     if not store.trial(spec.trial_id).exists():
         error = store.failure(spec.trial_id)
         trouble = f"it failed: {error}" if error else "it is not in the store."
         raise ValueError(
-            f"its teacher, {spec.method} on {spec.backbone} (trial {spec.trial_id}), has no "
+            f"its {role}, {spec.method} on {spec.backbone} (trial {spec.trial_id}), has no "
             f"prompt: {trouble} Mend that and run the suite again, or choose another with "
-            "teacher=NAME."
+            f"{_CHOSEN_BY[role]}."
         )
-    learned = learned_by(store, spec, str(backbone.device))
-    return teacher_of(spec, backbone, data, learned, images)
+    return learned_by(store, spec, device)

@@ -54,7 +54,7 @@ class Encoder(NamedTuple):
 
 
 class TargetFolders(NamedTuple):
-    """A dataset that trials are tested on and do not learn from.
+    """A dataset that trials are tested on beside their own.
 
     Attributes:
         dataset: Folder of the ingested dataset.
@@ -272,7 +272,7 @@ class TrialWorker:
         from operators.spec import TEST
         from operators.tracks.rows import sees_tested
         from operators.trials.trial import run_trial
-        from tasks.computing.tuned import fit_of
+        from tasks.computing.tuned import fit_of, leant_on
 
         started = _now()
         make_known(spec, context.sources)
@@ -288,6 +288,7 @@ class TrialWorker:
             None if spec.teacher is None else self._teacher(spec.teacher, context),
             {name: self._target(spec, name, context) for name in spec.targets},
             fit,
+            spec.source and leant_on(self.store, spec.source, self.device, "source"),
         )
         run = {**context.run, "fit_trial_id": candidate.trial_id if fit else None}
         return self._files(spec, outcome, started, replace(context, run=run))

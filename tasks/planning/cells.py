@@ -1,5 +1,6 @@
 """The trials of one cell: what is planned where, and what makes the identity of all its seeds."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,6 +37,7 @@ class Draft:
     """A plan in the making.
 
     Attributes:
+        datasets: By name, those that starts are learned on included.
         specs: Trials that were asked for, by id.
         searches: What is searched, cell by cell.
         skipped: Combinations that make no sense, and why.
@@ -43,6 +45,7 @@ class Draft:
         known: Classes of a dataset, with descriptions or without.
     """
 
+    datasets: "Mapping[str, Dataset | Preview]"
     specs: dict[str, TrialSpec] = field(default_factory=dict)
     searches: list[Search] = field(default_factory=list)
     skipped: dict[str, None] = field(default_factory=dict)

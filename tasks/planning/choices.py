@@ -1,10 +1,11 @@
 """What a suite asks for, as objects: what cannot be is refused, what has no place is skipped."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import chain, product
 from math import prod
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from data_catalog import DatasetCard
@@ -20,8 +21,9 @@ from operators.backbones import (
 from operators.episodes.protocols import PROTOCOLS, Protocol
 from operators.episodes.shots import shots_of
 from operators.methods import Method
+from operators.methods.base import Leaning, Starting, Teaching
+from operators.methods.hyperparameters import leanings_of
 from operators.methods.hyperparameters import resolve as resolve_hyperparameters
-from operators.methods.hyperparameters import teaching_of
 from operators.tracks import TRACKS
 from tasks.planning import resolve
 from tasks.planning.data import undescribed
@@ -36,6 +38,7 @@ from tasks.planning.suite import MethodChoice, Suite
 from tasks.planning.suited import testing_targets
 from tasks.storage.store import Store
 
+_CHOSEN_BY = {"teacher": "teacher", "source": "source_datasets"}  # who is leant on
 NOT_HERE = "not-here"  # in place of the fingerprint of weights: no trial with them is ever done
 
 
@@ -61,15 +64,19 @@ class Settings(NamedTuple):
         choice: What was asked for.
         method: Its class.
         values: All of its hyperparameters.
-        teacher: Who teaches it there; None where nobody does.
-        backbone: That of a teacher which has one of its own; None for the student's.
+        leans_on: The trials that it leans on there, by role: a teacher, a source.
+        backbone: That of a trial leant on which has one of its own; None for that of who leans.
+        datasets: Those that a trial leant on is learned from; empty for that of who leans.
+        shots: Likewise; None for those of who leans.
     """
 
     choice: MethodChoice
     method: type[Method]
     values: Mapping[str, Any]
-    teacher: "Settings | None" = None
+    leans_on: Mapping[str, "Settings"] = MappingProxyType({})
     backbone: BackboneReference | None = None
+    datasets: tuple[str, ...] = ()
+    shots: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ class Request:
 
     Attributes:
         suite: What was asked for.
-        cards: Of its datasets, targets included, by name.
+        cards: Of its datasets by name, targets and those that starts are learned on included.
         protocols: Its protocols, by name.
         settings: By protocol and dataset, for each method that has a place there: its settings
             by number of shots, which is 0 where nothing is learned.
@@ -183,22 +190,24 @@ def check(store: Store, suite: Suite, *, imagined: bool = False) -> Request:
             sought.setdefault((name, dataset), []).append(Sought(grid, candidates))
     if not settings and not sought:
         raise RequestError(f"nothing to run: {' '.join(skipped)}")
-    taught = {  # each pair once
-        (each.choice.id, each.teacher.choice.id, each.teacher.backbone): each.teacher
+    leaning = {  # each pair once
+        (each.choice.id, role, other.choice.id, other.backbone, other.datasets): other
         for by_shots in chain(*settings.values(), *(s.by_shots for s in chain(*sought.values())))
         for each in by_shots.values()
-        if each.teacher
+        for role, other in each.leans_on.items()
     }
-    others = {teacher.backbone for teacher in taught.values() if teacher.backbone}
+    for (name, *_), other in leaning.items():
+        cards |= {each: _source_card(find, store, name, each) for each in other.datasets}
+    others = {other.backbone for other in leaning.values() if other.backbone}
     more = sorted(others - set(references))
     backbones = _describe(suite.precision, references, more, imagined=imagined)
     for choice, method in methods:
         _refuse_incapable(choice.id, method, backbones, backbones.asked)
     _refuse_undescribed(names, suite.datasets, methods)
-    for (student, name, own), teacher in taught.items():
+    for (student, role, name, own, learned), other in leaning.items():
         where = (own.name,) if own else backbones.asked
-        _refuse_incapable(f"{name}, the teacher of {student},", teacher.method, backbones, where)
-        _refuse_undescribed(names, suite.datasets, [(teacher.choice, teacher.method)])
+        _refuse_incapable(f"{name}, the {role} of {student},", other.method, backbones, where)
+        _refuse_undescribed(names, learned or suite.datasets, [(other.choice, other.method)])
     return Request(suite, cards, protocols, settings, backbones, tuple(skipped), sought)
 
 
@@ -240,7 +249,7 @@ def _settings(
     shots: int,
     dataset: str,
 ) -> Settings:
-    """A method with all hyperparameters of a place, and its teacher with its own.
+    """A method with all hyperparameters of a place, and the trials that it leans on with theirs.
 
     A teacher sees nothing of the test examples, whatever its student may see.
 
@@ -248,24 +257,66 @@ def _settings(
         RequestError: A hyperparameter cannot work, or there is no such teacher.
     """
     method = names.method(choice.id)
-    place = {"protocol": protocol_name, "dataset": dataset}
-    values = hyperparameters(choice, method, shots=shots, **place)
-    teacher = _taught_by(names, choice, method, values)
-    if teacher is None:
-        return Settings(choice, method, values)
-    place["protocol"] = taught = protocol.inductive or protocol_name
-    learns = protocol.learns and teacher.method.card.learns
+    values = hyperparameters(choice, method, protocol=protocol_name, shots=shots, dataset=dataset)
+    leans_on: dict[str, Settings] = {}
+    for leaning in leanings_of(method, values):
+        if (other := _leant_on(names, choice, method, values, leaning, dataset)) is None:
+            continue
+        role = leaning.role
+        if other.datasets:
+            where = source_protocol(other.datasets)
+            count, learned = other.shots or 0, ",".join(other.datasets)
+        else:
+            where = protocol.inductive or protocol_name
+            learns = protocol.learns and other.method.card.learns
+            count, learned = shots if learns else 0, dataset
+        try:
+            own = hyperparameters(
+                other.choice, other.method, protocol=where, shots=count, dataset=learned
+            )
+        except RequestError as error:
+            raise RequestError(
+                f"{choice.id} in {protocol_name}: its {role}, {other.choice.id}: {error} Choose "
+                f"another with {_CHOSEN_BY[role]}, or other {role}_hyperparameters; or leave one "
+                "of the two out with --methods and --protocols."
+            ) from error
+        if reason := unfit(other.choice.id, other.method, where, PROTOCOLS[where]):
+            raise RequestError(f"{choice.id}: its {role} has no place: {reason}")
+        leans_on[role] = other._replace(values=own, shots=count if other.datasets else None)
+    return Settings(choice, method, values, leans_on)
+
+
+def source_protocol(datasets: Sequence[str]) -> str:
+    """The protocol of a trial that a start is learned in: all of its classes are learned.
+
+    Args:
+        datasets: That it is learned on.
+    """
+    return "few_shot" if len(datasets) == 1 else "multi_task"
+
+
+def _source_card(
+    find: Callable[[Store, str], DatasetCard], store: Store, student: str, name: str
+) -> DatasetCard:
+    """The card of a dataset that a start is learned on.
+
+    Args:
+        find: Looks it up.
+        store: Has what users registered.
+        student: Id of the method that starts from it.
+        name: Of the dataset.
+
+    Raises:
+        RequestError: It is not there.
+    """
     try:
-        own = hyperparameters(teacher.choice, teacher.method, shots=shots if learns else 0, **place)
+        return find(store, name)
     except RequestError as error:
         raise RequestError(
-            f"{choice.id} in {protocol_name}: its teacher, {teacher.choice.id}: {error} Choose "
-            "another with teacher, or other teacher_hyperparameters; or leave one of the two out "
-            "with --methods and --protocols."
+            f"{student} starts from a prompt that is learned on other datasets: {error} Name "
+            "others with source_datasets='NAME,NAME', or start from nothing that was learned with "
+            "source_datasets=''."
         ) from error
-    if reason := unfit(teacher.choice.id, teacher.method, taught, PROTOCOLS[taught]):
-        raise RequestError(f"{choice.id}: its teacher has no place: {reason}")
-    return Settings(choice, method, values, teacher._replace(values=own))
 
 
 def imagined_or_here(reference: BackboneReference, *, imagined: bool) -> BackboneCard:
@@ -373,24 +424,70 @@ def hyperparameters(
         raise RequestError(f"{choice.id}: {text}" if choice.id not in text else text) from error
 
 
-def _taught_by(
-    names: _Names, choice: MethodChoice, method: type[Method], values: Mapping[str, Any]
+def _leant_on(
+    names: _Names,
+    choice: MethodChoice,
+    method: type[Method],
+    values: Mapping[str, Any],
+    leaning: Leaning,
+    dataset: str,
 ) -> Settings | None:
-    """The teacher of a chosen method, with what differs of its settings; None without one.
+    """What a chosen method leans on, with what differs of its settings; None where on nothing.
+
+    Raises:
+        RequestError: There is no such method or backbone, or it cannot be leant on.
+    """
+    if isinstance(leaning, Starting):
+        return _started_from(choice, method, values, leaning, dataset)
+    assert isinstance(leaning, Teaching)
+    return _taught_by(names, choice, method, leaning)
+
+
+def _started_from(
+    choice: MethodChoice,
+    method: type[Method],
+    values: Mapping[str, Any],
+    starting: Starting,
+    dataset: str,
+) -> Settings | None:
+    """What a method starts from: itself on other datasets, without a start of its own."""
+    datasets = tuple(name for name in starting.names if name != dataset)
+    if not datasets:
+        return None
+    own = {
+        **method.source_settings(values),
+        "source_datasets": "",
+        **(starting.source_hyperparameters or {}),
+    }
+    if own["source_datasets"]:
+        raise RequestError(
+            f"{choice.id}: source_hyperparameters names source_datasets, and what a start is "
+            "learned in has no start itself. Leave it out."
+        )
+    source = choice.model_copy(update={"hyperparameters": own})
+    return Settings(source, method, {}, datasets=datasets, shots=starting.source_shots)
+
+
+def _taught_by(
+    names: _Names, choice: MethodChoice, method: type[Method], teaching: Teaching
+) -> Settings:
+    """The teacher of a chosen method.
 
     Raises:
         RequestError: There is no such method or backbone, or it cannot learn from it.
     """
-    teaching = teaching_of(method, values)
-    if teaching is None:
-        return None
+    own = MethodChoice(id=teaching.teacher, hyperparameters=teaching.teacher_hyperparameters or {})
     try:
         teacher = names.method(teaching.teacher)
         if teacher.card.teacher:
             raise ValueError("it learns from a teacher itself: choose a method that needs none.")
+        if teacher.starting and own.hyperparameters.get("source_datasets") != "":
+            raise ValueError(
+                "it starts from another trial itself: set source_datasets='' in "
+                "teacher_hyperparameters, or choose a method that starts from nothing learned."
+            )
         method.check_teacher(teacher)
         place = names.backbone(teaching.teacher_backbone) if teaching.teacher_backbone else None
     except ValueError as error:
         raise RequestError(f"{choice.id}: teacher {teaching.teacher}: {error}") from error
-    own = MethodChoice(id=teaching.teacher, hyperparameters=teaching.teacher_hyperparameters or {})
     return Settings(own, teacher, {}, backbone=place)

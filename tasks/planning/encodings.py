@@ -6,11 +6,15 @@ import numpy as np
 
 from data_catalog import Dataset
 from operators.episodes.episode import Episode, Pool
+from operators.episodes.joined import starts_of
+from operators.episodes.protocols import PROTOCOLS
+from operators.episodes.table import Table
 from operators.episodes.views import View
 from operators.methods import method_for
 from operators.spec import TrialSpec
 from operators.tracks.rows import (
     episode_of,
+    learned_table,
     unlabelled_of,
     validation_of,
     view_policy,
@@ -40,7 +44,26 @@ class Draws:
 
     def unlabelled(self, spec: TrialSpec) -> Pool | None:
         """The examples that a trial learns from without labels, if its method asks for some."""
-        return unlabelled_of(spec, self.tables[spec.dataset], self.episode(spec))
+        return unlabelled_of(spec, self.learned(spec), self.episode(spec))
+
+    def learned(self, spec: TrialSpec) -> Table:
+        """The dataset that a trial learns from, or several as one."""
+        return learned_table(spec, self.tables[spec.dataset], self.tables)
+
+    def own_rows(self, spec: TrialSpec, dataset: str, rows: np.ndarray) -> np.ndarray:
+        """Those of some learned rows that are of a dataset, as that dataset has them.
+
+        Args:
+            spec: Of the trial.
+            dataset: Its own, or one of its targets.
+            rows: As its episode has them.
+        """
+        if not PROTOCOLS[spec.protocol].joins:
+            return rows if dataset == spec.dataset else rows[:0]
+        names = (spec.dataset, *spec.targets)
+        start = starts_of([self.tables[name] for name in names])[names.index(dataset)]
+        own = (rows >= start) & (rows < start + len(self.tables[dataset].labels))
+        return rows[own] - start
 
 
 def draw_of(spec: TrialSpec) -> tuple[object, ...]:
@@ -125,25 +148,27 @@ def _rows_read(
     specs: Iterable[TrialSpec], dataset: str, draws: Draws
 ) -> Mapping[View | None, np.ndarray]:
     """See `needed_rows`, of the dataset of a name."""
-    table = draws.tables[dataset]
     parts: dict[View | None, dict[tuple[object, ...], np.ndarray]] = {}
     for spec in specs:
         place = spec.dataset, tuple(spec.targets), spec.held_out
         draw, episode, own = draw_of(spec), draws.episode(spec), spec.dataset == dataset
         centre = parts.setdefault(None, {})
+        train, val = (draws.own_rows(spec, dataset, r) for r in (episode.train, episode.val))
         if draw not in centre:
-            centre[draw] = episode.rows if own else episode.tested(dataset)
+            tested = episode.tested("" if own else dataset)
+            centre[draw] = np.unique(np.concatenate([train, val, tested]))
         for view in method_for(spec).views_of_tested(spec.hyperparameters):
             parts.setdefault(view, {})[*draw, "tested"] = episode.tested("" if own else dataset)
-        if not own:
+        if not (own or PROTOCOLS[spec.protocol].joins):
             continue
-        chosen_on = validation_of(spec, table, episode)
+        chosen_on = validation_of(spec, draws.learned(spec), episode)
         if chosen_on is not episode.val:
-            centre[*place, spec.protocol, "val"] = chosen_on
-        trained: dict[tuple[object, ...], np.ndarray] = {draw: episode.train}
+            key = *place, spec.protocol, "val"
+            centre[key] = draws.own_rows(spec, dataset, chosen_on)
+        trained: dict[tuple[object, ...], np.ndarray] = {draw: train}
         if (pool := draws.unlabelled(spec)) is not None:
             key = *place, spec.protocol, spec.setting, spec.test_rows_per_class
-            trained[key] = centre[key] = pool.rows
+            trained[key] = centre[key] = draws.own_rows(spec, dataset, pool.rows)
         for view in views_shown(spec):
             if view is not None and view.kept:
                 parts.setdefault(view, {}).update(trained)

@@ -127,15 +127,15 @@ def _load_installed(name: str) -> None:
 
 
 def sources_of(specs: "Iterable[TrialSpec]") -> dict[str, Source]:
-    """The files of users' own that trials and their teachers need, by digest.
+    """The files of users' own that trials and those they lean on need, by digest.
 
     They hold methods, or functions that hyperparameters name.
     """
     found = {}
     for spec in specs:
         found |= own_functions.sources_of(spec)
-        for each in (spec, spec.teacher):
-            if each is not None and (source := source_of(each)) is not None:
+        for each in (spec, *spec.leant_on):
+            if (source := source_of(each)) is not None:
                 found[source.digest] = source
     return found
 
@@ -146,7 +146,7 @@ def source_of(spec: "TrialSpec") -> Source | None:
 
 
 def read_method(store: "Store", spec: "TrialSpec") -> None:
-    """Loads the method of a completed trial, and that of its teacher, from what they keep of it.
+    """Loads the methods of a completed trial and of those it leans on, from what they keep of it.
 
     So are the functions that their hyperparameters name.
 
@@ -154,8 +154,8 @@ def read_method(store: "Store", spec: "TrialSpec") -> None:
         RequestError: A file is gone or has been changed, or cannot be run here.
     """
     found = {}
-    for each in (spec, spec.teacher):
-        if each is None or "method_source" not in each.aids:
+    for each in (spec, *spec.leant_on):
+        if "method_source" not in each.aids:
             continue
         file = store.trial(each.trial_id) / FILE
         if file.is_file():
@@ -166,7 +166,7 @@ def read_method(store: "Store", spec: "TrialSpec") -> None:
 
 
 def make_known(spec: "TrialSpec", sources: Mapping[str, Source]) -> None:
-    """Loads the method of a trial and that of its teacher, where they are users' own.
+    """Loads the methods of a trial and of those it leans on, where they are users' own.
 
     So are the functions that their hyperparameters name.
 
@@ -180,8 +180,8 @@ def make_known(spec: "TrialSpec", sources: Mapping[str, Source]) -> None:
     from operators.methods import known_method
 
     own_functions.make_known(own_functions.own_functions(spec), sources)
-    for each in (spec, spec.teacher):
-        if each is None or known_method(each) is not None:
+    for each in (spec, *spec.leant_on):
+        if known_method(each) is not None:
             continue
         digest = str(each.aids.get("method_source", ""))
         if each.method in installed_methods() and known_method(each) is not None:

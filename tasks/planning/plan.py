@@ -6,11 +6,12 @@ from itertools import product
 
 from data_catalog import Dataset
 from data_catalog.wording import plural
-from operators.episodes.protocols import Protocol
+from operators.episodes.protocols import PROTOCOLS, Protocol
 from operators.episodes.shots import shots_of
 from operators.spec import TrialSpec
+from operators.tracks import TRACKS
 from tasks.planning.cells import Condition, Draft, cell_of, obstacle
-from tasks.planning.choices import Backbones, Request, Settings, Sought
+from tasks.planning.choices import Backbones, Request, Settings, Sought, source_protocol
 from tasks.planning.data import Preview
 from tasks.planning.planned import Plan, whole_of, with_done
 from tasks.planning.resolve import RequestError
@@ -28,7 +29,7 @@ def make_plan(
     *,
     failed: Collection[str] = (),
 ) -> Plan:
-    """The trials of a request over ingested datasets, those of teachers included.
+    """The trials of a request over ingested datasets, those that others lean on included.
 
     Where settings are searched, those of all candidates; the trials of the chosen one follow as
     soon as all of these are over.
@@ -36,14 +37,15 @@ def make_plan(
     Args:
         store: What is done is looked up here.
         request: See `check`.
-        datasets: By name; all of the suite's, targets included. A preview stands in for one that
-            is not ingested.
+        datasets: By name; all of the request's cards. A preview stands in for one that is not
+            ingested.
         failed: Ids of trials that will not be there: what is chosen does not wait for them.
 
     Raises:
         RequestError: No trial remains, or a search has no rows to choose on.
     """
-    suite, draft = request.suite, Draft(skipped=dict.fromkeys(request.skipped))
+    suite = request.suite
+    draft = Draft(datasets=datasets, skipped=dict.fromkeys(request.skipped))
     for name, dataset_name in product(request.backbones.asked, suite.datasets):
         card, dataset = request.backbones.cards[name], datasets[dataset_name]
         for protocol_name, protocol in request.protocols.items():
@@ -59,7 +61,7 @@ def make_plan(
     if not draft.specs and not draft.searches:
         raise RequestError(f"nothing to run: {' '.join(draft.skipped)}")
     searches = _decide(store, draft, failed)
-    _add_teachers(draft)
+    _add_leant_on(draft)
     skipped, notices = tuple(draft.skipped), (*draft.notices, *said(searches))
     specs = tuple(draft.specs.values())
     return with_done(store, Plan(suite, specs, frozenset(), skipped, notices, searches=searches))
@@ -100,11 +102,17 @@ def _specs(
         draft.skipped[reason] = None
         return ()
     cell = cell_of(draft, condition, settings, shots)
-    teachers = _teachers(draft, condition, settings, shots, backbones)
-    if settings.teacher is not None and not teachers:
-        return ()
+    leant_on: dict[str, dict[int, TrialSpec]] = {}
+    for role, other in settings.leans_on.items():
+        where = _condition_of(draft, condition, other, backbones)
+        leant_on[role] = _leant_on(draft, where, other, shots, role, settings.choice.id)
+        if not leant_on[role]:
+            return ()
     seeds = condition.seeds(settings.method)
-    aids = {s: cell["aids"] | ({"teacher": teachers[s]} if teachers else {}) for s in seeds}
+    aids = {
+        seed: cell["aids"] | {role: trials[seed] for role, trials in leant_on.items()}
+        for seed in seeds
+    }
     return tuple(TrialSpec(**cell | {"seed": seed, "aids": aids[seed]}) for seed in seeds)
 
 
@@ -151,35 +159,99 @@ def _decide(store: Store, draft: Draft, failed: Collection[str]) -> tuple[Search
     return tuple(searches)
 
 
-def _teachers(
-    draft: Draft, condition: Condition, settings: Settings, shots: int, backbones: Backbones
-) -> dict[int, TrialSpec]:
-    """The trial of the teacher by seed of the student; none where it has no place here."""
-    student, teacher = settings.choice.id, settings.teacher
-    if teacher is None:
-        return {}
+def _condition_of(
+    draft: Draft, condition: Condition, other: Settings, backbones: Backbones
+) -> Condition:
+    """The condition of the trials that others lean on.
+
+    Args:
+        draft: Has the datasets.
+        condition: Of those who lean.
+        other: Whom they lean on.
+        backbones: Of the request.
+    """
+    if other.datasets:
+        first, *more = (draft.datasets[name] for name in other.datasets)
+        name = source_protocol(other.datasets)
+        return replace(
+            condition,
+            dataset=first,
+            protocol_name=name,
+            protocol=PROTOCOLS[name],
+            ground=Ground(tuple(more)),
+        )
     condition = condition.of_teachers()
-    if teacher.backbone:
-        condition = replace(condition, card=backbones.cards[teacher.backbone.name])
-    if reason := obstacle(condition, teacher.choice.id, teacher.method):
-        draft.skipped[f"{student}: its teacher has no place: {reason}"] = None
+    if other.backbone:
+        condition = replace(condition, card=backbones.cards[other.backbone.name])
+    return condition
+
+
+def _leant_on(
+    draft: Draft,
+    condition: Condition,
+    other: Settings,
+    shots: int,
+    role: str,
+    student: str,
+) -> dict[int, TrialSpec]:
+    """The trial that others lean on, by their seed; none where it has no place.
+
+    Args:
+        draft: The plan in the making.
+        condition: Its own.
+        other: Its settings.
+        shots: Of those who lean.
+        role: What it is to them.
+        student: Id of their method.
+    """
+    if reason := _no_place(condition, other):
+        draft.skipped[f"{student}: its {role} has no place: {reason}"] = None
         return {}
-    learns = condition.learns(teacher.method)
-    cell = cell_of(draft, condition, teacher, shots if learns else 0)
+    learns = condition.learns(other.method)
+    own = shots if other.shots is None else other.shots
+    cell = cell_of(draft, condition, other, own if learns else 0)
     return {seed: TrialSpec(seed=seed if learns else 0, **cell) for seed in condition.suite.seeds}
 
 
-def _add_teachers(draft: Draft) -> None:
-    """Puts the trials of teachers before all others, and says which of them nobody asked for."""
-    teachers: dict[str, TrialSpec] = {}
-    added: dict[tuple[str, str, str], set[str]] = {}
+def _no_place(condition: Condition, other: Settings) -> str:
+    """Why there are no trials to lean on; empty if there are.
+
+    Args:
+        condition: Their own.
+        other: Their settings.
+    """
+    if reason := obstacle(condition, other.choice.id, other.method):
+        return reason
+    if not other.datasets:
+        return ""
+    each = condition.dataset, *condition.ground.targets
+    kind = TRACKS[other.method.track].kind
+    for dataset in each:
+        if dataset.kind != kind:
+            return (
+                f"{dataset.name} holds {dataset.kind}s, and {other.choice.id} learns from {kind}s."
+            )
+        if reason := unsuited(dataset, condition.protocol):
+            return f"{dataset.name}: {reason}"
+    return without_rows(condition.dataset, condition.protocol, condition.ground)
+
+
+_LEANING = {"teacher": "learns from a teacher", "source": "starts from what was learned before"}
+
+
+def _add_leant_on(draft: Draft) -> None:
+    """Puts the trials that others lean on first, and says which of them nobody asked for."""
+    leant_on: dict[str, TrialSpec] = {}
+    added: dict[tuple[str, str, str, str], set[str]] = {}
     for spec in draft.specs.values():
-        if teacher := spec.teacher:
-            teachers[teacher.trial_id] = teacher
-            if teacher.trial_id not in draft.specs:
-                key = teacher.method, teacher.backbone, spec.method
-                added.setdefault(key, set()).add(teacher.trial_id)
-    for (method, backbone, student), trial_ids in added.items():
+        for role, other in spec.aids.items():
+            if not isinstance(other, TrialSpec):
+                continue
+            leant_on[other.trial_id] = other
+            if other.trial_id not in draft.specs:
+                key = other.method, other.backbone, spec.method, role
+                added.setdefault(key, set()).add(other.trial_id)
+    for (method, backbone, student, role), trial_ids in added.items():
         trials = f"{plural(len(trial_ids), 'trial')} of {method} on {backbone}"
-        draft.notices[f"{student} learns from a teacher: {trials} added."] = None
-    draft.specs = {**teachers, **draft.specs}
+        draft.notices[f"{student} {_LEANING[role]}: {trials} added."] = None
+    draft.specs = {**leant_on, **draft.specs}

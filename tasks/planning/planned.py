@@ -46,7 +46,7 @@ class Bundle:
         dataset: Its name.
         protocol: Key of `PROTOCOLS`.
         specs: The trials.
-        waits_for: Ids of trials that have to be over before these begin: their teachers.
+        waits_for: Ids of trials that have to be over before these begin: those they lean on.
     """
 
     backbone: str
@@ -122,15 +122,15 @@ class Plan:
     def bundles(self) -> Iterator[Bundle]:
         """The missing trials, by what they share; the longest first within each.
 
-        Teachers come first, in bundles of their own, so that nobody waits for others in them;
-        then what waits for nothing; then the students of those teachers.
+        Those that others lean on come first, in bundles of their own, so that nobody waits for
+        others in them; then what waits for nothing; then those who lean on them.
         """
         missing = {spec.trial_id for spec in self.missing}
-        teachers = {s.teacher.trial_id for s in self.missing if s.teacher} & missing
+        first = {other.trial_id for s in self.missing for other in s.leant_on} & missing
 
         def shared(spec: TrialSpec) -> tuple[int, str, str, str]:
-            waits = spec.teacher is not None and spec.teacher.trial_id in teachers
-            turn = 0 if spec.trial_id in teachers else 1 + waits
+            waits = any(other.trial_id in first for other in spec.leant_on)
+            turn = 0 if spec.trial_id in first else 1 + waits
             return turn, spec.backbone, spec.dataset, spec.protocol
 
         for key, group in groupby(sorted(self.missing, key=shared), key=shared):
@@ -138,7 +138,7 @@ class Plan:
             specs = sorted(group, key=expected_cost, reverse=True)
             for start in range(0, len(specs), BUNDLE):
                 part = tuple(specs[start : start + BUNDLE])
-                waits_for = {s.teacher.trial_id for s in part if s.teacher} & teachers
+                waits_for = {other.trial_id for s in part for other in s.leant_on} & first
                 yield Bundle(backbone, dataset, protocol, part, frozenset(waits_for))
 
 

@@ -52,8 +52,12 @@ def grounds_of(
     if not protocol.targets:
         return Grounds((Ground(),))
     named = suite.targets if protocol.held_out else suite.targets or suite.datasets
+    if protocol.joins and dataset.name != (first := min(dataset.name, *named)):
+        reason = f"it is learned together with {first}, under whose name their trials are."
+        return Grounds((), (f"{name} on {dataset.name}: {reason}",))
     chosen: list[Dataset | Preview] = []
     left_out = []
+    named = sorted(named) if protocol.joins else named
     for target in (datasets[each] for each in named if each != dataset.name):
         if reason := _unfit(dataset, target, protocol):
             left_out.append(f"{name} from {dataset.name} to {target.name}: {reason}")

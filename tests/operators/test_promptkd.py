@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from operators.episodes.episode import Batch, Classes, FewShot, Unlabelled, batch_of
 from operators.methods import METHODS, Teacher
-from operators.methods.hyperparameters import defaults, resolve, teaching_of
+from operators.methods.hyperparameters import defaults, leanings_of, resolve
 from operators.methods.image_classification.deep_prompts.promptkd import Projector
 from operators.tuning import Tuning
 
@@ -192,9 +192,9 @@ def test_published_settings():
 def test_a_teacher_is_named_by_hyperparameters():
     given = {"teacher": "coop", "teacher_hyperparameters": {"epochs": 3}}
     values = resolve("promptkd", PromptKD, given, protocol="few_shot", shots=4)
-    teaching = teaching_of(PromptKD, values)
+    (teaching,) = leanings_of(PromptKD, values)
     assert (teaching.teacher, teaching.teacher_hyperparameters) == ("coop", {"epochs": 3})
-    assert teaching_of(METHODS["coop"], defaults(METHODS["coop"])) is None
+    assert leanings_of(METHODS["coop"], defaults(METHODS["coop"])) == ()
 
 
 @pytest.mark.parametrize(
