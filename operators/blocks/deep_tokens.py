@@ -125,6 +125,7 @@ def prompted_images(
     tokens: Float[Tensor, "depth m v"],
     *,
     attention: Mapping[int, Attention] | None = None,
+    behind_norm: bool = False,
 ) -> Float[Tensor, "b d"]:
     """Features of images with m learned tokens after their patches, in `depth` layers.
 
@@ -136,12 +137,19 @@ def prompted_images(
         batch: The images; their pixels are read.
         tokens: Of each prompted layer.
         attention: What attends in some layers instead of the usual softmax.
+        behind_norm: Whether the first of them enter behind the norm that CLIP's image tower has
+            before its first layer, and not in front of it.
     """
-    deep = DeepPrompts(tokens[1:], start=-tokens.shape[1]) if len(tokens) > 1 else None
+    first = None if behind_norm else tokens[0]
+    start = -tokens.shape[1]
+    if behind_norm:
+        deep = DeepPrompts(tokens, start=start, first=0, insert=True)
+    else:
+        deep = DeepPrompts(tokens[1:], start=start) if len(tokens) > 1 else None
 
     def encode(part: Batch) -> Tensor:
         return backbone.encode_images(
-            part.pixels, prompts=tokens[0], deep_prompts=deep, attention=attention
+            part.pixels, prompts=first, deep_prompts=deep, attention=attention
         )
 
     return in_parts(encode, batch, IMAGE_ROWS)

@@ -35,7 +35,7 @@ def facts(row: Mapping[str, Any]) -> dict[str, str | list[str]]:
         "costs": card["cost"],
         "reads": f"unlabelled examples{'; its teacher reads labelled ones' * row['teacher']}"
         if row["unlabelled"]
-        else "labelled examples"
+        else f"labelled examples{', before them those of other datasets' * _starts(card)}"
         if card["learns"]
         else "no labelled example",
         "needs": [f"{name}: {capabilities()[name]}" for name in row["needs"]]
@@ -53,6 +53,11 @@ def facts(row: Mapping[str, Any]) -> dict[str, str | list[str]]:
         "revision": str(row["revision"]),
     }
     return {key: value for key, value in found.items() if value}
+
+
+def _starts(card: Mapping[str, Any]) -> bool:
+    """Whether it starts from what was learned before."""
+    return "source_datasets" in card.get("hyperparameters", {})
 
 
 def _views(card: Mapping[str, Any]) -> str:

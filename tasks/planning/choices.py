@@ -454,16 +454,18 @@ def _started_from(
     datasets = tuple(name for name in starting.names if name != dataset)
     if not datasets:
         return None
-    own = {
-        **method.source_settings(values),
-        "source_datasets": "",
-        **(starting.source_hyperparameters or {}),
-    }
-    if own["source_datasets"]:
+    same, given = method.source_settings(values), starting.source_hyperparameters or {}
+    if "source_datasets" in given:
         raise RequestError(
             f"{choice.id}: source_hyperparameters names source_datasets, and what a start is "
             "learned in has no start itself. Leave it out."
         )
+    for name in same.keys() & given.keys():
+        raise RequestError(
+            f"{choice.id}: source_hyperparameters names {name}={given[name]!r}, and a start is "
+            f"the same prompt, with {name}={same[name]!r}. Leave it out."
+        )
+    own = {**same, "source_datasets": "", **given}
     source = choice.model_copy(update={"hyperparameters": own})
     return Settings(source, method, {}, datasets=datasets, shots=starting.source_shots)
 

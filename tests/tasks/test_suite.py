@@ -277,7 +277,8 @@ def test_the_zoo_has_every_method_once_at_few_and_many_shots_and_on_new_classes(
 def test_teachers_of_the_zoo_are_trials_of_the_zoo(store):
     zoo = load_suite("zoo")
     settings = check(store, zoo).settings["few_shot", "digits"]
-    taught = [each.teacher for by_shots in settings for each in by_shots.values() if each.teacher]
+    every = [each for by_shots in settings for each in by_shots.values()]
+    taught = [each.leans_on["teacher"] for each in every if "teacher" in each.leans_on]
     assert taught
     assert all(each.choice in zoo.methods and not each.backbone for each in taught)
 

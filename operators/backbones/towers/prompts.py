@@ -74,7 +74,8 @@ class DeepPrompts:
             layer `first` + i the m tokens at `start` become `tokens[i]`. Of texts
             (j, s, k, m, w), too, has tokens of its own for each of k texts under s contexts.
         start: Position of the first replaced token; negative counts from the end.
-        first: First layer that is prompted, from 1: layer 0 reads the shallow prompt.
+        first: First layer that is prompted, from 1: layer 0 reads the shallow prompt. With
+            `insert` it may be 0, behind the norm that a CLIP's image tower has before that layer.
         insert: Before layer `first` the tokens are put between those that are there, and
             replaced from then on: for image towers that are prompted in later layers alone.
     """
@@ -126,7 +127,7 @@ class DeepPrompts:
         """
         last, width = self.first + len(self.tokens) - 1, self.width
         length += width if self.insert else 0
-        if self.first < 1 or last >= layers:
+        if self.first < (0 if self.insert else 1) or last >= layers:
             raise ValueError(
                 f"deep prompts before layers {self.first} to {last}, {len(self.tokens)} deep "
                 f"prompts for a tower of {layers} layers: layer 0 reads the shallow prompt, so "

@@ -1,0 +1,1 @@
+"""Methods whose prompt starts from what other trials have learned."""
