@@ -27,8 +27,8 @@ from operators.methods.image_classification.feature_heads.tip_adapter import Tip
 from operators.methods.image_classification.feature_heads.zs_lp import ZSLP
 from operators.methods.image_classification.hand_written.cupl import CuPL
 from operators.methods.image_classification.hand_written.zero_shot import ZeroShot, ZeroShotEnsemble
-from operators.methods.image_classification.test_time.difftpt import DiffTPT
 from operators.methods.image_classification.shared_starts.mvlpt import MVLPT
+from operators.methods.image_classification.test_time.difftpt import DiffTPT
 from operators.methods.image_classification.test_time.tpt import TPT
 from operators.methods.image_classification.text_prompts.cocoop import CoCoOp
 from operators.methods.image_classification.text_prompts.coop import CoOp

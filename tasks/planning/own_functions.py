@@ -37,14 +37,13 @@ def with_own_functions(suite: S) -> S:
 
 
 def own_functions(spec: "TrialSpec") -> Iterator[str]:
-    """The names of users' own functions among the hyperparameters of a trial and its teacher."""
-    for each in (spec, spec.teacher):
-        if each is not None:
-            yield from (v for v in _texts(each.hyperparameters) if OWN.fullmatch(v))
+    """Names of users' own functions among the settings of a trial and of those it leans on."""
+    for each in (spec, *spec.leant_on):
+        yield from (v for v in _texts(each.hyperparameters) if OWN.fullmatch(v))
 
 
 def sources_of(spec: "TrialSpec") -> dict[str, Source]:
-    """The files of users' own functions that a trial and its teacher need, by digest."""
+    """The files of users' own functions that a trial and those it leans on need, by digest."""
     digests = map(_digest_of, own_functions(spec))
     return {digest: _SOURCES[digest] for digest in digests if digest in _SOURCES}
 

@@ -78,10 +78,8 @@ def test_rows_and_classes_follow_each_other_and_keep_their_task():
 def test_images_come_from_their_own_dataset_in_the_order_asked_for(images, others):
     joined = JoinedImages([images, others["trees"].source], starts_of(BOTH))
     rows = np.array([25, 3, 20, 19, 39])
-    wanted = torch.stack(
-        [others["trees"].source.values[5], images.values[3]]
-        + [others["trees"].source.values[0], images.values[19], others["trees"].source.values[19]]
-    )
+    trees = others["trees"].source.values
+    wanted = torch.stack([trees[5], images.values[3], trees[0], images.values[19], trees[19]])
     assert torch.equal(joined.features(rows), wanted)
 
 

@@ -72,8 +72,8 @@ class MVLPT(StaticClassifier):
     card = MethodCard(
         title="MVLPT (Multitask Vision-Language Prompt Tuning)",
         family="shared_starts",
-        tunes="words of the class prompts, tokens in all layers of the image tower, or both through "
-        "a layer that they share; started from what one prompt learned on other datasets",
+        tunes="words of the class prompts, tokens in all layers of the image tower, or both "
+        "through a layer that they share; started from what one prompt learned on other datasets",
         source="Shen et al., WACV 2024, https://arxiv.org/abs/2211.11720",
         cost="a step takes all class prompts, its images or both through the towers and back; "
         "before it, once a seed, a trial on the source datasets",
