@@ -111,7 +111,6 @@ class MVLPT(StaticClassifier):
         super().__init__(backbone, classes)
         tokens = n_tokens or PUBLISHED_TOKENS[form]
         layers = image_tower(backbone).layers
-        self.prompt: nn.Module
         if form == "coop":
             self.prompt = LearnedContext(
                 backbone,
@@ -146,6 +145,7 @@ class MVLPT(StaticClassifier):
         self.register_buffer("tasks", tasks, persistent=False)
         self.other_tasks = other_tasks if classes.tasks else "scored"
 
+    prompt: Any
     texts: Tensor
     tasks: Tensor
 
