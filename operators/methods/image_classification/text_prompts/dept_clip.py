@@ -13,8 +13,7 @@ end; all classes of a few-shot episode are learned ones, where the code has a he
 and for ImageNet alone; and in the warm-up the head's rate is `head_rate` times the others', too.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -27,32 +26,12 @@ from operators.blocks.anchor_loss import cosine_distance
 from operators.blocks.deep_prompts import CoupledPrompts
 from operators.blocks.learned_context import ConditionalContext, LearnedContext
 from operators.blocks.linear_maps import drawn_linear
-from operators.blocks.parts import PAIRS, in_parts
 from operators.bounds import Rate, Share, Weight
 from operators.episodes.episode import Batch, Classes, FewShot
-from operators.episodes.views import ViewPolicy
 from operators.methods.base import MethodCard
-from operators.methods.image_classification.base import KeepsTexts
+from operators.methods.image_classification.hosted import Host, HostedClassifier
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
-
-
-@dataclass(frozen=True)
-class Host:
-    """The prompts that the heads stand behind.
-
-    Attributes:
-        prompts: Makes the block that holds them, of a backbone, class names and a generator.
-        reads_images: Whether the block reads images in its own way, with prompts of their tower.
-        own_texts: Whether each image has class texts of its own.
-        anchored: Whether texts are held to hand-written prompts.
-    """
-
-    prompts: Callable[..., Any]
-    reads_images: bool = False
-    own_texts: bool = False
-    anchored: bool = False
-
 
 WORDED: dict[str, Any] = {"words": "a photo of a", "std": 0.02}
 HOSTS = {
@@ -85,7 +64,7 @@ class ChannelMap(nn.Module):
         return torch.addcmul(self.shift, features, self.scale)
 
 
-class DePTClip(KeepsTexts):
+class DePTClip(HostedClassifier):
     """Tunes a host's prompts by (1 - a) CE(z, y) + a CE(head([t_y; f]), [y; y]).
 
     z is the host's logits of an image f, and t_y the text feature of its class, both features
@@ -127,6 +106,7 @@ class DePTClip(KeepsTexts):
         ),
     )
     tuning = Tuning(lr=0.0035, epochs=10, batch_size=4)
+    hosts = HOSTS
 
     def __init__(
         self,
@@ -139,13 +119,7 @@ class DePTClip(KeepsTexts):
         head_rate: Rate = 6.5,
         anchor_weight: Weight = 2.0,
     ) -> None:
-        super().__init__(backbone, classes)
-        self.host = HOSTS[host]
-        if self.host.reads_images and "visual-prompts" not in backbone.card.capabilities:
-            raise ValueError(
-                f"{self.card.title} with host={host!r} needs visual-prompts, which "
-                f"{backbone.card.name} does not have: use {self.other_backbone}, or another host."
-            )
+        super().__init__(backbone, classes, host)
         self.prompt = self.host.prompts(backbone, classes.names, generator=generator)
         d, device = backbone.feature_width, backbone.device
         self.text_map, self.image_map = ChannelMap(d, device), ChannelMap(d, device)
@@ -162,13 +136,6 @@ class DePTClip(KeepsTexts):
         if HOSTS[host].anchored:
             return {}
         return {"anchor_weight": f"{host} has no anchors. Ask for host=kgcoop as well."}
-
-    @classmethod
-    def encodings(cls, hyperparameters: Mapping[str, Any], views: ViewPolicy) -> tuple[int, int]:
-        """See `Method.encodings`; a host that prompts the image tower reads images itself."""
-        if HOSTS[hyperparameters["host"]].reads_images:
-            return 0, 0
-        return super().encodings(hyperparameters, views)
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
@@ -198,37 +165,14 @@ class DePTClip(KeepsTexts):
         """The class vectors of a host that has the same for every image."""
         return self.prompt.class_features()
 
-    def image_features(self, batch: Batch) -> Float[Tensor, "b d"]:
-        """The images as the host reads them, of any length."""
-        return self.prompt.image_features(batch) if self.host.reads_images else batch.features
-
-    def own_texts(self, batch: Batch) -> Float[Tensor, "b k d"]:
-        """The class vectors that each image has of its own, of any length."""
+    def own_class_features(self, batch: Batch) -> Float[Tensor, "b k d"]:
+        """Those of CoCoOp."""
         return self.prompt.class_features(unit(batch.features)[:, None])
-
-    def cosine(
-        self, images: Float[Tensor, "b d"], texts: Float[Tensor, "*b k d"]
-    ) -> Float[Tensor, "b k"]:
-        """The host's logits.
-
-        Args:
-            images: Of any length.
-            texts: Of unit norm; the same for all images, or each image's own.
-        """
-        images = self.backbone.logit_scale * unit(images)
-        return images @ texts.T if texts.ndim == 2 else torch.einsum("bd,bkd->bk", images, texts)
 
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """Of learned classes both heads, of others the host's."""
         images = self.image_features(batch)
-        if self.host.own_texts:
-
-            def read(part: Batch) -> Tensor:
-                return self.cosine(part.features, unit(self.own_texts(part)))
-
-            found = in_parts(read, batch, PAIRS // len(self.classes))
-        else:
-            found = self.cosine(images, self.weights())
+        found = self.host_logits(batch, images)
         if self.rows is None:
             return found
         head = self.head(self.image_map(images)).index_select(1, self.rows)
@@ -237,14 +181,13 @@ class DePTClip(KeepsTexts):
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Cross-entropy of both heads, and the distance to anchors where the host has them."""
         images, labels = self.image_features(batch), batch.labels
-        if self.host.own_texts:
-            texts = self.own_texts(batch)
-            own = texts[torch.arange(len(labels), device=labels.device), labels]
-        else:
-            texts = self.class_features()
+        texts = self.class_texts(batch)
+        if texts.ndim == 2:
             own = texts.index_select(0, labels)
+        else:
+            own = texts[torch.arange(len(labels), device=labels.device), labels]
         seen = torch.cat([self.text_map(own), self.image_map(images)])
-        found = F.cross_entropy(self.cosine(images, unit(texts)), labels)
+        found = F.cross_entropy(self.compare(images, unit(texts)), labels)
         loss = torch.lerp(
             found, F.cross_entropy(self.head(seen), labels.repeat(2)), self.head_weight
         )

@@ -1,1 +1,0 @@
-"""Methods that change layers of both towers: low-rank maps and adapters."""
