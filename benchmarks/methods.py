@@ -219,7 +219,7 @@ class TuningStep:
             shots = OneStepEpochs(
                 self.bench.shots, train, none, unlabelled=unlabelled, kept=form == "ours"
             )
-            tuning = replace(self.tuning, epochs=steps)
+            tuning = replace(self.tuning, epochs=steps, total_steps=0)
             report = self.method.fit(shots, tuning=tuning, generator=seeded())
         return report.losses, shots.ticks
 

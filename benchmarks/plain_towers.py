@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from operators.backbones import DeepPrompts, DualEncoder, TextPrompts
+from operators.backbones.towers.hooks import Hooks
 from operators.backbones.towers.transformer import QUICK_GELU, Attention, Tower, quick_gelu
 
 
@@ -58,18 +59,23 @@ class PlainTowers:
         deep_prompts: DeepPrompts | None = None,
         attention: Mapping[int, Attention] | None = None,
         *,
+        hooks: Hooks | None = None,
         share: int = 1,
     ) -> Tensor:
         """See `DualEncoder.encode_prompts`; the contexts of several images one after the other."""
         full = self.at_full_length(prompts)
         if context.ndim == 3:
-            return self.backbone.encode_prompts_plainly(full, context, deep_prompts, attention)
+            return self.backbone.encode_prompts_plainly(
+                full, context, deep_prompts, attention, hooks=hooks
+            )
         features = []
         for place, one in enumerate(context):
             deep = deep_prompts
             if deep is not None and deep.tokens.ndim == 4:
                 deep = replace(deep, tokens=deep.tokens.expand(-1, len(context), -1, -1)[:, place])
-            features.append(self.backbone.encode_prompts_plainly(full, one, deep, attention))
+            features.append(
+                self.backbone.encode_prompts_plainly(full, one, deep, attention, hooks=hooks)
+            )
         return torch.stack(features)
 
     def at_full_length(self, prompts: TextPrompts) -> TextPrompts:

@@ -1,4 +1,4 @@
-"""RandAugment and AugMix as the codes of methods have them: operations of Pillow, drawn one by one.
+"""RandAugment, AugMix and MoCo v3's views as the codes of methods have them, by Pillow.
 
     randaugment   two of sixteen operations, each a third as strong as it can be (Cubuk et al.,
                   "RandAugment", NeurIPS 2020, in the form of Dassl, `randaugment.py`)
@@ -6,6 +6,8 @@
                   "AugMix", ICLR 2020, in the form of TPT, `datautils.py` and `augmix_ops.py`)
     jitter        another colour, brightness, contrast and sharpness, and a mild bend: it stands in
                   for a model that makes variations of an image, and has no paper behind it
+    mocov3        other colours, grey and blur (Chen et al., "An Empirical Study of Training
+                  Self-Supervised Vision Transformers", ICCV 2021, in the form of GOPro, `gopro.py`)
 
 What the codes do is restated with its quirks. Operations that move an image by pixels were written
 for squares of 224 pixels; on another square they move it by the same share. Only the source of
@@ -31,6 +33,9 @@ PICKED = 2  # Dassl's `RANDAUGMENT_N`
 CUT_OUT = (125, 123, 114)  # the colour of a hole
 CHAINS, LONGEST = 3, 3  # of AugMix
 SEVERITY = 1.0  # of 10
+RECOLOURED, GREY = 0.8, 0.2  # how often, of MoCo v3's views
+BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.4, 0.4, 0.2, 0.1  # at most, to both sides
+GAUSSIAN = (0.1, 2.0)  # pixels of the Gaussian's deviation
 
 
 def randaugmented(image: UInt8[np.ndarray, "s s 3"], draw: Draw) -> UInt8[np.ndarray, "s s 3"]:
@@ -99,6 +104,27 @@ def jittered(image: UInt8[np.ndarray, "s s 3"], draw: Draw) -> UInt8[np.ndarray,
     rows = np.clip(places[:, None] + moved[0][None, :], 0, side - 1)
     columns = np.clip(places[None, :] + moved[1][:, None], 0, side - 1)
     return pixels[rows, columns]
+
+
+def recoloured(image: UInt8[np.ndarray, "s s 3"], draw: Draw) -> UInt8[np.ndarray, "s s 3"]:
+    """A square whose colours are moved, or gone, and which is blurred.
+
+    Args:
+        image: RGB.
+        draw: Gives whether colours move, the order in which they do and how far; whether all is
+            grey; and the blur.
+
+    Source: GOPro, `mocov3` of `trainers/gopro.py`; torchvision, `ColorJitter`.
+    """
+    seen = Image.fromarray(image)
+    if draw() < RECOLOURED:
+        for _, change in sorted((draw(), place) for place in range(len(_RECOLOUR))):
+            seen = _RECOLOUR[change](seen, draw)
+    if draw() < GREY:
+        seen = seen.convert("L").convert("RGB")
+    low, high = GAUSSIAN
+    deviation = (low + (high - low) * draw()) * seen.size[0] / WRITTEN_FOR
+    return np.asarray(seen.filter(ImageFilter.GaussianBlur(deviation)))
 
 
 # Operations of both
@@ -190,4 +216,26 @@ _AUGMIX: list[Operation] = [
     lambda image, draw: _moved(
         image, _turned(float(int(_level(WRITTEN_FOR / 3, draw))), draw), 1, _BILINEAR
     ),
+]
+
+
+# MoCo v3's: each draws how far it goes
+
+
+def _around(one: float, most: float, draw: Draw) -> float:
+    return one + most * (2 * draw() - 1)
+
+
+def _hue_turned(image: Image.Image, turns: float) -> Image.Image:
+    hue, saturation, value = image.convert("HSV").split()
+    turned = (np.asarray(hue).astype(np.int32) + int(turns * 255)) % 256
+    hue = Image.fromarray(turned.astype(np.uint8))
+    return Image.merge("HSV", (hue, saturation, value)).convert("RGB")
+
+
+_RECOLOUR: list[Operation] = [
+    lambda image, draw: ImageEnhance.Brightness(image).enhance(_around(1.0, BRIGHTNESS, draw)),
+    lambda image, draw: ImageEnhance.Contrast(image).enhance(_around(1.0, CONTRAST, draw)),
+    lambda image, draw: ImageEnhance.Color(image).enhance(_around(1.0, SATURATION, draw)),
+    lambda image, draw: _hue_turned(image, _around(0.0, HUE, draw)),
 ]

@@ -21,6 +21,7 @@ class Crop(NamedTuple):
         filter: Of the resize; None for the backbone's own.
         repaint: From the (s, s, 3) RGB square of bytes to another, of bytes or of numbers from 0
             to 255; None leaves it.
+        tested: Whether the square is the one that a test image has, whatever part is said.
     """
 
     top: int
@@ -30,6 +31,7 @@ class Crop(NamedTuple):
     mirrored: bool
     filter: Filter | None = None
     repaint: "Callable[[np.ndarray], np.ndarray] | None" = None
+    tested: bool = False
 
 
 CropRule = Callable[[int, int], Crop]  # from the height and width of a decoded image

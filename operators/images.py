@@ -80,18 +80,23 @@ class Preprocessing:
         pixels = torch.empty(len(images), 3, self.size, self.size)
         for place, image, rule in zip(pixels, images, crops or [None] * len(images), strict=True):
             whole = decode(image)
-            if rule is not None:
-                square = self._seen(whole, rule(*whole.shape[:2]))
-            elif self.squeeze:
-                everything = Crop(0, 0, *whole.shape[:2], mirrored=False)
-                square = resized_crop(whole, everything, self.size, self.filter)
-            else:
-                square = centre_crop(whole, self.short_side, self.size, self.filter)
+            crop = None if rule is None else rule(*whole.shape[:2])
+            square = self._tested(whole) if crop is None else self._seen(whole, crop)
             place.copy_(torch.from_numpy(square)).div_(255).sub_(mean).div_(std)
         return pixels
 
+    def _tested(self, image: UInt8[np.ndarray, "h w 3"]) -> np.ndarray:
+        """The (3, s, s) square that a test image is shown as."""
+        if not self.squeeze:
+            return centre_crop(image, self.short_side, self.size, self.filter)
+        everything = Crop(0, 0, *image.shape[:2], mirrored=False)
+        return resized_crop(image, everything, self.size, self.filter)
+
     def _seen(self, image: UInt8[np.ndarray, "h w 3"], crop: Crop) -> np.ndarray:
         """The (3, s, s) square that a crop gives, repainted where it asks for that."""
+        if crop.tested:
+            square = self._tested(image)
+            return np.ascontiguousarray(square[:, :, ::-1]) if crop.mirrored else square
         square = resized_crop(image, crop, self.size, crop.filter or self.filter)
         if crop.repaint is None:
             return square

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Protocol, get_type_hints, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from operators.bounds import Bounds, Decay, Epochs, Images, Rate, read
+from operators.bounds import LATER, Bounds, Decay, Epochs, Images, Rate, read
 from operators.engine.stacking import take_step
 from operators.episodes.episode import Batch, FewShot
 
@@ -35,9 +35,11 @@ class Tuning:
         warmup_lr: Learning rate of the warm-up.
         schedule: `epoch` moves a cosine once an epoch, `step` once a step; `ramp` moves once an
             epoch too, from 0 up over the warm-up and by a cosine back to 0; `linear` falls to 0
-            step by step, `constant` stays.
+            step by step, `constant` stays. `rise` is `step` after a warm-up that begins at
+            `warmup_lr` and rises to `lr` step by step.
         drop_last: Whether an incomplete batch is dropped.
         selection: `last` keeps the last step, `val` the epoch that is best on validation.
+        total_steps: Optimiser steps in all, the last epoch cut short; 0 for whole epochs.
     """
 
     optimizer: Literal["sgd", "adam", "adamw", "adafactor"] = "sgd"
@@ -49,9 +51,10 @@ class Tuning:
     eps: Annotated[float, Bounds(0, 1, above=True)] = 1e-8
     warmup_epochs: Annotated[int, Bounds(0, 10_000)] = 1
     warmup_lr: Annotated[float, Bounds(0, 100)] = 1e-5
-    schedule: Literal["epoch", "step", "linear", "constant", "ramp"] = "epoch"
+    schedule: Literal["epoch", "step", "linear", "constant", "ramp", "rise"] = "epoch"
     drop_last: bool = True
     selection: Literal["last", "val"] = "last"
+    total_steps: Annotated[int, Bounds(0, 10_000_000), LATER] = 0
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self), include_extras=True).items():
@@ -65,11 +68,21 @@ class Tuning:
             found["eps"] = f"{values['optimizer']} reads none. Ask for optimizer=adamw as well."
         if values["optimizer"] != "sgd":
             found["momentum"] = f"{values['optimizer']} reads none. Ask for optimizer=sgd as well."
+        if values["total_steps"]:
+            found["epochs"] = "the steps say how long it is tuned. Ask for total_steps=0 as well."
         if not values["warmup_epochs"]:
             found["warmup_lr"] = "there is no warm-up. Ask for warmup_epochs=1 as well."
         elif values["schedule"] == "ramp":
             found["warmup_lr"] = "schedule=ramp starts at 0. Ask for schedule=epoch as well."
         return found
+
+    def over(self, rows: int) -> "Tuning":
+        """The same for so many training examples: where it says steps, the epochs they take."""
+        if not self.total_steps:
+            return self
+        whole, rest = divmod(rows, self.batch_size)
+        batches = whole + bool(rest and not (self.drop_last and whole))
+        return replace(self, epochs=-(-self.total_steps // batches))
 
 
 @dataclass(frozen=True)
@@ -148,15 +161,19 @@ def learning_rate(tuning: Tuning, epoch: int, step: int = 0, steps_an_epoch: int
     if tuning.schedule == "ramp":
         return tuning.lr * _ramp(epoch, tuning.warmup_epochs, tuning.epochs)
     if epoch < tuning.warmup_epochs:
-        return tuning.warmup_lr
+        risen = epoch * steps_an_epoch + step
+        if tuning.schedule != "rise" or not risen:
+            return tuning.warmup_lr
+        return tuning.lr * risen / (tuning.warmup_epochs * steps_an_epoch)
     if tuning.schedule == "constant":
         return tuning.lr
     done = epoch - tuning.warmup_epochs
+    every = tuning.total_steps or tuning.epochs * steps_an_epoch
     if tuning.schedule == "linear":
-        steps = (tuning.epochs - tuning.warmup_epochs) * steps_an_epoch
+        steps = every - tuning.warmup_epochs * steps_an_epoch
         return tuning.lr * (1 - (done * steps_an_epoch + step) / steps)
-    if tuning.schedule == "step":
-        progress = (done * steps_an_epoch + step) / (tuning.epochs * steps_an_epoch)
+    if tuning.schedule in ("step", "rise"):
+        progress = (done * steps_an_epoch + step) / every
     else:
         progress = done / tuning.epochs
     return tuning.lr / 2 * (1 + math.cos(math.pi * progress))
@@ -178,6 +195,8 @@ def tune(
     backward: Callable[[Batch], Tensor] | None = None,
     epoch_end: Callable[[int], None] | None = None,
     rates: Mapping[str, float] | None = None,
+    draw: Callable[[Tuning, torch.Generator], list[Tensor]] | None = None,
+    later_of_equals: bool = False,
 ) -> FitReport:
     """Minimises `method.loss` over the training examples.
 
@@ -190,6 +209,9 @@ def tune(
             report; those of `method.loss` where it is not given.
         epoch_end: Called with the number of each epoch, from 0, after its last step.
         rates: What the learning rate is multiplied by, by name of a parameter; 1 for the others.
+        draw: Gives the positions of the examples of each step of an epoch, for those who do not
+            pass through all examples once; `batches` where it is not given.
+        later_of_equals: Whether of epochs that are equally good on validation the last is kept.
 
     Raises:
         TuningError: A loss, or something that is learned, is infinite or no number.
@@ -200,20 +222,25 @@ def tune(
             "selection='val' needs validation examples, and the draw has none: use "
             "selection='last'."
         )
+    tuning = tuning.over(len(shots.train))
     parameters = [p for p in method.parameters() if p.requires_grad]
     optimizer = _optimizer(_groups(method, rates or {}), tuning)
     method.train()
     losses: list[float] = []
     steps = 0
-    best = _Best(method) if tuning.selection == "val" else None
+    best = _Best(method, later=later_of_equals) if tuning.selection == "val" else None
     for epoch in range(tuning.epochs):
         examples = shots.in_epoch(epoch)
-        batches = _batches(len(examples), tuning, generator)
+        order = draw or partial(batches, len(examples))
+        drawn = order(tuning, generator)
+        whole = len(drawn)
+        if tuning.total_steps:
+            drawn = drawn[: tuning.total_steps - steps]
         # Summed where it is and read once an epoch: a GPU would be waited for at every read.
         total = torch.zeros((), device=shots.train.device)
-        for step, index in enumerate(batches):
+        for step, index in enumerate(drawn):
             for group in optimizer.param_groups:
-                group["lr"] = group["rate"] * learning_rate(tuning, epoch, step, len(batches))
+                group["lr"] = group["rate"] * learning_rate(tuning, epoch, step, whole)
             optimizer.zero_grad(set_to_none=True)
             batch = examples.select(index.to(examples.device))
             if backward is None:
@@ -221,8 +248,8 @@ def tune(
             else:
                 total += backward(batch).detach()
             optimizer.step()
-        steps += len(batches)
-        losses.append(float(total) / len(batches))
+        steps += len(drawn)
+        losses.append(float(total) / len(drawn))
         _refuse_diverged(losses[-1], parameters, epoch, tuning)
         if epoch_end is not None:
             epoch_end(epoch)
@@ -237,18 +264,40 @@ def tune(
     return FitReport(tuple(losses), steps, chosen, tuple(best.scores))
 
 
-class _Best:
-    """Remembers parameters and buffers of the first epoch with the best validation score."""
+def batches(rows: int, tuning: Tuning, generator: torch.Generator) -> list[Tensor]:
+    """A random order of rows, cut into the batches of an epoch.
 
-    def __init__(self, method: Tunable) -> None:
-        self.method = method
+    Args:
+        rows: How many there are.
+        tuning: Says how large a batch is, and whether an incomplete one is dropped.
+        generator: Draws the order.
+
+    Returns:
+        Positions in the rows, a tensor a step.
+    """
+    parts = list(torch.randperm(rows, generator=generator).split(tuning.batch_size))
+    if tuning.drop_last and len(parts) > 1 and len(parts[-1]) < tuning.batch_size:
+        parts.pop()
+    return parts
+
+
+class _Best:
+    """Remembers parameters and buffers of the epoch with the best validation score.
+
+    Args:
+        method: What is tuned.
+        later: Whether of equals the last is kept, else the first.
+    """
+
+    def __init__(self, method: Tunable, *, later: bool) -> None:
+        self.method, self.later = method, later
         self.score, self.epoch = -math.inf, -1
         self.scores: list[float] = []
         self.state: dict[str, Tensor] = {}
 
     def offer(self, score: float, epoch: int) -> None:
         self.scores.append(score)
-        if score > self.score:
+        if score > self.score or (self.later and score == self.score):
             self.score, self.epoch = score, epoch
             state = self.method.state_dict()
             self.state = {name: value.detach().clone() for name, value in state.items()}
@@ -269,8 +318,11 @@ def _refuse_diverged(
     if not math.isfinite(loss):
         what = f"the loss became {loss}"
     else:
-        lost = sum(int((~p.isfinite()).sum()) for p in parameters)
-        if lost:
+        # The extremes of what holds a nan are nan; one pass, where a mask of all numbers takes ten.
+        some = [p.detach() for p in parameters if p.numel()]
+        extremes = [float(value) for p in some for value in p.aminmax()]
+        if not all(map(math.isfinite, extremes)):
+            lost = sum(int((~p.isfinite()).sum()) for p in parameters)
             every = sum(p.numel() for p in parameters)
             what = f"{lost} of the {every} learned numbers became infinite or nan"
     if what:
@@ -313,11 +365,3 @@ def _optimizer(parameters: list[dict[str, Any]], tuning: Tuning) -> torch.optim.
         "adafactor": lambda: _adafactor(parameters, tuning),
     }
     return build[tuning.optimizer]()
-
-
-def _batches(rows: int, tuning: Tuning, generator: torch.Generator) -> list[Tensor]:
-    """A random order of the rows, cut into batches."""
-    parts = list(torch.randperm(rows, generator=generator).split(tuning.batch_size))
-    if tuning.drop_last and len(parts) > 1 and len(parts[-1]) < tuning.batch_size:
-        parts.pop()
-    return parts

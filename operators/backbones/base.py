@@ -19,6 +19,7 @@ CAPABILITIES = {
     "visual-prompts": "learned tokens in the ViT: at its input, or from any later layer on",
     "image-attention": "another attention in chosen layers of the ViT",
     "layer-states": "tokens after chosen layers of the ViT",
+    "layer-hooks": "low-rank maps and adapters in chosen layers of both towers",
     "class-token": "a class token among them",
     "patch-features": "features of single patches, in the space of the texts",
 }

@@ -1,13 +1,29 @@
 """Block T, the class-text bank: class vectors from sentences about the classes."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder, unit
+from operators.blocks.imagenet_templates import SELECTED_7
 from operators.episodes.episode import Classes
 from operators.shapes import Float
+
+ChosenTemplates = Literal["card", "imagenet", "imagenet+card"]
+
+
+def templates_of(classes: Classes, chosen: ChosenTemplates) -> tuple[str, ...]:
+    """Sentences with a place for a class name.
+
+    Args:
+        classes: With the templates of the dataset's card.
+        chosen: Those, the seven that were selected on ImageNet, or both.
+    """
+    if chosen == "card":
+        return classes.templates
+    return (*SELECTED_7, *(classes.templates if chosen == "imagenet+card" else ()))
 
 
 def class_vectors(
@@ -39,6 +55,22 @@ def sentences_of(classes: Classes, templates: Sequence[str] = ()) -> list[list[s
         for own, prompt in zip(told, classes.prompts(template), strict=True):
             own.append(prompt)
     return told
+
+
+def mean_vectors(
+    backbone: DualEncoder, classes: Classes, templates: Sequence[str]
+) -> Float[Tensor, "k d"]:
+    """Mean over templates of the features of each class as the tower gives them, of any length.
+
+    Args:
+        backbone: Encodes the sentences.
+        classes: The k classes.
+        templates: Sentences with one `{}` each.
+
+    Source: TaskRes's `_get_base_text_features`, which CLAP has taken over.
+    """
+    prompts = map(classes.prompts, templates)
+    return plain_sentence_vectors(backbone, list(zip(*prompts, strict=True)))
 
 
 def sentence_vectors(

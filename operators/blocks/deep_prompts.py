@@ -153,6 +153,7 @@ class LayerMaps(nn.Module):
         outputs: v.
         generator: Draws the maps, one for the first layer and one that all others start from.
         device: Where they go.
+        alike: Whether they do; else each layer has a draw of its own.
 
     Source: Khattak et al., "MaPLe: Multi-modal Prompt Learning", CVPR 2023, section 3.2, "Vision
     Language Prompt Coupling". That the later maps start alike is in the code alone.
@@ -166,9 +167,11 @@ class LayerMaps(nn.Module):
         *,
         generator: torch.Generator,
         device: torch.device,
+        alike: bool = True,
     ) -> None:
         super().__init__()
-        maps = [drawn_linear(inputs, outputs, generator, device) for _ in range(min(layers, 2))]
+        draws = min(layers, 2) if alike else layers
+        maps = [drawn_linear(inputs, outputs, generator, device) for _ in range(draws)]
         maps += maps[1:] * (layers - len(maps))
         self.weight = nn.Parameter(torch.stack([m.weight.detach() for m in maps]))
         self.bias = nn.Parameter(torch.stack([m.bias.detach() for m in maps]))

@@ -1,12 +1,13 @@
 """Block P, a learned context: the words of the class prompts, at the input of the text tower."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from operators.backbones import DualEncoder
+from operators.backbones import DualEncoder, TextPrompts
 from operators.blocks.linear_maps import drawn_linear
 from operators.blocks.prompt_tokens import (
     ClassPosition,
@@ -79,6 +80,119 @@ class LearnedContext(nn.Module):
     def image_features(self, batch: Batch) -> Float[Tensor, "b d"]:
         """The images as the frozen tower reads them, of any length."""
         return batch.features
+
+
+class SharedLayout(NamedTuple):
+    """The prompts of some contexts of a set, which differ in their learned tokens alone.
+
+    Attributes:
+        prompts: Of the k classes, with places for m tokens.
+        places: Which contexts of the set they are of.
+    """
+
+    prompts: TextPrompts
+    places: tuple[int, ...]
+
+
+class LearnedContexts(nn.Module):
+    """A set of p learned contexts, each of which gives all classes a prompt.
+
+    Those that leave the class name at the same place share a pass through the text tower.
+
+    Dimensions: p contexts, k classes, m tokens a context, w width of a token embedding, d of a
+    feature.
+
+    Args:
+        backbone: Frozen encoders.
+        names: The k class names.
+        generator: Draws a random start.
+        count: p.
+        n_context: m.
+        std: Standard deviation of a random start.
+        positions: Where the class name stands, of one context after the other, again and again.
+        words: A phrase for each of the p contexts, whose first m tokens it starts from and whose
+            others stay as they are before the class name; none for N(0, std^2).
+
+    Attributes:
+        layouts: The prompts, each with the contexts that it is of.
+        context: (p, m, w).
+
+    Source: Lu et al., "Prompt Distribution Learning", CVPR 2022; Chen et al., "PLOT: Prompt
+    Learning with Optimal Transport for Vision-Language Models", ICLR 2023.
+    """
+
+    def __init__(
+        self,
+        backbone: DualEncoder,
+        names: Sequence[str],
+        *,
+        generator: torch.Generator,
+        count: int,
+        n_context: int,
+        std: float,
+        positions: Sequence[ClassPosition] = ("end",),
+        words: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        started: list[Tensor] = []
+        alike: dict[tuple[str | int, ...], list[int]] = {}
+        prompts: dict[tuple[str | int, ...], TextPrompts] = {}
+        for place in range(count):
+            position = positions[place % len(positions)]
+            rest: tuple[str | int, ...] = (position,)  # and what stays of a phrase, by its tokens
+            if words:
+                laid, start = started_prompts(
+                    backbone,
+                    names,
+                    words=words[place],
+                    n_context=n_context,
+                    std=std,
+                    generator=generator,
+                )
+                started.append(start)
+                ids, end = backbone.tokenize([words[place]])
+                rest += tuple(ids[0, backbone.text_start + n_context : int(end[0])].tolist())
+                prompts.setdefault(rest, laid)
+            elif rest not in prompts:
+                prompts[rest] = prompt_tokens(
+                    backbone, names, n_context=n_context, position=position
+                )
+            alike.setdefault(rest, []).append(place)
+        self.layouts = tuple(SharedLayout(prompts[rest], tuple(alike[rest])) for rest in alike)
+        if started:
+            context = torch.stack(started)
+        else:
+            shape = (count, n_context, backbone.token_width)
+            like = self.layouts[0].prompts.embeddings
+            context = random_context(shape, std, generator, like=like)
+        self.context = nn.Parameter(context)
+
+    def class_features(self, chosen: Sequence[int] | None = None) -> Float[Tensor, "p k d"]:
+        """The features of the k prompts of each context, of any length.
+
+        Args:
+            chosen: Contexts that are asked for, in the order of the result; all in theirs if None.
+        """
+        wanted = range(len(self.context)) if chosen is None else chosen
+        features: list[Tensor] = []
+        order: list[int] = []
+        for layout in self.layouts:
+            places = [place for place in wanted if place in layout.places]
+            if not places:
+                continue
+            order += places
+            every = places == list(range(len(self.context)))
+            contexts = self.context if every else self.context[places]
+            features.append(
+                self.backbone.encode_prompts(
+                    layout.prompts, contexts[:, None], share=len(self.layouts)
+                )
+            )
+        found = features[0] if len(features) == 1 else torch.cat(features)
+        if order == list(wanted):
+            return found
+        return found[[order.index(place) for place in wanted]]
 
 
 class ConditionalContext(nn.Module):

@@ -90,7 +90,7 @@ class Case:
         brief = {name: brief_of(kind) for name, kind in annotations(self.method).items()}
         given: dict[str, Any] = {name: mark.value for name, mark in brief.items() if mark}
         if self.method.tuning is not None:
-            given |= {"epochs": EPOCHS, "batch_size": len(LABELS)}
+            given |= {"epochs": EPOCHS, "batch_size": len(LABELS), "total_steps": 0}
         given |= {name: v for name, v in changes.items() if name in defaults(self.method)}
         return resolve(self.name, self.method, given, protocol=self.protocol, shots=1)
 

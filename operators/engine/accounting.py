@@ -12,10 +12,11 @@ A trial that is tuned beside others has a thread of its own, hence a context of 
 report to it by `count`, and what reads kept features by `count_cached`.
 
 Counted are matrix products, 2 m n k operations each. A linear layer with frozen weights takes as
-many on the way back, for the gradient of its input alone; attention takes twice as many, for the
-gradients of both factors. Masked pairs count, in both forms. Not counted are norms, activations and
-softmax, what a fused attention kernel computes again on the way back, the optimiser, and what a
-method does outside the towers, such as the product of image and class features.
+many on the way back, for the gradient of its input alone; attention, and what a method learns
+inside of a layer, take twice as many, for the gradients of both factors. Masked pairs count, in
+both forms. Not counted are norms, activations and softmax, what a fused attention kernel computes
+again on the way back, the optimiser, and what a method does outside the towers, such as the product
+of image and class features.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,20 +34,22 @@ class Flops:
     Attributes:
         linear: In products with frozen weights.
         attention: In products of queries, keys and values.
+        learned: In products with what a method learns inside of a layer.
     """
 
     linear: int = 0
     attention: int = 0
+    learned: int = 0
 
     @property
     def forward(self) -> int:
         """Operations on the way there."""
-        return self.linear + self.attention
+        return self.linear + self.attention + self.learned
 
     @property
     def backward(self) -> int:
         """Operations on the way back."""
-        return self.linear + 2 * self.attention
+        return self.linear + 2 * (self.attention + self.learned)
 
 
 @dataclass(frozen=True)

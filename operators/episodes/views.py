@@ -27,7 +27,7 @@ Whatever moves a crop here raises `TRANSFORM_VERSION` in `operators/images.py`.
 import math
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, NamedTuple
@@ -56,13 +56,15 @@ class Augmentation(NamedTuple):
         filter: Of the resize; None for the backbone's own.
         repaint: Function of `operators/augmentations.py`, or of a user's own, that the square then
             goes through.
+        turns: Whether nothing is drawn: the views are the centre crop and its mirror image in turn.
     """
 
     does: str
     areas: tuple[float, float] | None = AREAS
     mirrored: float = MIRRORED
     filter: Filter | None = None
-    repaint: Literal["", "randaugmented", "augmixed"] | Callable[..., np.ndarray] = ""
+    repaint: Literal["", "randaugmented", "augmixed", "recoloured"] | Callable[..., np.ndarray] = ""
+    turns: bool = False
 
 
 CROP = ""  # stands for itself in a policy: `fresh`, `bank:8`
@@ -85,6 +87,13 @@ AUGMENTATIONS = {
         "8 to 100 % of the image by a bilinear filter, mirrored in half of the cases, then AugMix",
         filter="bilinear",
         repaint="augmixed",
+    ),
+    "flip": Augmentation("the centre crop and its mirror image in turn", turns=True),
+    "mocov3": Augmentation(
+        "8 to 100 % of the image by a bilinear filter, mirrored in half of the cases, then colours "
+        "jittered in four of five, grey in one of five, blurred",
+        filter="bilinear",
+        repaint="recoloured",
     ),
 }
 
@@ -142,6 +151,8 @@ class View(NamedTuple):
         # Of all that `random` has, only `random()` promises the same values in every version.
         draw = random.Random(f"view/{self.name}/{row}").random
         how = AUGMENTATIONS.get(self.augmentation) or _generated(self.augmentation)
+        if how.turns:
+            return Crop(0, 0, height, width, mirrored=self.number % 2 == 1, tested=True)
         part = Crop(0, 0, height, width, mirrored=False)
         if how.areas is not None:
             part = _random_part(how.areas, draw() < how.mirrored, height, width, draw)
@@ -240,6 +251,25 @@ class ViewPolicy:
         if len(bank) > 1:
             return bank[(epoch + 1) % len(bank)]
         return View(epochs + epoch, seed, self.augmentation)
+
+    def further(
+        self, epoch: int, augmentations: Sequence[str], *, epochs: int, seed: int
+    ) -> tuple[View, ...]:
+        """More views for an epoch, for methods that compare some of the same image.
+
+        With a bank they are the next in turn. What a bank has no other for, and all under `none`
+        and `fresh`, are fresh views of their own augmentations that no epoch shows.
+
+        Args:
+            epoch: From 0.
+            augmentations: Keys of `AUGMENTATIONS`, one for each view.
+            epochs: Of the whole trial.
+            seed: Of the trial.
+        """
+        bank = [view for view in self.shown(epochs, seed=seed) if view is not None and view.kept]
+        turned = [bank[(epoch + step) % len(bank)] for step in range(1, len(bank))]
+        fresh = [View(epochs + epoch, seed, name) for name in augmentations[len(turned) :]]
+        return (*turned[: len(augmentations)], *fresh)
 
     def shown(self, epochs: int, *, seed: int) -> tuple[View | None, ...]:
         """The different views of the first epochs, in the order shown.

@@ -86,7 +86,7 @@ class Size(NamedTuple):
 
 
 def steps_of(size: Size, hyperparameters: Mapping[str, Any]) -> int:
-    """Optimiser steps of a trial: epochs times batches, as the tuning loop makes them.
+    """Optimiser steps of a trial: as the tuning loop makes them: epochs times batches, or so many.
 
     Args:
         size: Of the trial.
@@ -95,6 +95,8 @@ def steps_of(size: Size, hyperparameters: Mapping[str, Any]) -> int:
     epochs, batch = hyperparameters.get("epochs", 0), hyperparameters.get("batch_size", 1)
     whole, rest = divmod(size.images, batch)
     kept = bool(rest) and (not whole or not hyperparameters.get("drop_last", True))
+    if steps := hyperparameters.get("total_steps", 0):
+        return steps
     return epochs * (whole + kept)
 
 

@@ -7,17 +7,24 @@ from operators.methods.image_classification.deep_prompts.coprompt import CoPromp
 from operators.methods.image_classification.deep_prompts.dpl_dec import DPL
 from operators.methods.image_classification.deep_prompts.ivlp import IVLP
 from operators.methods.image_classification.deep_prompts.maple import MaPLe
+from operators.methods.image_classification.deep_prompts.plot_plus_plus import PLOTPlusPlus
 from operators.methods.image_classification.deep_prompts.promptkd import PromptKD
 from operators.methods.image_classification.deep_prompts.promptsrc import PromptSRC
 from operators.methods.image_classification.deep_prompts.restore import Restore
 from operators.methods.image_classification.deep_prompts.vpt import VPT
 from operators.methods.image_classification.feature_heads.ape import APE
 from operators.methods.image_classification.feature_heads.ape_t import APET
+from operators.methods.image_classification.feature_heads.clap import CLAP
 from operators.methods.image_classification.feature_heads.clip_adapter import ClipAdapter
+from operators.methods.image_classification.feature_heads.cones import ConES
+from operators.methods.image_classification.feature_heads.cross_modal import CrossModal
 from operators.methods.image_classification.feature_heads.linear_probe import LinearProbe
+from operators.methods.image_classification.feature_heads.lp_plus_plus import LPPlusPlus
+from operators.methods.image_classification.feature_heads.taskres import TaskRes
 from operators.methods.image_classification.feature_heads.tfup import TFUP
 from operators.methods.image_classification.feature_heads.tfup_t import TFUPT
 from operators.methods.image_classification.feature_heads.tip_adapter import TipAdapter, TipAdapterF
+from operators.methods.image_classification.feature_heads.zs_lp import ZSLP
 from operators.methods.image_classification.hand_written.cupl import CuPL
 from operators.methods.image_classification.hand_written.zero_shot import ZeroShot, ZeroShotEnsemble
 from operators.methods.image_classification.shared_starts.mvlpt import MVLPT
@@ -27,14 +34,18 @@ from operators.methods.image_classification.text_prompts.atprompt import ATPromp
 from operators.methods.image_classification.text_prompts.cocoop import CoCoOp
 from operators.methods.image_classification.text_prompts.coop import CoOp
 from operators.methods.image_classification.text_prompts.dept_clip import DePTClip
+from operators.methods.image_classification.text_prompts.gopro import GOPro
 from operators.methods.image_classification.text_prompts.grip import GRIP
 from operators.methods.image_classification.text_prompts.kapt import KAPT
 from operators.methods.image_classification.text_prompts.kgcoop import KgCoOp
 from operators.methods.image_classification.text_prompts.mocoop import MoCoOp
+from operators.methods.image_classification.text_prompts.plot import PLOT
 from operators.methods.image_classification.text_prompts.pre import PRE
+from operators.methods.image_classification.text_prompts.proda import ProDA
 from operators.methods.image_classification.text_prompts.prograd import ProGrad
 from operators.methods.image_classification.text_prompts.tcp import TCP
 from operators.methods.image_classification.text_prompts.tomml import TOMML
+from operators.methods.image_classification.tower_adapters.clip_lora import ClipLora
 from operators.methods.image_classification.written_prompts.llm_bbo import LLMBlackBox
 from operators.methods.image_classification.written_prompts.pac_bayes import PacBayes
 from operators.methods.image_classification.written_prompts.promptcap import PromptCap
@@ -59,6 +70,12 @@ METHODS: dict[str, type[Method]] = {
     "tpt": TPT,
     "difftpt": DiffTPT,
     "linear-probe": LinearProbe,
+    "zs-lp": ZSLP,
+    "clap": CLAP,
+    "taskres": TaskRes,
+    "lp-plus-plus": LPPlusPlus,
+    "cross-modal": CrossModal,
+    "cones": ConES,
     "clip-adapter": ClipAdapter,
     "tip-adapter": TipAdapter,
     "tip-adapter-f": TipAdapterF,
@@ -72,8 +89,11 @@ METHODS: dict[str, type[Method]] = {
     "pre": PRE,
     "prograd": ProGrad,
     "mocoop": MoCoOp,
+    "proda": ProDA,
+    "plot": PLOT,
     "cocoop": CoCoOp,
     "dept-clip": DePTClip,
+    "gopro": GOPro,
     "atprompt": ATPrompt,
     "tomml": TOMML,
     "kapt": KAPT,
@@ -81,12 +101,14 @@ METHODS: dict[str, type[Method]] = {
     "ivlp": IVLP,
     "vpt": VPT,
     "maple": MaPLe,
+    "plot-plus-plus": PLOTPlusPlus,
     "promptsrc": PromptSRC,
     "promptkd": PromptKD,
     "coprompt": CoPrompt,
     "mvlpt": MVLPT,
     "restore": Restore,
     "dpl-dec": DPL,
+    "clip-lora": ClipLora,
     "verbalizer": Verbalizer,
     "verbalizer-calibrated": CalibratedVerbalizer,
     "in-context": InContext,

@@ -313,14 +313,14 @@ class Method(nn.Module, ABC):
     def encodings(cls, hyperparameters: Mapping[str, Any], views: ViewPolicy) -> tuple[int, int]:
         """How often it has each training and each test image encoded in a view that nobody keeps.
 
-        That is by the frozen tower: a prompted one reads its images in every epoch under any
-        policy.
+        That is by the frozen tower: one that is prompted or hooked reads its images in every epoch
+        under any policy.
 
         Args:
             hyperparameters: All of them, resolved.
             views: The policy of a trial.
         """
-        if views.kind != "fresh" or "visual-prompts" in cls.card.needs:
+        if views.kind != "fresh" or {"visual-prompts", "layer-hooks"} & cls.card.needs:
             return 0, 0
         return cls.view_epochs(hyperparameters), 0
 

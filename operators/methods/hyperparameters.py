@@ -146,13 +146,14 @@ def tuning_of(method: type[Method], values: Mapping[str, Any]) -> Tuning | None:
 
     Args:
         method: Its class.
-        values: All hyperparameters by name, resolved.
+        values: All hyperparameters by name, resolved; those added later may be missing.
 
     Raises:
         ValueError: A value cannot work.
     """
     if method.tuning is None:
         return None
+    values = {**later_defaults(method), **values}
     return Tuning(**{field.name: values[field.name] for field in fields(Tuning)})
 
 

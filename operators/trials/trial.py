@@ -74,6 +74,8 @@ def lanes_of(spec: TrialSpec, backbone: Backbone, episode: Episode) -> int:
     method = method_for(spec)
     if method.tuning is None or not spec.shots or not backbone.merges_calls:
         return 1
+    if method.card.family == "feature_heads":  # no tower in a step, so lanes have nothing to share
+        return 1
     through_tower = bool(method.card.needs)
     images = min(spec.hyperparameters["batch_size"], len(episode.train)) if through_tower else 0
     return lanes_worth(backbone.device, len(episode.classes), images * backbone.image_tokens)

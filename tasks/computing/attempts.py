@@ -39,7 +39,9 @@ def time_limit(spec: TrialSpec, datasets: "Mapping[str, Dataset]", asked: float 
     learned = train if reads_all else min(spec.shots * len(dataset.classes), train)
     if method.card.unlabelled and PROTOCOLS[spec.protocol].unlabelled == "test":
         learned = len(dataset.rows_of("test"))
-    images = max(1, spec.hyperparameters.get("epochs", 1)) * learned
+    values = spec.hyperparameters
+    steps = values.get("total_steps", 0) * values.get("batch_size", 0)
+    images = steps or max(1, values.get("epochs", 1)) * learned
     images += sum(datasets[name].rows for name in (spec.dataset, *spec.targets))
     return BASE_SECONDS + method.card.seconds_per_image * images
 

@@ -173,7 +173,9 @@ def expected_cost(spec: TrialSpec) -> float:
     reads_all = method is not None and method.card.unlabelled
     shots = TRAIN_SPLIT if spec.shots == ALL_SHOTS else spec.shots
     images = TRAIN_SPLIT if reads_all else max(1, shots)
-    return spec.hyperparameters.get("epochs", 0) * images + shots
+    values = spec.hyperparameters
+    steps = values.get("total_steps", 0) * values.get("batch_size", 0)
+    return (steps or values.get("epochs", 0) * images) + shots
 
 
 def chosen_of(spec: TrialSpec) -> Chosen:

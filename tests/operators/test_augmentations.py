@@ -1,13 +1,13 @@
-"""RandAugment and AugMix: each operation in plain arithmetic, and how they are drawn and mixed."""
+"""RandAugment, AugMix and MoCo v3: operations in plain arithmetic, how they are drawn and mixed."""
 
 import random
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageFilter
 
 from operators import augmentations
-from operators.augmentations import augmixed, randaugmented
+from operators.augmentations import augmixed, randaugmented, recoloured
 
 SIDE = 56  # a quarter of the side that the codes were written for
 NAMES = [
@@ -208,18 +208,42 @@ def test_shares_of_augmix_are_uniform_on_the_simplex():
     assert np.abs(shares.var(axis=0) - 1 / 18).max() < 0.003
 
 
-def test_pictures_of_both_are_pinned():
+def test_pictures_of_all_are_pinned():
     # Where one of them moves, raise TRANSFORM_VERSION in operators/images.py.
     image = np.asarray(Image.fromarray(picture(4)).resize((8, 8), Image.Resampling.NEAREST))
     sums = [
         [float(f(image, random.Random(seed).random).sum(dtype=np.float64)) for seed in range(4)]
-        for f in (randaugmented, augmixed)
+        for f in (randaugmented, augmixed, recoloured)
     ]
     assert sums[0] == PINNED[0]
     np.testing.assert_allclose(sums[1], PINNED[1], rtol=1e-6)
+    assert sums[2] == PINNED[2]
 
 
 PINNED = (
     [22496.0, 24790.0, 16724.0, 21903.0],
     [23969.3267, 21568.0339, 23838.4795, 23643.9456],
+    [23964.0, 14904.0, 23964.0, 14576.0],
 )
+
+
+def test_views_of_mocov3_move_colours_then_drop_them_then_blur():
+    def seen(*draws):
+        return recoloured(picture(), iter(draws).__next__)
+
+    kept = (0.9, 0.9)  # neither colours nor grey
+    sharp, soft = seen(*kept, 0.0), seen(*kept, 1.0)
+    blurred = Image.fromarray(picture()).filter(ImageFilter.GaussianBlur(2.0 * SIDE / 224))
+    assert np.array_equal(soft, np.asarray(blurred))
+    assert np.abs(sharp.astype(int) - picture()).max() < np.abs(soft.astype(int) - picture()).max()
+
+    grey = seen(0.9, 0.1, 0.0)
+    assert np.array_equal(grey[..., 0], grey[..., 1])
+    assert np.array_equal(grey[..., 0], grey[..., 2])
+
+    # Four draws order brightness, contrast, saturation and hue; then each draws how far, in turn.
+    still = seen(0.1, *(0.1, 0.2, 0.3, 0.4), *(0.5, 0.5, 0.5, 0.5), 0.9, 0.0)
+    assert np.abs(still.astype(int) - sharp).max() <= 6  # there and back through hue
+    light = seen(0.1, *(0.1, 0.2, 0.3, 0.4), *(1.0, 0.5, 0.5, 0.5), 0.9, 0.0)
+    wanted = ImageEnhance.Brightness(Image.fromarray(picture())).enhance(1.4)
+    assert np.abs(light.astype(int) - np.asarray(wanted)).mean() < 6

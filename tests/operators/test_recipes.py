@@ -35,6 +35,7 @@ DASSL = {  # dassl/config/defaults.py, and OPTIM of all configurations that are 
     "schedule": "epoch",
     "drop_last": True,
     "selection": "last",
+    "total_steps": 0,
 }
 LEARNT = ("few_shot", "base_to_new", "cross_dataset", "domain_generalization")
 SHOTS = (1, 2, 4, 8, 16)

@@ -33,7 +33,7 @@ def test_all_published_numbers_are_there_once(connection):
         ("harmonic mean", "CoOp (Koorye/SkipTuning", ("coop", "Caltech101")),
         ("harmonic mean", "CoCoOp (Koorye/SkipTuning", ("cocoop", "SUN397")),
         ("harmonic mean", "PromptSRC (Koorye/SkipTuning", ("promptsrc", "DTD")),
-        ("harmonic mean", "ProDA (as printed there)", ("ProDA", "AVERAGE11")),
+        ("harmonic mean", "ProDA (as printed there)", ("proda", "AVERAGE11")),
         ("harmonic mean", "PromptKD (zhengli97/PromptKD", ("promptkd", "UCF101")),
         ("harmonic mean", "RPO (", ("RPO", "AVERAGE11")),  # by another convention
         ("harmonic mean", "HPT (", ("HPT", "AVERAGE11")),

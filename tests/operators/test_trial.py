@@ -17,7 +17,7 @@ from operators.metrics import METRICS, scores_of
 from operators.metrics.predictions import CLASSIFICATION
 from operators.tracks import track_of
 from operators.tracks.rows import episode_of
-from operators.trials.trial import run_trial
+from operators.trials.trial import lanes_of, run_trial
 from operators.trials.tuned import teacher_of
 from operators.tuning import Tuning, TuningError
 
@@ -62,6 +62,14 @@ def same(one, other):
         and one.metrics == other.metrics
         and all(torch.equal(one.learned[name], other.learned[name]) for name in one.learned)
     )
+
+
+def test_seeds_of_methods_without_a_tower_in_their_steps_are_tuned_one_by_one(clip, asked):
+    spec = asked()
+    episode = episode_of(spec, Data.table)
+    assert lanes_of(spec, clip, episode) > 1
+    for method in ("zs-lp", "clip-adapter", "linear-probe", "zero-shot"):
+        assert lanes_of(asked(method), clip, episode) == 1
 
 
 def test_predictions_have_their_schema_and_every_test_row_once(clip, images, asked):
@@ -140,7 +148,9 @@ def test_no_test_row_is_read_before_fitting_ends(
 
     monkeypatch.setattr(METHODS[method], "fit", watched)
     has = resolve(method, METHODS[method], {}, protocol="few_shot", shots=2)
-    given = {n: v for n, v in {"search_steps_beta": 3, "epochs": 1}.items() if n in has}
+    given = {
+        n: v for n, v in {"search_steps_beta": 3, "epochs": 1, "total_steps": 0}.items() if n in has
+    }
     teacher = taught.by(METHODS[method], clip, Data.all_classes)
     run_trial(asked(method, given=given), clip, Data(), images, **teacher)
     assert bool(read) == METHODS[method].card.learns

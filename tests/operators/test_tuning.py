@@ -204,6 +204,43 @@ def test_validation_keeps_the_first_of_the_best_epochs(few_shot):
     assert torch.equal(*states)
 
 
+def test_the_last_of_equally_good_epochs_is_kept_where_that_is_asked_for(few_shot):
+    class Equal(Linear):
+        def validation_score(self, batch):
+            self.states.append(self.weight.detach().clone())
+            return 0.5
+
+    equal = Equal(6, 3)
+    equal.states = []
+    tuning = Tuning(epochs=3, batch_size=6, warmup_epochs=0, selection="val")
+    shots = few_shot(6, [0, 1, 2] * 2, [0, 1, 2])
+    report = tune(equal, shots, tuning, seeded(), later_of_equals=True)
+    assert report.selected == {"epoch": 2.0, "val_accuracy": 0.5}
+    assert torch.equal(equal.weight, equal.states[2])
+
+
+def test_steps_are_of_the_rows_that_are_drawn(linear, few_shot):
+    shots = few_shot(6, [0, 1, 2] * 2)
+    asked = []
+
+    def draw(tuning, generator):
+        asked.append((tuning, generator))
+        return [torch.tensor([0, 0, 3]), torch.tensor([5]), torch.tensor([1, 2])]
+
+    tuning, generator = Tuning(epochs=2, warmup_epochs=0), seeded()
+    report = tune(linear, shots, tuning, generator, draw=draw)
+    assert asked == [(tuning, generator)] * 2
+    assert (linear.seen, report.steps) == ([3, 1, 2] * 2, 6)
+
+
+def test_the_rate_rises_over_the_warm_up_and_falls_as_the_step_schedule_does():
+    rise = Tuning(lr=0.1, epochs=4, warmup_epochs=2, warmup_lr=0.003, schedule="rise")
+    found = [learning_rate(rise, *divmod(step, 5), 5) for step in range(20)]
+    assert found[:11] == pytest.approx([0.003, *(0.01 * step for step in range(1, 11))])
+    level = replace(rise, schedule="step")
+    assert found[10:] == [learning_rate(level, *divmod(step, 5), 5) for step in range(10, 20)]
+
+
 def test_last_selection_never_reads_validation_images(linear, few_shot):
     shots = few_shot(6, [0, 1, 2], [0, 1, 2])
     tune(linear, shots, Tuning(epochs=1), seeded())
@@ -305,3 +342,21 @@ def test_a_method_may_give_the_gradients_of_a_step_itself(linear, few_shot):
     torch.testing.assert_close(linear.weight.detach(), start - 0.1 * 2.0)
     assert report.losses == (3.0,)
     assert linear.seen == []  # the loss of the method is not asked
+
+
+@pytest.mark.parametrize("schedule", ["step", "linear"])
+def test_steps_say_how_long_it_is_tuned_and_cut_the_last_epoch_short(linear, few_shot, schedule):
+    shots = few_shot(6, [0, 1, 2, 0, 1, 2])
+    tuning = Tuning(
+        lr=0.1, epochs=9, total_steps=5, batch_size=2, warmup_epochs=0, schedule=schedule
+    )  # fmt: skip
+    assert tuning.over(6).epochs == 2
+    report = tune(linear, shots, tuning, seeded())
+    assert (report.steps, len(report.losses)) == (5, 2)
+    half = learning_rate(tuning, 1, 0, 3)  # after three of the five
+    wanted = 0.1 / 2 * (1 + math.cos(math.pi * 3 / 5)) if schedule == "step" else 0.1 * (1 - 3 / 5)
+    assert half == pytest.approx(wanted)
+
+
+def test_epochs_beside_steps_are_refused_as_idle():
+    assert "Ask for total_steps=0" in Tuning.idle(vars(Tuning(total_steps=5)))["epochs"]

@@ -343,6 +343,15 @@ def test_augmix_cuts_by_a_bilinear_filter():
     assert {(crop.filter, crop.repaint) for crop in plain} == {("bilinear", None)}
 
 
+def test_flip_shows_the_centre_crop_and_its_mirror_image_in_turn(images, siglip):
+    rows, bank = np.array([5, 0]), ViewPolicy.parse("bank:2:flip")
+    assert bank.shown(9, seed=1) == (View(0, None, "flip"), View(1, None, "flip"))
+    for source in (images, Watched(siglip)):  # cuts the centre out, and squeezes
+        centre, (first, second) = source.pixels(rows), bank.shown(2, seed=1)
+        assert torch.equal(source.pixels(rows, first), centre)
+        assert torch.equal(source.pixels(rows, second), centre.flip(3))
+
+
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 def test_every_augmentation_gives_the_same_pixels_whenever_it_is_asked(images, augmentation):
     rows, view = np.array([5, 0, 9]), View(1, 3, augmentation)
@@ -573,3 +582,15 @@ def test_features_that_a_step_reads_of_another_view_are_counted(few_shot):
         for batch in (train.under(View(0)), step.under(View(1, seed=3)), step.under(View(1))):
             assert batch.features.shape == (len(batch), 6)
     assert work.cached_images == 2
+
+
+def test_further_views_are_the_next_of_a_bank_and_fresh_ones_beyond_it():
+    def further(policy, epoch):
+        names = ("mocov3", "augmix")
+        return ViewPolicy.parse(policy).further(epoch, names, epochs=10, seed=7)
+
+    fresh = (View(14, 7, "mocov3"), View(14, 7, "augmix"))
+    assert further("none", 4) == further("fresh", 4) == further("bank:1", 4) == fresh
+    assert further("bank:2", 4) == (View(1), fresh[1])
+    assert further("bank:3", 4) == (View(2), View(0))
+    assert further("bank:8:augmix", 7) == (View(0, None, "augmix"), View(1, None, "augmix"))

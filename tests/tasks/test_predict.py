@@ -53,6 +53,7 @@ SAID = {
 ROWS = {"train": 2, "val": 1, "test": 2}  # a class
 QUICK = {
     "epochs": 1,
+    "total_steps": 0,
     "batch_size": 4,
     "teacher_hyperparameters": {"epochs": 1, "batch_size": 4},
 }

@@ -12,6 +12,7 @@ from operators.backbones.base import Backbone, Tokens, unit
 from operators.backbones.dual.merged_calls import TextCall
 from operators.backbones.formats.cleaning import clean
 from operators.backbones.towers.flops import full_layers, gradient_since
+from operators.backbones.towers.hooks import Hooks
 from operators.backbones.towers.packed_text import TEXT_BUDGET, PackedText
 from operators.backbones.towers.prompts import (
     DeepPrompts,
@@ -128,6 +129,7 @@ class DualEncoder(Backbone):
         end: Int[Tensor, "k"],  # noqa: F821
         deep_prompts: DeepPrompts | None = None,
         attention: Mapping[int, Attention] | None = None,
+        hooks: Hooks | None = None,
     ) -> Float[Tensor, "k d"]:
         """Features of embedded texts, each computed on its own.
 
@@ -139,6 +141,7 @@ class DualEncoder(Backbone):
             end: Position of the last token of each text.
             deep_prompts: Tokens that replace others before later layers.
             attention: What attends in some layers instead of the usual softmax.
+            hooks: What changes some layers; needs the capability `layer-hooks`.
         """
 
     @abstractmethod
@@ -152,6 +155,7 @@ class DualEncoder(Backbone):
         deep_prompts: DeepPrompts | None = None,
         attention: Mapping[int, Attention] | None = None,
         *,
+        hooks: Hooks | None = None,
         share: int = 1,
     ) -> Float[Tensor, "*s k d"]:
         """Features of k texts with learned tokens in their slots: where text prompts go in.
@@ -167,13 +171,14 @@ class DualEncoder(Backbone):
                 each class has (s = 1 for a context without it).
             attention: What attends in some layers instead of the usual softmax; it is shown each
                 text on its own, padded, whatever the fast path does in the others.
+            hooks: What changes some layers; needs the capability `layer-hooks`.
             share: Calls of one step among which `text_budget` is divided.
 
         Raises:
             ValueError: Deep prompts have no layer, or would replace the end of a text; or
-                `attention` names a layer that is not there.
+                `attention` or `hooks` name a layer that is not there.
         """
-        if attention is None:
+        if attention is None and hooks is None:
             call = TextCall(self, prompts, context, deep_prompts, share)
             if (together := merged(call)) is not None:
                 return together
@@ -183,9 +188,9 @@ class DualEncoder(Backbone):
         tower.refuse_overrides(attention)
         stacked = context if context.ndim == 4 else context[None]
         budget = self.text_budget // share
-        states = self.packed_text(prompts, stacked, deep_prompts, attention, budget=budget)
+        states = self.packed_text(prompts, stacked, deep_prompts, attention, hooks, budget=budget)
         features = self.text_outputs(states if context.ndim == 4 else states[0])
-        self.count_texts(features, prompts, context, deep_prompts)
+        self.count_texts(features, prompts, context, deep_prompts, hooks)
         return features
 
     def count_texts(
@@ -194,6 +199,7 @@ class DualEncoder(Backbone):
         prompts: TextPrompts,
         context: Tensor,
         deep_prompts: DeepPrompts | None,
+        hooks: Hooks | None = None,
     ) -> None:
         """Reports what `encode_prompts` does after the tower, and all that its plain form does.
 
@@ -203,13 +209,15 @@ class DualEncoder(Backbone):
             prompts: The k texts, whose padded length the plain form computes.
             context: (*s, c, m, w) what was put into their slots.
             deep_prompts: What replaced tokens before later layers.
+            hooks: What changed some layers.
         """
         texts, length = features.shape[:-1].numel(), self.padded_length or prompts.ids.shape[1]
         output = Flops(texts * self.text_output_flops)
 
         def plainly() -> Pass:
-            layers = full_layers(self.packed_text.tower.shape, texts, length)
-            return Pass(plain=[*layers, output], since=gradient_since(context, deep_prompts))
+            layers = full_layers(self.packed_text.tower.shape, texts, length, None, hooks)
+            since = gradient_since(context, deep_prompts, hooks)
+            return Pass(plain=[*layers, output], since=since)
 
         count(features, lambda: Pass(done=[output]))  # `PackedText` counts its own layers
         count(features, plainly)
@@ -221,6 +229,7 @@ class DualEncoder(Backbone):
         deep_prompts: DeepPrompts | None = None,
         attention: Mapping[int, Attention] | None = None,
         *,
+        hooks: Hooks | None = None,
         share: int = 1,
     ) -> Float[Tensor, "*s k d"]:
         """What `encode_prompts` must equal: every text filled in and encoded on its own.
@@ -237,7 +246,8 @@ class DualEncoder(Backbone):
         elif deep_prompts is not None and deep_prompts.tokens.ndim == 4:
             tokens = deep_prompts.tokens.repeat_interleave(len(prompts.end), dim=1)
             deep_prompts = replace(deep_prompts, tokens=tokens)
-        features = self.encode_text(filled, prompts.end.repeat(copies), deep_prompts, attention)
+        ends = prompts.end.repeat(copies)
+        features = self.encode_text(filled, ends, deep_prompts, attention, hooks)
         return features.view(*context.shape[:-3], len(prompts.end), -1)
 
     @abstractmethod
@@ -249,10 +259,12 @@ class DualEncoder(Backbone):
         place: PromptPlace = "last",
         deep_prompts: DeepPrompts | None = None,
         attention: Mapping[int, Attention] | None = None,
+        hooks: Hooks | None = None,
     ) -> Float[Tensor, "b d"]:
         """Features of preprocessed images; differentiable in the prompts.
 
-        What is more than `pixels` needs the capability `visual-prompts` or `image-attention`.
+        What is more than `pixels` needs the capability `visual-prompts`, `image-attention` or
+        `layer-hooks`.
 
         Args:
             pixels: As `preprocess` gives them.
@@ -264,6 +276,7 @@ class DualEncoder(Backbone):
                 place `last`, at `start=image_start` for `second`. With `insert` there need be
                 no others, and a tower may be prompted in later layers alone.
             attention: What attends in some layers instead of the usual softmax.
+            hooks: What changes some layers.
         """
 
     def embed_images(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n v"]:
@@ -308,8 +321,8 @@ class DualEncoder(Backbone):
     def no_tokens(self) -> str:
         """Why nothing can cut into an image tower that is no ViT."""
         return (
-            f"the image tower of {self.card.name} has no tokens, so it takes no visual prompts "
-            "and no attention, and has no patches: use a CLIP or SigLIP with a ViT."
+            f"the image tower of {self.card.name} has no tokens, so it takes no visual prompts, "
+            "no attention and no hooks, and has no patches: use a CLIP or SigLIP with a ViT."
         )
 
     @property

@@ -36,6 +36,7 @@ from operators.backbones.towers.flops import (
     layers_read_at_one,
     product,
 )
+from operators.backbones.towers.hooks import Hooks
 from operators.backbones.towers.prompts import DeepPrompts, refuse_inserted_text
 from operators.backbones.towers.transformer import Attention
 from operators.engine.accounting import Flops, Pass, count
@@ -64,11 +65,12 @@ class ClipTexts(TextTowerBackbone):
         end: Int[Tensor, "k"],  # noqa: F821
         deep_prompts: DeepPrompts | None = None,
         attention: Mapping[int, Attention] | None = None,
+        hooks: Hooks | None = None,
     ) -> Float[Tensor, "k d"]:
         """See `DualEncoder.encode_text`."""
         refuse_inserted_text(deep_prompts)
         x = self.text_inputs(embeddings, torch.arange(embeddings.shape[1], device=end.device))
-        x = self.text_tower(x, deep_prompts=deep_prompts, attention=attention)
+        x = self.text_tower(x, deep_prompts=deep_prompts, attention=attention, hooks=hooks)
         return self.text_outputs(x[torch.arange(len(x), device=x.device), end])
 
 
@@ -156,21 +158,22 @@ class Clip(ClipTexts, ViTBackbone):
         tokens: Float[Tensor, "b n v"],
         deep_prompts: DeepPrompts | None,
         attention: Mapping[int, Attention] | None,
+        hooks: Hooks | None,
     ) -> Float[Tensor, "b d"]:
         """See `ViTBackbone.encode_tokens`; the last layer computes the class token alone."""
         first = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
         x = self.image_tower.forward_at(
-            tokens, first, deep_prompts=deep_prompts, attention=attention
+            tokens, first, deep_prompts=deep_prompts, attention=attention, hooks=hooks
         )
         features = self.image_outputs(x)
 
         def made() -> Pass:
             b, n, _ = tokens.shape
             shape, output = self.image_tower.shape, self.output_flops(b, n)
-            plain = full_layers(shape, b, n, deep_prompts)
+            plain = full_layers(shape, b, n, deep_prompts, hooks)
             whole = attention is not None and shape.layers - 1 in attention
-            done = plain if whole else layers_read_at_one(shape, b, n, deep_prompts)
-            since = gradient_since(tokens, deep_prompts)
+            done = plain if whole else layers_read_at_one(shape, b, n, deep_prompts, hooks)
+            since = gradient_since(tokens, deep_prompts, hooks)
             return Pass([*done, output], [*plain, output], since)
 
         count(features, made)

@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from operators.backbones.dual.base import DualEncoder
+from operators.backbones.towers.hooks import Hooks
 from operators.backbones.towers.prompts import DeepPrompts, PromptPlace
 from operators.backbones.towers.transformer import Attention
 from operators.engine.accounting import Flops, Pass, count
@@ -40,13 +41,14 @@ class CnnBackbone(DualEncoder):
         place: PromptPlace = "last",
         deep_prompts: DeepPrompts | None = None,
         attention: Mapping[int, Attention] | None = None,
+        hooks: Hooks | None = None,
     ) -> Float[Tensor, "b d"]:
         """See `DualEncoder.encode_images`.
 
         Raises:
             ValueError: Something is to cut into the image tower.
         """
-        if not (prompts is deep_prompts is attention is None):
+        if not (prompts is deep_prompts is attention is hooks is None):
             raise ValueError(self.no_tokens)
         features = self.pixel_features(
             pixels.to(self.device, self.dtype, memory_format=torch.channels_last)

@@ -36,6 +36,7 @@ from operators.backbones.formats.model_files import read_settings
 from operators.backbones.formats.parts import embedding, renamed_layer, shape_of
 from operators.backbones.formats.tokenizer import load_tokenizer
 from operators.backbones.formats.weights import fill
+from operators.backbones.towers.hooks import Hooks
 from operators.backbones.towers.packed_text import PackedText
 from operators.backbones.towers.prompts import DeepPrompts, refuse_inserted_text
 from operators.backbones.towers.transformer import Attention, Tower
@@ -152,13 +153,16 @@ class EffnetMiniLM(CnnBackbone):
         end: Int[Tensor, "k"],  # noqa: F821
         deep_prompts: DeepPrompts | None = None,
         attention: Mapping[int, Attention] | None = None,
+        hooks: Hooks | None = None,
     ) -> Float[Tensor, "k d"]:
         """See `DualEncoder.encode_text`."""
         refuse_inserted_text(deep_prompts)
         positions = torch.arange(embeddings.shape[1], device=end.device)
         mask = positions <= end[:, None]
         x = self.text_inputs(embeddings, positions)
-        x = self.text_tower(x, mask=mask, deep_prompts=deep_prompts, attention=attention)
+        x = self.text_tower(
+            x, mask=mask, deep_prompts=deep_prompts, attention=attention, hooks=hooks
+        )
         x = widened(x)
         weights = mask.to(x.dtype)[..., None]
         return self.text_outputs((x * weights).sum(dim=1) / weights.sum(dim=1))

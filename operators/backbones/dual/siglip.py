@@ -41,6 +41,7 @@ from operators.backbones.formats.parts import SiglipModel, names
 from operators.backbones.formats.tokenizer import load_tokenizer
 from operators.backbones.formats.weights import fill
 from operators.backbones.towers.flops import finish, full_layers, gradient_since, pairs, product
+from operators.backbones.towers.hooks import Hooks
 from operators.backbones.towers.packed_attention import split_heads
 from operators.backbones.towers.prompts import DeepPrompts, refuse_inserted_text
 from operators.backbones.towers.transformer import Attention
@@ -146,6 +147,7 @@ class Siglip(ViTBackbone):
         end: Int[Tensor, "k"],  # noqa: F821
         deep_prompts: DeepPrompts | None = None,
         attention: Mapping[int, Attention] | None = None,
+        hooks: Hooks | None = None,
     ) -> Float[Tensor, "k d"]:
         """See `DualEncoder.encode_text`; `end` is not needed, since padding is read too.
 
@@ -160,7 +162,7 @@ class Siglip(ViTBackbone):
                 f"padded to {self.context_length}, as `tokenize` gives them."
             )
         x = self.text_inputs(embeddings, torch.arange(length, device=embeddings.device))
-        x = self.text_tower(x, deep_prompts=deep_prompts, attention=attention)
+        x = self.text_tower(x, deep_prompts=deep_prompts, attention=attention, hooks=hooks)
         return self.text_outputs(x[:, -1])
 
     def placed(self, patches: Float[Tensor, "b p v"]) -> Float[Tensor, "b n v"]:
@@ -176,16 +178,18 @@ class Siglip(ViTBackbone):
         tokens: Float[Tensor, "b n v"],
         deep_prompts: DeepPrompts | None,
         attention: Mapping[int, Attention] | None,
+        hooks: Hooks | None,
     ) -> Float[Tensor, "b d"]:
         """See `ViTBackbone.encode_tokens`; the head needs all of them."""
-        x = self.image_tower(tokens, deep_prompts=deep_prompts, attention=attention)
+        x = self.image_tower(tokens, deep_prompts=deep_prompts, attention=attention, hooks=hooks)
         features = self.pooled(x)
 
         def made() -> Pass:
             b, n, _ = x.shape
-            tower = full_layers(self.image_tower.shape, b, tokens.shape[1], deep_prompts)
+            shape, entered = self.image_tower.shape, tokens.shape[1]
+            tower = full_layers(shape, b, entered, deep_prompts, hooks)
             layers = [*tower, self.output_flops(b, n)]
-            return Pass(layers, layers, gradient_since(tokens, deep_prompts))
+            return Pass(layers, layers, gradient_since(tokens, deep_prompts, hooks))
 
         count(features, made)
         return features

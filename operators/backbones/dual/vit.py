@@ -12,6 +12,7 @@ from operators.backbones.dual.base import ImageReading, KeptTokens
 from operators.backbones.dual.merged_calls import ImageCall
 from operators.backbones.dual.text_tower import TextTowerBackbone
 from operators.backbones.towers.flops import full_layers, gradient_since, product
+from operators.backbones.towers.hooks import Hooks
 from operators.backbones.towers.packed_text import Pool
 from operators.backbones.towers.prompts import DeepPrompts, PromptPlace
 from operators.backbones.towers.transformer import Attention, Tower, fold_quick_gelu
@@ -82,6 +83,7 @@ class ViTBackbone(TextTowerBackbone):
         tokens: Float[Tensor, "b n v"],
         deep_prompts: DeepPrompts | None,
         attention: Mapping[int, Attention] | None,
+        hooks: Hooks | None,
     ) -> Float[Tensor, "b d"]:
         """Features of images from what enters the tower, with no work that they do not need.
 
@@ -90,6 +92,7 @@ class ViTBackbone(TextTowerBackbone):
                 included.
             deep_prompts: Tokens that replace others before later layers.
             attention: By layer, what attends there instead of the usual softmax.
+            hooks: By layer, what changes it.
         """
 
     def prompted(
@@ -120,15 +123,16 @@ class ViTBackbone(TextTowerBackbone):
         place: PromptPlace = "last",
         deep_prompts: DeepPrompts | None = None,
         attention: Mapping[int, Attention] | None = None,
+        hooks: Hooks | None = None,
     ) -> Float[Tensor, "b d"]:
         """See `DualEncoder.encode_images`."""
-        if attention is None:
+        if attention is None and hooks is None:
             call = ImageCall(self, pixels, prompts, place, deep_prompts)
             if (together := merged(call)) is not None:
                 return together
         self.refuse_inserted(deep_prompts)
         tokens = self.prompted(self.embed_images(pixels), prompts, place)
-        return self.encode_tokens(tokens, deep_prompts, attention)
+        return self.encode_tokens(tokens, deep_prompts, attention, hooks)
 
     def read_images(
         self,

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from operators.backbones.towers.hooks import LayerHook, Seats
 from operators.backbones.towers.packing import PADDING, PackPlan
 from operators.backbones.towers.transformer import Attention, Layer
 from operators.shapes import Float
@@ -66,6 +67,8 @@ def finish_at_ends(
     x: Float[Tensor, "s t w"],
     plan: PackPlan,
     bias: Float[Tensor, "b 1 e q"],
+    hook: LayerHook | None,
+    seats: Seats,
 ) -> Float[Tensor, "s k w"]:
     """What the layer gives at the end token of each text, and no more work.
 
@@ -75,21 +78,27 @@ def finish_at_ends(
         plan: Says where each text ends.
         bias: Added to the scores of the e end tokens of a row over the q tokens that it may read:
             0, or -inf.
+        hook: What changes the layer.
+        seats: Of the tokens of `x`.
     """
     s, _, w = x.shape
     # Keys and values of all tokens, since the end tokens read them; queries, the second half of the
     # layer and what comes after it of end tokens alone. Rows have different numbers of these, and
     # `row_ends` repeats some so that one product does for all; `answer` picks each once.
     normed = layer.normed(x)
-    q = layer.queries(normed.index_select(1, plan.end))
+    asking = normed.index_select(1, plan.end)
+    q, kv = layer.queries(asking), layer.keys_values(normed)
+    if hook is not None:
+        q = hook.project(q, asking, ("q",), seats.at(plan.end))
+        kv = hook.project(kv, normed, ("k", "v"), seats)
     q = q.index_select(1, plan.row_ends.flatten()).unflatten(1, (plan.rows, -1))
-    head, rows = parted(layer.keys_values(normed), plan)
+    head, rows = parted(kv, plan)
     k, v = rows.split(w, dim=-1)
     if head is not None:
         head_k, head_v = head.split(w, dim=-1)
         k, v = with_head(head_k, k), with_head(head_v, v)
     heads = merge_heads(read(layer, q, k, v, bias), s).index_select(1, plan.answer)
-    return layer.finish(x.index_select(1, plan.end), heads)
+    return layer.finish(x.index_select(1, plan.end), heads, hook, asking)
 
 
 def parted(

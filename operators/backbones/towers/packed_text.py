@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from operators.backbones.towers.flops import gradient_since, packed_layers, product
+from operators.backbones.towers.hooks import QKV, Hooks, Seats, draws_noise, refuse_hooks_outside
 from operators.backbones.towers.packed_attention import (
     attend,
     attend_apart,
@@ -51,6 +52,7 @@ class Piece:
         projected: Queries, keys and values that the first layer makes of it.
         bias: Added to the attention scores of rows: 0, or -inf where one may not read.
         end_bias: The same for the end tokens of each row.
+        seats: Where its tokens stand among those of all texts, those of other pieces included.
     """
 
     plan: PackPlan
@@ -61,6 +63,7 @@ class Piece:
     projected: Float[Tensor, "t w3"]
     bias: Float[Tensor, "r 1 l q"]
     end_bias: Float[Tensor, "r 1 e q"]
+    seats: Seats
     _deep: dict[tuple[int, int, bool], tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def owner(self, places: Int[Tensor, "p"]) -> Int[Tensor, "p"]:  # noqa: F821
@@ -117,8 +120,8 @@ class PackedText:
         self.tower = tower
         self.inputs = inputs
         self.pool: Pool = pool
-        # (pieces, shared context) -> the pieces of a class list, for as long as it lives
-        self._kept: WeakKeyDictionary[TextPrompts, dict[tuple[int, bool], list[Piece]]]
+        # (pieces, shared context, apart) -> the pieces of a class list, for as long as it lives
+        self._kept: WeakKeyDictionary[TextPrompts, dict[tuple[int, bool, bool], list[Piece]]]
         self._kept = WeakKeyDictionary()
 
     def __call__(
@@ -127,6 +130,7 @@ class PackedText:
         context: Float[Tensor, "s c m w"],
         deep_prompts: DeepPrompts | None = None,
         attention: Mapping[int, Attention] | None = None,
+        hooks: Hooks | None = None,
         *,
         budget: int = TEXT_BUDGET,
     ) -> Float[Tensor, "s k w"]:
@@ -137,18 +141,20 @@ class PackedText:
             context: One context for all classes (c = 1) or one each (c = k).
             deep_prompts: Tokens that replace those at the same positions of all texts.
             attention: What attends in some layers instead of the usual softmax.
+            hooks: What changes some layers.
             budget: Bytes that autograd may save; work beyond is done twice.
         """
+        refuse_hooks_outside(hooks, len(self.layers))
         if deep_prompts is not None and deep_prompts.own:
             # What is shared by all texts in one layer must not be each text's own in the next.
             context = context.expand(-1, len(prompts.ids), -1, -1)
         columns: dict[int, list[Tensor]] = {}
-        for part in self.parts(prompts, context, budget):
+        for part in self.parts(prompts, context, budget, apart=draws_noise(hooks)):
             some, deep = context[part.contexts], deep_prompts
             if deep is not None and deep.tokens.ndim > 3 and deep.tokens.shape[1] > 1:
                 deep = replace(deep, tokens=deep.tokens[:, part.contexts])
-            # Nothing in a frozen tower is random, so no generator's state is kept for the second
-            # time round.
+            # Nothing in a frozen tower is random, and hooks draw from seeds of their own, so no
+            # generator's state is kept for the second time round.
             if part.recompute:
                 states = checkpoint(
                     self.encode,
@@ -156,12 +162,13 @@ class PackedText:
                     some,
                     deep,
                     attention,
+                    hooks,
                     use_reentrant=False,
                     preserve_rng_state=False,
                 )
             else:
-                states = self.encode(part.piece, some, deep, attention)
-            self.count(part, states, some, deep, attention)
+                states = self.encode(part.piece, some, deep, attention, hooks)
+            self.count(part, states, some, deep, attention, hooks)
             # Pieces of the same contexts are classes side by side, those of others come below.
             columns.setdefault(part.contexts.start, []).append(states)
         return torch.cat([torch.cat(parts, dim=1) for parts in columns.values()])
@@ -173,6 +180,7 @@ class PackedText:
         context: Tensor,
         deep: DeepPrompts | None,
         attention: Mapping[int, Attention] | None,
+        hooks: Hooks | None,
     ) -> None:
         """Reports the operations of one part where they are counted.
 
@@ -183,19 +191,22 @@ class PackedText:
             context: (s, c, m, w) what was put into the slots.
             deep: What replaced tokens before later layers.
             attention: By layer, what attended instead of the usual softmax.
+            hooks: By layer, what changed it.
         """
 
         def made() -> Pass:
             piece, shape = part.piece, self.tower.shape
             slots, contexts = len(piece.slots), len(context)
             at_ends = self.pool != "mean" and shape.layers - 1 not in (attention or ())
-            layers = packed_layers(shape, piece.plan, slots, contexts, at_ends=at_ends)
+            layers = packed_layers(shape, piece.plan, slots, contexts, at_ends=at_ends, hooks=hooks)
             again = forward(layers) if part.recompute else 0
-            return Pass(layers, since=gradient_since(context, deep), recomputed=again)
+            return Pass(layers, since=gradient_since(context, deep, hooks), recomputed=again)
 
         count(states, made)
 
-    def parts(self, prompts: TextPrompts, context: Tensor, budget: int) -> list[Part]:
+    def parts(
+        self, prompts: TextPrompts, context: Tensor, budget: int, *, apart: bool = False
+    ) -> list[Part]:
         """Cuts the work so that each part fits the budget, if need be down to one class.
 
         Parts at the end of the list keep their activations, as many as fit together: they
@@ -205,14 +216,15 @@ class PackedText:
             prompts: Texts of all k classes.
             context: (s, c, m, w) what is put into their slots.
             budget: Bytes that autograd may save of all parts together.
+            apart: Texts share no token.
         """
         k, shape = len(prompts.ids), self.tower.shape
         shared = context.shape[1] == 1
         cuts = 1
-        pieces = self.pieces(prompts, cuts, shared)
+        pieces = self.pieces(prompts, cuts, shared, apart=apart)
         while cuts < k and (most := max(p.saved_bytes(shape) for p in pieces)) > budget:
             cuts = min(k, max(cuts + 1, cuts * most // budget))
-            pieces = self.pieces(prompts, cuts, shared)
+            pieces = self.pieces(prompts, cuts, shared, apart=apart)
         most = max(p.saved_bytes(shape) for p in pieces)
         together = max(1, budget // most)
         spans = [slice(at, at + together) for at in range(0, len(context), together)]
@@ -226,25 +238,30 @@ class PackedText:
                 parts.append(Part(piece, span, recompute=left < 0 and bool(parts)))
         return parts[::-1]
 
-    def pieces(self, prompts: TextPrompts, cuts: int, shared: bool) -> list[Piece]:
+    def pieces(
+        self, prompts: TextPrompts, cuts: int, shared: bool, *, apart: bool = False
+    ) -> list[Piece]:
         """The classes in `cuts` parts of about equal size, each laid out; made once.
 
         Args:
             prompts: Texts of all k classes.
             cuts: Into how many parts.
             shared: All classes have one context; it may then belong to the shared prefix.
+            apart: Texts share no token.
         """
         kept = self._kept.setdefault(prompts, {})
-        if (cuts, shared) not in kept:
+        if (cuts, shared, apart) not in kept:
             k = len(prompts.ids)
             edges = [k * cut // cuts for cut in range(cuts + 1)]
-            kept[cuts, shared] = [
-                self.prepare(prompts, start, stop, shared) for start, stop in pairwise(edges)
+            kept[cuts, shared, apart] = [
+                self.prepare(prompts, start, stop, shared, apart) for start, stop in pairwise(edges)
             ]
-        return kept[cuts, shared]
+        return kept[cuts, shared, apart]
 
     @torch.no_grad()
-    def prepare(self, prompts: TextPrompts, start: int, stop: int, shared: bool) -> Piece:
+    def prepare(
+        self, prompts: TextPrompts, start: int, stop: int, shared: bool, apart: bool
+    ) -> Piece:
         """Lays out the classes from `start` to `stop`.
 
         Args:
@@ -252,6 +269,7 @@ class PackedText:
             start: First class.
             stop: The class behind the last.
             shared: All classes have one context.
+            apart: Texts share no token.
         """
         part = prompts.subset(start, stop)
         k, n, w = part.embeddings.shape
@@ -263,6 +281,7 @@ class PackedText:
             shared_context=shared,
             causal=self.tower.causal,
             width=w,
+            apart=apart,
         ).to(part.ids.device)
         # (k, n): which token of its context stands at each position of a text, -1 for none. Read
         # through `source` it says the same of each of the t places.
@@ -283,10 +302,10 @@ class PackedText:
         projected = first.project(inputs)
         operations = product(len(inputs), inputs.shape[1], projected.shape[1])
         count(projected, lambda: Pass([Flops(operations)]))
-        which = slot[slots]
-        piece = Piece(
-            plan, start, slots, which, inputs, projected, bias[:, None], end_bias[:, None]
-        )
+        which, every = slot[slots], len(prompts.ids)
+        bias, end_bias = bias[:, None], end_bias[:, None]
+        seats = Seats(every, n, plan.position * every + start + plan.text.clamp(min=0))
+        piece = Piece(plan, start, slots, which, inputs, projected, bias, end_bias, seats)
         return piece if shared else replace(piece, context=which + m * piece.owner(slots))
 
     def encode(
@@ -295,6 +314,7 @@ class PackedText:
         context: Float[Tensor, "s c m w"],
         deep: DeepPrompts | None,
         attention: Mapping[int, Attention] | None,
+        hooks: Hooks | None,
     ) -> Float[Tensor, "s k w"]:
         """One pass through the tower.
 
@@ -304,6 +324,7 @@ class PackedText:
             deep: Tokens that replace others before later layers; (j, s, m, w) where each context
                 has its own, (j, s, all classes, m, w) where each class has.
             attention: By layer, what attends there instead of the usual softmax.
+            hooks: By layer, what changes it.
         """
         plan, contexts = piece.plan, len(context)
         x, qkv = self.fill(piece, context)
@@ -312,18 +333,24 @@ class PackedText:
             bias, end_bias = (b.repeat(contexts, 1, 1, 1) for b in (bias, end_bias))
         for index, layer in enumerate(self.layers):
             override = None if attention is None else attention.get(index)
+            hook = None if hooks is None else hooks.get(index)
+            normed = None
             if index > 0:  # `fill` has the projections of layer 0 already
                 x = replaced(piece, deep, index, x)
                 # Only end tokens are read of the last layer, so it need make no others. What stands
                 # in for the usual softmax is shown whole texts, and a mean reads all.
                 if self.pool != "mean" and override is None and index == len(self.layers) - 1:
-                    return finish_at_ends(layer, x, plan, end_bias)
-                qkv = layer.project(x)
+                    return finish_at_ends(layer, x, plan, end_bias, hook, piece.seats)
+                normed = layer.normed(x)
+                qkv = layer.qkv(normed)
+            if hook is not None:
+                normed = layer.normed(x) if normed is None else normed
+                qkv = hook.project(qkv, normed, QKV, piece.seats)
             if override is None:
                 heads = attend(layer, qkv, plan, bias)
             else:
                 heads = attend_apart(layer, qkv, plan, override, self.tower.causal)
-            x = layer.finish(x, heads)
+            x = layer.finish(x, heads, hook, normed)
         return mean_states(plan, x) if self.pool == "mean" else x.index_select(1, plan.end)
 
     def fill(self, piece: Piece, context: Float[Tensor, "s c m w"]) -> tuple[Tensor, Tensor]:

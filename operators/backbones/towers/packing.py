@@ -126,6 +126,7 @@ def pack(
     shared_context: bool,
     causal: bool,
     width: int,
+    apart: bool = False,
 ) -> PackPlan:
     """Lays out k texts.
 
@@ -136,9 +137,11 @@ def pack(
         shared_context: All texts have the same context, so that their slots are equal.
         causal: A token sees only what comes before it.
         width: Of the tower; decides how long rows may be before attention costs too much.
+        apart: No token is shared, though texts begin alike: noise makes them different.
     """
     # In a bidirectional tower a first token, too, has another state in each text.
-    shared = common_prefix(ids, end, slots, shared_context=shared_context) if causal else 0
+    sharing = causal and not apart
+    shared = common_prefix(ids, end, slots, shared_context=shared_context) if sharing else 0
     lengths = [last + 1 - shared for last in end]
     row_length, rows = cheapest_rows(lengths, shared, width)
     head = [PackedToken(SHARED, p) for p in range(shared)]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from operators.backbones.towers.hooks import QKV, Hooks, LayerHook, Seats, refuse_hooks_outside
 from operators.backbones.towers.prompts import DeepPrompts
 from operators.shapes import Bool, Float, Int
 
@@ -83,6 +84,7 @@ class Layer(nn.Module):
         mask: Bool[Tensor, "b 1 1 n"] | None,
         causal: bool,
         attention: Attention | None = None,
+        hook: LayerHook | None = None,
     ) -> Float[Tensor, "b n w"]:
         """One layer; `mask` is true where a token may be attended to.
 
@@ -91,21 +93,27 @@ class Layer(nn.Module):
             mask: True where a token may be attended to; None where all are.
             causal: A token reads those before it alone.
             attention: What attends instead of the usual softmax.
+            hook: What changes the layer.
         """
         b, n, w = x.shape
-        q, k, v = self.project(x).view(b, n, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
+        normed = self.normed(x)
+        qkv = self.qkv(normed)
+        if hook is not None:
+            qkv = hook.project(qkv, normed, QKV, Seats(b, n))
+        q, k, v = qkv.view(b, n, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
         if attention is None:
             heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
         else:
             before = torch.ones(n, n, dtype=torch.bool, device=x.device).tril()
             heads = attention(q, k, v, before if causal and mask is None else mask)
-        return self.finish(x, heads.transpose(1, 2).reshape(b, n, w))
+        return self.finish(x, heads.transpose(1, 2).reshape(b, n, w), hook, normed)
 
     def forward_at(
         self,
         x: Float[Tensor, "b n w"],
         at: Int[Tensor, "b"],  # noqa: F821
         causal: bool,
+        hook: LayerHook | None = None,
     ) -> Float[Tensor, "b w"]:
         """What the layer gives at one position of each sequence, and no more work.
 
@@ -113,16 +121,21 @@ class Layer(nn.Module):
             x: What enters the layer.
             at: The position that is read of each sequence.
             causal: It reads what stands before it alone.
+            hook: What changes the layer.
         """
         b, n, w = x.shape
         rows = torch.arange(b, device=x.device)
         split = (b, -1, self.heads, w // self.heads)
         states = self.normed(x)
-        q = self.queries(states[rows, at])
-        k, v = (p.view(split).transpose(1, 2) for p in self.keys_values(states).split(w, dim=-1))
+        asking = states[rows, at]
+        q, kv = self.queries(asking), self.keys_values(states)
+        if hook is not None:
+            q = hook.project(q, asking, ("q",), Seats(b, n, at * b + rows))
+            kv = hook.project(kv, states, ("k", "v"), Seats(b, n))
+        k, v = (part.view(split).transpose(1, 2) for part in kv.split(w, dim=-1))
         mask = (torch.arange(n, device=x.device) <= at[:, None])[:, None, None] if causal else None
         heads = F.scaled_dot_product_attention(q.view(split).transpose(1, 2), k, v, attn_mask=mask)
-        return self.finish(x[rows, at], heads.reshape(b, w))
+        return self.finish(x[rows, at], heads.reshape(b, w), hook, asking)
 
     def normed(self, x: Float[Tensor, "*b w"]) -> Float[Tensor, "*b w"]:
         """What queries, keys and values are made of."""
@@ -142,18 +155,29 @@ class Layer(nn.Module):
         w = normed.shape[-1]
         return F.linear(normed, self.qkv.weight[w:], self.qkv.bias[w:])
 
-    def finish(self, x: Float[Tensor, "*b w"], heads: Float[Tensor, "*b w"]) -> Tensor:
+    def finish(
+        self,
+        x: Float[Tensor, "*b w"],
+        heads: Float[Tensor, "*b w"],
+        hook: LayerHook | None = None,
+        normed: Float[Tensor, "*b w"] | None = None,
+    ) -> Tensor:
         """The layer's output, from its input and what its heads read.
 
         Args:
             x: What entered the layer.
             heads: What its heads read, side by side, before they are mixed.
+            hook: What changes the layer.
+            normed: What queries were made of; a hook reads it.
         """
-        if self.post_norm:
-            x = self.norm1(x + self.out(heads))
-            return self.norm2(x + self.fc2(self.activation(self.fc1(x))))
-        x = x + self.out(heads)
-        return x + self.fc2(self.activation(self.fc1(self.norm2(x))))
+        mixed = self.out(heads)
+        if hook is not None and normed is not None:
+            mixed = hook.after_attention(mixed, normed)
+        x = self.norm1(x + mixed) if self.post_norm else x + mixed
+        x = x + self.fc2(self.activation(self.fc1(x if self.post_norm else self.norm2(x))))
+        if hook is not None and normed is not None:
+            x = hook.after_block(x, normed)
+        return self.norm2(x) if self.post_norm else x
 
 
 class Tower(nn.Module):
@@ -177,6 +201,7 @@ class Tower(nn.Module):
         mask: Bool[Tensor, "b n"] | None = None,
         deep_prompts: DeepPrompts | None = None,
         attention: Mapping[int, Attention] | None = None,
+        hooks: Hooks | None = None,
     ) -> Iterator[Float[Tensor, "b n w"]]:
         """The states after each layer, one by one.
 
@@ -186,17 +211,20 @@ class Tower(nn.Module):
                 end token cannot reach it.
             deep_prompts: Tokens to put in before later layers.
             attention: What attends in some layers instead of the usual softmax.
+            hooks: What changes some layers.
 
         Raises:
-            ValueError: Deep prompts have no layer or no place.
+            ValueError: Deep prompts have no layer or no place, or a hook has no layer.
         """
         self.refuse_outside(x, deep_prompts, attention)
+        refuse_hooks_outside(hooks, len(self.layers))
         attended = None if mask is None else mask[:, None, None, :]
         for index, layer in enumerate(self.layers):
             if deep_prompts is not None:
                 x = deep_prompts.put(index, x)
             override = None if attention is None else attention.get(index)
-            x = layer(x, attended, self.causal, override)
+            hook = None if hooks is None else hooks.get(index)
+            x = layer(x, attended, self.causal, override, hook)
             yield x
 
     def forward(
@@ -206,9 +234,12 @@ class Tower(nn.Module):
         mask: Bool[Tensor, "b n"] | None = None,
         deep_prompts: DeepPrompts | None = None,
         attention: Mapping[int, Attention] | None = None,
+        hooks: Hooks | None = None,
     ) -> Float[Tensor, "b n2 w"]:
         """The states after the last layer; see `states`. See `Tower.states`."""
-        for state in self.states(x, mask=mask, deep_prompts=deep_prompts, attention=attention):
+        for state in self.states(
+            x, mask=mask, deep_prompts=deep_prompts, attention=attention, hooks=hooks
+        ):
             x = state
         return x
 
@@ -219,6 +250,7 @@ class Tower(nn.Module):
         *,
         deep_prompts: DeepPrompts | None = None,
         attention: Mapping[int, Attention] | None = None,
+        hooks: Hooks | None = None,
     ) -> Float[Tensor, "b w"]:
         """`forward(x)` at one position of each sequence, for a tower without padding.
 
@@ -229,20 +261,23 @@ class Tower(nn.Module):
             at: Position of each sequence that is wanted.
             deep_prompts: As in `states`.
             attention: As in `states`.
+            hooks: As in `states`.
         """
+        hooks = hooks or {}
         final = len(self.layers) - 1
         if attention is not None and final in attention:
-            x = self(x, deep_prompts=deep_prompts, attention=attention)
+            x = self(x, deep_prompts=deep_prompts, attention=attention, hooks=hooks)
             return x[torch.arange(len(x), device=x.device), at]
         self.refuse_outside(x, deep_prompts, attention)
+        refuse_hooks_outside(hooks, len(self.layers))
         for index, layer in enumerate(self.layers):
             if deep_prompts is not None:
                 x = deep_prompts.put(index, x)
             if index < final:
                 override = None if attention is None else attention.get(index)
-                x = layer(x, None, self.causal, override)
+                x = layer(x, None, self.causal, override, hooks.get(index))
         last: Layer = self.layers[final]  # pyright: ignore[reportAssignmentType]
-        return last.forward_at(x, at, self.causal)
+        return last.forward_at(x, at, self.causal, hooks.get(final))
 
     def refuse_outside(
         self,

@@ -167,9 +167,10 @@ class CoPrompt(StaticClassifier):
         """
         if tuning is None:
             return FitReport()
+        epochs = tuning.over(len(shots.train)).epochs
 
         def show(epoch: int) -> None:
-            self.second_view = shots.views.second(epoch, epochs=tuning.epochs, seed=shots.seed)
+            self.second_view = shots.views.second(epoch, epochs=epochs, seed=shots.seed)
 
         def backward(batch: Batch) -> Tensor:
             self.place = float(torch.rand((), generator=generator))

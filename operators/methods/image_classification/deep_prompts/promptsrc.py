@@ -163,7 +163,8 @@ class PromptSRC(StaticClassifier):
         """Tunes the prompts and keeps their mean over the epochs. See `Method.fit`."""
         if tuning is None:
             return FitReport()
-        weights = gaussian_weights(tuning.epochs, self.mean_epoch, self.epoch_std)
+        epochs = tuning.over(len(shots.train)).epochs
+        weights = gaussian_weights(epochs, self.mean_epoch, self.epoch_std)
         trajectory = Trajectory(self.parameters(), weights)
         report = tune(self, shots, tuning, generator, epoch_end=trajectory.add)
         trajectory.settle()

@@ -166,7 +166,7 @@ class Restore(StaticClassifier):
         """
         if tuning is None:
             return FitReport()
-        third = tuning.epochs // 3
+        third = tuning.over(len(shots.train)).epochs // 3
 
         @torch.no_grad()
         def grow(epoch: int) -> None:

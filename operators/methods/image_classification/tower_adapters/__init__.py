@@ -1,0 +1,1 @@
+"""Methods that change layers of both towers: low-rank maps and adapters."""
