@@ -142,6 +142,24 @@ def transductive(setup: Setup) -> Episode:
     return replace(episode, unlabelled=Pool(episode.classes, rows))
 
 
+def transductive_zero_shot(setup: Setup) -> Episode:
+    """Labels of the first half of the classes, and the train images of the others without any.
+
+    The names of all are known, and each half is tested among all classes: what learns from labels
+    alone leans to those that had some.
+
+    Source: Menghini et al., "Enhancing CLIP with CLIP", NeurIPS 2023, section 3 (transductive
+    zero-shot learning); theirs has 62 % of the classes, drawn by a seed, with all of their labels.
+    """
+    table, episode = setup.table, base_to_new(setup)
+    every = tuple(range(table.classes))
+    new = tuple(label for label in every if label not in episode.classes)
+    rows = table.rows("train")
+    unnamed = drawn_order(rows[np.isin(table.labels[rows], new)], setup.seed)
+    tested = tuple(replace(each, classes=every) for each in episode.evaluations)
+    return replace(episode, evaluations=tested, unlabelled=Pool(new, unnamed))
+
+
 def test_time(setup: Setup) -> Episode:
     """No label and nothing to learn from beforehand; test images come one after the other.
 
@@ -230,6 +248,14 @@ PROTOCOLS: dict[str, Protocol] = {
         learns=True,
         unlabelled="test",
         inductive="few_shot",
+    ),
+    "transductive_zero_shot": Protocol(
+        "learn half of the classes, and images of the others without labels; all classes at once",
+        transductive_zero_shot,
+        learns=True,
+        minimum_classes=4,
+        new_classes=True,
+        unlabelled="train",
     ),
     "test_time": Protocol(
         "no labelled image; test images in a drawn order, of which what was seen may be kept",

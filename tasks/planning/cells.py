@@ -138,8 +138,10 @@ def cell_of(draft: Draft, condition: Condition, settings: Settings, shots: int) 
     views = policy_of(suite.views, method.card.views) if looks else "none"
     if fits and not looks and not suite.views.endswith((PUBLISHED, views)):
         draft.notices[f"{choice.id} learns from each example as it is: its views are none."] = None
-    # Only where some of the dataset's own classes are new is there something to keep out.
-    differs = method.card.unlabelled and protocol.new_classes and not protocol.targets
+    # Only where some of the dataset's own classes are new is there something to keep out, unless
+    # that they are seen is what is asked about.
+    own = protocol.new_classes and not protocol.targets and not protocol.unlabelled
+    differs = method.card.unlabelled and own
     if suite.setting == "clean" and not differs:
         draft.notices[
             f"{choice.id} in {condition.protocol_name}: clean is the same as paper, which its "
