@@ -28,6 +28,7 @@ from operators.methods.image_classification.feature_heads.zs_lp import ZSLP
 from operators.methods.image_classification.hand_written.cupl import CuPL
 from operators.methods.image_classification.hand_written.zero_shot import ZeroShot, ZeroShotEnsemble
 from operators.methods.image_classification.shared_starts.mvlpt import MVLPT
+from operators.methods.image_classification.shared_starts.pvp import PVP
 from operators.methods.image_classification.test_time.difftpt import DiffTPT
 from operators.methods.image_classification.test_time.tpt import TPT
 from operators.methods.image_classification.text_prompts.atprompt import ATPrompt
@@ -106,6 +107,7 @@ METHODS: dict[str, type[Method]] = {
     "promptkd": PromptKD,
     "coprompt": CoPrompt,
     "mvlpt": MVLPT,
+    "pvp": PVP,
     "restore": Restore,
     "dpl-dec": DPL,
     "clip-lora": ClipLora,
