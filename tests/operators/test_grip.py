@@ -6,10 +6,10 @@ import torch
 from torch.nn import functional as F
 
 from operators.backbones import unit
-from operators.blocks.pseudo_labels import most_confident
 from operators.episodes.episode import Batch, Classes, FewShot, Unlabelled, batch_of
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
+from operators.methods.image_classification.text_prompts.pseudo_labels import most_confident
 from operators.tuning import Tuning, learning_rate
 
 GRIP = METHODS["grip"]

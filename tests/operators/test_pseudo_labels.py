@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from operators.blocks.pseudo_labels import (
+from operators.contract.drawn import drawn_features
+from operators.episodes.episode import Batch, FewShot, Unlabelled
+from operators.methods.image_classification.text_prompts.pseudo_labels import (
     TwoPartLoss,
     growing_count,
     joined,
@@ -13,8 +15,6 @@ from operators.blocks.pseudo_labels import (
     not_labelled,
     on_boards,
 )
-from operators.contract.drawn import drawn_features
-from operators.episodes.episode import Batch, FewShot, Unlabelled
 from operators.tuning import FitReport
 
 

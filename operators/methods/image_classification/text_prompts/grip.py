@@ -26,7 +26,14 @@ from torch.nn import functional as F
 from operators.backbones import DualEncoder, unit
 from operators.blocks.class_text import class_vectors, refuse_no_place
 from operators.blocks.learned_context import LearnedContext
-from operators.blocks.pseudo_labels import (
+from operators.blocks.unified_prompts import UnifiedPrompts
+from operators.bounds import Bounds, Brief, Deviation, Share, Tokens
+from operators.episodes.episode import Batch, Classes, FewShot, Unlabelled
+from operators.episodes.views import CENTRE
+from operators.methods.base import MethodCard
+from operators.methods.classifier import logits_of
+from operators.methods.image_classification.base import StaticClassifier
+from operators.methods.image_classification.text_prompts.pseudo_labels import (
     PseudoLabels,
     TwoPartLoss,
     growing_count,
@@ -36,14 +43,7 @@ from operators.blocks.pseudo_labels import (
     not_labelled,
     on_boards,
 )
-from operators.blocks.unified_prompts import UnifiedPrompts
-from operators.blocks.visual_prompts import VisualPrompts
-from operators.bounds import Bounds, Brief, Deviation, Share, Tokens
-from operators.episodes.episode import Batch, Classes, FewShot, Unlabelled
-from operators.episodes.views import CENTRE
-from operators.methods.base import MethodCard
-from operators.methods.classifier import logits_of
-from operators.methods.image_classification.base import StaticClassifier
+from operators.methods.image_classification.text_prompts.visual_prompts import VisualPrompts
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 

@@ -1,4 +1,4 @@
-"""Block U, pseudo-labels: which images are taken for examples of which class, and how many.
+"""Pseudo-labels: which images are taken for examples of which class, and how many.
 
 Source: Menghini et al., "Enhancing CLIP with CLIP: Exploring Pseudolabeling for Limited-Label
 Prompt Tuning", NeurIPS 2023, https://arxiv.org/abs/2306.01669, section 3.

@@ -1,4 +1,4 @@
-"""Block P, learned tokens of the image tower alone, beside hand-written class prompts."""
+"""Learned tokens of the image tower alone, beside hand-written class prompts."""
 
 import torch
 from torch import Tensor, nn
