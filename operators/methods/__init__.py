@@ -47,6 +47,7 @@ from operators.methods.image_classification.text_prompts.prograd import ProGrad
 from operators.methods.image_classification.text_prompts.tcp import TCP
 from operators.methods.image_classification.text_prompts.tomml import TOMML
 from operators.methods.image_classification.tower_adapters.clip_lora import ClipLora
+from operators.methods.image_classification.tower_adapters.mma import MMA
 from operators.methods.image_classification.written_prompts.llm_bbo import LLMBlackBox
 from operators.methods.image_classification.written_prompts.pac_bayes import PacBayes
 from operators.methods.image_classification.written_prompts.promptcap import PromptCap
@@ -111,6 +112,7 @@ METHODS: dict[str, type[Method]] = {
     "restore": Restore,
     "dpl-dec": DPL,
     "clip-lora": ClipLora,
+    "mma": MMA,
     "verbalizer": Verbalizer,
     "verbalizer-calibrated": CalibratedVerbalizer,
     "in-context": InContext,
