@@ -30,6 +30,7 @@ from operators.methods.image_classification.hand_written.zero_shot import ZeroSh
 from operators.methods.image_classification.shared_starts.mvlpt import MVLPT
 from operators.methods.image_classification.shared_starts.pvp import PVP
 from operators.methods.image_classification.test_time.difftpt import DiffTPT
+from operators.methods.image_classification.test_time.tda import TDA
 from operators.methods.image_classification.test_time.tpt import TPT
 from operators.methods.image_classification.text_prompts.atprompt import ATPrompt
 from operators.methods.image_classification.text_prompts.cocoop import CoCoOp
@@ -70,6 +71,7 @@ METHODS: dict[str, type[Method]] = {
     "pac-bayes": PacBayes,
     "promptcap": PromptCap,
     "tpt": TPT,
+    "tda": TDA,
     "difftpt": DiffTPT,
     "linear-probe": LinearProbe,
     "zs-lp": ZSLP,
