@@ -62,12 +62,12 @@ class Preprocessing:
     filter: Filter = "bicubic"
 
     def __call__(
-        self, images: Sequence[bytes], crops: Sequence[CropRule] | None = None
+        self, images: Sequence[bytes | np.ndarray], crops: Sequence[CropRule] | None = None
     ) -> Float[Tensor, "b 3 s s"]:
-        """Decodes, crops and standardises encoded images.
+        """Decodes, crops and standardises images.
 
         Args:
-            images: Files of any kind.
+            images: Files of any kind, or what `decode` made of them.
             crops: Which part of each is resized to the square; None cuts the centre, or
                 takes all where images are squeezed.
 
@@ -79,7 +79,7 @@ class Preprocessing:
         std = torch.tensor(self.std).view(3, 1, 1)
         pixels = torch.empty(len(images), 3, self.size, self.size)
         for place, image, rule in zip(pixels, images, crops or [None] * len(images), strict=True):
-            whole = decode(image)
+            whole = image if isinstance(image, np.ndarray) else decode(image)
             crop = None if rule is None else rule(*whole.shape[:2])
             square = self._tested(whole) if crop is None else self._seen(whole, crop)
             place.copy_(torch.from_numpy(square)).div_(255).sub_(mean).div_(std)

@@ -20,10 +20,11 @@ from torch import Tensor
 from operators.backbones import DualEncoder
 from operators.episodes.array_files import ArrayFile, fault_of, make
 from operators.episodes.views import View
-from operators.images import TRANSFORM_VERSION
+from operators.images import TRANSFORM_VERSION, decode
 from operators.shapes import Float
 
 ENCODED_AT_ONCE = 256  # images; their pixels are 154 MB at 224 x 224
+DECODED_ROOM = 128 << 20  # bytes; 230 photos of 500 x 375
 VERIFIED_AT_ONCE = 8192  # rows; 16 MB of 512 numbers each
 VALUES, CHECKSUMS = "features.npy", "checksums.npy"
 MARKS = "present.npy"  # in stores that were made before there were checksums
@@ -252,6 +253,49 @@ def _room(folder: Path, rows: int = 0, size: int = 0) -> Iterator[None]:
         ) from error
 
 
+class DecodedImages:
+    """Decoded images, for whoever asks for many views of the same ones.
+
+    The last ones that were asked for are kept, as many as there is room for. Decoding a photo takes
+    as long as cutting several views out of it.
+
+    Args:
+        encoded: Gives the files of some rows.
+        room: Bytes that are kept at most.
+    """
+
+    def __init__(
+        self, encoded: Callable[[np.ndarray], Sequence[bytes]], room: int = DECODED_ROOM
+    ) -> None:
+        self.encoded = encoded
+        self.room = room
+        self._kept: dict[int, np.ndarray] = {}  # by row, the one that was asked for last at the end
+        self._size = 0
+
+    def read(self, rows: np.ndarray) -> list[np.ndarray]:
+        """The (h, w, 3) images of some rows.
+
+        Args:
+            rows: (b,) row ids, whose images the caller holds all at once.
+        """
+        wanted = rows.tolist()
+        new = [row for row in dict.fromkeys(wanted) if row not in self._kept]
+        files = self.encoded(np.array(new, dtype=rows.dtype)) if new else []
+        fresh = {row: decode(file) for row, file in zip(new, files, strict=True)}
+        found = [fresh[row] if row in fresh else self._kept[row] for row in wanted]
+        for row, image in zip(wanted, found, strict=True):
+            self._keep(row, image)
+        return found
+
+    def _keep(self, row: int, image: np.ndarray) -> None:
+        if self._kept.pop(row, None) is None:
+            self._size += image.nbytes
+        self._kept[row] = image
+        while self._size > self.room:
+            oldest = next(iter(self._kept))
+            self._size -= self._kept.pop(oldest).nbytes
+
+
 class DatasetImages:
     """The images of a dataset as a backbone reads them; see `ImageSource`.
 
@@ -271,6 +315,7 @@ class DatasetImages:
         self.encoded = encoded
         self.backbone = backbone
         self.stores = stores
+        self.decoded = DecodedImages(encoded)
 
     def features(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b d"]:
         """Frozen features: kept ones, or encoded now under a view that nobody keeps.
@@ -285,6 +330,10 @@ class DatasetImages:
         )
 
     def pixels(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b 3 s s"]:
-        """Preprocessed images, decoded now. See `ImageSource.pixels`."""
-        crops = None if view is None else view.crops(rows)
-        return self.backbone.preprocess(self.encoded(rows), crops)
+        """Preprocessed images. See `ImageSource.pixels`.
+
+        Under random views the same images are asked for again and again, and decoded once.
+        """
+        if view is None:
+            return self.backbone.preprocess(self.encoded(rows))
+        return self.backbone.preprocess(self.decoded.read(rows), view.crops(rows))
