@@ -315,7 +315,7 @@ class DatasetImages:
         self.encoded = encoded
         self.backbone = backbone
         self.stores = stores
-        self.decoded = DecodedImages(encoded)
+        self.kept_decoded = DecodedImages(encoded)
 
     def features(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b d"]:
         """Frozen features: kept ones, or encoded now under a view that nobody keeps.
@@ -336,4 +336,4 @@ class DatasetImages:
         """
         if view is None:
             return self.backbone.preprocess(self.encoded(rows))
-        return self.backbone.preprocess(self.decoded.read(rows), view.crops(rows))
+        return self.backbone.preprocess(self.kept_decoded.read(rows), view.crops(rows))
