@@ -41,13 +41,14 @@ from torch import Tensor
 
 from operators.backbones import DualEncoder, reference
 from operators.engine.accounting import Work, counted, counting
-from operators.episodes.episode import Batch, Classes, FewShot, ImageSource, Unlabelled
+from operators.episodes.episode import Batch, Classes, FewShot, ImageSource, Unlabelled, Vocabulary
 from operators.episodes.features import FeatureStore
 from operators.episodes.kept_pixels import KeptPixels
 from operators.episodes.views import View
-from operators.methods import METHODS, Method, Teacher, methods_of
+from operators.methods import METHODS, Method, Teacher
 from operators.methods.classifier import logits_of
 from operators.methods.hyperparameters import own_of, resolve, tuning_of
+from operators.tracks import TRACKS
 from operators.trials.trial import plain_flops
 from operators.tuning import Tuning
 
@@ -136,7 +137,11 @@ class Bench:
         self.backbone = backbone
         self.plain = PlainTowers(backbone)
         described = tuple(tuple(s.replace("{}", n) for s in SENTENCES) for n in names(classes))
-        self.classes = Classes(names(classes), TEMPLATES, descriptions=described)
+        words = names(classes)  # attributes of pairs from the front, objects from the back
+        composed = [(words[n % -(-classes // 2)], words[-1 - n // 2]) for n in range(classes)]
+        self.classes = Classes(
+            *(words, TEMPLATES), descriptions=described, vocabulary=Vocabulary.of(composed)
+        )
         self.shots = shots
         count = 2 * shots * classes + TESTED
         self.labels = torch.arange(count) % classes
@@ -391,7 +396,7 @@ def markdown(report: dict[str, Any]) -> str:
 def main() -> None:
     """Measures, prints the table, and writes JSON where asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    images = methods_of("image-classification")
+    images = [n for n, m in METHODS.items() if TRACKS[m.track].backbones is DualEncoder]
     parser.add_argument("--methods", nargs="+", choices=images, default=list(images))
     parser.add_argument("--backbone", default="mini-clip", help="a name, a folder or a hub id")
     parser.add_argument("--classes", type=int, default=16)

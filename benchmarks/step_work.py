@@ -15,12 +15,13 @@ from pathlib import Path
 
 from measuring import markdown_table
 
-from operators.backbones import reference
+from operators.backbones import DualEncoder, reference
 from operators.estimating.probing import probe
 from operators.estimating.towers import tower_operations
 from operators.estimating.work import known_work, operations_of, write_known
-from operators.methods import methods_of
+from operators.methods import METHODS
 from operators.spec import TrialSpec
+from operators.tracks import TRACKS
 from tasks.estimating.estimate import size_of
 from tasks.planning.encodings import Draws
 from tasks.planning.resolve import ingested
@@ -40,7 +41,8 @@ def write(anew: Collection[str]) -> None:
     known = {} if not anew else {n: w for n, w in known_work().items() if n not in anew}
     write_known(
         (name, known.get(name) or probe(name, method, backbone))
-        for name, method in methods_of("image-classification").items()
+        for name, method in METHODS.items()
+        if TRACKS[method.track].backbones is DualEncoder
     )
 
 

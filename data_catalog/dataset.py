@@ -14,6 +14,7 @@ from data_catalog.kinds import IMAGE, KINDS, Kind
 from data_catalog.splits import SPLITS
 from data_catalog.wording import plural, some
 
+PAIR = ("attribute", "object")  # columns of what a class is composed of
 DATA, CARD, QUARANTINE, CURRENT = "data.parquet", "card.json", "quarantine.parquet", "current.json"
 
 
@@ -40,6 +41,8 @@ class Dataset:
         domain_names: The d domains in sorted order, as `domain_codes` numbers them.
         domain_codes: Domain of each row, -1 where there is none, int32 of shape (rows,).
         rows: Number of rows n; row ids are 0..n-1, in the order of the source.
+        pairs: Attribute and object of each class, where columns of these names say one of each for
+            every class; else empty.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,7 +52,8 @@ class Dataset:
             self.card: dict[str, Any] = load_json((folder / CARD).read_bytes())
             # `read_table` and `to_numpy` import pandas, which takes longer than all else here.
             with pq.ParquetFile(folder / DATA, memory_map=True) as file:
-                table = file.read(columns=["label", "split", "domain"])
+                composed = [name for name in PAIR if name in file.schema_arrow.names]
+                table = file.read(columns=["label", "split", "domain", *composed])
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(
                 f"{folder} holds no ingested dataset. Ingest it; the folder is written then."
@@ -79,6 +83,10 @@ class Dataset:
         self.domain_names: tuple[str, ...] = tuple(names[bare:].tolist())
         self.domain_codes: np.ndarray = (codes.reshape(-1) - bare).astype(np.int32)
         self.rows: int = len(self.labels)
+        self.pairs: tuple[tuple[str, str], ...] = ()
+        if len(composed) == len(PAIR):
+            columns = [table[name].to_pylist() for name in PAIR]
+            self.pairs = _pairs(self.labels, columns, len(self.classes))
         self._lock = threading.Lock()
         self._file: Any = None
         self._starts: np.ndarray = np.empty(0, np.int64)  # first row of each row group, then n
@@ -262,6 +270,17 @@ def read_receipt(folder: Path) -> dict[str, Any] | None:
         ) from error
     whole = all((place / name).is_file() for name in (DATA, CARD))
     return receipt if whole else None
+
+
+def _pairs(
+    labels: np.ndarray, columns: Sequence[Sequence[Any]], classes: int
+) -> tuple[tuple[str, str], ...]:
+    """The pair of each class; none at all where a class has no rows, or rows that differ."""
+    found = set(zip(labels.tolist(), *columns, strict=True))
+    pairs = {label: (attribute, object_) for label, attribute, object_ in found}
+    whole = len(found) == len(pairs) == len(set(pairs.values())) == classes
+    texts = all(isinstance(part, str) and part for pair in pairs.values() for part in pair)
+    return tuple(pairs[label] for label in range(classes)) if whole and texts else ()
 
 
 FINGERPRINTED = ("sha256", "label", "split", "domain", "path")

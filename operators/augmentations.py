@@ -1,4 +1,4 @@
-"""RandAugment, AugMix and MoCo v3's views as the codes of methods have them, by Pillow.
+"""RandAugment, AugMix and others as the codes of methods have them: Pillow's, drawn one by one.
 
     randaugment   two of sixteen operations, each a third as strong as it can be (Cubuk et al.,
                   "RandAugment", NeurIPS 2020, in the form of Dassl, `randaugment.py`)
@@ -8,6 +8,8 @@
                   for a model that makes variations of an image, and has no paper behind it
     mocov3        other colours, grey and blur (Chen et al., "An Empirical Study of Training
                   Self-Supervised Vision Transformers", ICCV 2021, in the form of GOPro, `gopro.py`)
+    perspective   mirrored in half of the cases, in half of them seen from aside, and turned a
+                  little (CSP, `composition_dataset.py`, with the operations of torchvision)
 
 What the codes do is restated with its quirks. Operations that move an image by pixels were written
 for squares of 224 pixels; on another square they move it by the same share. Only the source of
@@ -17,7 +19,7 @@ Whatever moves a pixel here raises `TRANSFORM_VERSION` in `operators/images.py`.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
@@ -36,6 +38,7 @@ SEVERITY = 1.0  # of 10
 RECOLOURED, GREY = 0.8, 0.2  # how often, of MoCo v3's views
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.4, 0.4, 0.2, 0.1  # at most, to both sides
 GAUSSIAN = (0.1, 2.0)  # pixels of the Gaussian's deviation
+DISTORTION, TILTED, DEGREES = 0.5, 0.5, 5.0  # torchvision's defaults, and the angle of CSP
 
 
 def randaugmented(image: UInt8[np.ndarray, "s s 3"], draw: Draw) -> UInt8[np.ndarray, "s s 3"]:
@@ -125,6 +128,59 @@ def recoloured(image: UInt8[np.ndarray, "s s 3"], draw: Draw) -> UInt8[np.ndarra
     low, high = GAUSSIAN
     deviation = (low + (high - low) * draw()) * seen.size[0] / WRITTEN_FOR
     return np.asarray(seen.filter(ImageFilter.GaussianBlur(deviation)))
+
+
+def tilted(image: UInt8[np.ndarray, "s s 3"], draw: Draw) -> UInt8[np.ndarray, "s s 3"]:
+    """A square mirrored, seen from aside and turned; what comes from outside is black.
+
+    Args:
+        image: RGB.
+        draw: Says whether it is mirrored and whether it is tilted, then gives corners and angle.
+
+    Source: CSP, `transform_image`; torchvision, `RandomHorizontalFlip`, `RandomPerspective` and
+    `RandomRotation(5)`.
+    """
+    seen = Image.fromarray(image)
+    if draw() < 0.5:
+        seen = ImageOps.mirror(seen)
+    if draw() < TILTED:
+        seen = _from_aside(seen, draw)
+    return np.asarray(seen.rotate((2 * draw() - 1) * DEGREES, Image.Resampling.NEAREST))
+
+
+def _from_aside(image: Image.Image, draw: Draw) -> Image.Image:
+    """Each corner moves inwards by up to a quarter of the side."""
+    last = float(image.size[0] - 1)
+    within = int(DISTORTION * (image.size[0] // 2)) + 1
+    corners = [(0.0, 0.0), (last, 0.0), (last, last), (0.0, last)]
+    moves = [(float(int(draw() * within)), float(int(draw() * within))) for _ in corners]
+    moved = [
+        (x - dx if x else dx, y - dy if y else dy)
+        for (x, y), (dx, dy) in zip(corners, moves, strict=True)
+    ]
+    return image.transform(
+        image.size,
+        Image.Transform.PERSPECTIVE,
+        perspective(corners, moved),
+        resample=Image.Resampling.BILINEAR,
+    )
+
+
+def perspective(
+    corners: Sequence[tuple[float, float]], moved: Sequence[tuple[float, float]]
+) -> tuple[float, ...]:
+    """The eight numbers by which Pillow takes `moved` from where `corners` are.
+
+    Args:
+        corners: Four points of the image.
+        moved: Where they are shown.
+    """
+    rows = [
+        row
+        for (x, y), (u, v) in zip(corners, moved, strict=True)
+        for row in ((u, v, 1, 0, 0, 0, -x * u, -x * v), (0, 0, 0, u, v, 1, -y * u, -y * v))
+    ]
+    return tuple(np.linalg.solve(np.array(rows, float), np.array(corners, float).ravel()).tolist())
 
 
 # Operations of both

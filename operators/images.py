@@ -96,8 +96,9 @@ class Preprocessing:
         """The (3, s, s) square that a crop gives, repainted where it asks for that."""
         if crop.tested:
             square = self._tested(image)
-            return np.ascontiguousarray(square[:, :, ::-1]) if crop.mirrored else square
-        square = resized_crop(image, crop, self.size, crop.filter or self.filter)
+            square = np.ascontiguousarray(square[:, :, ::-1]) if crop.mirrored else square
+        else:
+            square = resized_crop(image, crop, self.size, crop.filter or self.filter)
         if crop.repaint is None:
             return square
         painted = crop.repaint(np.ascontiguousarray(square.transpose(1, 2, 0)))

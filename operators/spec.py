@@ -109,6 +109,8 @@ class TrialSpec:
             most.
         tested_on: `test` rows; or the `val` rows of the draw, which a candidate of a search is
             scored on: no test row has a part in it.
+        composition: Digest of the attribute and the object of each class, where the protocol asks
+            for them; they are no part of the dataset's fingerprint.
     """
 
     method: str
@@ -134,6 +136,7 @@ class TrialSpec:
     targets: Mapping[str, Target] = field(default_factory=dict, metadata=LATER)
     held_out: str = field(default="", metadata=LATER)
     tested_on: str = field(default=TEST, metadata=LATER)
+    composition: str = field(default="", metadata=LATER)
 
     def __post_init__(self) -> None:
         if odd := sorted(set(self.aids) - set(AIDS)):

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from data_catalog.sources.base import SourceError
+from data_catalog.sources.cells import as_text
 from data_catalog.wording import did_you_mean
 
 IMAGE, TEXT, INTEGER, FLOAT, SCALAR, OTHER = "image", "text", "integer", "float", "scalar", "other"
@@ -41,7 +42,9 @@ _USUAL_OF_TEXTS = {
 }
 _OF_FILES = ("image", "img", "file", "path", "photo", "picture")  # in names of other tables
 _LAST_RESORT = ("cls",)  # WebDataset's label, where no other column is one
+PAIR = ("attribute", "object")  # what a class is composed of, and the class where none is said
 _TYPES = {
+    **{part: {TEXT} for part in PAIR},
     "image": {IMAGE},
     "file": {TEXT},
     "text": {TEXT},
@@ -51,7 +54,7 @@ _TYPES = {
     "domain": {TEXT},
     "path": {TEXT},
 }
-ROLES = frozenset({*_USUAL_NAMES, *_USUAL_OF_TEXTS})
+ROLES = frozenset({*_USUAL_NAMES, *_USUAL_OF_TEXTS, *PAIR})
 
 
 class UnknownColumns(SourceError):
@@ -72,6 +75,8 @@ class Columns(NamedTuple):
         path: Where the image came from.
         extras: Scalar columns that play no part, in table order.
         left_out: Columns of bytes, lists or structs that cannot be kept, in table order.
+        attribute: Of what a class is composed of, together with `object`.
+        object: See `attribute`.
     """
 
     image: str | None
@@ -84,10 +89,33 @@ class Columns(NamedTuple):
     text: str | None
     extras: tuple[str, ...]
     left_out: tuple[str, ...]
+    attribute: str | None = None
+    object: str | None = None
+
+    @property
+    def pair(self) -> tuple[str, str] | None:
+        """The columns of attribute and object."""
+        return (self.attribute, self.object) if self.attribute and self.object else None
 
     def parts(self) -> list[str]:
         """The columns that play a part."""
-        return [name for name in self[:8] if name is not None]
+        return [name for name in (*self[:8], *(self.pair or ())) if name is not None]
+
+    def class_of(self, row: Mapping[str, Any]) -> str | None:
+        """The class of a row in words: as a column says it, or its attribute and its object."""
+        if self.class_name is not None:
+            return as_text(row.get(self.class_name))
+        if self.label is not None or self.pair is None:
+            return None
+        words = [as_text(row.get(column)) for column in self.pair]
+        return f"{words[0]} {words[1]}" if all(words) else None
+
+    def kept_of(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """What is kept of a row beyond its class: the extras, and attribute and object as such."""
+        kept = {column: row.get(column) for column in self.extras}
+        if self.pair is None:
+            return kept
+        return kept | {p: as_text(row.get(c)) for p, c in zip(PAIR, self.pair, strict=True)}
 
 
 def check_roles(columns: Mapping[str, str] | None) -> None:
@@ -122,6 +150,8 @@ def find_columns(
         UnknownColumns: There is no image or text, or neither label nor class name, or a column of
             `chosen` is not there.
     """
+    pair = _pair_of(kinds, place, chosen, texts=texts)
+    free = {name: kind for name, kind in kinds.items() if name not in pair.values()}
     elsewhere = unlabelled and any(
         role in ("label", "class_name") and name not in kinds
         for role, name in (chosen or {}).items()
@@ -132,25 +162,42 @@ def find_columns(
         if elsewhere and role in ("label", "class_name"):
             parts[role] = None
             continue
-        parts[role] = _chosen(role, kinds, place, chosen) or _usual(role, kinds, usual[role])
+        parts[role] = _chosen(role, kinds, place, chosen) or _usual(role, free, usual[role])
     if elsewhere:
         pass
     elif parts["class_name"] is None and parts["label"] is None:  # `label` holding words
-        parts["class_name"] = _usual("class_name", kinds, usual["label"])
+        parts["class_name"] = _usual("class_name", free, usual["label"])
         if parts["class_name"] is None:
-            parts["label"] = _usual("label", kinds, _LAST_RESORT)
-            parts["class_name"] = _usual("class_name", kinds, _LAST_RESORT)
+            parts["label"] = _usual("label", free, _LAST_RESORT)
+            parts["class_name"] = _usual("class_name", free, _LAST_RESORT)
     elif kinds.get(parts["label"] or "") == TEXT:  # words chosen as label
         parts["class_name"], parts["label"] = parts["label"], None
     _refuse_empty(parts, kinds, place, texts=texts)
-    if not unlabelled:
+    if not unlabelled and not pair:
         _refuse_unlabelled(parts, kinds, place, usual)
     if parts["image"] is not None:
         parts["file"] = None
-    used = set(parts.values())
+    used = {*parts.values(), *pair.values()}
     extras = tuple(name for name, kind in kinds.items() if name not in used and _kept(kind))
     left_out = tuple(name for name, kind in kinds.items() if name not in used and not _kept(kind))
-    return Columns(**parts, extras=extras, left_out=left_out)
+    return Columns(**parts, extras=extras, left_out=left_out, **pair)
+
+
+def _pair_of(
+    kinds: Mapping[str, str], place: str, chosen: Mapping[str, str] | None, *, texts: bool
+) -> dict[str, str]:
+    """The columns of attribute and object: those that are chosen, or that are called so."""
+    said = {role: column for role in PAIR if (column := (chosen or {}).get(role))}
+    if len(said) == 1:
+        (role,) = said
+        other = PAIR[1 - PAIR.index(role)]
+        raise SourceError(f"{place}: {role}={said[role]} is half of a pair: say {other}=.. too.")
+    for role in said:
+        _chosen(role, kinds, place, chosen)
+    if not said and not texts:
+        found = {role: _usual(role, kinds, (role,)) for role in PAIR}
+        said = {role: column for role, column in found.items() if column}
+    return said if len(said) == len(PAIR) else {}
 
 
 def _refuse_empty(

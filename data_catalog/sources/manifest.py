@@ -89,7 +89,7 @@ class Manifest:
                 class_name=class_name,
                 split=(as_text(row[found.split]) if found.split else None) or self.split or None,
                 domain=as_text(row[found.domain]) if found.domain else None,
-                extras={column: row[column] for column in found.extras},
+                extras=found.kept_of(row),
             )
 
     def total(self) -> int:
@@ -146,7 +146,7 @@ class Manifest:
         self, row: Mapping[str, Any], found: cols.Columns
     ) -> tuple[int | None, str | None]:
         label = whole(row[found.label], place=self.path) if found.label else None
-        return label, as_text(row[found.class_name]) if found.class_name else None
+        return label, found.class_of(row)
 
     def _contents(self, fs: Any, places: list[str]) -> Iterator[tuple[bytes, str]]:
         """Bytes and error of each file."""

@@ -153,7 +153,7 @@ class ParquetImages:
         self, row: Mapping[str, Any], found: cols.Columns, names: tuple[str, ...] | None
     ) -> tuple[int | None, str | None]:
         label = whole(row[found.label], place=self.path) if found.label else None
-        class_name = as_text(row[found.class_name]) if found.class_name else None
+        class_name = found.class_of(row)
         if class_name is None and names and label is not None and label >= 0:
             class_name = named_label(names, label, self.path)
         return label, class_name
@@ -183,7 +183,7 @@ class ParquetImages:
                     class_name=class_name,
                     split=as_text(row[found.split]) if found.split else file_split,
                     domain=as_text(row[found.domain]) if found.domain else None,
-                    extras={column: row[column] for column in found.extras},
+                    extras=found.kept_of(row),
                     error="" if image or not images else _no_bytes(inner),
                 )
                 number += 1

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from flows.cli.terminal import err, out, print_table
 from operators.episodes.shots import shots_order, shots_said, shots_word
+from operators.episodes.splits import ALL, BESIDE, ORDER
 from tasks.plain_text import plain
 
 NOTE_SECONDS = 30.0  # between two lines of a stage where there is no terminal
@@ -163,13 +164,12 @@ def _notes(settings: Mapping[str, str]) -> list[str]:
 
 def _heading(shots: int, split: str) -> str:
     """`16 shots`, or `16 base` where the split says more."""
-    return shots_said(shots) if split == "all" else f"{shots_word(shots)} {split}"
+    return shots_said(shots) if split == ALL else f"{shots_word(shots)} {split}"
 
 
 def _order(head: tuple[int, str]) -> tuple[int, int, str]:
-    known = ("all", "base", "new", "H")
     shots, split = head
-    return shots_order(shots), known.index(split) if split in known else len(known), split
+    return shots_order(shots), ORDER.index(split) if split in ORDER else len(ORDER), split
 
 
 def _best_first(line: _Line) -> tuple[float, str]:
@@ -178,7 +178,9 @@ def _best_first(line: _Line) -> tuple[float, str]:
 
     shots = max((shots for shots, _ in line.cells), key=shots_order)
     most = [
-        goodness(row) for (k, split), row in line.cells.items() if k == shots and split != "new"
+        goodness(row)
+        for (k, split), row in line.cells.items()
+        if k == shots and split not in BESIDE
     ]
     return -min(most), line.name
 

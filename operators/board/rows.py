@@ -77,6 +77,7 @@ TRIALS = pa.schema(
         pa.field("tested_on", pa.string(), nullable=False),
         ("fit_trial_id", pa.string()),
         ("found", pa.string()),
+        pa.field("composition", pa.string(), nullable=False),
     ]
 )
 METRICS = pa.schema(

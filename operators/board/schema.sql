@@ -119,7 +119,8 @@ CREATE TABLE trials (
     spec_setting VARCHAR NOT NULL,
     tested_on VARCHAR NOT NULL,
     fit_trial_id VARCHAR,
-    found VARCHAR
+    found VARCHAR,
+    composition VARCHAR NOT NULL
 );
 
 -- The lines that each cell is on: curves over shots and averages over data sets go along them.
@@ -194,7 +195,8 @@ CREATE TABLE protocols (
     new_classes BOOLEAN NOT NULL,
     revision INTEGER NOT NULL,
     inference VARCHAR,
-    unlabelled VARCHAR
+    unlabelled VARCHAR,
+    lead VARCHAR
 );
 
 CREATE TABLE datasets (

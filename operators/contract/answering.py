@@ -96,8 +96,7 @@ def its_logits_stand_in_the_order_of_the_classes(case: Case) -> Iterator[str]:
 
 def other_classes_are_classified_or_refused(case: Case) -> Iterator[str]:
     """As the card says; and back at the learned classes it says what it said."""
-    described = (("an animal with stripes.",), ("a round pot.", "it has a lid."))
-    others = Classes(("zebra", "tea pot"), case.classes.templates, descriptions=described)
+    others = replace(case.others, templates=case.classes.templates)
     fitted, train = case.first.method, case.few.train
     if not case.method.card.new_classes:
         try:

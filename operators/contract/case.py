@@ -13,7 +13,7 @@ from torch import Tensor
 from operators.backbones import DualEncoder
 from operators.backbones.towers.packed_text import PackedText
 from operators.bounds import brief_of
-from operators.contract.drawn import DRAWN
+from operators.contract.drawn import drawn_for
 from operators.episodes.episode import Batch, Classes, FewShot, Unlabelled, batch_of
 from operators.episodes.protocols import PROTOCOLS
 from operators.episodes.views import CENTRE, View, ViewPolicy
@@ -77,7 +77,7 @@ class Case:
         self.name = name
         self.method: Any = method
         self.backbone = backbone
-        self.classes, self.draw = DRAWN[TRACKS[method.track].kind]
+        self.classes, self.others, self.draw = drawn_for(TRACKS[method.track])
 
     @cached_property
     def protocol(self) -> str:

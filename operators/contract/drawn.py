@@ -9,11 +9,12 @@ from torch import Tensor
 
 from operators.backbones import DualEncoder
 from operators.backbones.language import LanguageModel
-from operators.episodes.episode import Classes
+from operators.episodes.episode import Classes, Vocabulary
 from operators.episodes.texts import DatasetTexts
 from operators.episodes.views import View
 from operators.methods import Method
 from operators.shapes import Float
+from operators.tracks import Track
 
 # Names of very different lengths, as are the sentences about them.
 CLASSES = Classes(
@@ -40,6 +41,20 @@ TEXT_CLASSES = Classes(
     descriptions=CLASSES.descriptions,
     verbalizer=("good", "bad", "great", "not"),
 )
+OTHERS = Classes(
+    ("zebra", "tea pot"),
+    CLASSES.templates,
+    descriptions=(("an animal with stripes.",), ("a round pot.", "it has a lid.")),
+)
+# Pairs of an attribute and an object, of several words too.
+_COMPOSED = (("small", "cat"), ("very old", "cat"), ("small", "oak tree"), ("very old", "oak tree"))
+PAIRS = Classes(
+    tuple(map(" ".join, _COMPOSED)),
+    CLASSES.templates,
+    descriptions=CLASSES.descriptions,
+    vocabulary=Vocabulary.of(_COMPOSED),
+)
+OTHER_PAIRS = Classes(("small zebra", "round tea pot"), CLASSES.templates)
 FILLERS = ("a film", "it was a movie", "review", "a feeling", "not a film, a movie")
 VIEW_NOISE = 0.2  # beside that of the examples themselves
 
@@ -186,15 +201,22 @@ class DrawnExamples(NamedTuple):
 
     Attributes:
         classes: To choose from.
+        others: Two classes that are not among them.
         draw: From a method, a backbone and labels to a source of examples.
     """
 
     classes: Classes
+    others: Classes
     draw: Callable[..., Any]
 
 
-# By kind of data of a track.
-DRAWN = {
-    "image": DrawnExamples(CLASSES, drawn_images),
-    "text": DrawnExamples(TEXT_CLASSES, drawn_texts),
+_DRAWN = {
+    "image": DrawnExamples(CLASSES, OTHERS, drawn_images),
+    "text": DrawnExamples(TEXT_CLASSES, OTHERS, drawn_texts),
 }
+_OF_TRACKS = {"compositional": DrawnExamples(PAIRS, OTHER_PAIRS, drawn_images)}
+
+
+def drawn_for(track: Track) -> DrawnExamples:
+    """The examples of a track: its own where it has some, else those of its kind of data."""
+    return _OF_TRACKS.get(track.name) or _DRAWN[track.kind]

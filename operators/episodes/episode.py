@@ -42,6 +42,32 @@ class Evaluation:
         return [self.split, self.classes, self.rows.tolist(), *([own] if own else [])]
 
 
+class Vocabulary(NamedTuple):
+    """What classes are composed of, where each is a pair of an attribute and an object.
+
+    Attributes:
+        attributes: All of the dataset, sorted, also those of classes that are not here.
+        objects: Likewise.
+        pairs: Of each class the positions of its attribute and of its object.
+    """
+
+    attributes: tuple[str, ...]
+    objects: tuple[str, ...]
+    pairs: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[str, str]]) -> "Vocabulary":
+        """The vocabulary of some pairs, which are all pairs of a dataset."""
+        attributes = sorted({attribute for attribute, _ in pairs})
+        objects = sorted({object_ for _, object_ in pairs})
+        places = [(attributes.index(a), objects.index(o)) for a, o in pairs]
+        return cls(tuple(attributes), tuple(objects), tuple(places))
+
+    def names(self) -> tuple[str, ...]:
+        """`attribute object` of each class."""
+        return tuple(f"{self.attributes[a]} {self.objects[o]}" for a, o in self.pairs)
+
+
 class Pool(NamedTuple):
     """Examples that may be learned from without labels.
 
@@ -66,6 +92,8 @@ class Episode:
             them, unless they are `unlabelled`.
         unlabelled: What the protocol hands to methods that learn without labels; None where it has
             nothing of its own for them.
+        validation: What a setting is chosen on, where that is more than `val` among the learned
+            classes: rows of classes that are not learned too. `fit` never sees it.
     """
 
     classes: tuple[int, ...]
@@ -73,6 +101,7 @@ class Episode:
     val: np.ndarray
     evaluations: tuple[Evaluation, ...]
     unlabelled: Pool | None = None
+    validation: Evaluation | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -88,12 +117,15 @@ class Episode:
         }
         if self.unlabelled is not None:
             said["unlabelled"] = [self.unlabelled.classes, self.unlabelled.rows.tolist()]
+        if self.validation is not None:
+            said["validation"] = self.validation.identity()
         return digest(said)
 
     @property
     def rows(self) -> np.ndarray:
         """Row ids of the dataset that is learned, sorted; of those without labels the tested."""
-        return np.unique(np.concatenate([self.train, self.val, self.tested()]))
+        chosen_on = self.val if self.validation is None else self.validation.rows
+        return np.unique(np.concatenate([self.train, self.val, chosen_on, self.tested()]))
 
     def tested(self, dataset: str = "") -> np.ndarray:
         """Row ids of a dataset that are tested, sorted; the empty name is the learned one."""
@@ -287,6 +319,7 @@ class Classes:
         verbalizer: A word for each class, with which a language model answers; empty for the names.
         tasks: Which of several datasets that are learned at once each class is of, from 0; empty
             where there is one.
+        vocabulary: What the classes are composed of, where they are pairs; None elsewhere.
     """
 
     names: tuple[str, ...]
@@ -295,6 +328,7 @@ class Classes:
     descriptions: tuple[tuple[str, ...], ...] = ()
     verbalizer: tuple[str, ...] = ()
     tasks: tuple[int, ...] = ()
+    vocabulary: Vocabulary | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -314,7 +348,10 @@ class Classes:
         described = tuple(self.descriptions[i] for i in positions) if self.descriptions else ()
         words = tuple(self.verbalizer[i] for i in positions) if self.verbalizer else ()
         tasks = tuple(self.tasks[i] for i in positions) if self.tasks else ()
-        return Classes(names, self.templates, self.ensemble, described, words, tasks)
+        composed = self.vocabulary
+        if composed is not None:
+            composed = composed._replace(pairs=tuple(composed.pairs[i] for i in positions))
+        return Classes(names, self.templates, self.ensemble, described, words, tasks, composed)
 
 
 @dataclass(frozen=True)

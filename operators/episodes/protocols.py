@@ -9,9 +9,11 @@ from typing import Literal
 
 import numpy as np
 
+from operators.episodes.compositional import compositional, lacking
 from operators.episodes.episode import Episode, Evaluation, Pool
 from operators.episodes.sampling import base_and_new, draw_twice, drawn_order
 from operators.episodes.shots import ALL_SHOTS
+from operators.episodes.splits import ALL, BASE, CLOSED, NEW, OPEN
 from operators.episodes.table import Setup, Table, drawn_rows, test_rows
 from operators.episodes.transfer import cross_dataset, domain_generalization, multi_task
 
@@ -37,6 +39,11 @@ class Protocol:
             of them may be kept.
         inductive: Key of the protocol with the same labels and the same test rows, of which nothing
             is seen beforehand; empty for those that are.
+        lacking: From a table to why it has no place in it; empty if it has.
+        splits: What is tested apart, the split that methods are ranked by first; empty for what
+            follows from the above: all test rows, or those of base and of new classes.
+        pairs: Whether classes are read as pairs of an attribute and an object, which are then part
+            of the identity of its trials.
     """
 
     title: str
@@ -52,6 +59,16 @@ class Protocol:
     unlabelled: Literal["", "train", "test"] = ""
     stream: bool = False
     inductive: str = ""
+    lacking: Callable[[Table], str] = lambda _: ""
+    splits: tuple[str, ...] = ()
+    pairs: bool = False
+
+    @property
+    def tested_apart(self) -> tuple[str, ...]:
+        """The splits of a trial; of `targets` that of the learned dataset."""
+        if self.splits:
+            return self.splits
+        return (BASE, NEW) if self.new_classes and not self.targets else (ALL,)
 
     @property
     def inference(self) -> str:
@@ -263,5 +280,17 @@ PROTOCOLS: dict[str, Protocol] = {
         learns=False,
         stream=True,
         inductive="zero_shot",
+    ),
+    "compositional": Protocol(
+        "learn some pairs of attribute and object; test on them and on new compositions, among the "
+        "pairs of the test (closed world) and among all that are feasible (open world)",
+        compositional,
+        learns=True,
+        minimum_classes=5,
+        new_classes=True,
+        track="compositional",
+        lacking=lacking,
+        splits=(CLOSED, OPEN),
+        pairs=True,
     ),
 }

@@ -23,6 +23,7 @@ class Table:
         domains: (n,) domain of each row, an index into `domain_names`; -1 where there is none.
         domain_names: Of the domains; empty where the dataset has none.
         fingerprint: Of the dataset; it tells two versions of a target apart.
+        pairs: Attribute and object of each class, in label order; empty where classes are no pairs.
     """
 
     labels: np.ndarray
@@ -32,6 +33,7 @@ class Table:
     domains: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     domain_names: tuple[str, ...] = ()
     fingerprint: str = ""
+    pairs: tuple[tuple[str, str], ...] = ()
 
     def rows(self, split: str) -> np.ndarray:
         """Row ids of one split, in the dataset's order."""

@@ -57,14 +57,18 @@ class Augmentation(NamedTuple):
         repaint: Function of `operators/augmentations.py`, or of a user's own, that the square then
             goes through.
         turns: Whether nothing is drawn: the views are the centre crop and its mirror image in turn.
+        centred: Whether, where `areas` is None, the square is that of test images.
     """
 
     does: str
     areas: tuple[float, float] | None = AREAS
     mirrored: float = MIRRORED
     filter: Filter | None = None
-    repaint: Literal["", "randaugmented", "augmixed", "recoloured"] | Callable[..., np.ndarray] = ""
+    repaint: (
+        Literal["", "randaugmented", "augmixed", "recoloured", "tilted"] | Callable[..., np.ndarray]
+    ) = ""
     turns: bool = False
+    centred: bool = False
 
 
 CROP = ""  # stands for itself in a policy: `fresh`, `bank:8`
@@ -94,6 +98,14 @@ AUGMENTATIONS = {
         "jittered in four of five, grey in one of five, blurred",
         filter="bilinear",
         repaint="recoloured",
+    ),
+    "perspective": Augmentation(
+        "the centre, mirrored and seen from aside in half of the cases each, turned by up to 5 "
+        "degrees",
+        areas=None,
+        mirrored=0,
+        repaint="tilted",
+        centred=True,
     ),
 }
 
@@ -153,7 +165,7 @@ class View(NamedTuple):
         how = AUGMENTATIONS.get(self.augmentation) or _generated(self.augmentation)
         if how.turns:
             return Crop(0, 0, height, width, mirrored=self.number % 2 == 1, tested=True)
-        part = Crop(0, 0, height, width, mirrored=False)
+        part = Crop(0, 0, height, width, mirrored=False, tested=how.centred)
         if how.areas is not None:
             part = _random_part(how.areas, draw() < how.mirrored, height, width, draw)
         if not how.repaint:

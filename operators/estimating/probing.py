@@ -20,7 +20,7 @@ from operators.backbones import DualEncoder
 from operators.contract.case import Case
 from operators.contract.drawn import DrawnPictures, drawn_pictures
 from operators.engine.accounting import counting
-from operators.episodes.episode import Classes
+from operators.episodes.episode import Classes, Vocabulary
 from operators.episodes.views import View
 from operators.estimating.towers import FULL_LENGTH, TowerOperations, text_operations
 from operators.estimating.work import Passes, Work
@@ -29,10 +29,12 @@ from operators.methods.hyperparameters import defaults
 
 CLASSES, BATCHES = (4, 8), (8, 16)  # of the probes: two points of each line
 _NOUNS = ("cat", "sailing boat", "dog", "oak tree", "house", "fire engine", "bird", "street lamp")
+_ATTRIBUTES = ("old", "red")
 _NAMES = Classes(
     _NOUNS,
     ("a photo of a {}.",),
     descriptions=tuple((f"a {n} has a shape of its own.", f"a photo of a {n}.") for n in _NOUNS),
+    vocabulary=Vocabulary.of([(a, o) for a in _ATTRIBUTES for o in _NOUNS[::2]]),
 )
 
 

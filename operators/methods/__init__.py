@@ -2,6 +2,7 @@
 
 from operators.methods.base import Method, MethodCard
 from operators.methods.classifier import Classifier
+from operators.methods.compositional.vocabulary.csp import CSP
 from operators.methods.image_classification.base import StaticClassifier, Teacher
 from operators.methods.image_classification.deep_prompts.coprompt import CoPrompt
 from operators.methods.image_classification.deep_prompts.dpl_dec import DPL
@@ -115,6 +116,7 @@ METHODS: dict[str, type[Method]] = {
     "dpl-dec": DPL,
     "clip-lora": ClipLora,
     "mma": MMA,
+    "csp": CSP,
     "verbalizer": Verbalizer,
     "verbalizer-calibrated": CalibratedVerbalizer,
     "in-context": InContext,

@@ -26,6 +26,7 @@ PUBLISHED_ON = (
     "dtd",
     "eurosat",
     "ucf101",
+    "ut_zappos",
 )
 OTHER_NAMES = {"oxford_flowers": "flowers102"}
 

@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from operators.metrics.base import Answers, Metric, Score
 from operators.metrics.classification import CLASSIFICATION
+from operators.metrics.compositional import COMPOSITIONAL
 
-METRICS: dict[str, Metric] = {**CLASSIFICATION}
+METRICS: dict[str, Metric] = {**CLASSIFICATION, **COMPOSITIONAL}
 
 
 def scores_of(predictions: pa.Table, names: Collection[str]) -> list[Score]:
@@ -62,4 +63,4 @@ def _array(column: pa.ChunkedArray) -> np.ndarray:
     return filled
 
 
-__all__ = ["CLASSIFICATION", "METRICS", "Answers", "Metric", "Score", "scores_of"]
+__all__ = ["CLASSIFICATION", "COMPOSITIONAL", "METRICS", "Answers", "Metric", "Score", "scores_of"]

@@ -29,6 +29,25 @@ CLASSIFICATION = pa.schema(
     ]
 )
 
+# The best seen and the best unseen pair of each row, from which the curve over biases follows.
+# Pairs that the dataset has no class for, as in the open world, are numbered behind its classes:
+# its number of classes + position of the attribute x number of objects + position of the object.
+COMPOSITIONAL = pa.schema(
+    [
+        *PREDICTIONS,
+        ("seen", pa.int32()),  # 1 where the pair of the row is learned, else 0
+        ("seen_predicted", pa.int32()),
+        ("seen_score", pa.float32()),  # logit
+        ("unseen_predicted", pa.int32()),
+        ("unseen_score", pa.float32()),  # logit, with no bias
+        ("attribute", pa.int32()),  # positions in the sorted attributes and objects
+        ("object", pa.int32()),
+        ("predicted_attribute", pa.int32()),
+        ("predicted_object", pa.int32()),
+        ("threshold", pa.float32()),  # of feasibility; NULL where nothing is left out
+    ]
+)
+
 # How `pyarrow.parquet` writes them. Numbers are all different, so a dictionary serves the names of
 # splits alone; the bytes of floats are sorted by their place, which makes them a third smaller.
 PARQUET: dict[str, Any] = {

@@ -2,11 +2,12 @@
 
 from operators.episodes.protocols import PROTOCOLS
 from operators.tracks.base import Data, TargetData, Track
+from operators.tracks.compositional import Compositional
 from operators.tracks.image_classification import ImageClassification
 from operators.tracks.text_classification import TextClassification
 
 TRACKS: dict[str, Track] = {
-    track.name: track for track in (ImageClassification(), TextClassification())
+    track.name: track for track in (ImageClassification(), TextClassification(), Compositional())
 }
 
 

@@ -68,6 +68,26 @@ class Track(ABC):
     metrics: ClassVar[tuple[str, ...]]
     primary: ClassVar[str]
 
+    def misfit(self, method: type[Method]) -> str:
+        """Why a method has no place among the methods of the track; empty if it has.
+
+        Those of the track itself have one. Others may serve as they are, where the track says so.
+
+        Args:
+            method: Its class.
+        """
+        if method.track == self.name:
+            return ""
+        return f"it is a method of {method.track}, and the protocol is of {self.name}."
+
+    def known(self, data: Data) -> Classes:
+        """All classes of a dataset, in label order, as the methods of the track read them.
+
+        Args:
+            data: Of the dataset.
+        """
+        return data.all_classes
+
     @abstractmethod
     def source(self, read: Callable[[np.ndarray], list[Any]], backbone: Any, stores: Any) -> Any:
         """Where methods read the examples of a dataset.

@@ -53,7 +53,7 @@ class ClassificationTrack(Track):
             needs = "learns from a teacher: give one" if teacher is None else "has no teacher"
             raise ValueError(f"{spec.method} {needs}.")
         given = {} if teacher is None else {"teacher": teacher}
-        classes = data.all_classes.subset(episode.classes)
+        classes = self.known(data).subset(episode.classes)
         own = own_of(method, spec.hyperparameters)
         return method(backbone, classes, generator=generator, **given, **own)
 

@@ -40,7 +40,7 @@ def episode_of(
     episode = PROTOCOLS[spec.protocol].episode(setup)
     if not chosen_between:
         return episode
-    asked = Evaluation(VALIDATION, episode.classes, episode.val)
+    asked = episode.validation or Evaluation(VALIDATION, episode.classes, episode.val)
     if PROTOCOLS[spec.protocol].unlabelled == "test":  # what is asked about is what may be seen
         seen = Pool(episode.classes, drawn_order(episode.val, spec.seed))
         return replace(episode, evaluations=(asked,), unlabelled=seen)

@@ -181,7 +181,7 @@ def predictor(
         refuse_other_version(each)
     dataset = dataset_of(store, spec)
     data = {each.template_set: data_of(store, dataset, each.template_set) for each in specs}
-    known = data[spec.template_set].all_classes
+    known = track_of(spec.protocol).known(data[spec.template_set])
     asked = _asked(specs, data, classes, descriptions)
     found = backbones_of(store, specs, backbones, naming)
     for each in specs:
@@ -227,7 +227,7 @@ def _asked(
         names: What the user gave.
         said: Likewise.
     """
-    known = data[specs[0].template_set].all_classes
+    known = track_of(specs[0].protocol).known(data[specs[0].template_set])
     readers = [spec for spec in specs if method_for(spec).card.descriptions]
     if said is not None and not readers:
         raise RequestError(

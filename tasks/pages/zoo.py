@@ -62,14 +62,15 @@ def protocol_rows() -> list[dict[str, Any]]:
             "revision": protocol.revision,
             "inference": protocol.inference,
             "unlabelled": protocol.unlabelled or None,
+            "lead": protocol.tested_apart[0],
         }
         for name, protocol in PROTOCOLS.items()
     ]
 
 
 def _tested(protocol: Protocol) -> str:
-    """Which test rows: all, those of base and new classes apart, or of targets."""
-    return "targets" if protocol.targets else "base and new" if protocol.new_classes else "all"
+    """Which test rows: all, those of base and new classes apart, the worlds, or of targets."""
+    return "targets" if protocol.targets else " and ".join(protocol.tested_apart)
 
 
 def method_rows() -> list[dict[str, Any]]:

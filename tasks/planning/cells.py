@@ -12,13 +12,14 @@ from operators.episodes.shots import shots_said
 from operators.episodes.views import PUBLISHED, policy_of
 from operators.images import TRANSFORM_VERSION
 from operators.methods import Method
-from operators.spec import Target, TrialSpec
+from operators.spec import Target, TrialSpec, digest
 from operators.tracks import track_of
 from tasks.planning.choices import Settings
 from tasks.planning.data import (
     Preview,
     classes_of,
     descriptions_of,
+    pairs_of,
     template_set_for,
     text_version_of,
     undescribed,
@@ -176,5 +177,6 @@ def cell_of(draft: Draft, condition: Condition, settings: Settings, shots: int) 
             for target in condition.ground.targets
         },
         "held_out": condition.ground.held_out,
+        "composition": digest(pairs_of(dataset)) if protocol.pairs else "",
         "aids": aids_of(method),
     }

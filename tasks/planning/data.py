@@ -45,6 +45,7 @@ class TrialData:
             dataset.domain_codes,
             dataset.domain_names,
             dataset.fingerprint,
+            pairs_of(dataset),
         )
         self.all_classes = classes_of(dataset, descriptions)
 
@@ -55,6 +56,7 @@ class Preview:
     Attributes:
         name: Of the dataset.
         kind: What an example is.
+        pairs: None: rows say them.
         verbalizer: A word for each class.
         domain_names: In sorted order, where the card says them.
         classes: Names in label order.
@@ -67,6 +69,7 @@ class Preview:
         self.name = card.name
         self.kind = card.kind
         self.classes = card.classes or ()
+        self.pairs: tuple[tuple[str, str], ...] = ()
         self.verbalizer = card.verbalizer or self.classes
         self.template = card.template
         self.templates = card.templates or (card.template,)
@@ -141,6 +144,17 @@ def classes_of(dataset: "Dataset | Preview", said: Descriptions | None = None) -
     described = () if said is None else said.of(dataset.classes)
     words = dataset.verbalizer if dataset.verbalizer != dataset.classes else ()
     return Classes(names, (dataset.template,), ensemble, described, words)
+
+
+@lru_cache(maxsize=64)
+def _prompted(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    parts = (DatasetCard.prompt_names(part) for part in zip(*pairs, strict=True))
+    return tuple(zip(*parts, strict=True))
+
+
+def pairs_of(dataset: "Dataset | Preview") -> tuple[tuple[str, str], ...]:
+    """Attribute and object of each class as they stand in a prompt; none where classes are none."""
+    return _prompted(dataset.pairs) if dataset.pairs else ()
 
 
 def text_version_of(

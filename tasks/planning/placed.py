@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from operators.episodes.protocols import PROTOCOLS, Protocol
 from operators.methods import Method
+from operators.tracks import TRACKS
 from tasks.planning.suited import another
 
 
@@ -29,12 +30,8 @@ def unfit(name: str, method: type[Method], protocol_name: str, protocol: Protoco
 
 
 def _of_another_track(method: type[Method], protocol: Protocol) -> str:
-    if method.track == protocol.track:
-        return ""
-    return (
-        f"it is a method of {method.track}, and the protocol is of {protocol.track}. "
-        f"{another(protocol.learns, track=method.track)}"
-    )
+    reason = TRACKS[protocol.track].misfit(method)
+    return f"{reason} {another(protocol.learns, track=method.track)}" if reason else ""
 
 
 def _without_labels(method: type[Method], protocol: Protocol) -> str:

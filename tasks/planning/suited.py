@@ -36,6 +36,7 @@ def unsuited(dataset: "Dataset | Preview", protocol: Protocol) -> str:
             return f"it has no train rows to draw from. {another(False, kind=asked)}"
         if protocol.unlabelled == "train" and not len(dataset.rows_of("train")):
             return f"it has no train rows to learn from. {another(False, kind=asked)}"
+        return protocol.lacking(TrialData(dataset).table)
     return ""
 
 

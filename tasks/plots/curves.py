@@ -340,7 +340,8 @@ def _places(counts: set[int]) -> dict[int, float]:
 
 def _tick(places: Mapping[int, float]) -> str:
     """The expression of the label of a place on the axis."""
-    return f"datum.value === {places.get(ALL_SHOTS, 0)} ? '{ALL_WORD}' : format(datum.value, 'd')"
+    at = places.get(ALL_SHOTS, -1)  # figures of a page are rounded
+    return f"abs(datum.value - {at}) < 0.01 ? '{ALL_WORD}' : format(datum.value, 'd')"
 
 
 def _ends(places: Sequence[float]) -> list[float]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from data_catalog.wording import plural
 from operators.episodes.shots import shots_said
+from operators.episodes.splits import ALL, WORDS, H
 from tasks.plots.measure import Measure
 
 Row = Mapping[str, Any]
@@ -48,8 +49,8 @@ def where(ground: Row, *, but: str = "") -> str:
 
 def _split(name: str) -> str:
     """`base classes`, `H of base and new`, or the name of a target."""
-    known = {"base": "base classes", "new": "new classes", "H": "H of base and new"}
-    known |= {"HM": known["H"], "test": "all classes"}
+    known = WORDS | {H: "H of base and new"}
+    known |= {"HM": known[H], "test": known[ALL]}
     return known.get(name, name)
 
 

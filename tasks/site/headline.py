@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from operators.episodes.shots import shots_order, shots_said
+from operators.episodes.splits import AVERAGE, LEADING, ORDER
 from tasks.plain_text import in_html
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ Row = Mapping[str, Any]
 WIDE = 9  # columns that a first view may have
 LINES = 60  # of a table without scripts
 SHARE = "share"  # the unit of metrics that people read in per cent
-ORDER = ("all", "base", "new", "H", "AVERAGE")  # of splits; targets stand in between
-LEADING = ("AVERAGE", "H", "all", "base")  # the split that methods are ranked by: the first there
 
 # The ground with the most methods, then cells: what a protocol shows first.
 GROUNDS = """
@@ -236,7 +235,7 @@ def _standing(line: Line, telling: Sequence[Place], better: str) -> tuple[bool, 
 
 def split_order(split: str) -> tuple[int, str]:
     """Sorts splits as papers do: base, new, H; targets by name, their average last."""
-    if split == "AVERAGE":
+    if split == AVERAGE:
         return len(ORDER), split
     return (ORDER.index(split) if split in ORDER else len(ORDER) - 1), split
 

@@ -1,6 +1,7 @@
 """Tables as text: every separator, no row lost, and paths as people write them."""
 
 import csv
+from dataclasses import replace
 
 import pytest
 
@@ -238,3 +239,33 @@ def test_a_path_that_no_file_can_have_costs_itself_alone(tmp_path, table, png, p
     file = table({"path": ["1.png", path], "label": ["cat", "dog"]})
     good, bad = Manifest(str(file)).examples()
     assert (good.error, bool(bad.error)) == ("", True)
+
+
+def of_pairs(number: int) -> str:
+    return f"{('old', 'red')[number % 2]},{('cat', 'pine cone')[number // 6]}"
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ("path,attribute,object", None),
+        ("path,state,category", {"attribute": "state", "object": "category"}),
+    ],
+)
+def test_two_columns_name_the_pairs_that_classes_are(labelled, tmp_path, header, columns):
+    table = labelled([header, *(f"img/{n}.png,{of_pairs(n)}" for n in range(12))])
+    found = ingested(replace(table, columns=columns), tmp_path)
+    assert found.classes == ("old cat", "old pine cone", "red cat", "red pine cone")
+    assert found.pairs == tuple((a, o) for a in ("old", "red") for o in ("cat", "pine cone"))
+    assert found.column("object").tolist() == [of_pairs(n).split(",")[1] for n in range(12)]
+
+
+def test_half_of_a_pair_is_refused_with_the_other_half(labelled):
+    table = labelled(["path,state,noun", *(f"img/{n}.png,{of_pairs(n)}" for n in range(12))])
+    with pytest.raises(SourceError, match=r"attribute=state is half of a pair: say object=.. too"):
+        list(replace(table, columns={"attribute": "state"}).examples())
+
+
+def test_a_class_whose_rows_say_two_pairs_makes_no_pairs(labelled, tmp_path):
+    lines = (f"img/{n}.png,{of_pairs(n)},{NAMES[n // 4]}" for n in range(12))
+    assert ingested(labelled(["path,attribute,object,label", *lines]), tmp_path).pairs == ()

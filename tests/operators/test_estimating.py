@@ -3,15 +3,16 @@
 import pytest
 import torch
 
-from operators.backbones import reference
+from operators.backbones import DualEncoder, reference
 from operators.contract import Case
 from operators.engine.accounting import counting
 from operators.estimating.probing import _NAMES, BATCHES, CLASSES, probe
 from operators.estimating.towers import tower_operations
 from operators.estimating.work import Passes, Size, Work, known_work, operations_of, steps_of
 from operators.methods import METHODS
+from operators.tracks import TRACKS
 
-IMAGE_METHODS = [n for n, m in METHODS.items() if m.track == "image-classification"]
+DUAL_METHODS = [n for n, m in METHODS.items() if TRACKS[m.track].backbones is DualEncoder]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def mini():
 
 
 def test_every_method_that_ships_is_known():
-    assert list(known_work()) == IMAGE_METHODS
+    assert list(known_work()) == DUAL_METHODS
 
 
 @pytest.mark.parametrize("name", ["zero-shot", "coop", "cocoop", "maple", "clip-adapter"])

@@ -7,10 +7,13 @@ looked at on one backbone, the rest on one of each kind of towers.
 import pytest
 import torch
 
+from operators.backbones import DualEncoder
 from operators.backbones.base import CAPABILITIES
 from operators.backbones.language import CAPABILITIES as LANGUAGE
+from operators.backbones.language import LanguageModel
 from operators.contract import PROMISES, Case, broken
 from operators.methods import METHODS
+from operators.tracks import TRACKS
 
 TOWERS = {  # and what they can do; the first can do all
     "clip": frozenset(CAPABILITIES),
@@ -23,13 +26,13 @@ MODELS = {
     "tiny_causal": frozenset(LANGUAGE),
     "tiny_masked": frozenset(LANGUAGE) - {"causal"},
 }
-BACKBONES = {"image-classification": TOWERS, "text-classification": MODELS}
+BACKBONES = {DualEncoder: TOWERS, LanguageModel: MODELS}
 
 
 def entries():
     """What is looked at: a method on a backbone, and a promise."""
     for name, method in METHODS.items():
-        backbones = BACKBONES[method.track]
+        backbones = BACKBONES[TRACKS[method.track].backbones]
         for tower, able in backbones.items():
             for promise in PROMISES if method.card.needs <= able else ():
                 if promise.about == "each" or tower == next(iter(backbones)):

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as theirs
 
-from operators.metrics import CLASSIFICATION, METRICS, scores_of
+from operators.metrics import CLASSIFICATION, scores_of
 from operators.metrics.classification import expected_calibration_error
 from operators.metrics.predictions import CLASSIFICATION as SCHEMA
 from operators.metrics.predictions import PARQUET, PREDICTIONS
@@ -45,7 +45,7 @@ def predictions(labels, probabilities, split="all"):
     ).cast(SCHEMA)
 
 
-def values(*drawn, names=METRICS):
+def values(*drawn, names=CLASSIFICATION):
     return {score.metric: score.value for score in scores_of(predictions(*drawn), names)}
 
 
@@ -100,8 +100,11 @@ def test_sure_and_right_answers_keep_the_bounds_of_their_metrics():
     for name, values_of in hair.items():
         place = sure.column_names.index(name)
         off = sure.set_column(place, name, pa.array(values_of, pa.float32()))
-        assert all(score.value >= METRICS[score.metric].low for score in scores_of(off, METRICS))
-    found = {score.metric: score.value for score in scores_of(sure, METRICS)}
+        assert all(
+            score.value >= CLASSIFICATION[score.metric].low
+            for score in scores_of(off, CLASSIFICATION)
+        )
+    found = {score.metric: score.value for score in scores_of(sure, CLASSIFICATION)}
     assert math.copysign(1, found["nll"]) == 1
 
 
@@ -158,12 +161,12 @@ def test_sure_and_right_has_no_calibration_error():
 
 def test_every_metric_says_its_split_and_how_many_rows_and_keeps_its_bounds(drawn):
     table = pa.concat_tables([predictions(*drawn, split="new"), predictions(*drawn, split="base")])
-    found = scores_of(table, METRICS)
-    wanted = [(split, name) for split in ("new", "base") for name in METRICS]
+    found = scores_of(table, CLASSIFICATION)
+    wanted = [(split, name) for split in ("new", "base") for name in CLASSIFICATION]
     assert [(score.split, score.metric) for score in found] == wanted
     assert {score.n for score in found} == {60}
     for score in found:
-        metric = METRICS[score.metric]
+        metric = CLASSIFICATION[score.metric]
         assert metric.low <= score.value <= (math.inf if metric.high is None else metric.high)
 
 

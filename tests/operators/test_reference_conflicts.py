@@ -22,7 +22,7 @@ def test_all_published_numbers_are_there_once(connection):
         "SELECT count(*), count(DISTINCT (method, backbone, protocol, dataset, shots, split, "
         "metric, source)) FROM reference_results"
     ).fetchall()
-    assert count == distinct == 3413
+    assert count == distinct == 3429
 
 
 @pytest.mark.parametrize(

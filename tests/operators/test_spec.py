@@ -46,6 +46,7 @@ TEACHER = TrialSpec(
 OTHER["targets"] = {"digits": Target("f" * 16, "card-1234")}
 OTHER["held_out"] = "sketch"
 OTHER["tested_on"] = "val"
+OTHER["composition"] = "2" * 16
 OTHER["aids"] = {"teacher": TEACHER, "captioner": "e" * 16}
 
 

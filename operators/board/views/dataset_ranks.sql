@@ -41,8 +41,8 @@ failed AS (  -- where a method was asked for numbers, and failed
             primary_metric AS metric, test_rows_per_class, method, lines.variant AS variant,
             unnest(CASE tests
                 WHEN 'targets' THEN ['targets']
-                WHEN 'all' THEN ['all']
-                ELSE ['base', 'new', 'H']
+                WHEN 'base and new' THEN ['base', 'new', 'H']
+                ELSE string_split(tests, ' and ')
             END) AS split,
             CASE
                 WHEN tests <> 'targets' THEN [dataset]

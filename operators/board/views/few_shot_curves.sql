@@ -13,8 +13,8 @@ WITH seeds AS (
             test_rows_per_class) AS family
     FROM scores
     JOIN cell_variants AS lines USING (cell_id)
-    WHERE is_primary AND split = 'all'
-        AND protocol IN (SELECT protocol FROM protocols WHERE tests = 'all')
+    JOIN protocols USING (protocol)
+    WHERE is_primary AND split = lead AND tests NOT IN ('base and new', 'targets')
 ),
 cells AS (
     SELECT

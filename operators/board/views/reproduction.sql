@@ -18,18 +18,17 @@ WITH ours AS (
             protocol: protocol, shots: shots, selection: selection, views: views,
             precision: precision
         } AS family,
-        CASE protocol WHEN 'base_to_new' THEN split ELSE 'test' END AS split
+        CASE WHEN protocols.tests IN ('all', 'targets') THEN 'test' ELSE split END AS split
     FROM scores
+    JOIN protocols USING (protocol)
     JOIN reference_names AS names
         ON names.kind = 'dataset'
         AND names.ours = lower(CASE
-            WHEN protocol IN (SELECT protocol FROM protocols WHERE tests = 'targets')
-                AND split <> 'all'
-            THEN split ELSE dataset
+            WHEN tests = 'targets' AND split <> 'all' THEN split ELSE dataset
         END)
     WHERE is_primary
         AND (
-            protocol NOT IN (SELECT protocol FROM protocols WHERE tests = 'targets')
+            tests <> 'targets'
             OR lower(dataset) IN (
                 SELECT ours FROM reference_names WHERE kind = 'dataset' AND published = 'ImageNet'
             )
@@ -56,7 +55,10 @@ seeds AS (
     SELECT
         family, unit, name, split, seed, metric, whole_mean(value) AS value,
         joint_setting(setting) AS setting,
-        sum(images_variance(value, n)) / any_value(size) ** 2 AS variance,
+        -- Of what is no share of test images nobody knows it.
+        CASE WHEN metric IN (SELECT metric FROM metric_definitions WHERE proportion)
+            THEN sum(images_variance(value, n)) / any_value(size) ** 2
+        END AS variance,
         CASE any_value(size) WHEN 1 THEN any_value(n) END AS test_rows,
         bool_and(coalesce(n = test_rows, family.test_rows_per_class IS NULL)) AS same_images
     FROM parts
@@ -123,8 +125,9 @@ known AS (  -- which backbone of the papers ours is, and how that is known
 published AS (
     SELECT
         results.*, names.ours, names.note AS about,
-        CASE WHEN results.split IN ('base', 'new', 'HM') THEN results.split ELSE 'test' END
-            AS ground,
+        CASE WHEN results.split = 'HM' OR results.split IN
+            (SELECT unnest(string_split(tests, ' and ')) FROM protocols)
+        THEN results.split ELSE 'test' END AS ground,
         CASE results.protocol WHEN 'cross_dataset_test_time' THEN 'cross_dataset'
             ELSE results.protocol END AS way,
         spreads.value AS std
@@ -136,7 +139,9 @@ published AS (
         AND spreads.protocol = results.protocol AND spreads.dataset = results.dataset
         AND spreads.shots = results.shots AND spreads.split = results.split
         AND spreads.source = results.source
-    WHERE names.ours IS NOT NULL AND results.metric IN ('accuracy', 'harmonic_mean')
+    WHERE names.ours IS NOT NULL
+        AND (results.metric = 'harmonic_mean'
+            OR results.metric IN (SELECT primary_metric FROM protocols))
 ),
 prompts AS (  -- whether the prompts are those that were published, for each line and method
     SELECT unit, family, name, split, method, bool_and(agree) AS agree

@@ -72,8 +72,8 @@
       ? { title: "Shots", value: (row) => site.shotsOrder(row.shots), text: (row) => site.shotsWord(row.shots) }
       : { title: site.words(key), value: (row) => row[key] };
 
-  const SPLITS = ["all", "base", "new", "H"];
-  const place = (split) => (split === "AVERAGE" ? 9 : SPLITS.includes(split) ? SPLITS.indexOf(split) : 5);
+  const SPLITS = ["all", "base", "new", "H", "closed", "open"];
+  const place = (split) => (split === "AVERAGE" ? 9 : SPLITS.includes(split) ? SPLITS.indexOf(split) : 8);
   site.bySplit = (a, b) => place(a) - place(b) || a.localeCompare(b);
 
   const SPLIT_WORDS = {
@@ -81,6 +81,8 @@
     base: "base classes",
     new: "new classes",
     H: "H, harmonic mean of base and new",
+    closed: "closed world",
+    open: "open world",
     AVERAGE: "average of the targets",
   };
   site.splitWords = (split) => SPLIT_WORDS[split] ?? split;

@@ -5,7 +5,7 @@
  * `rows` are the scores of the chosen ground in the chosen metric, and `lines` and `places` the table. */
 {
   const { el } = site;
-  const LEADING = ["AVERAGE", "H", "all", "base"];
+  const LEADING = ["AVERAGE", "H", "all", "base", "closed"];
 
   site.protocolOf = (path) => {
     const known = site.about.choices;

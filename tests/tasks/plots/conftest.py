@@ -20,6 +20,7 @@ DEFAULTS = {
     **{"started_at": "2026-01-01", "tune_seconds": 1.0, "evaluate_seconds": 0.5, "steps": 5},
     **{"trainable_parameters": 8, "device": "cpu", "tune_flops": 10, "protocol_revision": 1},
     **{"text_version": 1, "aids": "{}", "targets": "{}", "held_out": "", "spec_setting": "paper"},
+    "composition": "",
     "tested_on": "test",
 }
 
@@ -65,6 +66,7 @@ def protocol(name, tests, metric):
     return {
         **{"protocol": name, "track": "drawn", "title": name, "primary_metric": metric},
         **{"tests": tests, "learns": True, "new_classes": tests != "all", "revision": 1},
+        "lead": "all" if tests == "targets" else tests.split()[0],
     }
 
 

@@ -1,0 +1,1 @@
+"""Learned words: an embedding for each attribute and each object."""
