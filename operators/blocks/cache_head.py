@@ -1,17 +1,22 @@
 """Block K, the cache head: labelled features vote for their classes."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from operators.backbones import unit
+from operators.bounds import Bounds
 from operators.episodes.episode import Batch, FewShot
 from operators.shapes import Float, Int
 
 CACHE_EPOCHS = 10  # `augment_epoch` of all published configurations
+AFFINITIES = 1 << 22  # of a block, where they are refined in several steps
+# What methods with a cache declare: its two scalars, and the largest of each that a search tries.
+Scalar = Annotated[float, Bounds(0, 1000)]
+LargestTried = Annotated[float, Bounds(0.1, 1000, above=True)]
 
 
 def sharpened(
@@ -227,6 +232,11 @@ class CacheHead(nn.Module):
         """Zero-shot logits plus alpha times the votes (equation 6)."""
         features = unit(features)
         return self.with_votes(self.zero_shot(features), self.affinity(features), self.values)
+
+    def in_blocks(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
+        """As `forward`, of so many images at a time that refined affinities take little memory."""
+        parts = features.split(max(1, AFFINITIES // max(1, len(self.keys))))
+        return torch.cat([self(part) for part in parts])
 
     def _load_from_state_dict(
         self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any

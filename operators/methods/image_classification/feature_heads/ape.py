@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder, unit
-from operators.blocks.cache_head import CACHE_EPOCHS, CacheHead, CacheWeights, grid
+from operators.blocks.cache_head import (
+    CACHE_EPOCHS,
+    CacheHead,
+    CacheWeights,
+    LargestTried,
+    Scalar,
+    grid,
+)
 from operators.blocks.channel_choice import telling_channels
 from operators.blocks.class_text import sentence_vectors, sentences_of
 from operators.blocks.imagenet_templates import SELECTED_7
@@ -39,8 +46,6 @@ from operators.shapes import Float
 from operators.tuning import FitReport, Tuning
 
 NO_LOGARITHM_OF_ZERO = 1e-6  # added to probabilities, as in the authors' code
-Scalar = Annotated[float, Bounds(0, 1000)]
-LargestTried = Annotated[float, Bounds(0.1, 1000, above=True)]
 
 
 class APE(ImageClassifier):

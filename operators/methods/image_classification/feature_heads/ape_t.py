@@ -22,6 +22,8 @@ from operators.blocks.cache_head import (
     CACHE_EPOCHS,
     CacheHead,
     CacheWeights,
+    LargestTried,
+    Scalar,
     grid,
     search,
     sharpened,
@@ -49,8 +51,6 @@ from operators.methods.image_classification.feature_heads.ape_settings import (
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
-Scalar = Annotated[float, Bounds(0, 1000)]
-LargestTried = Annotated[float, Bounds(0.1, 1000, above=True)]
 FEW_SHOTS_OF_FOOD = 2  # up to which its configuration has another eps, in a comment
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder, unit
-from operators.blocks.cache_head import CacheHead, CacheWeights
+from operators.blocks.cache_head import CacheHead, CacheWeights, Scalar
 from operators.blocks.central_images import most_central
 from operators.blocks.class_text import plain_sentence_vectors, sentences_of
 from operators.bounds import Bounds, Share
@@ -84,8 +84,8 @@ class TFUP(ImageClassifier):
         classes: Classes,
         *,
         generator: torch.Generator,
-        alpha: Annotated[float, Bounds(0, 1000)] = 0.3,
-        beta: Annotated[float, Bounds(0, 1000)] = 1.0,
+        alpha: Scalar = 0.3,
+        beta: Scalar = 1.0,
         cache_share: Share = 0.3,
         sharpness: Annotated[float, Bounds(0, 1000, above=True)] = 10.0,
     ) -> None:
@@ -119,7 +119,7 @@ class TFUP(ImageClassifier):
 
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """Zero-shot logits plus alpha times the votes."""
-        return self.cache(batch.features)
+        return self.cache.in_blocks(batch.features)
 
 
 @torch.no_grad()

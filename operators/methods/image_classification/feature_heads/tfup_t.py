@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from operators.backbones import DualEncoder, unit
-from operators.blocks.cache_head import CacheHead, CacheWeights, semantic_affinity
+from operators.blocks.cache_head import CacheHead, CacheWeights, Scalar, semantic_affinity
 from operators.blocks.central_images import most_central
 from operators.blocks.class_text import plain_sentence_vectors, sentences_of
 from operators.blocks.feature_head import Adapter, mixed
@@ -38,7 +38,6 @@ from operators.methods.image_classification.feature_heads.tfup import (
 from operators.shapes import Float, Int
 from operators.tuning import FitReport, Tuning, tune
 
-LABELLED_AT_ONCE = 1024  # images that are compared to all cached ones
 NO_LOGARITHM_OF_ZERO = 1e-6  # added to the mean prediction, as in the authors' code
 
 
@@ -133,8 +132,8 @@ class TFUPT(StaticClassifier):
         text_share: Share = 0.5,
         image_share: Share = 0.2,
         reduction: Reduction = 4,
-        alpha: Annotated[float, Bounds(0, 1000)] = 0.3,
-        beta: Annotated[float, Bounds(0, 1000)] = 1.0,
+        alpha: Scalar = 0.3,
+        beta: Scalar = 1.0,
         cache_share: Share = 0.3,
         sharpness: Annotated[float, Bounds(0, 1000, above=True)] = 10.0,
         chosen_share: Share = 0.75,
@@ -211,8 +210,7 @@ class TFUPT(StaticClassifier):
         said = fill_central(cache, images, self.cache_share, self.sharpness)
         count = images_a_class(len(images), len(self.texts), self.chosen_share)
         chosen = images.select(most_central(said, count).flatten())
-        parts = chosen.features.split(LABELLED_AT_ONCE)
-        return cache, chosen.labelled(torch.cat([cache(part).argmax(dim=1) for part in parts]))
+        return cache, chosen.labelled(cache.in_blocks(chosen.features).argmax(dim=1))
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """The class vectors with their residuals, of any length."""

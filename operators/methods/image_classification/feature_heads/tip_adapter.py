@@ -22,7 +22,14 @@ import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder
-from operators.blocks.cache_head import CACHE_EPOCHS, CacheHead, CacheWeights, grid
+from operators.blocks.cache_head import (
+    CACHE_EPOCHS,
+    CacheHead,
+    CacheWeights,
+    LargestTried,
+    Scalar,
+    grid,
+)
 from operators.blocks.class_text import class_vectors
 from operators.blocks.imagenet_templates import SELECTED_7
 from operators.bounds import LATER, Bounds
@@ -72,9 +79,7 @@ DEPARTURES = (
 )
 
 
-# Both forms declare the same: the two scalars, their grid, and what zero-shot logits are.
-Scalar = Annotated[float, Bounds(0, 1000)]
-LargestTried = Annotated[float, Bounds(0.1, 1000, above=True)]
+# Both forms declare the same.
 SearchOn = Annotated[Literal["shots", "split", "none"], LATER]
 Scale = Annotated[float | None, Bounds(0, 1000, above=True), LATER]
 Templates = Annotated[Literal["card", "imagenet"], LATER]

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from operators.backbones import DualEncoder, unit
+from operators.blocks.cache_head import Scalar
 from operators.blocks.class_text import class_vectors
 from operators.blocks.imagenet_templates import SELECTED_7
 from operators.blocks.prompt_per_image import entropy_of_mean, most_confident
@@ -32,7 +33,6 @@ from operators.methods.image_classification.test_time.stream_cache import Seen, 
 from operators.shapes import Float
 
 AT_ONCE = 256  # images of a stream
-Scalar = Annotated[float, Bounds(0, 1000)]
 Capacity = Annotated[int, Bounds(1, 1000)]
 
 # alpha and beta of the votes for a class, from `configs/<dataset>.yaml`; all else is the same.
