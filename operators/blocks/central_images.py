@@ -5,19 +5,24 @@ from torch import Tensor
 
 from operators.shapes import Float, Int
 
-COMPARED = 1 << 24  # numbers of one pass over some classes
+COMPARED = 1 << 24  # probabilities of one pass
 
 
 @torch.no_grad()
-def most_central(said: Float[Tensor, "n k"], count: int) -> Int[Tensor, "k m"]:
+def most_central(
+    features: Float[Tensor, "n d"], texts: Float[Tensor, "k d"], sharpness: float, count: int
+) -> Int[Tensor, "k m"]:
     """For each class the images that resemble most what is said of others that look like it.
 
-    Its candidates are the 2 `count` images with the highest probability of the class. Of them those
-    stay whose probabilities diverge least, in sum, from those of all candidates. An image may stand
-    for several classes.
+    Of an image is said the softmax of `sharpness` times its cosines to the texts. The candidates of
+    a class are the 2 `count` images with its highest probability. Of them those stay whose
+    probabilities diverge least, in sum, from those of all candidates. An image may stand for
+    several classes.
 
     Args:
-        said: Probabilities of k classes for each of n images, none of them 0.
+        features: Unit-norm, of n images.
+        texts: Unit-norm class vectors.
+        sharpness: What cosines are multiplied by.
         count: m, or n where there are fewer images.
 
     Returns:
@@ -26,17 +31,35 @@ def most_central(said: Float[Tensor, "n k"], count: int) -> Int[Tensor, "k m"]:
     Source: Long et al., "Training-Free Unsupervised Prompt for Vision-Language Models", 2024; the
     authors' code, utils.py, `refine_few_shots_without_label`.
     """
-    candidates = said.topk(min(2 * count, len(said)), dim=0).indices.T
-    rows = max(1, COMPARED // (candidates.shape[1] * said.shape[1]))
-    return torch.cat([_central(said, part, count) for part in candidates.split(rows)])
+    texts = sharpness * texts
+    candidates = _likeliest(features, texts, min(2 * count, len(features)))
+    parts = candidates.split(max(1, COMPARED // (candidates.shape[1] * len(texts))))
+    return torch.cat([_central(features, texts, part, count) for part in parts])
+
+
+def _likeliest(
+    features: Float[Tensor, "n d"], texts: Float[Tensor, "k d"], count: int
+) -> Int[Tensor, "k c"]:
+    """Images by probability of each class; those of all others are not kept at once."""
+    rows = torch.arange(len(features), device=features.device)
+    best, place = features.new_empty(0, len(texts)), rows.new_empty(0, len(texts))
+    for part in rows.split(max(1, COMPARED // len(texts))):
+        said = (features[part] @ texts.T).softmax(dim=1)
+        best = torch.cat([best, said])
+        place = torch.cat([place, part[:, None].expand_as(said)])
+        best, kept = best.topk(min(count, len(best)), dim=0)
+        place = place.gather(0, kept)
+    return place.T
 
 
 def _central(
-    said: Float[Tensor, "n k"], candidates: Int[Tensor, "c m2"], count: int
+    features: Float[Tensor, "n d"],
+    texts: Float[Tensor, "k d"],
+    candidates: Int[Tensor, "c m2"],
+    count: int,
 ) -> Int[Tensor, "c m"]:
     """As `most_central`, for some classes whose candidates are known."""
-    own = said[candidates]
-    log = own.log()
+    log = (features[candidates] @ texts.T).log_softmax(dim=2)
     # The sum over i of KL(p_j ‖ p_i), without pairs: p_j meets the mean of all log p_i alone.
-    divergence = (own * (log - log.mean(dim=1, keepdim=True))).sum(dim=2)
+    divergence = (log.exp() * (log - log.mean(dim=1, keepdim=True))).sum(dim=2)
     return candidates.gather(1, divergence.argsort(dim=1, stable=True)[:, :count])

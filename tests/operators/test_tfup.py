@@ -75,8 +75,9 @@ def test_a_cache_has_a_third_of_the_images_of_a_class_and_9_to_16():
 
 
 def test_the_central_images_are_those_that_diverge_least_from_their_rivals():
-    said = (2 * torch.randn(40, 3, generator=seeded())).softmax(dim=1)
-    found = most_central(said, 5)
+    told = torch.randn(40, 3, generator=seeded())
+    said = (2 * told).softmax(dim=1)
+    found = most_central(told, torch.eye(3), 2.0, 5)
     for label, chosen in enumerate(found):
         candidates = said[:, label].argsort(descending=True)[:10]
         own = said[candidates]
@@ -84,28 +85,34 @@ def test_the_central_images_are_those_that_diverge_least_from_their_rivals():
         assert chosen.tolist() == candidates[torch.stack(gaps).argsort()[:5]].tolist()
 
 
-def test_central_images_are_found_in_blocks_of_classes(monkeypatch):
-    said = torch.randn(40, 7, generator=seeded()).softmax(dim=1)
-    whole = most_central(said, 4)
-    monkeypatch.setattr("operators.blocks.central_images.COMPARED", 1)
-    assert torch.equal(most_central(said, 4), whole)
+@pytest.mark.parametrize("numbers", [1, 7 * 6])
+def test_central_images_are_found_in_blocks_of_images_and_of_classes(monkeypatch, numbers):
+    told = torch.randn(40, 7, generator=seeded())
+    whole = most_central(told, torch.eye(7), 1.0, 4)
+    monkeypatch.setattr("operators.blocks.central_images.COMPARED", numbers)
+    assert torch.equal(most_central(told, torch.eye(7), 1.0, 4), whole)
 
 
 def test_fewer_images_than_are_asked_for_are_all_taken():
-    said = torch.randn(3, 2, generator=seeded()).softmax(dim=1)
-    assert most_central(said, 9).sort(dim=1).values.tolist() == [[0, 1, 2], [0, 1, 2]]
+    found = most_central(torch.randn(3, 2, generator=seeded()), torch.eye(2), 1.0, 9)
+    assert found.sort(dim=1).values.tolist() == [[0, 1, 2], [0, 1, 2]]
 
 
 def test_logits_are_those_of_the_plain_arithmetic(clip, classes, tfup, shots):
     features = unit(shots.unlabelled.images.features)
     texts = unit(of_class_text(clip, classes))
-    said = (10 * features @ texts.T).softmax(1)
-    keys = features[most_central(said, 9).flatten()]
+    keys = features[most_central(features, texts, 10.0, 9).flatten()]
     torch.testing.assert_close(tfup.cache.keys.data, keys)
     values = F.one_hot(torch.arange(4).repeat_interleave(9), 4).float()
     wanted = voted(features, keys, values, texts, clip.logit_scale)
     found = tfup.logits(shots.unlabelled.images)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_affinities_of_many_images_are_made_in_blocks(tfup, shots, monkeypatch):
+    whole = tfup.logits(shots.unlabelled.images)
+    monkeypatch.setattr("operators.blocks.cache_head.AFFINITIES", 36 * 7)
+    torch.testing.assert_close(tfup.logits(shots.unlabelled.images), whole)
 
 
 def test_cached_images_that_texts_tell_the_same_of_are_equally_near():

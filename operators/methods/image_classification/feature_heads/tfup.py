@@ -123,23 +123,17 @@ class TFUP(ImageClassifier):
 
 
 @torch.no_grad()
-def fill_central(
-    cache: CacheHead, images: Batch, share: float, sharpness: float
-) -> Float[Tensor, "n k"]:
+def fill_central(cache: CacheHead, images: Batch, share: float, sharpness: float) -> None:
     """Caches the images that stand for each class, under the class that they stand for.
 
     Args:
         cache: Of the k classes.
-        images: n images without labels.
+        images: Without labels.
         share: Of the images of a class, were all classes alike.
         sharpness: What cosines to the texts are multiplied by.
-
-    Returns:
-        The probabilities that they were chosen by.
     """
     texts = cache.texts
-    said = (sharpness * unit(images.features) @ texts.T).softmax(dim=1)
-    chosen = most_central(said, images_a_class(len(images), len(texts), share, MOST))
+    count = images_a_class(len(images), len(texts), share, MOST)
+    chosen = most_central(unit(images.features), texts, sharpness, count)
     labels = torch.arange(len(texts), device=texts.device).repeat_interleave(chosen.shape[1])
     cache.keep(images.features[chosen.flatten()], labels)
-    return said

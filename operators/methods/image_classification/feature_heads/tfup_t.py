@@ -207,9 +207,10 @@ class TFUPT(StaticClassifier):
             start=self.start,
             semantic=self.sharpness,
         )
-        said = fill_central(cache, images, self.cache_share, self.sharpness)
+        fill_central(cache, images, self.cache_share, self.sharpness)
         count = images_a_class(len(images), len(self.texts), self.chosen_share)
-        chosen = images.select(most_central(said, count).flatten())
+        central = most_central(unit(images.features), cache.texts, self.sharpness, count)
+        chosen = images.select(central.flatten())
         return cache, chosen.labelled(cache.in_blocks(chosen.features).argmax(dim=1))
 
     def class_features(self) -> Float[Tensor, "k d"]:
