@@ -129,7 +129,10 @@ def test_image_features_are_those_of_a_plain_resnet(clip_resnet, clip_resnet_fol
     assert float(wanted.std(dim=0).min()) > 0.01
     found = clip_resnet.encode_images(pixels)
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.double(), wanted[:, 0], rtol=1e-4, atol=1e-5)
+    reading = clip_resnet.read_images(clip_resnet.embed_images(pixels))
+    torch.testing.assert_close(reading.features, found, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(reading.patches.double(), wanted[:, 1:], rtol=1e-4, atol=1e-5)
 
 
 def plain_resnet(w, x, layers, heads):
@@ -169,7 +172,7 @@ def plain_resnet(w, x, layers, heads):
         scores = q[..., part] @ k[..., part].transpose(1, 2) / width**0.5
         read.append(scores.softmax(dim=-1) @ v[..., part])
     out = torch.cat(read, dim=-1)
-    return F.linear(out, w["attnpool.c_proj.weight"], w["attnpool.c_proj.bias"])[:, 0]
+    return F.linear(out, w["attnpool.c_proj.weight"], w["attnpool.c_proj.bias"])
 
 
 def test_operations_are_those_that_torch_counts(clip_resnet, pixels):
@@ -177,13 +180,18 @@ def test_operations_are_those_that_torch_counts(clip_resnet, pixels):
     with counting() as work, FlopCounterMode(display=False) as counter:
         clip_resnet.encode_images(pixels[:3])
     assert work.done == work.plain == 3 * once == counter.get_total_flops() > 0
+    with counting() as work, FlopCounterMode(display=False) as counter:
+        clip_resnet.read_images(clip_resnet.embed_images(pixels[:3]))
+    assert work.done == work.plain == counter.get_total_flops() > 3 * once
 
 
 def test_a_resnet_has_nothing_to_cut_into(clip_resnet, classes, pixels):
-    assert clip_resnet.card.capabilities == frozenset()
+    assert clip_resnet.card.capabilities == {"patch-features"}
     assert clip_resnet.image_tokens == 0
     with pytest.raises(ValueError, match="tiny-clip-resnet has no tokens, so it takes no visual"):
         clip_resnet.encode_images(pixels, prompts=torch.zeros(1, 8))
+    with pytest.raises(ValueError, match="tiny-clip-resnet has no tokens, so it takes no visual"):
+        clip_resnet.read_images(clip_resnet.embed_images(pixels), layers=[0])
     with pytest.raises(ValueError, match="needs visual-prompts, which tiny-clip-resnet does not"):
         METHODS["vpt"](clip_resnet, classes, generator=torch.Generator().manual_seed(0))
 

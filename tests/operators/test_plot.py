@@ -148,3 +148,12 @@ def test_a_phrase_of_few_words_is_refused():
     given = {"context_init": "a photo of a, this is a"}
     with pytest.raises(ValueError, match="n_context=4, but context_init 'this is a' has 3 words"):
         resolve("plot-plus-plus", PLOTPlusPlus, given, protocol="few_shot", shots=4)
+
+
+def test_plot_learns_on_a_resnet_as_it_was_published(clip_resnet, classes, drawn_pictures):
+    source = drawn_pictures(clip_resnet, LABELS)
+    batch = batch_of(source, np.arange(6), np.array(LABELS), range(4), torch.device("cpu"))
+    method = build(PLOT, clip_resnet, classes, n_context=2)
+    loss = method.loss(batch)
+    loss.backward()
+    assert float(method.prompt.context.grad.abs().max()) > 0

@@ -3,16 +3,18 @@
 Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision",
 ICML 2021, https://arxiv.org/abs/2103.00020. Texts are read as those of every CLIP, images by
 `ResNet`; features equal open_clip's up to rounding, which attends from all places of the last map
-where one is read (docs/fidelity.md).
+where one is read (docs/fidelity.md). Where patches are asked for, they are what all places read, as
+in PLOT's code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from operators.backbones.base import BackboneCard, widened
+from operators.backbones.dual.base import ImageReading, KeptTokens
 from operators.backbones.dual.clip import ClipTexts
 from operators.backbones.dual.cnn import CnnBackbone
 from operators.backbones.formats import open_clip
@@ -26,18 +28,25 @@ from operators.backbones.formats.clip_files import (
 )
 from operators.backbones.formats.open_clip_weights import load_clip_resnet
 from operators.backbones.towers.flops import product
+from operators.backbones.towers.prompts import DeepPrompts, PromptPlace
+from operators.backbones.towers.resnet import ResNet
+from operators.backbones.towers.transformer import Attention
+from operators.engine.accounting import Flops, Pass, count
 from operators.shapes import Float
 
 
 class ClipResNet(ClipTexts, CnnBackbone):
-    """A CLIP with a ResNet image tower. See `Clip`."""
+    """A CLIP with a ResNet, whose patches are the places of its last map. See `Clip`."""
+
+    capabilities = frozenset({"patch-features"})
+    cnn: ResNet
 
     def __init__(
         self, card: BackboneCard, folder: Path, device: torch.device, dtype: torch.dtype
     ) -> None:
         config = read_config(folder)
         model, resnet = load_clip_resnet(folder, config)
-        self.cnn = resnet
+        self.cnn = resnet  # pyright: ignore[reportIncompatibleVariableOverride]
         self.dtype = dtype
         tokenizer = open_clip.load_tokenizer(folder, config)
         super().__init__(card, model, tokenizer, device, dtype, pool="end")
@@ -61,6 +70,7 @@ class ClipResNet(ClipTexts, CnnBackbone):
             license=read_license(folder),
             fingerprint=fingerprint(folder),
             feature_width=config["projection_dim"],
+            capabilities=ClipResNet.capabilities,
             cleans=True,
         )
 
@@ -74,6 +84,47 @@ class ClipResNet(ClipTexts, CnnBackbone):
     def pixel_features(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b d"]:
         """See `CnnBackbone.pixel_features`."""
         return widened(self.cnn(pixels))
+
+    @torch.no_grad()
+    def embed_images(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n v"]:
+        """See `DualEncoder.embed_images`; the places of the last map, for `read_images` alone."""
+        pixels = pixels.to(self.device, self.dtype, memory_format=torch.channels_last)
+        return self.cnn.last_map(pixels)
+
+    @torch.no_grad()
+    def read_images(
+        self,
+        tokens: Float[Tensor, "b n v"],
+        *,
+        prompts: Float[Tensor, "*b m v"] | None = None,
+        place: PromptPlace = "last",
+        deep_prompts: DeepPrompts | None = None,
+        attention: Mapping[int, Attention] | None = None,
+        layers: Collection[int] = (),
+        keep: KeptTokens = "all",
+    ) -> ImageReading:
+        """See `DualEncoder.read_images`; nothing cuts in, and no layer has tokens.
+
+        Raises:
+            ValueError: Something is to cut in, or states of layers are asked for.
+        """
+        if not (prompts is deep_prompts is attention is None) or layers:
+            raise ValueError(self.no_tokens)
+        read = widened(self.cnn.attnpool(tokens, every=True))
+        b, p, c = tokens.shape
+        # `image_flops` has the map and what its mean asks; these are what p places ask, and read.
+        asked = product(p, c, c) + 2 * product(p, p + 1, c) + product(p, c, self.feature_width)
+        work = [Flops(b * (self.image_flops + asked))]
+        count(read, lambda: Pass(work, work))
+        return ImageReading(read[:, 0], read[:, 1:], {})
+
+    @property
+    def no_tokens(self) -> str:
+        """See `DualEncoder.no_tokens`."""
+        return (
+            f"the image tower of {self.card.name} has no tokens, so it takes no visual prompts and "
+            "no attention, and shows no layers: use a CLIP or SigLIP with a ViT."
+        )
 
     def modules(self) -> Sequence[nn.Module]:
         """See `DualEncoder.modules`."""

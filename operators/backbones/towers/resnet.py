@@ -82,7 +82,7 @@ class Bottleneck(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """What the query of a map's mean reads of the mean and of all places."""
+    """What a map's mean reads of the mean and all places, and what each of these reads if asked."""
 
     def __init__(self, shape: ResNetShape) -> None:
         super().__init__()
@@ -94,16 +94,25 @@ class AttentionPool(nn.Module):
         self.v_proj = nn.Linear(width, width)
         self.c_proj = nn.Linear(width, shape.feature_width)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
-        """Features of maps."""
-        x = x.flatten(2).transpose(1, 2)
-        x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1) + self.positional_embedding
-        b, _, width = x.shape
+    def forward(
+        self, places: Float[Tensor, "b p c"], *, every: bool = False
+    ) -> Float[Tensor, "b n d"]:
+        """Features of maps: of their mean (n = 1), or of it and behind it all places (n = p + 1).
+
+        Args:
+            places: The places of each map, row by row.
+            every: Whether all places ask.
+        """
+        mean = places.mean(dim=1, keepdim=True)
+        x = torch.cat([mean, places], dim=1) + self.positional_embedding
+        b, n, width = x.shape
+        asked = n if every else 1
         split = (b, -1, self.heads, width // self.heads)
-        q = self.q_proj(x[:, :1]).view(split).transpose(1, 2)
+        q = self.q_proj(x[:, :asked]).view(split).transpose(1, 2)
         k, v = (part(x).view(split).transpose(1, 2) for part in (self.k_proj, self.v_proj))
         scores = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5
-        return self.c_proj((scores.softmax(dim=-1) @ v).reshape(b, width))
+        read = (scores.softmax(dim=-1) @ v).transpose(1, 2)
+        return self.c_proj(read.reshape(b, asked, width))
 
 
 class ResNet(nn.Module):
@@ -131,9 +140,13 @@ class ResNet(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b d"]:
         """Features of preprocessed images."""
+        return self.attnpool(self.last_map(pixels))[:, 0]
+
+    def last_map(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b p c"]:
+        """The places of the last map of preprocessed images, row by row."""
         x = F.relu(self.bn1(self.conv1(pixels)))
         x = F.relu(self.bn2(self.conv2(x)))
         x = self.pool(F.relu(self.bn3(self.conv3(x))))
         for stage in range(self.stages):
             x = self.get_submodule(f"layer{stage + 1}")(x)
-        return self.attnpool(x)
+        return x.flatten(2).transpose(1, 2)

@@ -1,12 +1,11 @@
 """PLOT: several prompts a class, moved onto the patches of an image at least cost.
 
 Source: Chen et al., "PLOT: Prompt Learning with Optimal Transport for Vision-Language Models", ICLR
-2023, https://arxiv.org/abs/2210.01253, and the authors' code, plot-coop. Published with a CLIP that
-has a ResNet, whose 49 local features come out of its attention pooling; here they are the patches
-of a ViT. Departures from that code: contexts are kept in float32, so no plan is without a number
-and no step is left out; and each plan is iterated until it stands still, where the code stops all
-plans of a batch when they do so in the mean. On the authors' machine two GPUs share ImageNet's
-texts, which changes nothing.
+2023, https://arxiv.org/abs/2210.01253, and the authors' code, plot-coop. It was published with a
+CLIP that has a ResNet, whose 49 places each give a local feature when they ask its attention
+pooling; of a ViT they are its patches. Departures from that code: contexts are kept in float32, so
+no plan is without a number and no step is left out; and each plan is iterated until it stands
+still, where the code stops all plans of a batch when they do so in the mean.
 """
 
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ from operators.shapes import Float
 from operators.tuning import FitReport, Tuning
 
 NUMBERS = 1 << 24  # cosines of images, classes, patches and prompts that are in memory at a time
+PATCHES = 256  # of an image, of which no tower here has many more
 SMALL_BATCHES = ("flowers102", "fgvc_aircraft", "stanford_cars")  # train.py of the authors' code
 
 
@@ -60,7 +60,6 @@ class PLOT(KeepsTexts):
         views_source="PLOT code, plot-coop/configs/trainers/PLOT/rn50.yaml: random_resized_crop "
         "and random_flip",
         departures=(
-            "patches of a ViT, where the published numbers are of a ResNet's local features",
             "each transport plan is iterated until it stands still, not until those of the batch "
             "do so in the mean",
             "contexts in float32, not float16",
@@ -116,8 +115,7 @@ class PLOT(KeepsTexts):
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """Scaled similarity of the patches of each image to the prompts of each class."""
         texts = self.weights()
-        patches = (self.backbone.image_tokens or 1) * len(texts) * texts.shape[1]
-        rows = min(IMAGE_ROWS, NUMBERS // patches)
+        rows = min(IMAGE_ROWS, NUMBERS // (PATCHES * len(texts) * texts.shape[1]))
         return in_parts(lambda part: self.compare(part, texts), batch, rows)
 
     def compare(self, batch: Batch, texts: Float[Tensor, "n2 k d"]) -> Float[Tensor, "b k"]:
