@@ -215,7 +215,7 @@ class TuningStep:
         self.what = f"step of {self.images}"
 
     def fit(self, form: str, steps: int) -> tuple[tuple[float, ...], list[Tick]]:
-        """Losses, and the ticks, of so many steps from the start."""
+        """Losses, and the ticks, of so many steps from the start; ticks of its last stage alone."""
         self.method.load_state_dict(self.start)
         rows = self.bench.rows[0][: self.images]
         with self.bench.form(form) as source:
@@ -226,7 +226,7 @@ class TuningStep:
             )
             tuning = replace(self.tuning, epochs=steps, total_steps=0)
             report = self.method.fit(shots, tuning=tuning, generator=seeded())
-        return report.losses, shots.ticks
+        return report.losses, shots.ticks[-steps:]
 
     def outcome(self, form: str) -> list[Tensor]:
         """Losses of some steps, and the gradients of the last one."""
