@@ -11,6 +11,7 @@ import typer
 from flows.cli.common import AsJson, Home, commands, complete_trial, one_sentence
 from flows.cli.terminal import out, print_json, print_table
 from operators.spec import TrialSpec
+from operators.trials.results import ATTENTION
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ def show(
             out.print(f"\n{text}")
         _print_losses(values["losses"])
         _print_wrong(wrong)
+        for path in values["files"]:
+            if path.endswith(ATTENTION):
+                out.print(f"\nwhat it looks at in test images, as a picture: {path}")
         cost = values["cost"] | _saved(values["cost"])
         rest = {**cost, **values["provenance"], "selected": values["selected"]}
         print_table(["", ""], [[k, _short(v)] for k, v in rest.items()], title="\ncost and origin")

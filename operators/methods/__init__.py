@@ -9,6 +9,7 @@ from operators.methods.image_classification.deep_prompts.dpl_dec import DPL
 from operators.methods.image_classification.deep_prompts.ivlp import IVLP
 from operators.methods.image_classification.deep_prompts.maple import MaPLe
 from operators.methods.image_classification.deep_prompts.plot_plus_plus import PLOTPlusPlus
+from operators.methods.image_classification.deep_prompts.prompt_cam import PromptCAM
 from operators.methods.image_classification.deep_prompts.promptkd import PromptKD
 from operators.methods.image_classification.deep_prompts.promptsrc import PromptSRC
 from operators.methods.image_classification.deep_prompts.restore import Restore
@@ -105,6 +106,7 @@ METHODS: dict[str, type[Method]] = {
     "grip": GRIP,
     "ivlp": IVLP,
     "vpt": VPT,
+    "prompt-cam": PromptCAM,
     "maple": MaPLe,
     "plot-plus-plus": PLOTPlusPlus,
     "promptsrc": PromptSRC,

@@ -3,6 +3,7 @@
     trial.json           a TrialResult as JSON; written last
     predictions.parquet  one row per test row and split, in the schema of the trial's track
     prompt.safetensors   what was learned, and nothing frozen
+    attention.webp       what methods that can say so look at in some test images
 
 These files are the truth. The board and MLflow are rebuilt from them at any time.
 """
@@ -15,6 +16,7 @@ from operators.metrics import Score
 from operators.spec import TrialSpec
 
 FORMAT = 1
+ATTENTION = "attention.webp"
 
 
 @dataclass(frozen=True, kw_only=True)

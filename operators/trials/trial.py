@@ -23,6 +23,7 @@ from operators.metrics import Score, scores_of
 from operators.spec import TrialSpec
 from operators.tracks import Data, TargetData, track_of
 from operators.tracks.rows import episode_of, is_fitted, unlabelled_of, view_policy
+from operators.trials.looking import looked_at
 from operators.trials.results import Cost
 from operators.tuning import FitReport
 
@@ -53,6 +54,7 @@ class Outcome:
         cost: Time, memory, size and operations.
         report: What happened while fitting.
         episode_fingerprint: Digest of the rows used.
+        picture: What it looks at, as a WebP; None of methods that do not say.
     """
 
     metrics: tuple[Score, ...]
@@ -61,6 +63,7 @@ class Outcome:
     cost: Cost
     report: FitReport
     episode_fingerprint: str
+    picture: bytes | None = None
 
 
 def lanes_of(spec: TrialSpec, backbone: Backbone, episode: Episode) -> int:
@@ -168,6 +171,7 @@ def run_trial(
         cost,
         report,
         episode.fingerprint,
+        looked_at(method, source, data.table.labels, episode.evaluations[0]),
     )
 
 

@@ -306,7 +306,7 @@ class TrialWorker:
 
         from operators.metrics.predictions import PARQUET
         from operators.trials.machine import machine
-        from operators.trials.results import Provenance, TrialResult
+        from operators.trials.results import ATTENTION, Provenance, TrialResult
 
         known = self._data(context.dataset, spec.template_set).all_classes
         predictions = pa.BufferOutputStream()
@@ -316,6 +316,8 @@ class TrialWorker:
             "predictions.parquet": predictions.getvalue().to_pybytes(),
             "prompt.safetensors": save(learned, {"trial_id": spec.trial_id}),
         }
+        if outcome.picture is not None:
+            files[ATTENTION] = outcome.picture
         if (source := source_of(spec)) is not None:  # so that `predict` needs no other file
             files[FILE] = source.text.encode()
         for digest, source in own_functions.sources_of(spec).items():

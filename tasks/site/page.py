@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.pages.asking import BoardError, reading
 from tasks.pages.links import served_pages
 from tasks.plain_text import in_html, plain
+from tasks.site.attention import attention
 from tasks.site.examples import examples
 from tasks.site.extras import EXTRAS, Ask
 from tasks.site.headline import Table, first_tables, in_page
@@ -63,6 +64,7 @@ def page(store: Store, begin: str | None = None) -> bytes:
         try:
             tables = {name: _asked(connection, sql) for name, sql in TABLES.items()}
             tables["examples"] = examples(store, connection)
+            tables["attention"] = attention(store, connection)
             extras = {name: of(_asker(connection)) for name, of in EXTRAS.items()}
             first = first_tables(connection, SCORES)
             (values,) = connection.sql(ABOUT).fetchall()

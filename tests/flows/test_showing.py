@@ -86,6 +86,18 @@ def test_a_trial_shows_its_losses_and_without_a_board_no_confusions(
     assert "`shotboard board --rebuild`" in text
 
 
+def test_a_trial_names_the_picture_of_what_it_looks_at(filled, learned, shotboard, tmp_path):
+    folder = tmp_path / "store" / "trials" / learned["trial_id"]
+    folder.mkdir(parents=True)
+    for file in filled.trial(learned["trial_id"]).iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    said = "what it looks at in test images"
+    assert said not in shotboard("show", learned["trial_id"], "--home", tmp_path / "store").out
+    (folder / "attention.webp").write_bytes(b"RIFF")
+    text = shotboard("show", learned["trial_id"], "--home", tmp_path / "store").out
+    assert f"{said}, as a picture: {folder / 'attention.webp'}" in text
+
+
 @pytest.mark.parametrize(
     ("values", "drawn"),
     [

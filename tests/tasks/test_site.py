@@ -14,11 +14,13 @@ from tasks.pages import asking
 from tasks.pages.asking import BoardError
 from tasks.pages.board import rebuild
 from tasks.site import page
+from tasks.site.attention import attention
 from tasks.site.headline import first_table, in_page, lines_of, split_order
 from tasks.site.libraries import as_script, libraries
 from tasks.site.page import ASSETS, SCRIPTS
 from tasks.site.payload import packed
 from tasks.site.tables import DIGITS, JSON, ROUGH, TABLES
+from tasks.storage.store import Store
 
 
 def unpacked(text, ids=None):
@@ -48,6 +50,25 @@ def elements(html):
 @pytest.fixture(scope="module")
 def html(drawn_board):
     return page(drawn_board).decode()
+
+
+def test_pictures_of_what_trials_look_at_are_those_of_the_latest_within_the_budget(tmp_path):
+    store, pictures = Store.at(str(tmp_path)), {"a": b"older", "b": b"newer", "d": b"candidate"}
+    for trial, content in pictures.items():
+        store.trial(trial).mkdir(parents=True)
+        (store.trial(trial) / "attention.webp").write_bytes(content)
+    with duckdb.connect() as board:
+        columns = "trial_id TEXT, tested_on TEXT, status TEXT, started_at INT"
+        board.sql(f"CREATE TABLE trials ({columns})")
+        for at, (trial, tested) in enumerate(
+            zip("abcd", ["test"] * 3 + ["validation"], strict=True)
+        ):
+            board.execute("INSERT INTO trials VALUES (?, ?, 'completed', ?)", [trial, tested, at])
+        found = attention(store, board)
+        assert found["trial_id"] == ["b", "a"]
+        encoded = base64.b64encode(b"newer").decode()
+        assert found["shown"][0] == f"data:image/webp;base64,{encoded}"
+        assert attention(store, board, budget=40)["trial_id"] == ["b"]
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -35,6 +35,17 @@
     }
   };
 
+  const drawAttention = (root, trial) => {
+    const picture = site.find("attention", { trial_id: trial.trial_id });
+    if (!picture) return;
+    site.card(
+      root,
+      "What it looks at",
+      el("p", {}, "A test image of a class in each line, then what the token of that class attends to: over all heads, and head by head."),
+      el("img", { class: "attention", src: picture.shown, alt: "Test images, and maps of attention laid over them", loading: "lazy" }),
+    );
+  };
+
   const drawConfusions = (root, trial) => {
     const rows = site.where("confusions", { trial_id: trial.trial_id });
     if (!rows.length) return;
@@ -112,6 +123,7 @@
       } else {
         site.card(root, "Scores", ...scores(trial));
         site.renderSections("trial", root, { trial });
+        drawAttention(root, trial);
         drawConfusions(root, trial);
         drawMistakes(root, trial);
         site.card(root, "Cost", cost(trial));
