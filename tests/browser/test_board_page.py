@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import shutil
 from itertools import pairwise
 
 import pytest
@@ -364,3 +365,34 @@ def test_a_sandboxed_frame_shows_it_too(opened, board_page, tmp_path):
     frame.get_by_role("button", name="Switch to the").click()
     page.close()
     assert errors == []
+
+
+def test_a_head_for_unseen_classes_is_marked_where_such_are_shown(opened, drawn_board, tmp_path):
+    """Beside the method, in the table of a protocol, and on its own page."""
+    import duckdb
+
+    from tasks.site import page
+    from tasks.storage.store import Store
+
+    store = Store(shutil.copytree(drawn_board.home, tmp_path / "store"))
+    with duckdb.connect(store.home / "leaderboard.duckdb") as board:
+        board.execute(
+            """UPDATE methods SET card = json_merge_patch(card, '{"unseen_head": "the other one"}')
+            WHERE method = 'maple'"""
+        )
+    file = tmp_path / "board.html"
+    file.write_bytes(page(store))
+    both = opened("#/image-classification/base_to_new", file=file)
+    assert "unseen head" in row_of(both, "maple")
+    assert "unseen head" not in row_of(both, "coop")
+    said = both.locator("abbr", has_text="unseen head").get_attribute("title")
+    assert said == "classes that were not learned are classified by the other one"
+    learned = opened("#/image-classification/base_to_new?split=base", file=file)
+    assert "unseen head" not in row_of(learned, "maple")
+    assert "the other one" in opened("#/method/maple", file=file).inner_text("#main")
+
+
+def row_of(page, method):
+    """The line of a method in the first table."""
+    rows = texts(page, "#main table >> nth=0 >> tbody tr")
+    return next(row for row in rows if method in row)
