@@ -85,12 +85,13 @@ class Size(NamedTuple):
     answers: tuple[tuple[int, int], ...]
 
 
-def steps_of(size: Size, hyperparameters: Mapping[str, Any]) -> int:
+def steps_of(size: Size, hyperparameters: Mapping[str, Any]) -> int | float:
     """Optimiser steps of a trial: as the tuning loop makes them: epochs times batches, or so many.
 
     Args:
         size: Of the trial.
-        hyperparameters: Of its method; without epochs there are none.
+        hyperparameters: Of its method; without epochs there are none. As `Method.passes` counts
+            them they may be parts of one.
     """
     epochs, batch = hyperparameters.get("epochs", 0), hyperparameters.get("batch_size", 1)
     whole, rest = divmod(size.images, batch)

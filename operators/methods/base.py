@@ -310,6 +310,14 @@ class Method(nn.Module, ABC):
         return 0 if cls.tuning is None else hyperparameters["epochs"]
 
     @classmethod
+    def passes(cls, hyperparameters: Mapping[str, Any]) -> int | float:
+        """How often it looks at all that it learns from, which its cost is estimated by.
+
+        The epochs, for most; of one that tunes in rounds those of all rounds.
+        """
+        return hyperparameters.get("epochs", 0)
+
+    @classmethod
     def encodings(cls, hyperparameters: Mapping[str, Any], views: ViewPolicy) -> tuple[int, int]:
         """How often it has each training and each test image encoded in a view that nobody keeps.
 

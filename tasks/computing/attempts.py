@@ -41,7 +41,7 @@ def time_limit(spec: TrialSpec, datasets: "Mapping[str, Dataset]", asked: float 
         learned = len(dataset.rows_of("test"))
     values = spec.hyperparameters
     steps = values.get("total_steps", 0) * values.get("batch_size", 0)
-    images = steps or max(1, values.get("epochs", 1)) * learned
+    images = steps or max(1, method.passes(values)) * learned
     images += sum(datasets[name].rows for name in (spec.dataset, *spec.targets))
     return BASE_SECONDS + method.card.seconds_per_image * images
 

@@ -13,6 +13,7 @@ from data_catalog import Dataset
 from operators.backbones import BackboneCard, BackboneReference
 from operators.estimating.towers import TowerOperations, tower_operations
 from operators.estimating.work import Size, Work, known_work, operations_of, steps_of
+from operators.methods import method_for
 from operators.spec import TrialSpec
 from tasks.estimating.rates import STEP_SECONDS, Rate, rate_of
 from tasks.planning.data import Imagined
@@ -83,14 +84,15 @@ def estimate(
     images = rows = room = 0
     for spec in meant:
         tower, size = towers[spec.backbone], size_of(spec, draws)
-        fit = operations_of(works[spec.method], size, spec.hyperparameters, tower)
+        values = {**spec.hyperparameters, "epochs": method_for(spec).passes(spec.hyperparameters)}
+        fit = operations_of(works[spec.method], size, values, tower)
         encoded = anew.get(spec.trial_id, 0)
         images += encoded
         operations += fit
         image_operations += encoded * tower.image
         done = fit + encoded * tower.image
         seconds += done / rates[spec.backbone].per_second
-        seconds += steps_of(size, spec.hyperparameters) * STEP_SECONDS
+        seconds += steps_of(size, values) * STEP_SECONDS
         rows += sum(count for _, count in size.answers)
     for (name, _), count in kept_images(meant, draws).items():
         images += count

@@ -175,7 +175,8 @@ def expected_cost(spec: TrialSpec) -> float:
     images = TRAIN_SPLIT if reads_all else max(1, shots)
     values = spec.hyperparameters
     steps = values.get("total_steps", 0) * values.get("batch_size", 0)
-    return (steps or values.get("epochs", 0) * images) + shots
+    passes = values.get("epochs", 0) if method is None else method.passes(values)
+    return (steps or passes * images) + shots
 
 
 def chosen_of(spec: TrialSpec) -> Chosen:

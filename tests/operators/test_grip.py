@@ -191,6 +191,12 @@ def test_the_multimodal_form_learns_at_a_tenth_of_the_rate(clip, classes, shots)
         torch.testing.assert_close(one, other)
 
 
+def test_an_estimate_counts_the_epochs_of_all_rounds():
+    usual = {"epochs": 10, "train_share": 0.5, "rounds": 3}
+    passes = {s: GRIP.passes({**usual, "strategy": s}) for s in ("fpl", "ifpl", "grip")}
+    assert passes == {"fpl": 5.0, "ifpl": 15.0, "grip": 10.0}
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

@@ -213,6 +213,16 @@ class GRIP(StaticClassifier):
         """None: it reads centre crops alone. See `Method.view_epochs`."""
         return 0
 
+    @classmethod
+    def passes(cls, hyperparameters: Mapping[str, Any]) -> int | float:
+        """Those of all rounds; a round of `grip` has its share of the images.
+
+        See `Method.passes`.
+        """
+        rounds, epochs = hyperparameters["rounds"], hyperparameters["epochs"]
+        of = {"fpl": 1.0, "ifpl": float(rounds), "grip": (rounds + 1) / 2}
+        return epochs * of[hyperparameters["strategy"]] * hyperparameters["train_share"]
+
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
