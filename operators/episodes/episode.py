@@ -124,8 +124,14 @@ class Episode:
     @property
     def rows(self) -> np.ndarray:
         """Row ids of the dataset that is learned, sorted; of those without labels the tested."""
-        chosen_on = self.val if self.validation is None else self.validation.rows
-        return np.unique(np.concatenate([self.train, self.val, chosen_on, self.tested()]))
+        return np.unique(np.concatenate([self.train, self.chosen_on, self.tested()]))
+
+    @property
+    def chosen_on(self) -> np.ndarray:
+        """Row ids that a method or a setting is chosen on."""
+        if self.validation is None:
+            return self.val
+        return np.unique(np.concatenate([self.val, self.validation.rows]))
 
     def tested(self, dataset: str = "") -> np.ndarray:
         """Row ids of a dataset that are tested, sorted; the empty name is the learned one."""

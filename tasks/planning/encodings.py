@@ -153,7 +153,7 @@ def _rows_read(
         place = spec.dataset, tuple(spec.targets), spec.held_out
         draw, episode, own = draw_of(spec), draws.episode(spec), spec.dataset == dataset
         centre = parts.setdefault(None, {})
-        train, val = (draws.own_rows(spec, dataset, r) for r in (episode.train, episode.val))
+        train, val = (draws.own_rows(spec, dataset, r) for r in (episode.train, episode.chosen_on))
         if draw not in centre:
             tested = episode.tested("" if own else dataset)
             centre[draw] = np.unique(np.concatenate([train, val, tested]))

@@ -151,6 +151,7 @@ def test_mit_states_has_pairs_as_classes_and_both_labels_beside_them(states, tmp
     assert [f"{a} {o}" for a, o in zip(attributes, objects, strict=True)] == names
     seen = {dataset.classes[k] for k in np.unique(dataset.labels[dataset.column("seen")])}
     assert seen == {"ripe tomato", "sliced apple"}
+    assert dataset.pairs == tuple(tuple(name.split()) for name in dataset.classes)
     assert "2 seen pairs, 2 unseen." in outline(card).notes
     assert DatasetCard.from_yaml(card.to_yaml()) == card
 

@@ -1,10 +1,13 @@
 """CSP: where its words start, what a step is, and which words new pairs are read with."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 from operators.contract.drawn import drawn_features
+from operators.engine.stacking import run_stacked
 from operators.episodes.episode import Classes, FewShot, Vocabulary, batch_of
 from operators.methods import METHODS
 from operators.methods.compositional.base import read_pairs
@@ -118,3 +121,21 @@ def test_a_word_that_was_not_learned_is_read_as_it_is_and_known_ones_are_looked_
 def test_a_name_of_one_word_is_refused_with_an_example():
     with pytest.raises(ValueError, match=r"'zebra' is no pair: .* such as 'red zebra'"):
         read_pairs(["small cat", "zebra"])
+
+
+def test_a_lane_learns_what_its_trial_learns_alone(clip, precise):
+    """Numbers that a step does without are drawn from the generator of each trial."""
+    clip = precise(clip)
+    shots = shots_of(clip, torch.float64)
+    tuning = Tuning(optimizer="adam", lr=1e-3, epochs=3, batch_size=6, warmup_epochs=0)
+
+    def job(seed):
+        method = build(clip, dropout=0.3).double()
+        method.fit(shots, tuning=tuning, generator=torch.Generator().manual_seed(seed))
+        return method.words.detach()
+
+    jobs = [partial(job, seed) for seed in (1, 2)]
+    alone = [each() for each in jobs]
+    assert not torch.allclose(*alone)
+    for one, other in zip(alone, run_stacked(jobs), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-10)

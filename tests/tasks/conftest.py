@@ -42,14 +42,21 @@ def store(tmp_path):
 def dataset_of(store, monkeypatch):
     """Puts a dataset of grey squares, a brightness for each class, into catalog and store.
 
-    `rows` says how many images each class has in each split; they are of the domains in turn.
+    `rows` says how many images each class has in each split; they are of the domains in turn. Of
+    `composed` classes the columns say the attribute and the object.
     """
     from data_catalog import CATALOG, DatasetCard, Example
     from data_catalog.png import stored_png
     from tasks.ingestion.ingest import ingest_dataset
 
     def make(
-        name="pets", classes=CLASSES, ingested=True, template="a photo of a {}.", domains=(), **rows
+        name="pets",
+        classes=CLASSES,
+        ingested=True,
+        template="a photo of a {}.",
+        domains=(),
+        composed=False,
+        **rows,
     ):
         rows = rows or {"train": 3, "val": 1, "test": 4}
         examples = []
@@ -63,7 +70,10 @@ def dataset_of(store, monkeypatch):
                     path = f"{split}/{word}/{number}.png"
                     domain = domains[number % len(domains)] if domains else None
                     content = stored_png(pixels)
-                    examples.append(Example(content, path, label, word, split, domain=domain))
+                    parts = zip(("attribute", "object"), word.split(), strict=composed)
+                    extras = dict(parts) if composed else {}
+                    row = Example(content, path, label, word, split, domain, extras=extras)
+                    examples.append(row)
         card = DatasetCard(
             name=name,
             source=Listed(examples),
