@@ -36,7 +36,8 @@ class Tuning:
         schedule: `epoch` moves a cosine once an epoch, `step` once a step; `ramp` moves once an
             epoch too, from 0 up over the warm-up and by a cosine back to 0; `linear` falls to 0
             step by step, `constant` stays. `rise` is `step` after a warm-up that begins at
-            `warmup_lr` and rises to `lr` step by step.
+            `warmup_lr` and rises to `lr` step by step; `climb` is `epoch` after one that does so
+            epoch by epoch.
         drop_last: Whether an incomplete batch is dropped.
         selection: `last` keeps the last step, `val` the epoch that is best on validation.
         total_steps: Optimiser steps in all, the last epoch cut short; 0 for whole epochs.
@@ -51,7 +52,7 @@ class Tuning:
     eps: Annotated[float, Bounds(0, 1, above=True)] = 1e-8
     warmup_epochs: Annotated[int, Bounds(0, 10_000)] = 1
     warmup_lr: Annotated[float, Bounds(0, 100)] = 1e-5
-    schedule: Literal["epoch", "step", "linear", "constant", "ramp", "rise"] = "epoch"
+    schedule: Literal["epoch", "step", "linear", "constant", "ramp", "rise", "climb"] = "epoch"
     drop_last: bool = True
     selection: Literal["last", "val"] = "last"
     total_steps: Annotated[int, Bounds(0, 10_000_000), LATER] = 0
@@ -161,8 +162,8 @@ def learning_rate(tuning: Tuning, epoch: int, step: int = 0, steps_an_epoch: int
     if tuning.schedule == "ramp":
         return tuning.lr * _ramp(epoch, tuning.warmup_epochs, tuning.epochs)
     if epoch < tuning.warmup_epochs:
-        risen = epoch * steps_an_epoch + step
-        if tuning.schedule != "rise" or not risen:
+        risen = epoch * steps_an_epoch + (step if tuning.schedule == "rise" else 0)
+        if tuning.schedule not in ("rise", "climb") or not risen:
             return tuning.warmup_lr
         return tuning.lr * risen / (tuning.warmup_epochs * steps_an_epoch)
     if tuning.schedule == "constant":

@@ -187,17 +187,21 @@ class Case:
             built = self.build(classes, seed=seed, own=own_of(self.method, values))
         tuning = tuning_of(self.method, values)
         tuning = tuning and replace(tuning, warmup_epochs=0)
-        given = shots if shots.unlabelled is not None else self.with_unlabelled(shots, classes)
+        given = shots if shots.unlabelled is not None else self.with_extras(shots, classes)
         report = built.fit(given, tuning=tuning, generator=torch.Generator().manual_seed(seed))
         return Fit(built.eval(), report)
 
-    def with_unlabelled(self, shots: FewShot, classes: Classes | None = None) -> FewShot:
-        """The shots, with their examples once more for a method that asks for some unlabelled.
+    def with_extras(self, shots: FewShot, classes: Classes | None = None) -> FewShot:
+        """The shots, with what the method's card asks for beside labels.
+
+        That is their examples once more, unlabelled; or domains, which take turns.
 
         Args:
             shots: As `shots` gives them.
             classes: Among which the teacher chooses; those of the case unless given.
         """
+        if self.method.card.domains:
+            shots = replace(shots, domains=torch.arange(len(shots.train)) % 2)
         if not self.method.card.unlabelled:
             return shots
         train = shots.train

@@ -108,7 +108,7 @@ def fast_paths_change_no_loss_and_no_gradient(case: Case) -> Iterator[str]:
     shots = exact.shots(source=images, val=())
     built = exact.build(own=own_of(case.method, exact.settings())).double()
     tuning = replace(case.method.tuning, epochs=1, warmup_epochs=0)
-    given = exact.with_unlabelled(shots)
+    given = exact.with_extras(shots)
     built.fit(given, tuning=tuning, generator=torch.Generator())
 
     def outcome() -> list[Tensor]:

@@ -390,6 +390,7 @@ class FewShot:
         views: How training images are seen in each epoch.
         seed: Of the trial; fresh views depend on it.
         unlabelled: For methods whose card asks for it, else None.
+        domains: (n,) domain of each training image, likewise.
     """
 
     n_shots: int
@@ -398,6 +399,7 @@ class FewShot:
     views: ViewPolicy = CENTRE
     seed: int = 0
     unlabelled: Unlabelled | None = None
+    domains: Int[Tensor, "n"] | None = None  # noqa: F821
 
     def without_labels(self) -> "FewShot":
         """The same with the unlabelled images in the place of the training images.

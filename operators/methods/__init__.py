@@ -47,6 +47,7 @@ from operators.methods.image_classification.text_prompts.plot import PLOT
 from operators.methods.image_classification.text_prompts.pre import PRE
 from operators.methods.image_classification.text_prompts.proda import ProDA
 from operators.methods.image_classification.text_prompts.prograd import ProGrad
+from operators.methods.image_classification.text_prompts.spg import SPG
 from operators.methods.image_classification.text_prompts.tcp import TCP
 from operators.methods.image_classification.text_prompts.tomml import TOMML
 from operators.methods.image_classification.tower_adapters.clip_lora import ClipLora
@@ -98,6 +99,7 @@ METHODS: dict[str, type[Method]] = {
     "proda": ProDA,
     "plot": PLOT,
     "cocoop": CoCoOp,
+    "spg": SPG,
     "dept-clip": DePTClip,
     "gopro": GOPro,
     "atprompt": ATPrompt,

@@ -43,6 +43,8 @@ class MethodCard:
         external_knowledge: It reads texts that are not in the dataset; a teacher's are not its own.
         features: It reads frozen features of whole examples, which are then encoded beforehand.
         pixels: It reads preprocessed images, and asks nothing more of the image tower for that.
+        domains: It learns from the domain that each training example is of, so the dataset must
+            have domains.
         descriptions: Those texts are sentences about each class, which the dataset must come with.
         teacher: It learns from another tuned model; it has a `Teaching` and takes a `Teacher`.
         unlabelled: It learns from examples without labels: all of the train split, or those that
@@ -71,6 +73,7 @@ class MethodCard:
     external_knowledge: bool = False
     features: bool = True
     pixels: bool = False
+    domains: bool = False
     descriptions: bool = False
     teacher: bool = False
     unlabelled: bool = False

@@ -67,6 +67,9 @@ class ClassificationTrack(Track):
             for rows in (episode.train, validation_of(spec, table, episode))
         )
         shots = FewShot(spec.shots, train, val, view_policy(spec), spec.seed)
+        if method_for(spec).card.domains and table.domain_names:
+            own = torch.from_numpy(table.domains[episode.train]).to(device)
+            shots = replace(shots, domains=own)
         if (domain := unlabelled_of(spec, table, episode)) is None:
             return shots
         seen = Batch(source, domain.rows, None, device=device)

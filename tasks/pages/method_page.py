@@ -40,6 +40,7 @@ def facts(row: Mapping[str, Any]) -> dict[str, str | list[str]]:
         else "no labelled example",
         "needs": [f"{name}: {capabilities()[name]}" for name in row["needs"]]
         + ["descriptions: sentences about each class of the dataset"] * row["descriptions"]
+        + ["domains: that of each training example"] * card.get("domains", False)
         or "frozen features and text prompts, which every backbone has",
         "new classes": "classifies classes that it has not seen"
         if card["new_classes"]

@@ -106,6 +106,7 @@ def method_row(name: str, method: type[Method]) -> dict[str, Any]:
             "tunes": method.card.tunes,
             "cost": method.card.cost,
             "learns": method.card.learns,
+            "domains": method.card.domains,
             "new_classes": method.card.new_classes,
             "unseen_head": method.card.unseen_head,
             "views": method.card.views,

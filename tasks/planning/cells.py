@@ -112,6 +112,11 @@ def obstacle(condition: Condition, name: str, method: type[Method]) -> str:
     missing = method.card.needs - condition.card.capabilities
     if missing:
         return f"{name} on {condition.card.name}: it has no {', '.join(sorted(missing))}."
+    if method.card.domains and (condition.protocol.joins or not condition.dataset.domain_names):
+        return (
+            f"{name} on {condition.dataset.name}: it learns from the domain of each example, and "
+            "there are none. Choose a dataset with domains, such as world-domains or pacs."
+        )
     for dataset in (condition.dataset, *condition.ground.targets):
         if template_set_for(condition.store, method, dataset) is None:
             return undescribed(name, dataset.name)
