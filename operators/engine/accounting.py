@@ -114,16 +114,21 @@ class Work:
 
 
 class SharedWork(Work):
-    """Work that is done for several at once: each count gets the same share."""
+    """Work that is done for several at once: each count gets its share.
 
-    def __init__(self, shares: Sequence[Work]) -> None:
+    Args:
+        shares: The counts, and how much of the work is of each; any unit.
+    """
+
+    def __init__(self, shares: Sequence[tuple[Work, int]]) -> None:
         super().__init__()
         self.shares = shares
+        self.every = sum(size for _, size in shares)
 
     def book(self, done: int, plain: int) -> None:
         """See `Work.book`."""
-        for work in self.shares:
-            work.book(done // len(self.shares), plain // len(self.shares))
+        for work, size in self.shares:
+            work.book(done * size // self.every, plain * size // self.every)
 
 
 def forward(layers: Sequence[Flops]) -> int:

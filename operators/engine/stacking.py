@@ -135,6 +135,11 @@ class TowerCall(ABC):
     def learned(self) -> bool:
         """Whether a gradient goes back through it; what is frozen is kept, not merged."""
 
+    @property
+    def size(self) -> int:
+        """How much of a merged call is its own, in the unit of those that it fits."""
+        return 1
+
     @abstractmethod
     def fits(self, other: Any) -> bool:
         """Whether `other` can be made together with this one."""
@@ -229,10 +234,12 @@ def _serve(waiting: Sequence[_Lane[Any]]) -> None:
         first: Any = calls[0].request
         group = [lane for lane in calls if lane is calls[0] or first.fits(lane.request)]
         calls = [lane for lane in calls if lane not in group]
-        works = [lane.work for lane in group if lane.work is not None]
+        asked: list[Any] = [lane.request for lane in group]
+        each = zip(group, asked, strict=True)
+        works = [(lane.work, call.size) for lane, call in each if lane.work is not None]
         with _shared_time(group), counting(SharedWork(works)):
             try:
-                answers = first.together([lane.request for lane in group])
+                answers = first.together(asked)
             except Exception as error:  # of whose call, nobody can say: each lane gets it
                 answers = [error] * len(group)
         for lane, answer in zip(group, answers, strict=True):

@@ -58,6 +58,11 @@ class TextCall(TowerCall):
         """See `TowerCall.learned`."""
         return _learned(self.context, self.deep_prompts)
 
+    @property
+    def size(self) -> int:
+        """See `TowerCall.size`; contexts, of which each has texts of its own."""
+        return 1 if self.context.ndim == 3 else len(self.context)
+
     def fits(self, other: Any) -> bool:
         """See `TowerCall.fits`: the same texts, and the same layers prompted."""
         return (
@@ -72,7 +77,7 @@ class TextCall(TowerCall):
 
     def together(self, calls: Sequence["TextCall"]) -> Sequence[Tensor]:
         """See `TowerCall.together`."""
-        copies = [1 if c.context.ndim == 3 else len(c.context) for c in calls]
+        copies = [c.size for c in calls]
         contexts = torch.cat(
             [c.context.expand(n, -1, -1, -1) for c, n in zip(calls, copies, strict=True)]
         )
@@ -96,6 +101,11 @@ class ImageCall(TowerCall):
     def learned(self) -> bool:
         """See `TowerCall.learned`."""
         return _learned(self.prompts, self.deep_prompts)
+
+    @property
+    def size(self) -> int:
+        """See `TowerCall.size`; images."""
+        return len(self.pixels)
 
     def fits(self, other: Any) -> bool:
         """See `TowerCall.fits`: as many prompts in the same places."""
