@@ -121,7 +121,9 @@ def test_a_small_budget_changes_no_gradient(clip, classes, drawn_pictures, monke
     batch, gradients, parts = batch_for(clip, drawn_pictures), [], []
     packed = type(clip.packed_text)
     cut = packed.parts
-    monkeypatch.setattr(packed, "parts", lambda *a: parts.append(made := cut(*a)) or made)
+    monkeypatch.setattr(
+        packed, "parts", lambda *a, **how: parts.append(made := cut(*a, **how)) or made
+    )
     for budget in (clip.text_budget, 1):
         monkeypatch.setattr(clip, "text_budget", budget)
         method = moved(build(clip, classes)).train()
