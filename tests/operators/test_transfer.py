@@ -145,3 +145,16 @@ def test_a_domain_that_is_held_out_is_tested_and_read_nowhere_else(clip, images,
     assert len(read[2]) == 8
     assert len(pool.rows) == 20
     assert not DOMAINS[np.concatenate([*read, pool.rows])].any()
+
+
+def test_a_method_that_asks_for_domains_is_told_those_of_its_training_images(clip, images, asked):
+    spec = asked("spg", "domain_generalization", held_out="sketch")
+    episode = episode_of(spec, Animals.table)
+    shots = track_of(spec.protocol).shots(spec, clip, Animals(), images, episode)
+    assert shots.domains.tolist() == [0] * len(episode.train)
+    every = asked("spg", "few_shot")
+    episode = episode_of(every, Animals.table)
+    shots = track_of(every.protocol).shots(every, clip, Animals(), images, episode)
+    assert shots.domains.tolist() == DOMAINS[episode.train].tolist()
+    other = asked("coop", "few_shot")
+    assert track_of("few_shot").shots(other, clip, Animals(), images, episode).domains is None

@@ -580,6 +580,15 @@ def by_method(plan):
     return found
 
 
+def test_a_method_that_learns_from_domains_is_skipped_where_there_are_none(plan, pets, dataset_of):
+    drawn = dataset_of("drawn", domains=("ink", "oil"))
+    made = plan(pets, drawn, methods=["spg", "zero-shot"], protocols=["few_shot", "multi_task"])
+    places = {(s.dataset, s.protocol) for s in made.specs if s.method == "spg"}
+    assert places == {("drawn", "few_shot")}
+    reason = "it learns from the domain of each example, and there are none."
+    assert [text for text in made.skipped if text.startswith(f"spg on pets: {reason}")]
+
+
 def test_a_student_brings_its_teachers_along(plan, pets):
     made = plan(pets, **STUDENT)
     found = by_method(made)
