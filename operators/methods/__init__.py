@@ -8,6 +8,7 @@ from operators.methods.image_classification.deep_prompts.coprompt import CoPromp
 from operators.methods.image_classification.deep_prompts.dpl_dec import DPL
 from operators.methods.image_classification.deep_prompts.ivlp import IVLP
 from operators.methods.image_classification.deep_prompts.maple import MaPLe
+from operators.methods.image_classification.deep_prompts.mmrl import MMRL
 from operators.methods.image_classification.deep_prompts.plot_plus_plus import PLOTPlusPlus
 from operators.methods.image_classification.deep_prompts.prompt_cam import PromptCAM
 from operators.methods.image_classification.deep_prompts.promptkd import PromptKD
@@ -50,6 +51,7 @@ from operators.methods.image_classification.text_prompts.prograd import ProGrad
 from operators.methods.image_classification.text_prompts.spg import SPG
 from operators.methods.image_classification.text_prompts.tcp import TCP
 from operators.methods.image_classification.text_prompts.tomml import TOMML
+from operators.methods.image_classification.tower_adapters.apt_approx import ApproximatedPrompts
 from operators.methods.image_classification.tower_adapters.clip_lora import ClipLora
 from operators.methods.image_classification.tower_adapters.mma import MMA
 from operators.methods.image_classification.written_prompts.llm_bbo import LLMBlackBox
@@ -110,6 +112,7 @@ METHODS: dict[str, type[Method]] = {
     "vpt": VPT,
     "prompt-cam": PromptCAM,
     "maple": MaPLe,
+    "mmrl": MMRL,
     "plot-plus-plus": PLOTPlusPlus,
     "promptsrc": PromptSRC,
     "promptkd": PromptKD,
@@ -121,6 +124,7 @@ METHODS: dict[str, type[Method]] = {
     "clip-lora": ClipLora,
     "mma": MMA,
     "csp": CSP,
+    "apt-approx": ApproximatedPrompts,
     "verbalizer": Verbalizer,
     "verbalizer-calibrated": CalibratedVerbalizer,
     "in-context": InContext,

@@ -317,6 +317,14 @@ class DualEncoder(Backbone):
         """
         raise ValueError(self.no_tokens)
 
+    def normed_states(self, states: Float[Tensor, "*b v"]) -> Float[Tensor, "*b v"]:
+        """States after the last layer of the image tower, as they are projected from.
+
+        Raises:
+            ValueError: The image tower has no tokens.
+        """
+        raise ValueError(self.no_tokens)
+
     @property
     def no_tokens(self) -> str:
         """Why nothing can cut into an image tower that is no ViT."""

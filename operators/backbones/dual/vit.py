@@ -172,6 +172,10 @@ class ViTBackbone(TextTowerBackbone):
         count(x, made)
         return ImageReading(self.pooled(x), patches, states)
 
+    def normed_states(self, states: Float[Tensor, "*b v"]) -> Float[Tensor, "*b v"]:
+        """See `DualEncoder.normed_states`."""
+        return widened(self.image_norm_out(states.to(self.patches.weight.dtype)))
+
     def refuse_inserted(self, deep: DeepPrompts | None) -> None:
         """Raises where prompts would be inserted among the patches, which then are no rows.
 
