@@ -15,7 +15,10 @@ COLOURS = (
     *("#5760b1", "#c0860b", "#9b14f7", "#a781b4"),
 )
 GREY = "#7f858c"  # of methods that learn nothing from labelled examples
-SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+SHAPES = (
+    *("circle", "square", "triangle-up", "diamond", "cross", "triangle-down"),
+    *("triangle-right", "triangle-left", "wedge", "arrow"),
+)
 
 
 class Look(NamedTuple):
