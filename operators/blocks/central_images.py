@@ -3,9 +3,43 @@
 import torch
 from torch import Tensor
 
+from operators.backbones import unit
+from operators.blocks.cache_head import CacheHead
+from operators.episodes.episode import Batch
 from operators.shapes import Float, Int
 
 COMPARED = 1 << 24  # probabilities of one pass
+FEWEST, MOST = 9, 16  # cached images a class
+
+
+def images_a_class(images: int, classes: int, share: float, most: int | None = None) -> int:
+    """How many images stand for each class: a share of what there is, at least 9.
+
+    Args:
+        images: Without labels.
+        classes: That they may show.
+        share: Of the images of a class, were all classes alike.
+        most: No more than so many; None where there is no such bound.
+    """
+    count = max(FEWEST, int(images * share / classes))
+    return count if most is None else min(most, count)
+
+
+@torch.no_grad()
+def fill_central(cache: CacheHead, images: Batch, share: float, sharpness: float) -> None:
+    """Caches the images that stand for each class, under the class that they stand for.
+
+    Args:
+        cache: Of the k classes.
+        images: Without labels.
+        share: Of the images of a class, were all classes alike.
+        sharpness: What cosines to the texts are multiplied by.
+    """
+    texts = cache.texts
+    count = images_a_class(len(images), len(texts), share, MOST)
+    chosen = most_central(unit(images.features), texts, sharpness, count)
+    labels = torch.arange(len(texts), device=texts.device).repeat_interleave(chosen.shape[1])
+    cache.keep(images.features[chosen.flatten()], labels)
 
 
 @torch.no_grad()

@@ -8,13 +8,12 @@ import torch
 from torch.nn import functional as F
 
 from operators.blocks.cache_head import semantic_affinity
-from operators.blocks.central_images import most_central
+from operators.blocks.central_images import images_a_class, most_central
 from operators.blocks.class_text import plain_sentence_vectors, sentence_vectors, sentences_of
 from operators.contract import drawn_features
 from operators.episodes.episode import Batch, FewShot, Unlabelled
 from operators.episodes.views import View, ViewPolicy
 from operators.methods import METHODS
-from operators.methods.image_classification.feature_heads.tfup import images_a_class
 from operators.tuning import Tuning
 
 TFUP, TFUPT = METHODS["tfup"], METHODS["tfup-t"]

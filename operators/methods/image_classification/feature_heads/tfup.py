@@ -15,7 +15,7 @@ from torch import Tensor
 
 from operators.backbones import DualEncoder, unit
 from operators.blocks.cache_head import CacheHead, CacheWeights, Scalar
-from operators.blocks.central_images import most_central
+from operators.blocks.central_images import fill_central
 from operators.blocks.class_text import plain_sentence_vectors, sentences_of
 from operators.bounds import Bounds, Share
 from operators.episodes.episode import Batch, Classes, FewShot
@@ -23,21 +23,6 @@ from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import ImageClassifier
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning
-
-FEWEST, MOST = 9, 16  # cached images a class
-
-
-def images_a_class(images: int, classes: int, share: float, most: int | None = None) -> int:
-    """How many images stand for each class: a share of what there is, at least 9.
-
-    Args:
-        images: Without labels.
-        classes: That they may show.
-        share: Of the images of a class, were all classes alike.
-        most: No more than so many; None where there is no such bound.
-    """
-    count = max(FEWEST, int(images * share / classes))
-    return count if most is None else min(most, count)
 
 
 class TFUP(ImageClassifier):
@@ -120,20 +105,3 @@ class TFUP(ImageClassifier):
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """Zero-shot logits plus alpha times the votes."""
         return self.cache.in_blocks(batch.features)
-
-
-@torch.no_grad()
-def fill_central(cache: CacheHead, images: Batch, share: float, sharpness: float) -> None:
-    """Caches the images that stand for each class, under the class that they stand for.
-
-    Args:
-        cache: Of the k classes.
-        images: Without labels.
-        share: Of the images of a class, were all classes alike.
-        sharpness: What cosines to the texts are multiplied by.
-    """
-    texts = cache.texts
-    count = images_a_class(len(images), len(texts), share, MOST)
-    chosen = most_central(unit(images.features), texts, sharpness, count)
-    labels = torch.arange(len(texts), device=texts.device).repeat_interleave(chosen.shape[1])
-    cache.keep(images.features[chosen.flatten()], labels)

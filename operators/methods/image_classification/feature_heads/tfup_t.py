@@ -24,17 +24,13 @@ from torch.nn import functional as F
 
 from operators.backbones import DualEncoder, unit
 from operators.blocks.cache_head import CacheHead, CacheWeights, Scalar, semantic_affinity
-from operators.blocks.central_images import most_central
+from operators.blocks.central_images import fill_central, images_a_class, most_central
 from operators.blocks.class_text import plain_sentence_vectors, sentences_of
 from operators.blocks.feature_head import Adapter, mixed
 from operators.bounds import Bounds, Brief, Reduction, Share, Weight
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import StaticClassifier
-from operators.methods.image_classification.feature_heads.tfup import (
-    fill_central,
-    images_a_class,
-)
 from operators.shapes import Float, Int
 from operators.tuning import FitReport, Tuning, tune
 
