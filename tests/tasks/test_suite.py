@@ -4,8 +4,10 @@ import pytest
 
 from flows.shipped import shipped
 from flows.suites import FOLDER, load_suite
+from operators.episodes.protocols import PROTOCOLS
 from operators.methods import methods_of
 from tasks.planning.choices import check
+from tasks.planning.placed import unfit
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import make_suite, override, read_suite
 
@@ -266,6 +268,15 @@ def test_suites_of_texts_have_every_method_of_the_track():
         assert load_suite(name).seeds == (13, 21, 42, 87, 100)
 
 
+def without_place(protocol):
+    """Methods of images that have none in a protocol."""
+    return {
+        name
+        for name, method in methods_of("image-classification").items()
+        if unfit(name, method, protocol, PROTOCOLS[protocol])
+    }
+
+
 def test_the_zoo_has_every_method_once_at_few_and_many_shots_and_on_new_classes():
     zoo = load_suite("zoo")
     wanted = {
@@ -273,10 +284,18 @@ def test_the_zoo_has_every_method_once_at_few_and_many_shots_and_on_new_classes(
         for name, method in methods_of("image-classification").items()
         if not method.card.domains  # digits have none; the suite transfer has these methods
     }
-    assert sorted(choice.id for choice in zoo.methods) == sorted(wanted)
+    elsewhere = without_place("few_shot")
+    assert sorted(choice.id for choice in zoo.methods) == sorted(wanted - elsewhere)
     assert zoo.backbones == ("mini-clip",)  # needs no download
     assert zoo.protocols == ("few_shot", "base_to_new")
     assert (zoo.shots, zoo.seeds) == ((1, 16), (1, 2, 3))
+
+
+def test_what_has_no_place_beside_labels_is_in_the_suite_without_them():
+    suite = load_suite("without-labels")
+    elsewhere = without_place("few_shot")
+    assert elsewhere <= {choice.id for choice in suite.methods}
+    assert not set.intersection(*(without_place(name) for name in suite.protocols)) & elsewhere
 
 
 def test_methods_that_learn_from_domains_are_in_the_suite_that_leaves_one_out():
