@@ -26,9 +26,9 @@ SPLITS = np.array(["train"] * 50 + ["val"] * 20 + ["test"] * 30)
 
 
 class Data:
-    """Five classes, ten train, four validation and six test images each."""
+    """Five classes in two domains, ten train, four validation and six test images each."""
 
-    table = Table(LABELS, SPLITS, 5)
+    table = Table(LABELS, SPLITS, 5, domains=LABELS % 2, domain_names=("ink", "oil"))
     names = ("cat", "dog", "boat", "oak tree", "photo")
     sentences = tuple((f"a {name} in the grass.", f"an old {name}.") for name in names)
     all_classes = Classes(names, ("a photo of a {}.",), descriptions=sentences)
@@ -148,9 +148,8 @@ def test_no_test_row_is_read_before_fitting_ends(
 
     monkeypatch.setattr(METHODS[method], "fit", watched)
     has = resolve(method, METHODS[method], {}, protocol="few_shot", shots=2)
-    given = {
-        n: v for n, v in {"search_steps_beta": 3, "epochs": 1, "total_steps": 0}.items() if n in has
-    }
+    brief = {"search_steps_beta": 3, "epochs": 1, "prompt_epochs": 1, "total_steps": 0}
+    given = {n: v for n, v in brief.items() if n in has}
     teacher = taught.by(METHODS[method], clip, Data.all_classes)
     run_trial(asked(method, given=given), clip, Data(), images, **teacher)
     card = METHODS[method].card
