@@ -57,12 +57,14 @@ def fitted(name, backbone, classes, shots_of, seed, *, taught=None, **changes):
     built.double()
     tuning = replace(tuning_of(method, values), warmup_epochs=0)
     shots = taught.on(method, shots_of(seed), classes) if taught else shots_of(seed)
+    if method.card.domains:
+        shots = replace(shots, domains=torch.arange(len(shots.train)) % 2)
     with counting() as work:
         report = built.fit(shots, tuning=tuning, generator=generator)
     return built.eval(), report, work
 
 
-STEPS = {"epochs": 3, "batch_size": 6, "total_steps": 0}
+STEPS = {"epochs": 3, "batch_size": 6, "total_steps": 0, "prompt_epochs": 2}
 
 
 @pytest.mark.parametrize(
