@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder
-from operators.blocks.feasibility import feasibility, word_similarity
 from operators.divergence import refuse_nonsense
 from operators.episodes.episode import Batch, Classes, Episode, Evaluation, Vocabulary
 from operators.episodes.splits import OPEN
@@ -24,6 +23,7 @@ from operators.metrics.compositional import area
 from operators.metrics.predictions import COMPOSITIONAL as PREDICTIONS
 from operators.shapes import Bool, Float, Int
 from operators.tracks.base import Data
+from operators.tracks.feasibility import feasibility, word_similarity
 from operators.tracks.image_classification import ImageClassification
 
 THRESHOLDS = 50  # of feasibility that are tried (CSP, evaluate.py, `threshold_trials`)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from operators.blocks.feasibility import feasibility
 from operators.contract.drawn import DrawnFeatures
 from operators.episodes.compositional import lacking, pair_split
 from operators.episodes.episode import Batch, Classes, Vocabulary
@@ -18,6 +17,7 @@ from operators.methods import METHODS
 from operators.metrics import METRICS, scores_of
 from operators.metrics.compositional import bias_curve
 from operators.tracks import TRACKS
+from operators.tracks.feasibility import feasibility
 
 ATTRIBUTES, OBJECTS = ("blue", "green", "old", "red"), ("cat", "cup", "dog", "hat")
 PAIRS = tuple((a, o) for a in ATTRIBUTES for o in OBJECTS)

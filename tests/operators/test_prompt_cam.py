@@ -8,9 +8,12 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from operators.blocks.class_tokens import ClassTokenAttention, class_states
 from operators.episodes.episode import Evaluation, batch_of
 from operators.methods import METHODS
+from operators.methods.image_classification.deep_prompts.class_tokens import (
+    ClassTokenAttention,
+    class_states,
+)
 from operators.trials.looking import GAP, SIDE, drawn, looked_at, restored
 
 pytestmark = pytest.mark.bits

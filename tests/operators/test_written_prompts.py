@@ -10,7 +10,6 @@ from operators import functions
 from operators.blocks.kept_text import KeptText
 from operators.blocks.prompt_bounds import error_bound, uniform_prior
 from operators.blocks.template_scores import right_answers, template_vectors
-from operators.blocks.vocabulary import whole_words
 from operators.episodes.episode import Classes
 from operators.methods import METHODS
 from operators.methods.classifier import accuracy_on
@@ -22,6 +21,7 @@ from operators.methods.image_classification.written_prompts.proposers import (
     is_template,
     mutated,
 )
+from operators.methods.image_classification.written_prompts.whole_words import whole_words
 
 LABELS = [0, 1, 2, 3] * 3
 

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from operators.backbones import DualEncoder
-from operators.blocks.class_tokens import ClassTokenAttention, class_states, patch_attention
 from operators.blocks.deep_tokens import uniform_image_tokens
 from operators.blocks.linear_maps import draw_uniform
 from operators.blocks.parts import IMAGE_ROWS, in_parts
@@ -26,6 +25,11 @@ from operators.bounds import Bounds, Brief, Layers
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import ImageClassifier
+from operators.methods.image_classification.deep_prompts.class_tokens import (
+    ClassTokenAttention,
+    class_states,
+    patch_attention,
+)
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning
 

@@ -21,11 +21,11 @@ from operators.backbones import DualEncoder
 from operators.blocks.kept_text import KeptText
 from operators.blocks.prompt_bounds import DELTA, PRIORS, bound_of
 from operators.blocks.template_scores import right_answers, template_vectors
-from operators.blocks.vocabulary import whole_words
 from operators.bounds import Bounds, Brief, Weight
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import StaticClassifier
+from operators.methods.image_classification.written_prompts.whole_words import whole_words
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning
 

@@ -1,4 +1,4 @@
-"""Block Q, class tokens: tokens of an image tower that stand for one class each and score it.
+"""Class tokens: tokens of an image tower that stand for one class each and score it.
 
 Source: Chowdhury et al., "Prompt-CAM: Making Vision Transformers Interpretable for Fine-Grained
 Analysis", CVPR 2025, https://arxiv.org/abs/2501.09333, section 3, and the authors' code.
