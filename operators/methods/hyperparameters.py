@@ -27,6 +27,7 @@ PUBLISHED_ON = (
     "eurosat",
     "ucf101",
     "ut_zappos",
+    "pacs",
 )
 OTHER_NAMES = {"oxford_flowers": "flowers102"}
 
