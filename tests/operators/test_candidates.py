@@ -52,7 +52,8 @@ def asked(spec):
 
     def make(method="coop", protocol="few_shot", **fields):
         has = resolve(method, METHODS[method], {}, protocol=protocol, shots=2)
-        given = {n: v for n, v in {"search_steps_beta": 3, "epochs": 1}.items() if n in has}
+        length = {"total_steps": 2} if has.get("total_steps") else {"epochs": 1}
+        given = {n: v for n, v in {"search_steps_beta": 3, **length}.items() if n in has}
         values = resolve(method, METHODS[method], given, protocol=protocol, shots=2)
         return spec(method=method, hyperparameters=values, protocol=protocol, shots=2, **fields)
 
