@@ -126,7 +126,7 @@ def test_recorded_trials_are_those_that_would_run_today(specs, documents, name):
 def test_recorded_settings_are_those_of_the_suite(specs, name, suite):
     from flows.suites import load_suite
     from tasks.planning import resolve
-    from tasks.planning.choices import hyperparameters
+    from tasks.planning.settings import hyperparameters
 
     asked = load_suite(suite)
     assert {spec.dataset for spec in specs[name]} == set(asked.datasets)

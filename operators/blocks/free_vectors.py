@@ -2,10 +2,8 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from operators.backbones import unit
-from operators.shapes import Float, Int
+from operators.shapes import Float
 
 
 class FreeVectors(nn.Module):
@@ -48,35 +46,3 @@ class FreeVectors(nn.Module):
             weights: Of each class.
         """
         return (weights * (self() - self.start).square().sum(dim=1)).mean()
-
-
-def drawn_vectors(classes: int, width: int, generator: torch.Generator) -> Float[Tensor, "k d"]:
-    """Vectors from N(0, 1/d), whose length is about 1.
-
-    Args:
-        classes: k.
-        width: d.
-        generator: Draws them, on the CPU.
-    """
-    return torch.randn(width, classes, generator=generator).T / width**0.5
-
-
-def class_probabilities(
-    features: Float[Tensor, "n d"],
-    labels: Int[Tensor, "n"],  # noqa: F821
-    vectors: Float[Tensor, "k d"],
-    scale: float,
-) -> Float[Tensor, "k"]:  # noqa: F821
-    """How probable its own class is to an example of each class, on average; 0 without examples.
-
-    Args:
-        features: Of the examples, of any length.
-        labels: Positions in the k classes.
-        vectors: Compared to the features by their cosine.
-        scale: Of the logits.
-
-    Source: CLAP's code, `trainers/adapters.py`, `init_lagrangian_multipliers`.
-    """
-    probable = (scale * unit(features) @ unit(vectors).T).softmax(dim=1)
-    members = F.one_hot(labels, len(vectors)).to(probable.dtype)
-    return (members * probable).sum(dim=0) / members.sum(dim=0).clamp(min=1)

@@ -6,8 +6,9 @@ from typing import Any
 
 from operators.bounds import bounds_of, kinds_of, read
 from operators.methods import Method, MethodCard
-from operators.methods.base import EPISODE, Teaching
+from operators.methods.base import EPISODE
 from operators.methods.hyperparameters import annotations, defaults
+from operators.methods.leaning import Starting, Teaching
 from operators.tracks import TRACKS
 from operators.tuning import Tuning
 
@@ -43,7 +44,8 @@ def its_card_revision_and_settings_are_what_they_should_be(name: str, method: An
         return
     if not isinstance(method.revision, int) or method.revision < 1:
         yield f"revision={method.revision!r} is no whole number from 1 on."
-    for key, kind in (("tuning", Tuning), ("teaching", Teaching)):
+    parts = {"tuning": Tuning, "teaching": Teaching, "starting": Starting}
+    for key, kind in parts.items():
         if not isinstance(value := getattr(method, key), kind | None):
             yield f"{key} is a {type(value).__name__}: write {key} = {kind.__name__}(..)."
     if card.teacher != (method.teaching is not None):

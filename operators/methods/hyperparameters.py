@@ -10,7 +10,8 @@ from typing import Any
 
 from operators.bounds import is_later, read
 from operators.episodes.shots import shots_order
-from operators.methods.base import EPISODE, Leaning, Method
+from operators.methods.base import EPISODE, Method
+from operators.methods.leaning import Leaning
 from operators.tuning import Tuning
 
 # The datasets that settings were published for, and other names that they go by.

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from tasks.storage.store import Store
 
 PROMPT = "prompt.safetensors"
-_CHOSEN_BY = {"teacher": "teacher=NAME", "source": "source_datasets='NAME,NAME'"}
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,12 +104,14 @@ def leant_on(store: Store, spec: "TrialSpec", device: str, role: str) -> "dict[s
     Raises:
         ValueError: The trial is not in the store, or what it left cannot be read.
     """
+    from operators.methods.leaning import LEANINGS
+
     if not store.trial(spec.trial_id).exists():
         error = store.failure(spec.trial_id)
         trouble = f"it failed: {error}" if error else "it is not in the store."
         raise ValueError(
             f"its {role}, {spec.method} on {spec.backbone} (trial {spec.trial_id}), has no "
             f"prompt: {trouble} Mend that and run the suite again, or choose another with "
-            f"{_CHOSEN_BY[role]}."
+            f"{LEANINGS[role].chosen_by}."
         )
     return learned_by(store, spec, device)

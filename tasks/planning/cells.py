@@ -14,7 +14,6 @@ from operators.images import TRANSFORM_VERSION
 from operators.methods import Method
 from operators.spec import Target, TrialSpec, digest
 from operators.tracks import track_of
-from tasks.planning.choices import Settings
 from tasks.planning.data import (
     Preview,
     classes_of,
@@ -27,6 +26,7 @@ from tasks.planning.data import (
 from tasks.planning.own_methods import aids_of
 from tasks.planning.resolve import RequestError
 from tasks.planning.search import Search
+from tasks.planning.settings import Settings
 from tasks.planning.suite import Suite
 from tasks.planning.suited import lacks_validation
 from tasks.planning.transfer import Ground, alike

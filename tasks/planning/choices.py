@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
 from itertools import chain, product
 from math import prod
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from data_catalog import DatasetCard
@@ -18,27 +16,23 @@ from operators.backbones import (
     DualEncoder,
     is_a,
 )
-from operators.episodes.protocols import PROTOCOLS, Protocol
+from operators.episodes.protocols import Protocol
 from operators.episodes.shots import shots_of
 from operators.methods import Method
-from operators.methods.base import Leaning, Starting, Teaching
-from operators.methods.hyperparameters import leanings_of
-from operators.methods.hyperparameters import resolve as resolve_hyperparameters
 from operators.tracks import TRACKS
 from tasks.planning import resolve
 from tasks.planning.data import undescribed
-from tasks.planning.own_backbones import find_backbone
 from tasks.planning.own_datasets import with_own_cards
 from tasks.planning.own_functions import with_own_functions
 from tasks.planning.own_methods import with_own
 from tasks.planning.placed import unfit
 from tasks.planning.resolve import RequestError
 from tasks.planning.search import Grid, grid_of, refuse_too_many
+from tasks.planning.settings import Names, Settings, settings_of
 from tasks.planning.suite import MethodChoice, Suite
 from tasks.planning.suited import testing_targets
 from tasks.storage.store import Store
 
-_CHOSEN_BY = {"teacher": "teacher", "source": "source_datasets"}  # who is leant on
 NOT_HERE = "not-here"  # in place of the fingerprint of weights: no trial with them is ever done
 
 
@@ -55,28 +49,6 @@ class Backbones:
     references: Mapping[str, BackboneReference]
     cards: Mapping[str, BackboneCard]
     asked: tuple[str, ...]
-
-
-class Settings(NamedTuple):
-    """A method in a place: a protocol, a number of shots and a dataset.
-
-    Attributes:
-        choice: What was asked for.
-        method: Its class.
-        values: All of its hyperparameters.
-        leans_on: The trials that it leans on there, by role: a teacher, a source.
-        backbone: That of a trial leant on which has one of its own; None for that of who leans.
-        datasets: Those that a trial leant on is learned from; empty for that of who leans.
-        shots: Likewise; None for those of who leans.
-    """
-
-    choice: MethodChoice
-    method: type[Method]
-    values: Mapping[str, Any]
-    leans_on: Mapping[str, "Settings"] = MappingProxyType({})
-    backbone: BackboneReference | None = None
-    datasets: tuple[str, ...] = ()
-    shots: int | None = None
 
 
 @dataclass(frozen=True)
@@ -121,15 +93,6 @@ class Sought(NamedTuple):
         return (settings for _, settings in self.candidates)
 
 
-class _Names:
-    """What the names of a request stand for; each is looked up once."""
-
-    def __init__(self, store: Store) -> None:
-        self.method = cache(resolve.method)
-        self.backbone = cache(find_backbone)
-        self.descriptions = cache(partial(resolve.descriptions, store))
-
-
 def check(store: Store, suite: Suite, *, imagined: bool = False) -> Request:
     """Turns every name of a suite into an object and refuses what cannot be.
 
@@ -153,7 +116,7 @@ def check(store: Store, suite: Suite, *, imagined: bool = False) -> Request:
         "targets": with_own_cards(store, suite.targets),
     }
     suite = suite.model_copy(update=own)
-    names = _Names(store)
+    names = Names(store)
     find = resolve.imagined_card if imagined else resolve.dataset_card
     cards = {name: find(store, name) for name in suite.all_datasets}
     references = [names.backbone(name) for name in suite.backbones]
@@ -212,16 +175,17 @@ def check(store: Store, suite: Suite, *, imagined: bool = False) -> Request:
 
 
 def _by_shots(
-    names: _Names,
+    names: Names,
     choice: MethodChoice,
     protocol_name: str,
     protocol: Protocol,
     counts: Sequence[int],
     dataset: str,
 ) -> Mapping[int, Settings]:
-    """The settings of a method in a place, by number of shots; raises as `_settings`."""
+    """The settings of a method in a place, by number of shots; raises as `settings_of`."""
     return {
-        shots: _settings(names, choice, protocol_name, protocol, shots, dataset) for shots in counts
+        shots: settings_of(names, choice, protocol_name, protocol, shots, dataset)
+        for shots in counts
     }
 
 
@@ -239,60 +203,6 @@ def _refuse_unlearned(grid: Grid, counts: Sequence[int], protocol: str) -> None:
             f"rows are drawn to choose {', '.join(grid.values)} on. Leave it out of the search, or "
             f"{protocol} out of the protocols."
         )
-
-
-def _settings(
-    names: _Names,
-    choice: MethodChoice,
-    protocol_name: str,
-    protocol: Protocol,
-    shots: int,
-    dataset: str,
-) -> Settings:
-    """A method with all hyperparameters of a place, and the trials that it leans on with theirs.
-
-    A teacher sees nothing of the test examples, whatever its student may see.
-
-    Raises:
-        RequestError: A hyperparameter cannot work, or there is no such teacher.
-    """
-    method = names.method(choice.id)
-    values = hyperparameters(choice, method, protocol=protocol_name, shots=shots, dataset=dataset)
-    leans_on: dict[str, Settings] = {}
-    for leaning in leanings_of(method, values):
-        if (other := _leant_on(names, choice, method, values, leaning, dataset)) is None:
-            continue
-        role = leaning.role
-        if other.datasets:
-            where = source_protocol(other.datasets)
-            count, learned = other.shots or 0, ",".join(other.datasets)
-        else:
-            where = protocol.inductive or protocol_name
-            learns = protocol.learns and other.method.card.learns
-            count, learned = shots if learns else 0, dataset
-        try:
-            own = hyperparameters(
-                other.choice, other.method, protocol=where, shots=count, dataset=learned
-            )
-        except RequestError as error:
-            raise RequestError(
-                f"{choice.id} in {protocol_name}: its {role}, {other.choice.id}: {error} Choose "
-                f"another with {_CHOSEN_BY[role]}, or other {role}_hyperparameters; or leave one "
-                "of the two out with --methods and --protocols."
-            ) from error
-        if reason := unfit(other.choice.id, other.method, where, PROTOCOLS[where]):
-            raise RequestError(f"{choice.id}: its {role} has no place: {reason}")
-        leans_on[role] = other._replace(values=own, shots=count if other.datasets else None)
-    return Settings(choice, method, values, leans_on)
-
-
-def source_protocol(datasets: Sequence[str]) -> str:
-    """The protocol of a trial that a start is learned in: all of its classes are learned.
-
-    Args:
-        datasets: That it is learned on.
-    """
-    return "few_shot" if len(datasets) == 1 else "multi_task"
 
 
 def _source_card(
@@ -389,7 +299,7 @@ def _refuse_incapable(
 
 
 def _refuse_undescribed(
-    names: _Names,
+    names: Names,
     datasets: Sequence[str],
     methods: Sequence[tuple[MethodChoice, type[Method]]],
 ) -> None:
@@ -400,96 +310,3 @@ def _refuse_undescribed(
     all_read = all(method.card.descriptions for _, method in methods)
     if all_read and not any(map(names.descriptions, datasets)):
         raise RequestError(undescribed(methods[0][0].id, datasets[0]))
-
-
-def hyperparameters(
-    choice: MethodChoice, method: type[Method], *, protocol: str, shots: int, dataset: str
-) -> dict[str, Any]:
-    """All hyperparameters of a chosen method.
-
-    Raises:
-        RequestError: A name or a value cannot be.
-    """
-    try:
-        return resolve_hyperparameters(
-            choice.id,
-            method,
-            choice.hyperparameters,
-            protocol=protocol,
-            shots=shots,
-            dataset=dataset,
-        )
-    except (LookupError, ValueError) as error:
-        text = error.args[0] if error.args else str(error)
-        raise RequestError(f"{choice.id}: {text}" if choice.id not in text else text) from error
-
-
-def _leant_on(
-    names: _Names,
-    choice: MethodChoice,
-    method: type[Method],
-    values: Mapping[str, Any],
-    leaning: Leaning,
-    dataset: str,
-) -> Settings | None:
-    """What a chosen method leans on, with what differs of its settings; None where on nothing.
-
-    Raises:
-        RequestError: There is no such method or backbone, or it cannot be leant on.
-    """
-    if isinstance(leaning, Starting):
-        return _started_from(choice, method, values, leaning, dataset)
-    assert isinstance(leaning, Teaching)
-    return _taught_by(names, choice, method, leaning)
-
-
-def _started_from(
-    choice: MethodChoice,
-    method: type[Method],
-    values: Mapping[str, Any],
-    starting: Starting,
-    dataset: str,
-) -> Settings | None:
-    """What a method starts from: itself on other datasets, without a start of its own."""
-    datasets = tuple(name for name in starting.names if name != dataset)
-    if not datasets:
-        return None
-    same, given = method.source_settings(values), starting.source_hyperparameters or {}
-    if "source_datasets" in given:
-        raise RequestError(
-            f"{choice.id}: source_hyperparameters names source_datasets, and what a start is "
-            "learned in has no start itself. Leave it out."
-        )
-    for name in same.keys() & given.keys():
-        raise RequestError(
-            f"{choice.id}: source_hyperparameters names {name}={given[name]!r}, and a start is "
-            f"the same prompt, with {name}={same[name]!r}. Leave it out."
-        )
-    own = {**same, "source_datasets": "", **given}
-    source = choice.model_copy(update={"hyperparameters": own})
-    return Settings(source, method, {}, datasets=datasets, shots=starting.source_shots)
-
-
-def _taught_by(
-    names: _Names, choice: MethodChoice, method: type[Method], teaching: Teaching
-) -> Settings:
-    """The teacher of a chosen method.
-
-    Raises:
-        RequestError: There is no such method or backbone, or it cannot learn from it.
-    """
-    own = MethodChoice(id=teaching.teacher, hyperparameters=teaching.teacher_hyperparameters or {})
-    try:
-        teacher = names.method(teaching.teacher)
-        if teacher.card.teacher:
-            raise ValueError("it learns from a teacher itself: choose a method that needs none.")
-        if teacher.starting and own.hyperparameters.get("source_datasets") != "":
-            raise ValueError(
-                "it starts from another trial itself: set source_datasets='' in "
-                "teacher_hyperparameters, or choose a method that starts from nothing learned."
-            )
-        method.check_teacher(teacher)
-        place = names.backbone(teaching.teacher_backbone) if teaching.teacher_backbone else None
-    except ValueError as error:
-        raise RequestError(f"{choice.id}: teacher {teaching.teacher}: {error}") from error
-    return Settings(own, teacher, {}, backbone=place)

@@ -8,14 +8,16 @@ from data_catalog import Dataset
 from data_catalog.wording import plural
 from operators.episodes.protocols import PROTOCOLS, Protocol
 from operators.episodes.shots import shots_of
+from operators.methods.leaning import LEANINGS
 from operators.spec import TrialSpec
 from operators.tracks import TRACKS
 from tasks.planning.cells import Condition, Draft, cell_of, obstacle
-from tasks.planning.choices import Backbones, Request, Settings, Sought, source_protocol
+from tasks.planning.choices import Backbones, Request, Sought
 from tasks.planning.data import Preview
 from tasks.planning.planned import Plan, whole_of, with_done
 from tasks.planning.resolve import RequestError
 from tasks.planning.search import Candidate, Search, decided, said
+from tasks.planning.settings import Settings, source_protocol
 from tasks.planning.suite import Suite
 from tasks.planning.suited import lacks_validation, small_classes, unsuited, without_rows
 from tasks.planning.transfer import Ground, grounds_of
@@ -236,9 +238,6 @@ def _no_place(condition: Condition, other: Settings) -> str:
     return without_rows(condition.dataset, condition.protocol, condition.ground)
 
 
-_LEANING = {"teacher": "learns from a teacher", "source": "starts from what was learned before"}
-
-
 def _add_leant_on(draft: Draft) -> None:
     """Puts the trials that others lean on first, and says which of them nobody asked for."""
     leant_on: dict[str, TrialSpec] = {}
@@ -253,5 +252,5 @@ def _add_leant_on(draft: Draft) -> None:
                 added.setdefault(key, set()).add(other.trial_id)
     for (method, backbone, student, role), trial_ids in added.items():
         trials = f"{plural(len(trial_ids), 'trial')} of {method} on {backbone}"
-        draft.notices[f"{student} {_LEANING[role]}: {trials} added."] = None
+        draft.notices[f"{student} {LEANINGS[role].does}: {trials} added."] = None
     draft.specs = {**leant_on, **draft.specs}

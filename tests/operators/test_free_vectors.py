@@ -7,10 +7,11 @@ import torch
 from torch.nn import functional as F
 
 from operators.blocks.class_text import class_vectors, mean_vectors, templates_of
-from operators.blocks.free_vectors import FreeVectors, class_probabilities
+from operators.blocks.free_vectors import FreeVectors
 from operators.blocks.imagenet_templates import SELECTED_7
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
+from operators.methods.image_classification.feature_heads.clap import class_probabilities
 
 pytestmark = pytest.mark.bits
 

@@ -9,8 +9,8 @@ from operators.episodes.joined import JoinedImages, joined_classes, joined_table
 from operators.episodes.protocols import PROTOCOLS
 from operators.episodes.table import Setup, Table
 from operators.methods import METHODS
-from operators.methods.base import Starting
 from operators.methods.hyperparameters import defaults, leanings_of, resolve
+from operators.methods.leaning import Starting
 from operators.spec import Target, TrialSpec
 from operators.tracks import TargetData
 from operators.trials.trial import run_trial

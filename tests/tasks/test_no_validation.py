@@ -12,7 +12,7 @@ from operators.episodes.episode import Batch
 from operators.methods import METHODS
 from operators.methods.hyperparameters import own_of, tuning_of
 from tasks.planning import resolve
-from tasks.planning.choices import hyperparameters
+from tasks.planning.settings import hyperparameters
 
 SUITE = load_suite("no-validation")
 

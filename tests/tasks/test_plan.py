@@ -320,17 +320,17 @@ def test_done_trials_that_were_read_once_are_found_by_their_times_and_none_is_op
 
 
 def test_a_trial_is_named_once_and_its_hyperparameters_resolved_once_a_cell(plan, pets, counted):
-    calls = counted("operators.spec.digest", "tasks.planning.choices.resolve_hyperparameters")
+    calls = counted("operators.spec.digest", "tasks.planning.settings.resolve_hyperparameters")
     made = plan(pets, methods=["coop"], shots=[1, 2], seeds=range(250))
     assert sum(len(bundle.specs) for bundle in made.bundles()) == len(made.missing) == 500
     assert 500 <= calls["operators.spec.digest"] <= 504  # and a template set once a cell
-    assert calls["tasks.planning.choices.resolve_hyperparameters"] == 2  # one a number of shots
+    assert calls["tasks.planning.settings.resolve_hyperparameters"] == 2  # one a number of shots
 
 
 def test_each_name_of_a_suite_becomes_an_object_once(plan, pets, dataset_of, counted):
     toys, names = dataset_of("toys"), ("method", "protocol", "dataset_card")
     looked_up = [f"tasks.planning.resolve.{name}" for name in names]
-    calls = counted(*looked_up, "tasks.planning.choices.find_backbone")
+    calls = counted(*looked_up, "tasks.planning.settings.find_backbone")
     made = plan(
         pets,
         toys,

@@ -33,8 +33,9 @@ from operators.blocks.linear_maps import drawn_linear
 from operators.bounds import Bounds, Brief, Deviation, Layers, Temperature, Tokens
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.episodes.kept_pixels import KeptRows
-from operators.methods.base import Method, MethodCard, Teaching
+from operators.methods.base import Method, MethodCard
 from operators.methods.image_classification.base import StaticClassifier, Teacher
+from operators.methods.leaning import Teaching
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from operators.backbones import DualEncoder
+from operators.backbones import DualEncoder, unit
 from operators.blocks.class_text import ChosenTemplates, mean_vectors, templates_of
-from operators.blocks.free_vectors import FreeVectors, class_probabilities
+from operators.blocks.free_vectors import FreeVectors
 from operators.blocks.support_pool import Passes, SupportPool
 from operators.bounds import Weight
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import StaticClassifier
-from operators.shapes import Float
+from operators.shapes import Float, Int
 from operators.tuning import FitReport, Tuning, tune
 
 
@@ -130,3 +130,24 @@ class CLAP(StaticClassifier):
         """Cross-entropy, and what holds the vectors to the texts (equation 5)."""
         error = F.cross_entropy(self.logits(batch), batch.labels)
         return error + self.penalty * self.head.drift(self.multipliers)
+
+
+def class_probabilities(
+    features: Float[Tensor, "n d"],
+    labels: Int[Tensor, "n"],  # noqa: F821
+    vectors: Float[Tensor, "k d"],
+    scale: float,
+) -> Float[Tensor, "k"]:  # noqa: F821
+    """How probable its own class is to an example of each class, on average; 0 without examples.
+
+    Args:
+        features: Of the examples, of any length.
+        labels: Positions in the k classes.
+        vectors: Compared to the features by their cosine.
+        scale: Of the logits.
+
+    Source: CLAP's code, `trainers/adapters.py`, `init_lagrangian_multipliers`.
+    """
+    probable = (scale * unit(features) @ unit(vectors).T).softmax(dim=1)
+    members = F.one_hot(labels, len(vectors)).to(probable.dtype)
+    return (members * probable).sum(dim=0) / members.sum(dim=0).clamp(min=1)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder
-from operators.blocks.free_vectors import FreeVectors, drawn_vectors
+from operators.blocks.free_vectors import FreeVectors
 from operators.blocks.support_pool import Passes, SupportPool
 from operators.episodes.episode import Classes, FewShot
 from operators.methods.base import MethodCard
@@ -83,3 +83,14 @@ class ConES(StaticClassifier):
     def class_features(self) -> Float[Tensor, "k d"]:
         """The learned vectors."""
         return self.head()
+
+
+def drawn_vectors(classes: int, width: int, generator: torch.Generator) -> Float[Tensor, "k d"]:
+    """Vectors from N(0, 1/d), whose length is about 1.
+
+    Args:
+        classes: k.
+        width: d.
+        generator: Draws them, on the CPU.
+    """
+    return torch.randn(width, classes, generator=generator).T / width**0.5

@@ -34,8 +34,9 @@ from operators.blocks.unified_prompts import Mixing, UnifiedPrompts
 from operators.bounds import Bounds, Brief, Deviation
 from operators.episodes.episode import Batch, Classes
 from operators.episodes.views import ViewPolicy
-from operators.methods.base import MethodCard, Starting
+from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import StaticClassifier
+from operators.methods.leaning import Starting
 from operators.shapes import Float
 from operators.tuning import Tuning
 

@@ -25,9 +25,10 @@ from operators.blocks.deep_tokens import prompted_images, uniform_image_tokens
 from operators.blocks.linear_maps import drawn_linear
 from operators.bounds import Layers, Tokens
 from operators.episodes.episode import Batch, Classes
-from operators.methods.base import MethodCard, Starting
+from operators.methods.base import MethodCard
 from operators.methods.classifier import Classifier
 from operators.methods.image_classification.base import StaticClassifier
+from operators.methods.leaning import Starting
 from operators.shapes import Float
 from operators.tuning import Tuning
 
