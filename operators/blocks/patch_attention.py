@@ -3,21 +3,18 @@
 The patches are outputs of a frozen tower, so an image passes it once for as long as they are kept.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from operators.backbones import DualEncoder
+from operators.blocks.kept_readings import KeptReadings
 from operators.blocks.linear_maps import draw_uniform
-from operators.blocks.parts import IMAGE_ROWS, in_parts
-from operators.engine.accounting import count_cached
+from operators.blocks.parts import IMAGE_ROWS
 from operators.episodes.episode import Batch
-from operators.episodes.kept_pixels import KeptRows
 from operators.shapes import Float
 
 PATCHES_KEPT = 1 << 30  # bytes; 16 shots of 160 classes of ViT-B/16 with 512 numbers a patch
@@ -45,31 +42,15 @@ class PatchReader:
 
     def __init__(self, backbone: DualEncoder, budget: int = PATCHES_KEPT) -> None:
         self.backbone = backbone
-        self.budget = budget
-        self._kept = KeptRows(0)
+        self._readings = KeptReadings(self._encoded, budget=budget, at_once=IMAGE_ROWS)
 
-    @contextmanager
-    def keeping(self) -> Iterator[None]:
+    def keeping(self) -> AbstractContextManager[None]:
         """Keeps what is read of one dataset until the block ends."""
-        self._kept = KeptRows(self.budget)
-        try:
-            yield
-        finally:
-            self._kept = KeptRows(0)
+        return self._readings.keeping()
 
-    @torch.no_grad()
     def read(self, batch: Batch) -> Patched:
         """Features and patches of a batch."""
-        read = 0
-
-        def encoded(places: np.ndarray) -> Float[Tensor, "c n d"]:
-            nonlocal read
-            read += len(places)
-            index = torch.from_numpy(places).to(batch.device)
-            return in_parts(self._encoded, batch.select(index), IMAGE_ROWS)
-
-        both = self._kept.read(batch.rows, batch.view, encoded)
-        count_cached(len(batch) - read)
+        both = self._readings.read(batch)
         return Patched(both[:, 0], both[:, 1:])
 
     def _encoded(self, batch: Batch) -> Float[Tensor, "b n d"]:

@@ -23,8 +23,8 @@ from operators.blocks.cache_head import (
     grid,
 )
 from operators.blocks.channel_choice import telling_channels
-from operators.blocks.class_text import sentence_vectors, sentences_of
-from operators.blocks.imagenet_templates import SELECTED_7
+from operators.blocks.class_text import sentence_vectors, sentences_of, templates_of
+from operators.blocks.searched_cache import Scale, SearchOn, Templates, idle_search
 from operators.bounds import Bounds, Share
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
@@ -34,11 +34,7 @@ from operators.methods.image_classification.feature_heads.ape_settings import (
     DEPARTURES,
     PUBLISHED,
     Channels,
-    Scale,
-    SearchOn,
-    Templates,
     Tried,
-    idle_grid,
     published,
 )
 from operators.methods.image_classification.feature_heads.weighted_search import search_weighted
@@ -117,10 +113,9 @@ class APE(ImageClassifier):
     ) -> None:
         super().__init__(backbone, classes)
         self.augment_epochs, self.similarity_share = augment_epochs, similarity_share
-        added = classes.templates if templates == "card" else SELECTED_7
         searches = search_on != "none"
         self.cache = CacheHead(
-            sentence_vectors(backbone, sentences_of(classes, added)),
+            sentence_vectors(backbone, sentences_of(classes, templates_of(classes, templates))),
             scale=backbone.logit_scale if scale is None else scale,
             start=CacheWeights(alpha, beta),
             alphas=grid(search_alpha, search_steps_alpha) if searches else (),
@@ -151,11 +146,7 @@ class APE(ImageClassifier):
     @classmethod
     def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:
         """See `Method.idle`."""
-        return idle_grid(hyperparameters) or {
-            name: f"it is searched on validation images. Ask for search_on=none as well, or for "
-            f"another search_{name}, the largest {name} tried."
-            for name in ("alpha", "beta", "gamma")
-        }
+        return idle_search(hyperparameters, ("alpha", "beta", "gamma"))
 
     @classmethod
     def whole_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:

@@ -1,15 +1,12 @@
 """Settings that the authors of APE publish for each dataset: `configs/<dataset>.yaml`."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from operators.blocks.searched_cache import published_search
 from operators.bounds import Bounds
 
 CHANNELS = 1024  # of the features of RN50, of which so many are chosen
 Tried = Annotated[int, Bounds(1, 10_000)]
-SearchOn = Literal["shots", "split", "none"]
-Scale = Annotated[float | None, Bounds(0, 1000, above=True)]
-Templates = Literal["card", "imagenet"]
 # Channels as a share, since other towers have other widths.
 Channels = Annotated[float, Bounds(0, 1, above=True)]
 
@@ -74,18 +71,6 @@ def published(dataset: str) -> dict[str, Any]:
     if dataset not in PUBLISHED:
         return {}
     theirs = PUBLISHED[dataset]
-    return {
-        "alpha": float(theirs.start),
-        "search_alpha": float(theirs.alpha),
-        "search_beta": float(theirs.beta),
-        "scale": 100.0,
-        **({"templates": "imagenet"} if dataset == "imagenet" else {"search_on": "split"}),
-    }
-
-
-def idle_grid(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
-    """For `Method.idle`: the grid, where nothing is searched."""
-    if hyperparameters["search_on"] != "none":
-        return {}
-    tried = [name for name in hyperparameters if name.startswith("search_") and name != "search_on"]
-    return dict.fromkeys(tried, "nothing is searched. Ask for search_on=shots as well.")
+    return published_search(
+        dataset, start=theirs.start, largest_alpha=theirs.alpha, largest_beta=theirs.beta
+    )

@@ -29,8 +29,8 @@ from operators.blocks.cache_head import (
     sharpened,
 )
 from operators.blocks.channel_choice import telling_channels
-from operators.blocks.class_text import sentence_vectors, sentences_of
-from operators.blocks.imagenet_templates import SELECTED_7
+from operators.blocks.class_text import sentence_vectors, sentences_of, templates_of
+from operators.blocks.searched_cache import Scale, SearchOn, Templates, idle_grid
 from operators.bounds import Bounds, Share
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.episodes.views import ViewPolicy
@@ -41,11 +41,7 @@ from operators.methods.image_classification.feature_heads.ape_settings import (
     DEPARTURES,
     PUBLISHED,
     Channels,
-    Scale,
-    SearchOn,
-    Templates,
     Tried,
-    idle_grid,
     published,
 )
 from operators.shapes import Float
@@ -136,10 +132,9 @@ class APET(ImageClassifier):
     ) -> None:
         super().__init__(backbone, classes)
         self.augment_epochs, self.similarity_share = augment_epochs, similarity_share
-        added = classes.templates if templates == "card" else SELECTED_7
         searches = search_on != "none"
         self.cache = CacheHead(
-            sentence_vectors(backbone, sentences_of(classes, added)),
+            sentence_vectors(backbone, sentences_of(classes, templates_of(classes, templates))),
             scale=backbone.logit_scale if scale is None else scale,
             start=CacheWeights(alpha, beta),
             alphas=grid(search_alpha, search_steps_alpha) if searches else (),

@@ -16,7 +16,7 @@ that filled the cache, where the code draws others.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,8 +30,15 @@ from operators.blocks.cache_head import (
     Scalar,
     grid,
 )
-from operators.blocks.class_text import class_vectors
-from operators.blocks.imagenet_templates import SELECTED_7
+from operators.blocks.class_text import class_vectors, templates_of
+from operators.blocks.searched_cache import (
+    Scale,
+    SearchOn,
+    Templates,
+    idle_grid,
+    idle_search,
+    published_search,
+)
 from operators.bounds import LATER, Bounds
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.episodes.views import ViewPolicy
@@ -79,10 +86,6 @@ DEPARTURES = (
 )
 
 
-# Both forms declare the same.
-SearchOn = Annotated[Literal["shots", "split", "none"], LATER]
-Scale = Annotated[float | None, Bounds(0, 1000, above=True), LATER]
-Templates = Annotated[Literal["card", "imagenet"], LATER]
 AugmentEpochs = Annotated[int, Bounds(0, 10_000), LATER]
 
 
@@ -91,21 +94,12 @@ def published(dataset: str) -> dict[str, Any]:
     if dataset not in PUBLISHED:
         return {}
     theirs = PUBLISHED[dataset]
-    return {
-        "alpha": float(theirs.alpha),
-        "search_alpha": float(theirs.search_alpha),
-        "search_beta": float(theirs.search_beta),
-        "scale": 100.0,
-        **({"templates": "imagenet"} if dataset == "imagenet" else {"search_on": "split"}),
-    }
-
-
-def idle_grid(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
-    """For `Method.idle`: the grid, where nothing is searched."""
-    if hyperparameters["search_on"] != "none":
-        return {}
-    tried = ("search_alpha", "search_beta", "search_steps_alpha", "search_steps_beta")
-    return dict.fromkeys(tried, "nothing is searched. Ask for search_on=shots as well.")
+    return published_search(
+        dataset,
+        start=theirs.alpha,
+        largest_alpha=theirs.search_alpha,
+        largest_beta=theirs.search_beta,
+    )
 
 
 class TipAdapter(ImageClassifier):
@@ -157,17 +151,16 @@ class TipAdapter(ImageClassifier):
         search_beta: LargestTried = 7.0,
         search_steps_alpha: Annotated[int, Bounds(1, 1000)] = 20,
         search_steps_beta: Annotated[int, Bounds(1, 10_000)] = 200,
-        search_on: SearchOn = "shots",
-        scale: Scale = None,
-        templates: Templates = "card",
+        search_on: Annotated[SearchOn, LATER] = "shots",
+        scale: Annotated[Scale, LATER] = None,
+        templates: Annotated[Templates, LATER] = "card",
         augment_epochs: AugmentEpochs = CACHE_EPOCHS,
     ) -> None:
         super().__init__(backbone, classes)
         self.augment_epochs = augment_epochs
-        texts = classes.templates if templates == "card" else SELECTED_7
         searches = search_on != "none"
         self.cache = CacheHead(
-            class_vectors(backbone, classes, texts),
+            class_vectors(backbone, classes, templates_of(classes, templates)),
             scale=backbone.logit_scale if scale is None else scale,
             start=CacheWeights(alpha, beta),
             alphas=grid(search_alpha, search_steps_alpha) if searches else (),
@@ -186,11 +179,7 @@ class TipAdapter(ImageClassifier):
     @classmethod
     def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:
         """See `Method.idle`."""
-        return idle_grid(hyperparameters) or {
-            name: f"it is searched on validation images. Ask for search_on=none as well, or for "
-            f"another search_{name}, the largest {name} tried."
-            for name in ("alpha", "beta")
-        }
+        return idle_search(hyperparameters, ("alpha", "beta"))
 
     @classmethod
     def whole_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:
@@ -278,17 +267,16 @@ class TipAdapterF(ImageClassifier):
         search_beta: LargestTried = 7.0,
         search_steps_alpha: Annotated[int, Bounds(1, 1000)] = 20,
         search_steps_beta: Annotated[int, Bounds(1, 10_000)] = 200,
-        search_on: SearchOn = "shots",
-        scale: Scale = None,
-        templates: Templates = "card",
+        search_on: Annotated[SearchOn, LATER] = "shots",
+        scale: Annotated[Scale, LATER] = None,
+        templates: Annotated[Templates, LATER] = "card",
         augment_epochs: AugmentEpochs = CACHE_EPOCHS,
     ) -> None:
         super().__init__(backbone, classes)
         self.augment_epochs = augment_epochs
-        texts = classes.templates if templates == "card" else SELECTED_7
         searches = search_on != "none"
         self.cache = CacheHead(
-            class_vectors(backbone, classes, texts),
+            class_vectors(backbone, classes, templates_of(classes, templates)),
             scale=backbone.logit_scale if scale is None else scale,
             start=CacheWeights(alpha, beta),
             alphas=grid(search_alpha, search_steps_alpha) if searches else (),

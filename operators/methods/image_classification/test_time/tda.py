@@ -13,7 +13,7 @@ is the mean of the most certain tenth of 64 views.
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -21,9 +21,9 @@ from torch.nn import functional as F
 
 from operators.backbones import DualEncoder, unit
 from operators.blocks.cache_head import Scalar
-from operators.blocks.class_text import class_vectors
-from operators.blocks.imagenet_templates import SELECTED_7
+from operators.blocks.class_text import class_vectors, templates_of
 from operators.blocks.prompt_per_image import entropy_of_mean, most_confident
+from operators.blocks.searched_cache import Scale, Templates
 from operators.bounds import Bounds, Seed, Share
 from operators.episodes.episode import Batch, Classes
 from operators.episodes.views import View, ViewPolicy
@@ -119,15 +119,14 @@ class TDA(ImageClassifier):
         entropy_high: Share = 0.5,
         mask_low: Share = 0.03,
         mask_high: Share = 1.0,
-        scale: Annotated[float | None, Bounds(0, 1000, above=True)] = None,
-        templates: Literal["card", "imagenet"] = "card",
+        scale: Scale = None,
+        templates: Templates = "card",
         views: Annotated[int, Bounds(1, 4096)] = 1,
         confident: Annotated[float, Bounds(0, 1, above=True)] = 0.1,
         view_seed: Seed = 0,
     ) -> None:
         super().__init__(backbone, classes)
-        prompts = classes.templates if templates == "card" else SELECTED_7
-        texts = class_vectors(backbone, classes, prompts)
+        texts = class_vectors(backbone, classes, templates_of(classes, templates))
         self.register_buffer("texts", texts, persistent=False)
         self.scale = backbone.logit_scale if scale is None else scale
         self.alpha, self.beta = alpha, beta

@@ -1,19 +1,15 @@
 """What the layers of a frozen image tower make of an image, as a mean and a deviation each."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder
 from operators.blocks.deep_tokens import image_tower
-from operators.blocks.parts import in_parts
-from operators.engine.accounting import count_cached
+from operators.blocks.kept_readings import KeptReadings
 from operators.episodes.episode import Batch
-from operators.episodes.kept_pixels import KeptRows
 from operators.shapes import Float
 
 STATISTICS_KEPT = 1 << 30  # bytes; 14,000 images of ViT-B/16
@@ -45,32 +41,16 @@ class StatisticsReader:
 
     def __init__(self, backbone: DualEncoder, budget: int = STATISTICS_KEPT) -> None:
         self.backbone = backbone
-        self.budget = budget
         self.tower = image_tower(backbone)
-        self._kept = KeptRows(0)
+        self._readings = KeptReadings(self._encoded, budget=budget, at_once=ROWS)
 
-    @contextmanager
-    def keeping(self) -> Iterator[None]:
+    def keeping(self) -> AbstractContextManager[None]:
         """Keeps what is read of one dataset until the block ends."""
-        self._kept = KeptRows(self.budget)
-        try:
-            yield
-        finally:
-            self._kept = KeptRows(0)
+        return self._readings.keeping()
 
-    @torch.no_grad()
     def read(self, batch: Batch) -> LayerStatistics:
         """Features and statistics of a batch."""
-        read = 0
-
-        def encoded(places: np.ndarray) -> Float[Tensor, "c n"]:
-            nonlocal read
-            read += len(places)
-            index = torch.from_numpy(places).to(batch.device)
-            return in_parts(self._encoded, batch.select(index), ROWS)
-
-        found = self._kept.read(batch.rows, batch.view, encoded)
-        count_cached(len(batch) - read)
+        found = self._readings.read(batch)
         d = self.backbone.feature_width
         both = found[:, d:].view(len(found), 2, self.tower.layers, self.tower.width)
         return LayerStatistics(found[:, :d], both[:, 0], both[:, 1])
