@@ -18,7 +18,6 @@ from operators.methods.image_classification.text_prompts.prompt_game import (
     critic_loss,
     shortened,
 )
-from operators.methods.image_classification.text_prompts.spg import Game
 from operators.tuning import Tuning, learning_rate
 
 SPG = METHODS["spg"]
@@ -66,7 +65,7 @@ def test_a_step_is_that_of_the_plain_arithmetic(clip, classes, shots):
     method = build(clip, classes, generator_biases=1e6, generator_weights=1e-3).train()
     domains = torch.tensor([0, 1] * 4)
     labels = torch.randn(2, 4, 32, generator=seeded(3))
-    game = Game(method, shots, labels, domains, TUNING, seeded(4))
+    game = method.game(shots, labels, domains, TUNING, seeded(4))
     twin = Critic(24, (4, 32), 6, 0.4, generator=seeded(), device=clip.device)
     twin.load_state_dict(game.critic.state_dict())
     draws = seeded()

@@ -32,6 +32,8 @@ from operators.methods.leaning import Starting
 from operators.shapes import Float
 from operators.tuning import Tuning
 
+OWN_CLASSES = ("few_shot", "domain_generalization")  # protocols that ask about no others
+
 
 class PVP(StaticClassifier):
     """Classifies prompted images by hand-written class prompts, or by a linear head.
@@ -106,7 +108,7 @@ class PVP(StaticClassifier):
                 f"source_datasets={sources!r}: the head of the first stage belongs to the classes "
                 "of one dataset, so name one."
             )
-        if hyperparameters["head"] == "linear" and protocol not in _OWN_CLASSES:
+        if hyperparameters["head"] == "linear" and protocol not in OWN_CLASSES:
             raise ValueError(
                 f"head='linear' learns a map for each of its own classes and has none for another "
                 f"one: use head='texts' in {protocol}."
@@ -152,6 +154,3 @@ class PVP(StaticClassifier):
         if self.head is None:
             return super().logits(batch)
         return self.head(self.image_features(batch))
-
-
-_OWN_CLASSES = ("few_shot", "domain_generalization")  # protocols that ask about no others

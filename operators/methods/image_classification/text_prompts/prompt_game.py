@@ -1,20 +1,39 @@
-"""The two nets of SPG: one makes prompts of images, the other tells them from those of domains.
+"""The game of SPG: one net makes prompts of images, the other tells them from those of domains.
 
 Source: Bai et al., "Soft Prompt Generation for Domain Generalization", ECCV 2024, section 3.3; the
 sizes and starts are in the authors' code, `trainers/spg_cgan.py`.
 """
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from operators.backbones import unit
 from operators.blocks.linear_maps import draw_uniform
-from operators.shapes import Float
+from operators.episodes.episode import Batch, FewShot
+from operators.shapes import Float, Int
+from operators.tuning import Tuning, learning_rate
 
 SLOPE = 0.2  # of both nets below 0
+LAST_BIASES = ("norms.2.bias", "maps.4.bias")  # of the generator
+
+
+class Lengths(NamedTuple):
+    """The longest gradients of a net, tensor by tensor.
+
+    Attributes:
+        weights: Of a weight.
+        biases: Of an intercept.
+        ends: Of the tensors that each net has as its ends.
+    """
+
+    weights: float
+    biases: float
+    ends: float
 
 
 def net(widths: list[int], generator: torch.Generator, device: torch.device) -> list[nn.Linear]:
@@ -61,7 +80,7 @@ class Generator(nn.Module):
         device: torch.device,
     ) -> None:
         super().__init__()
-        self.prompt = prompt
+        self.prompt, self.noise = prompt, noise
         inner = [hidden * 2**layer for layer in range(4)]
         widths = [noise + features, *inner, prompt[0] * prompt[1]]
         self.maps = nn.ModuleList(net(widths, generator, device))
@@ -150,20 +169,19 @@ def critic_loss(
     return gap_to(critic(real, images), 1.0) + gap_to(critic(made, others), 0.0)
 
 
-def cut(maps: Any, lengths: tuple[float, float, float], *, ends: tuple[int, ...]) -> None:
+def cut(maps: Any, lengths: Lengths, *, ends: tuple[int, ...]) -> None:
     """Shortens the gradients of linear maps, each by itself.
 
     Args:
         maps: In order.
-        lengths: Of weights, of intercepts, and of both in the maps at the ends.
+        lengths: Both tensors of the maps at the ends have that of the ends.
         ends: Places of those.
     """
-    weights, biases, last = lengths
     outer = [maps[place] for place in ends]
     for linear in maps:
         at_end = any(linear is one for one in outer)
-        for parameter, length in ((linear.weight, weights), (linear.bias, biases)):
-            parameter.grad = shortened(parameter.grad, last if at_end else length)
+        for parameter, length in ((linear.weight, lengths.weights), (linear.bias, lengths.biases)):
+            parameter.grad = shortened(parameter.grad, lengths.ends if at_end else length)
 
 
 def shortened(gradient: Tensor, length: float) -> Tensor:
@@ -174,3 +192,80 @@ def shortened(gradient: Tensor, length: float) -> Tensor:
         length: The longest that it may be.
     """
     return gradient * (length / (gradient.norm() + 1e-6)).clamp(max=1.0)
+
+
+class Game:
+    """The steps of generator and critic.
+
+    Dimensions: n training images of D domains, m words of width w a prompt.
+
+    Args:
+        nets: The generator, and the critic.
+        shots: What is learned from.
+        labels: Words of each domain.
+        domains: Domain of each training image, from 0 to D - 1.
+        tuning: Of both nets.
+        lengths: Of the generator's gradients, and of the critic's.
+        generator: Draws noise, other images, and what the critic drops.
+    """
+
+    def __init__(
+        self,
+        nets: tuple[Generator, Critic],
+        shots: FewShot,
+        labels: Float[Tensor, "D m w"],
+        domains: Int[Tensor, "n"],  # noqa: F821
+        tuning: Tuning,
+        lengths: tuple[Lengths, Lengths],
+        generator: torch.Generator,
+    ) -> None:
+        self.maker, self.critic = nets
+        self.lengths, self.critic_lengths = lengths
+        self.shots, self.tuning = shots, tuning
+        self.labels, self.generator = labels, generator
+        order = np.argsort(shots.train.rows)
+        self.rows = shots.train.rows[order]
+        self.domains = domains[torch.from_numpy(order).to(domains.device)]
+        self.moves = torch.optim.AdamW(
+            self.critic.parameters(), lr=tuning.lr, weight_decay=tuning.weight_decay
+        )
+        self.epoch = 0
+
+    def end_epoch(self, epoch: int) -> None:
+        """Follows the schedule."""
+        self.epoch = epoch + 1
+
+    def others(self, count: int) -> Batch:
+        """As many training images of another draw, as this epoch shows them."""
+        shown = self.shots.in_epoch(self.epoch)
+        return shown.select(torch.randperm(len(shown), generator=self.generator)[:count])
+
+    def step(self, batch: Batch) -> Float[Tensor, ""]:
+        """Moves the critic, puts the generator's gradients in place, and returns the critic's loss.
+
+        The generator's says little: it rises as the critic learns.
+        """
+        images, others = unit(batch.features), unit(self.others(len(batch)).features)
+        places = torch.from_numpy(np.searchsorted(self.rows, batch.rows))
+        own = self.domains[places.to(self.domains.device)]
+        noise = torch.randn(len(others), self.maker.noise, generator=self.generator)
+        made = self.maker(noise.to(others), others)
+        for group in self.moves.param_groups:
+            group["lr"] = learning_rate(self.tuning, self.epoch)
+        self.moves.zero_grad(set_to_none=True)
+        told = critic_loss(self.critic, self.labels[own], images, made.detach(), others)
+        told.backward()
+        cut(self.critic.maps, self.critic_lengths, ends=(0, -1))
+        self.moves.step()
+        loss = gap_to(self.critic(made, others), 1.0)
+        names, parameters = zip(*self.maker.named_parameters(), strict=True)
+        gradients = torch.autograd.grad(loss, parameters)
+        for name, parameter, gradient in zip(names, parameters, gradients, strict=True):
+            parameter.grad = shortened(gradient, self.length_of(name))
+        return told.detach()
+
+    def length_of(self, name: str) -> float:
+        """What the gradient of a tensor of the generator is cut to, by its name."""
+        if name.endswith("weight"):
+            return self.lengths.weights
+        return self.lengths.ends if name in LAST_BIASES else self.lengths.biases

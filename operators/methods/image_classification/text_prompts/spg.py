@@ -33,14 +33,12 @@ from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import ImageClassifier, StaticClassifier
 from operators.methods.image_classification.text_prompts.prompt_game import (
     Critic,
+    Game,
     Generator,
-    critic_loss,
-    cut,
-    gap_to,
-    shortened,
+    Lengths,
 )
 from operators.shapes import Float, Int
-from operators.tuning import FitReport, Tuning, learning_rate, tune
+from operators.tuning import FitReport, Tuning, tune
 
 WORDS = "a photo of a"
 Length = Annotated[float, Bounds(0, 1e6, above=True)]  # that a gradient is cut to
@@ -166,8 +164,8 @@ class SPG(ImageClassifier):
         self.register_buffer("noise_seed", torch.randint(2**31, (), generator=generator))
         self.prompt_epochs = prompt_epochs
         self.critic = critic_width, dropout
-        self.critic_lengths = critic_weights, critic_biases, critic_ends
-        self.lengths = generator_weights, generator_biases, generator_ends
+        self.critic_lengths = Lengths(critic_weights, critic_biases, critic_ends)
+        self.lengths = Lengths(generator_weights, generator_biases, generator_ends)
 
     noise_seed: Tensor
 
@@ -176,9 +174,8 @@ class SPG(ImageClassifier):
         """Longer gradients on PACS. See `Method.recipe`."""
         if dataset != "pacs":
             return {}
-        critic = {"critic_weights": 0.5}
         return {
-            **critic,
+            "critic_weights": 0.5,
             "generator_weights": 0.05,
             "generator_biases": 5e-7,
             "generator_ends": 5.0,
@@ -224,8 +221,35 @@ class SPG(ImageClassifier):
         labels = torch.stack(
             [self.words_of(shots, domains == place, generator) for place in range(len(there))]
         )
-        game = Game(self, shots, labels, domains, tuning, generator)
+        game = self.game(shots, labels, domains, tuning, generator)
         return tune(self, shots, tuning, generator, backward=game.step, epoch_end=game.end_epoch)
+
+    def game(
+        self,
+        shots: FewShot,
+        labels: Float[Tensor, "D m w"],
+        domains: Int[Tensor, "n"],  # noqa: F821
+        tuning: Tuning,
+        generator: torch.Generator,
+    ) -> Game:
+        """What moves the generator, against a critic that starts with it.
+
+        Args:
+            shots: What is learned from.
+            labels: Words of each domain.
+            domains: Domain of each training image, from 0 to D - 1.
+            tuning: Of both nets.
+            generator: Draws the critic, then what the game draws.
+        """
+        critic = Critic(
+            self.backbone.feature_width,
+            self.shape,
+            *self.critic,
+            generator=generator,
+            device=self.backbone.device,
+        )
+        nets, lengths = (self.prompt, critic.to(labels.dtype)), (self.lengths, self.critic_lengths)
+        return Game(nets, shots, labels, domains, tuning, lengths, generator)
 
     def words_of(self, shots: FewShot, own: Tensor, generator: torch.Generator) -> Tensor:
         """(m, w) words that CoOp learns on the images of one domain.
@@ -259,85 +283,3 @@ class SPG(ImageClassifier):
         context = self.prompt(self.drawn_noise(batch.rows), images)
         texts = unit(self.backbone.encode_prompts(self.layout, context[:, None]))
         return self.backbone.logit_scale * torch.einsum("bd,bkd->bk", images, texts)
-
-
-class Game:
-    """The steps of generator and critic.
-
-    Args:
-        method: Has the generator.
-        shots: What is learned from.
-        labels: (D, m, w) words of each domain.
-        domains: (n,) domain of each training image, from 0 to D - 1.
-        tuning: Of both nets.
-        generator: Draws noise, other images, and what the critic drops.
-    """
-
-    def __init__(
-        self,
-        method: SPG,
-        shots: FewShot,
-        labels: Tensor,
-        domains: Int[Tensor, "n"],  # noqa: F821
-        tuning: Tuning,
-        generator: torch.Generator,
-    ) -> None:
-        self.method, self.shots, self.tuning = method, shots, tuning
-        self.labels, self.generator = labels, generator
-        order = np.argsort(shots.train.rows)
-        self.rows = shots.train.rows[order]
-        self.domains = domains[torch.from_numpy(order).to(domains.device)]
-        self.critic = Critic(
-            method.backbone.feature_width,
-            method.shape,
-            *method.critic,
-            generator=generator,
-            device=method.backbone.device,
-        ).to(labels.dtype)
-        self.moves = torch.optim.AdamW(
-            self.critic.parameters(), lr=tuning.lr, weight_decay=tuning.weight_decay
-        )
-        self.epoch = 0
-
-    def end_epoch(self, epoch: int) -> None:
-        """Follows the schedule."""
-        self.epoch = epoch + 1
-
-    def others(self, count: int) -> Batch:
-        """As many training images of another draw, as this epoch shows them."""
-        shown = self.shots.in_epoch(self.epoch)
-        return shown.select(torch.randperm(len(shown), generator=self.generator)[:count])
-
-    def step(self, batch: Batch) -> Tensor:
-        """Moves the critic, puts the generator's gradients in place, and returns the critic's loss.
-
-        The generator's says little: it rises as the critic learns.
-        """
-        images, others = unit(batch.features), unit(self.others(len(batch)).features)
-        places = torch.from_numpy(np.searchsorted(self.rows, batch.rows))
-        own = self.domains[places.to(self.domains.device)]
-        noise = torch.randn(len(others), self.method.noise_width, generator=self.generator)
-        made = self.method.prompt(noise.to(others), others)
-        for group in self.moves.param_groups:
-            group["lr"] = learning_rate(self.tuning, self.epoch)
-        self.moves.zero_grad(set_to_none=True)
-        told = critic_loss(self.critic, self.labels[own], images, made.detach(), others)
-        told.backward()
-        cut(self.critic.maps, self.method.critic_lengths, ends=(0, -1))
-        self.moves.step()
-        loss = gap_to(self.critic(made, others), 1.0)
-        names, parameters = zip(*self.method.prompt.named_parameters(), strict=True)
-        gradients = torch.autograd.grad(loss, parameters)
-        for name, parameter, gradient in zip(names, parameters, gradients, strict=True):
-            parameter.grad = shortened(gradient, self.length_of(name))
-        return told.detach()
-
-    def length_of(self, name: str) -> float:
-        """What the gradient of a tensor of the generator is cut to, by its name."""
-        weights, biases, ends = self.method.lengths
-        if name.endswith("weight"):
-            return weights
-        return ends if name in LAST_BIASES else biases
-
-
-LAST_BIASES = ("norms.2.bias", "maps.4.bias")
