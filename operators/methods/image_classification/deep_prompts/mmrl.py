@@ -8,10 +8,6 @@ the tokens learned of the few examples is kept from what they do not know.
 
 The tokens that stand behind the start token of a text are replaced in every layer, and nothing is
 read of them behind the last one, so of each layer they are keys and values that the words read.
-
-Departures from the authors' code: towers of another depth than 12 have their last `depth` layers
-prompted, and the shallower tower decides where one has fewer; the scale of the logits is the
-backbone's, where it is 100.
 """
 
 from collections.abc import Mapping

@@ -2,11 +2,7 @@
 
 Source: the authors' code of Chen et al., "PLOT: Prompt Learning with Optimal Transport for
 Vision-Language Models", ICLR 2023, https://arxiv.org/abs/2210.01253: its folder plot-pp, which is
-the form for a CLIP with a ViT. Departures: the code takes the first stage of seed 1 for all seeds,
-whose few labelled images the others then have seen too, and here each seed has its own; ImageNet's
-third phrase has three words, of which the code learns four tokens, the end token among them, and
-loses the first token of each class name, so here it has a phrase of the code's other lists; each
-plan is iterated until it stands still; prompts are kept in float32.
+the form for a CLIP with a ViT.
 """
 
 from collections.abc import Iterator, Mapping

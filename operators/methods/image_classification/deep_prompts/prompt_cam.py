@@ -2,12 +2,7 @@
 
 Source: Chowdhury et al., "Prompt-CAM: Making Vision Transformers Interpretable for Fine-Grained
 Analysis", CVPR 2025, https://arxiv.org/abs/2501.09333, section 3, and the authors' code, which has
-the image tower of DINO. Departures: the image tower of a CLIP; no layer is skipped at random, where
-theirs has a drop path of 0.1; the intercept of the head, the same for all classes, is left out; the
-rate rises from the first epoch on, where theirs stays at 0 for one more, and the cosine begins
-after the warm-up, where theirs counts it in; the last step is kept, where theirs is the epoch that
-is best on the test set; training images are cropped to 50 to 100 %, where theirs are squeezed to
-240 pixels and cut to 224.
+the image tower of DINO.
 """
 
 from collections.abc import Mapping

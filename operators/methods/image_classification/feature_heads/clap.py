@@ -2,9 +2,7 @@
 
 Source: Silva-Rodriguez et al., "A Closer Look at the Few-Shot Adaptation of Large Vision-Language
 Models", CVPR 2024, https://arxiv.org/abs/2312.12730, section 4.2, and the authors' code, which has
-one setting for all datasets and shots and chooses nothing on validation images. Departures: the
-multipliers stay as they start, as in the published commands; the code can also raise them after
-each epoch (`outer_step`), which no command asks for.
+one setting for all datasets and shots and chooses nothing on validation images.
 """
 
 from collections.abc import Mapping

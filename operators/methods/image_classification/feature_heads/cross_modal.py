@@ -1,10 +1,8 @@
 """Cross-modal linear probe: texts of the classes are training examples beside the images.
 
 Source: Lin et al., "Multimodality Helps Unimodality: Cross-Modal Few-Shot Learning with Multimodal
-Models", CVPR 2023, https://arxiv.org/abs/2301.06267, section 3, and the authors' code. Departures:
-lr, weight decay and batch size are the first of the lists that the authors search on validation
-images (`engine/optimizer/default.py`); the search itself is `shotboard run --search`. Partial
-fine-tuning and the adapter are left out.
+Models", CVPR 2023, https://arxiv.org/abs/2301.06267, section 3, and the authors' code. Left out are
+partial fine-tuning and the adapter.
 """
 
 from collections.abc import Mapping

@@ -2,9 +2,7 @@
 
 Source: Huang et al., "LP++: A Surprisingly Strong Linear Probe for Few-Shot CLIP", CVPR 2024,
 https://arxiv.org/abs/2404.02285, and the authors' code, `methods/linear_probe_p2.py`, which decides
-where they differ. Departures: float32 instead of float16; the validation images are those of the
-draw, at most 4 a class, where theirs are as many as the shots; the last step is kept where there
-are none.
+where they differ.
 """
 
 from collections.abc import Mapping

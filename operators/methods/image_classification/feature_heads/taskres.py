@@ -2,7 +2,6 @@
 
 Source: Yu et al., "Task Residual for Tuning Vision-Language Models", CVPR 2023,
 https://arxiv.org/abs/2211.10277, section 4.2, and the authors' code with `train_regular.sh`.
-Departures: the enhanced base, whose text projection is tuned beforehand, is left out.
 """
 
 from collections.abc import Mapping

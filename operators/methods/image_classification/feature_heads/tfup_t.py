@@ -7,11 +7,6 @@ equations and settings are those of the code.
 In the first epochs the images that stand for each class are learned under the labels that TFUP
 gives them. Then all images are: each under a random view, with the class that its centre crop is
 given, where that is sure. To that comes the entropy of the mean prediction, which is to be large.
-
-Departures from the authors' code: the last step is kept, where theirs is the epoch that is best on
-the test images. The cosine of the learning rate ends with the last epoch; theirs counts the steps
-of an epoch of chosen images, which are fewer than those of all, so it passes its end and rises
-again.
 """
 
 from collections.abc import Mapping

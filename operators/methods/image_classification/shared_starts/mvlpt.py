@@ -8,10 +8,7 @@ starts from it and goes on as usual on the target. The prompt is that of CoOp, o
 As in the published scripts each image of the first stage is scored against the classes of all
 datasets. The code has a flag, which they leave off, that multiplies the logits of other datasets'
 classes by 0, so that they stay in the softmax (`other_tasks=zeroed`); `left_out` is what a mask is
-usually meant to do. Departures from that code: the start is the source trial of the same seed, not
-the mean over the prompts of seeds 1 to 3; the last step is kept, where the authors keep the epoch
-that is best on their validation set; there are no images of several classes; and the CoOp and UPT
-contexts are kept in float32.
+usually meant to do.
 """
 
 from collections.abc import Mapping

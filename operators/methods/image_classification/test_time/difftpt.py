@@ -7,9 +7,7 @@ whose predictions resemble that of the image itself, then the most certain; four
 entropy of their mean prediction.
 
 As in that code, what resembles is the vector of logits, where the paper has image features; and the
-views that are chosen before the first step stay chosen. Departures: who makes variations is a
-function, and the one that ships is no diffusion model but changes colours, sharpness and shape; and
-all is in float32.
+views that are chosen before the first step stay chosen.
 """
 
 from collections.abc import Mapping

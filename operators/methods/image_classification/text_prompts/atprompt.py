@@ -6,11 +6,6 @@ https://arxiv.org/abs/2412.09442, section 3. The prompt of a class is
 and random. v is that of CoOp, shifted by each image that of CoCoOp, or that of MaPLe, whose deeper
 layers replace v alone. The attributes of eleven datasets were found by the authors among answers of
 a language model, by a search over the training images, and are listed in their code.
-
-Departures from that code: tokens are kept in float32; a word of several tokens stands whole, where
-the code keeps its first token and leaves a placeholder before the class name (playfulness, of
-pets); and other datasets are read with the attributes of the source, where the code takes the
-target's own words behind tokens that were learned beside others, a third one's behind random ones.
 """
 
 from collections.abc import Mapping, Sequence

@@ -7,10 +7,6 @@ classes pass a scale and a shift for each channel, and one linear head classifie
 were learned are classified by both heads, new ones by the host's alone, as in the code, where the
 name of the split decides; here the names of the classes do. So variants of a dataset whose classes
 are some of the learned ones have the head's rows of these, which is what the code does as well.
-
-Departures from that code: prompts, maps and head are kept in float32; CoOp's class position is the
-end; all classes of a few-shot episode are learned ones, where the code has a head for base classes
-and for ImageNet alone; and in the warm-up the head's rate is `head_rate` times the others', too.
 """
 
 from collections.abc import Mapping
@@ -100,9 +96,10 @@ class DePTClip(HostedClassifier):
             "base classes and ImageNet alone",
             "whether classes are learned ones is told by their names, not by the name of the split",
             "the learning rate of the head is 6.5 times that of the prompts in the warm-up, too",
-            "of a hand-written prompt the card's template, which differs on DTD",
+            "hand-written prompts are those of the dataset's card, which differ on DTD",
+            "host=coop has the class name at the end",
             "host=cocoop was published with lr=0.002 batch_size=1, which is to be asked for",
-            "host=maple means every layer of towers that have fewer than 9, and needs a ViT",
+            "host=maple prompts every layer of a tower that has fewer than 9, and needs a ViT",
         ),
     )
     tuning = Tuning(lr=0.0035, epochs=10, batch_size=4)

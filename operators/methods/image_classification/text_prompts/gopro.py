@@ -3,11 +3,7 @@
 Source: Singha, Jha and Banerjee, "GOPro: Generate and Optimize Prompts in CLIP using Self-
 Supervised Learning", BMVC 2023, https://arxiv.org/abs/2308.11605, and the authors' code. Its
 contrast of two views trains a head that nothing else reads: the image features below it are frozen,
-so no logit depends on it, in the code as here. Departures from the code: its views by MoCo v3 and
-AugMix are made of numbers that were standardised before and are then read as bytes, and those by
-AugMix are all of the first image of a batch; here each is of its own image. It keeps the epoch that
-is best on the test images; here it is the last. A network of CoCoOp's that it builds and never uses
-is left out. What is learned is kept in float32.
+so no logit depends on it, in the code as here.
 """
 
 from collections.abc import Mapping

@@ -3,9 +3,7 @@
 Source: Chen et al., "PLOT: Prompt Learning with Optimal Transport for Vision-Language Models", ICLR
 2023, https://arxiv.org/abs/2210.01253, and the authors' code, plot-coop. It was published with a
 CLIP that has a ResNet, whose 49 places each give a local feature when they ask its attention
-pooling; of a ViT they are its patches. Departures from that code: contexts are kept in float32, so
-no plan is without a number and no step is left out; and each plan is iterated until it stands
-still, where the code stops all plans of a batch when they do so in the mean.
+pooling; of a ViT they are its patches.
 """
 
 from collections.abc import Mapping

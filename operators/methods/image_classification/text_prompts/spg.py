@@ -8,11 +8,6 @@ prompt that the generator made of it. A test image is classified with the prompt
 
 As in the authors' code both nets are least-squares, a step moves the critic first, and the
 gradient of each of their tensors is cut to a length that depends on its place and on the dataset.
-Departures from that code: the noise of an image follows from the trial's seed and the image's row,
-where theirs is drawn anew whenever the model is asked; each trial learns the prompts of domains
-with its own seed, where theirs have those of seed 1; the last step is kept, not the epoch that is
-best on validation; prompts are float32, and of a batch of test images each has a prompt of its own,
-where the code has that of the first; gradients are cut for all domains of PACS.
 """
 
 from collections.abc import Mapping

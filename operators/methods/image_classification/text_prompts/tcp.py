@@ -5,8 +5,7 @@ CVPR 2024, https://arxiv.org/abs/2311.18231, section 3. As in the authors' code 
 random, the class-aware tokens replace what the layers before have made at its places, the inner
 layer has CLIP's activation x sigmoid(1.702 x), and the distance is that of KgCoOp. Adam's eps of
 1e-3, which their README asks for against NaN in float16, is part of the published settings and
-kept in float32. Departures: context and network are kept in float32; hand-written prompts and what
-follows the context are those of the dataset's card, where the code has a list of its own.
+kept in float32.
 """
 
 from collections.abc import Mapping

@@ -5,9 +5,6 @@ Workshops 2024, https://arxiv.org/abs/2405.18541, section 3: W x + s B A x in pl
 the authors' code, each A sees its input through a dropout of its own, and s is alpha / sqrt(r),
 where the paper, as LoRA, has alpha / r: alpha = 0.7071 at rank 2 is the paper's. One setting is for
 all datasets and numbers of shots, and the last step is kept.
-
-Departures from the authors' code: the cosine of the learning rate ends at 0, where it ends at 1e-6,
-half a percent of the start; and the scale of the logits is the backbone's, where it is 100.
 """
 
 from collections.abc import Mapping

@@ -5,9 +5,6 @@ what leaves a layer becomes y + scale U relu(S relu(D x)), x the normalised inpu
 D and U of each tower and S of both. The gradient scaling is in the authors' code alone: of what is
 learned it is divided by the scale, so that it is learned as if the scale were 1, while all that
 lies before the layer has the true gradient.
-
-Departures from the authors' code: towers of another depth than 12 have their last `depth` layers
-adapted, where the code counts from the first, and the shallower tower decides where one has fewer.
 """
 
 import math

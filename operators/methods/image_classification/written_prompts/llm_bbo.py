@@ -6,10 +6,7 @@ the labelled images that each classifies right. The best and the worst are shown
 writes, what is written joins the pool, and so on; the best of the pool is kept. No gradient, no
 feature and no score of a single class leaves the model.
 
-Departures from that code, which asks a chat model and begins with 80 templates from captions of
-LAION-COCO that are not published: whoever writes is a function, and the one that ships mutates
-templates that CLIP's authors wrote, with which the pool begins. The code scores every template on
-test images as well and prints that; here no test image is read.
+Whoever writes is a function here (`proposers.py`).
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -5,10 +5,6 @@ generalization", ICLR 2024, https://arxiv.org/abs/2310.03957, sections 3 and 4. 
 the search is inferred from the paper's description of it: in each step the word of the vocabulary
 is put behind the others with which the fewest labelled images are wrong, optionally less what the
 text costs under the prior.
-
-Departures: one prompt in front of all class names, of which each counts as given before any image
-is seen; a step tries some words of the vocabulary, drawn anew, where the paper tries its tokens;
-and of all prompts on the way the best is kept, the shortest of equals.
 """
 
 from collections.abc import Callable, Mapping, Sequence

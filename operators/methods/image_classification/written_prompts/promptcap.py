@@ -6,8 +6,7 @@ asked writes a caption, and a model that sees no image answers by it. Paper and 
 questions with GPT-3; that an image is classified by the text feature of its caption is inferred,
 and no published number compares.
 
-Departures: the captioner is a function, and the one that ships is no caption model but the sentence
-of a list that the image is most similar to. The question has the words of PromptCap's own prompt.
+The question has the words of PromptCap's own prompt.
 """
 
 from collections.abc import Callable, Sequence
