@@ -9,7 +9,7 @@ from operators.backbones import unit
 from operators.episodes.episode import Batch, Classes, FewShot, Unlabelled, batch_of
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
-from operators.methods.image_classification.text_prompts.pseudo_labels import most_confident
+from operators.methods.image_classification.text_prompts.pseudo_labels import confident_by_class
 from operators.tuning import Tuning, learning_rate
 
 GRIP = METHODS["grip"]
@@ -96,7 +96,7 @@ def test_rounds_are_labelled_as_the_strategy_says(clip, classes, shots, strategy
     scores = clip.logit_scale * unit(images.features) @ texts.T
     steps = 0
     for count in {"fpl": [3], "ifpl": [3, 3], "grip": [2, 5]}[strategy]:
-        found = most_confident(scores.softmax(dim=1), count)
+        found = confident_by_class(scores.softmax(dim=1), count)
         context = start.clone().requires_grad_()
         optimizer = torch.optim.SGD([context], lr=0.01, momentum=0.9, weight_decay=0.1)
         for epoch in range(2):

@@ -8,10 +8,10 @@ from operators.contract.drawn import drawn_features
 from operators.episodes.episode import Batch, FewShot, Unlabelled
 from operators.methods.image_classification.text_prompts.pseudo_labels import (
     TwoPartLoss,
+    confident_by_class,
     growing_count,
     joined,
     kept_apart,
-    most_confident,
     not_labelled,
     on_boards,
 )
@@ -45,19 +45,19 @@ def in_the_order_of_scores(scores, count):
 @pytest.mark.parametrize("count", [1, 3, 10, 50])
 def test_pairs_are_taken_from_the_surest_down(count):
     scores = drawn(40, 4)
-    assert pairs(most_confident(scores, count)) == in_the_order_of_scores(scores, count)
+    assert pairs(confident_by_class(scores, count)) == in_the_order_of_scores(scores, count)
 
 
 def test_the_order_of_the_images_makes_no_difference():
     scores = drawn(30, 3)
     order = torch.randperm(30, generator=seeded(1))
-    found = most_confident(scores[order], 4)
-    moved = most_confident(scores, 4)
+    found = confident_by_class(scores[order], 4)
+    moved = confident_by_class(scores, 4)
     assert sorted(order[found.images].tolist()) == sorted(moved.images.tolist())
 
 
 def test_every_image_has_a_label_and_every_class_as_many_where_there_is_room_for_all():
-    found = most_confident(drawn(40, 4), 10)
+    found = confident_by_class(drawn(40, 4), 10)
     assert sorted(found.images.tolist()) == list(range(40))
     assert found.labels.bincount().tolist() == [10] * 4
 
@@ -91,10 +91,10 @@ def test_a_board_holds_an_image_twice_and_forgets_a_surer_one():
     # Two places of class 0 hold 0.9 and 0.6 when 0.8 comes, and the last of them is compared.
     scores = torch.tensor([[0.6, 0.4], [0.9, 0.1], [0.8, 0.2], [0.55, 0.45]])
     assert pairs(on_boards(scores, 2)) == [(0, 0), (1, 0), (2, 1), (3, 1)]
-    assert pairs(most_confident(scores, 2)) == [(0, 1), (1, 0), (2, 0), (3, 1)]
+    assert pairs(confident_by_class(scores, 2)) == [(0, 1), (1, 0), (2, 0), (3, 1)]
     twice = torch.tensor([[0.5, 0.3, 0.2], [0.4, 0.35, 0.25]])
     assert pairs(on_boards(twice, 1)) == [(0, 0), (1, 1), (1, 2)]
-    assert pairs(most_confident(twice, 1)) == [(0, 0), (1, 1)]
+    assert pairs(confident_by_class(twice, 1)) == [(0, 0), (1, 1)]
 
 
 def test_a_round_of_grip_takes_its_share_until_all_are_used():
@@ -104,7 +104,7 @@ def test_a_round_of_grip_takes_its_share_until_all_are_used():
 
 
 def test_a_share_is_kept_of_all_classes_together():
-    found = most_confident(drawn(40, 4), 10)
+    found = confident_by_class(drawn(40, 4), 10)
     kept = kept_apart(found, 0.8, seeded())
     assert len(kept.images) == 32
     assert set(pairs(kept)) < set(pairs(found))

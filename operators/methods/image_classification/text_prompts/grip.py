@@ -14,7 +14,7 @@ of the train split beside a few labels (few-shot: semi-supervised), or images of
 no label (transductive zero-shot).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -25,42 +25,34 @@ from torch.nn import functional as F
 
 from operators.backbones import DualEncoder, unit
 from operators.blocks.class_text import class_vectors, refuse_no_place
-from operators.blocks.learned_context import LearnedContext
-from operators.blocks.unified_prompts import UnifiedPrompts
 from operators.bounds import Bounds, Brief, Deviation, Share, Tokens
 from operators.episodes.episode import Batch, Classes, FewShot, Unlabelled
 from operators.episodes.views import CENTRE
 from operators.methods.base import MethodCard
 from operators.methods.classifier import logits_of
 from operators.methods.image_classification.base import StaticClassifier
+from operators.methods.image_classification.text_prompts.grip_prompts import (
+    READ_BY,
+    TOKENS,
+    Modality,
+    prompt_of,
+)
 from operators.methods.image_classification.text_prompts.pseudo_labels import (
     PseudoLabels,
     TwoPartLoss,
+    confident_by_class,
     growing_count,
     joined,
     kept_apart,
-    most_confident,
     not_labelled,
     on_boards,
 )
-from operators.methods.image_classification.text_prompts.visual_prompts import VisualPrompts
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
 Strategy = Literal["fpl", "ifpl", "grip"]
-Modality = Literal["text", "visual", "multimodal"]
 Rules = Literal["paper", "released"]
 Balance = Literal["released", "even"]
-# What goes on from round to round in the authors' code: the tensor that the parameter was made of.
-TOKENS = {"text": ("context",), "visual": (), "multimodal": ("text", "image")}
-READ_BY: dict[str, tuple[Modality, ...]] = {
-    "n_context": ("text",),
-    "image_tokens": ("visual",),
-    "unified_tokens": ("multimodal",),
-    "unified_width": ("multimodal",),
-    "unified_rate": ("multimodal",),
-    "init_std": ("text", "multimodal"),
-}
 HELD_OUT_FROM = 10  # images a class; below it all pseudo-labels are learned from
 
 
@@ -159,28 +151,19 @@ class GRIP(StaticClassifier):
         balance: Balance = "released",
     ) -> None:
         super().__init__(backbone, classes)
-        pairs = rules == "released"
-        both: Any = {"backbone": backbone, "generator": generator}
-        forms: dict[Modality, Callable[[], LearnedContext | VisualPrompts | UnifiedPrompts]] = {
-            "text": lambda: LearnedContext(
-                names=classes.names, n_context=n_context, words="", std=init_std, ending="", **both
-            ),
-            "visual": lambda: VisualPrompts(
-                classes=classes, image_tokens=image_tokens, template=template, **both
-            ),
-            "multimodal": lambda: UnifiedPrompts(
-                names=classes.names,
-                text_tokens=unified_tokens,
-                image_tokens=unified_tokens,
-                image_depth=1,
-                width=unified_width,
-                mixing="pairs" if pairs else "all",
-                std=init_std,
-                ending="",
-                **both,
-            ),
-        }
-        self.prompt = forms[modality]()
+        self.prompt = prompt_of(
+            modality,
+            backbone,
+            classes,
+            generator,
+            n_context=n_context,
+            image_tokens=image_tokens,
+            template=template,
+            unified_tokens=unified_tokens,
+            unified_width=unified_width,
+            pairs=rules == "released",
+            init_std=init_std,
+        )
         self.strategy, self.modality = strategy, modality
         self.rules, self.balance = rules, balance
         self.rounds = 1 if strategy == "fpl" else rounds
@@ -311,7 +294,7 @@ class GRIP(StaticClassifier):
             count: K.
             generator: Draws which are left out.
         """
-        choose = on_boards if self.rules == "released" else most_confident
+        choose = on_boards if self.rules == "released" else confident_by_class
         found = choose(scores.softmax(dim=1), count)
         if count < HELD_OUT_FROM:
             return found

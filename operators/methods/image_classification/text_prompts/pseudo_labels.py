@@ -28,7 +28,7 @@ class PseudoLabels(NamedTuple):
     labels: Tensor
 
 
-def most_confident(scores: Float[Tensor, "n k"], count: int) -> PseudoLabels:
+def confident_by_class(scores: Float[Tensor, "n k"], count: int) -> PseudoLabels:
     """The `count` images that are surest of each class, no image in two of them.
 
     Where two classes claim an image, it goes to the one that it is surer of, and the other has the
