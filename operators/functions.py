@@ -13,15 +13,62 @@ elsewhere the same ones.
 """
 
 import inspect
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import wraps
+from reprlib import repr as brief
 from typing import Any
 
 OWN = re.compile(r"(?P<place>\w+:\w+)@(?P<digest>[0-9a-f]{16})")  # a user's own function
 
 _OWN: dict[str, Callable[..., Any]] = {}  # by the name with the digest
+
+
+class Rubbish(ValueError):
+    """What a function gave is of no use; the message is a noun that says what it is."""
+
+
+def as_it_is(found: Any, *_: Any) -> Any:
+    """Reads whatever a function gave."""
+    return found
+
+
+def texts_of(found: Any, *_: Any) -> list[str]:
+    """Reads texts that a function gave, of any number.
+
+    Args:
+        found: What it gave.
+
+    Raises:
+        Rubbish: It is no list of texts; one text alone is none, though it has letters.
+    """
+    if isinstance(found, str) or not isinstance(found, Iterable):
+        raise Rubbish(brief(found))
+    listed = list(found)
+    for text in listed:
+        if not isinstance(text, str):
+            raise Rubbish(f"a list with {brief(text)} in it")
+    return listed
+
+
+def nats_of(found: Any, *_: Any) -> float:
+    """Reads a negative log probability that a function gave, in nats.
+
+    Args:
+        found: What it gave: a number, or an array or a tensor of one.
+
+    Raises:
+        Rubbish: It is no number, or not finite, or of a probability above 1.
+    """
+    if isinstance(found, str) or not hasattr(found, "__float__"):
+        raise Rubbish(brief(found))
+    nats = float(found)
+    if not 0 <= nats < math.inf:
+        raise Rubbish(f"{nats:g}")
+    return nats
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,15 +80,18 @@ class Functions:
         parameters: What a function is called with, by position.
         gives: What it returns, in words.
         shipped: The functions that ship, by name.
+        reads: What becomes of what a user's own function gives, by that and what the function was
+            called with; raises `Rubbish`.
     """
 
     role: str
     parameters: tuple[str, ...]
     gives: str
     shipped: Mapping[str, Callable[..., Any]]
+    reads: Callable[..., Any] = as_it_is
 
     def find(self, name: str) -> Callable[..., Any]:
-        """The function of a name.
+        """The function of a name; where a user's own one goes wrong, the error has its name.
 
         Args:
             name: Of one that ships, or of a user's own with its digest.
@@ -58,7 +108,28 @@ class Functions:
                 f"({', '.join(self.parameters)}) and gives {self.gives}.{hint}"
             )
         self._refuse_other_arguments(name, function)
-        return function
+        return function if name in self.shipped else self._read(name, function)
+
+    def _read(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A user's own function, whose faults are errors of a value, whatever it raises."""
+
+        @wraps(function)
+        def called(*given: Any) -> Any:
+            try:
+                return self.reads(function(*given), *given)
+            except Rubbish as rubbish:
+                raise ValueError(
+                    f"{name} gave {rubbish}: {self.role} gives {self.gives}."
+                ) from None
+            except MemoryError:
+                raise
+            except Exception as error:
+                raise ValueError(
+                    f"{name} raised {type(error).__name__}: {error}. {self.role.capitalize()} is "
+                    f"called with ({', '.join(self.parameters)}) and gives {self.gives}."
+                ) from error
+
+        return called
 
     def _refuse_other_arguments(self, name: str, function: Callable[..., Any]) -> None:
         try:

@@ -101,7 +101,8 @@ class Preprocessing:
             square = resized_crop(image, crop, self.size, crop.filter or self.filter)
         if crop.repaint is None:
             return square
-        painted = crop.repaint(np.ascontiguousarray(square.transpose(1, 2, 0)))
+        # A copy: the square may be the decoded image itself, and a generator may paint it over.
+        painted = crop.repaint(np.array(square.transpose(1, 2, 0), order="C"))
         return np.array(painted.transpose(2, 0, 1), order="C")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from operators.backbones import DualEncoder, reference
-from operators.functions import Functions
+from operators.functions import Functions, nats_of
 
 DELTA = 0.05  # how often a bound may fail
 HALVINGS = 60  # of an interval of length 1: to less than 1e-18
@@ -107,8 +107,9 @@ def _smollm2() -> Any:
 PRIORS = Functions(
     "a prior over prompts",
     ("template", "backbone"),
-    "the negative log probability of a template in nats",
+    "the negative log probability of a template in nats, a finite number of 0 or more",
     {"uniform": uniform_prior, "smollm2": smollm2_prior},
+    reads=nats_of,
 )
 
 

@@ -30,12 +30,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from operators.crops import Crop, CropRule, Filter
-from operators.functions import Functions
+from operators.functions import Functions, Rubbish
 
 PUBLISHED = "published"
 LARGEST_BANK = 1024  # each view is encoded and kept
@@ -116,12 +116,32 @@ def _jittered(image: np.ndarray, draw: Callable[[], float]) -> np.ndarray:
     return jittered(image, draw)
 
 
+def _painted(found: Any, image: np.ndarray, *_: Any) -> np.ndarray:
+    """Reads an image that a generator gave.
+
+    Raises:
+        Rubbish: It is no array of numbers from 0 to 255 of the same shape.
+    """
+    found = np.asarray(found)
+    if found.shape != image.shape:
+        raise Rubbish(f"an array of shape {found.shape} for an image of shape {image.shape}")
+    if found.dtype.kind not in "uif":
+        raise Rubbish(f"an array of {found.dtype}")
+    low, high = found.min(), found.max()
+    if not (low >= 0 and high <= 255):  # nor where one is no number
+        raise Rubbish(f"numbers from {low:g} to {high:g}")
+    if found.dtype.kind == "f" and 0 < high <= 1 < image.max():
+        raise Rubbish(f"numbers from {low:g} to {high:g} for an image of 0 to {image.max()}")
+    return found
+
+
 # A view that a generator makes has all of the image, in the square that the backbone reads.
 GENERATORS = Functions(
     "a generator of images",
     ("image", "draw"),
     "an image of the same size: (s, s, 3) numbers from 0 to 255",
     {"jitter": _jittered},
+    reads=_painted,
 )
 _NAMED = "|".join(re.escape(name) for name in AUGMENTATIONS if name)
 PATTERN = f"none|(fresh|bank:[1-9][0-9]*)(:({_NAMED}))?"  # of a policy
@@ -335,18 +355,12 @@ def _generated(name: str) -> Augmentation:
     """What a generator does to an image.
 
     Raises:
-        ValueError: There is none of that name, or it gives no image of the same size.
+        ValueError: There is none of that name.
     """
     make = GENERATORS.find(name)
 
     def made(image: np.ndarray, draw: Callable[[], float]) -> np.ndarray:
-        found = np.asarray(make(image, draw))
-        if found.shape != image.shape:
-            raise ValueError(
-                f"the generator {name} gave an array of shape {found.shape} for an image of shape "
-                f"{image.shape}: give {GENERATORS.gives}."
-            )
-        return found
+        return make(image, draw)  # by position: a user calls the parameters as they like
 
     return Augmentation("what a generator makes of it", areas=None, mirrored=0, repaint=made)
 

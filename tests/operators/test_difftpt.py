@@ -10,7 +10,7 @@ from PIL import Image
 from operators import functions
 from operators.blocks.prompt_per_image import entropy_of_mean
 from operators.episodes.episode import batch_of
-from operators.episodes.views import CENTRE, View
+from operators.episodes.views import CENTRE, GENERATORS, View
 from operators.images import Preprocessing
 from operators.methods import METHODS
 from operators.methods.image_classification.test_time.difftpt import made_views
@@ -114,6 +114,41 @@ def test_a_generator_of_ones_own_makes_views(preprocess, monkeypatch):
     functions.add_own(name, lambda image, draw: image[:2])
     with pytest.raises(ValueError, match=r"gave an array of shape \(2, 24, 3\) for an image of"):
         preprocess([picture()], view.crops(np.array([0])))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda image, draw: None, r"gave an array of shape \(\) for an image of shape"),
+        (lambda image, draw: image / 255, "gave numbers from 0 to 1 for an image of 0 to 255"),
+        (lambda image, draw: image * np.nan, "gave numbers from nan to nan"),
+        (lambda image, draw: image * 2.0, "gave numbers from 0 to 510"),
+        (lambda image, draw: image > 9, "gave an array of bool"),
+    ],
+)
+def test_a_generator_that_gives_no_image_is_refused(make, said, monkeypatch):
+    monkeypatch.setattr(functions, "_OWN", {})
+    name = functions.own_name("mine:make", "a" * 16)
+    functions.add_own(name, make)
+    image = np.array([[[0, 10, 255]]], dtype=np.uint8)
+    with pytest.raises(ValueError, match=f"{name} {said}.*: a generator of images gives an image"):
+        GENERATORS.find(name)(image, None)
+
+
+def test_a_generator_that_paints_over_its_image_spoils_no_other_view(monkeypatch):
+    monkeypatch.setattr(functions, "_OWN", {})
+    name = functions.own_name("mine:black", "a" * 16)
+
+    def black(image, draw):
+        image[:] = 0
+        return image
+
+    functions.add_own(name, black)
+    decoded = np.full((24, 24, 3), 200, dtype=np.uint8)  # as large as what the backbone reads
+    read = Preprocessing(24, 24, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    made = read([decoded], View(0, augmentation=name).crops(np.array([0])))
+    assert made.max() == 0
+    assert (decoded == 200).all()
 
 
 @pytest.mark.parametrize(

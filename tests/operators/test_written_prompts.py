@@ -232,6 +232,13 @@ def test_the_image_has_a_share_where_asked_and_all_of_it_is_zero_shot(clip, clas
     torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-4)
 
 
+def test_a_captioner_that_paints_over_its_images_spoils_none(clip, classes, pictures):
+    before = pictures.pixels.clone()
+    describe = own(lambda pixels, *_: ["one"] * len(pixels.zero_()))
+    build("promptcap", clip, classes, captioner=describe).eval().logits(pictures)
+    assert torch.equal(pictures.pixels, before)
+
+
 def test_another_number_of_captions_is_refused(clip, classes, pictures):
     method = build("promptcap", clip, classes, captioner=own(lambda *given: ["one"])).eval()
     with pytest.raises(ValueError, match="gave 1 captions of 12 images: one each"):

@@ -19,7 +19,7 @@ from operators.backbones import DualEncoder, unit
 from operators.blocks.imagenet_templates import PHOTOS_8, SELECTED_7
 from operators.bounds import Share
 from operators.episodes.episode import Batch, Classes
-from operators.functions import Functions
+from operators.functions import Functions, texts_of
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import StaticClassifier
 from operators.shapes import Float
@@ -52,6 +52,7 @@ CAPTIONERS = Functions(
     ("pixels", "prompt", "names", "backbone"),
     "a list of one caption an image",
     {"listed": listed},
+    reads=texts_of,
 )
 
 
@@ -114,7 +115,8 @@ class PromptCap(StaticClassifier):
         Raises:
             ValueError: The captioner gave another number of captions.
         """
-        captions = self.describe(batch.pixels, self.prompt, self.classes.names, self.backbone)
+        pixels = batch.pixels.clone()  # a captioner may change what it is given
+        captions = self.describe(pixels, self.prompt, self.classes.names, self.backbone)
         if len(captions) != len(batch):
             raise ValueError(
                 f"the captioner gave {len(captions)} captions of {len(batch)} images: one each."

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from operators.blocks.imagenet_templates import IMAGENET_60, PHOTOS_8, SELECTED_7
-from operators.functions import Functions
+from operators.functions import Functions, texts_of
 
 PLACE = "{}"
 LONGEST = 14  # words: the authors ask for fewer than 15
@@ -77,6 +77,7 @@ PROPOSERS = Functions(
     ("best", "worst", "count", "generator"),
     "a list of templates, each with one {} for the class name",
     {"mutation": mutated},
+    reads=texts_of,
 )
 
 
