@@ -268,22 +268,6 @@ class ViewPolicy:
             return View(epoch % self.size, augmentation=self.augmentation)
         return View(epoch, seed, self.augmentation)
 
-    def second(self, epoch: int, *, epochs: int, seed: int) -> View:
-        """Another view for an epoch, for methods that compare two of the same image.
-
-        With a bank it is the next in turn. Where the bank has no other, and under `none` and
-        `fresh`, it is a fresh view that no epoch shows.
-
-        Args:
-            epoch: From 0.
-            epochs: Of the whole trial.
-            seed: Of the trial.
-        """
-        bank = [view for view in self.shown(epochs, seed=seed) if view is not None and view.kept]
-        if len(bank) > 1:
-            return bank[(epoch + 1) % len(bank)]
-        return View(epochs + epoch, seed, self.augmentation)
-
     def further(
         self, epoch: int, augmentations: Sequence[str], *, epochs: int, seed: int
     ) -> tuple[View, ...]:

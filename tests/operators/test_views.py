@@ -205,7 +205,7 @@ def test_what_no_suite_can_ask_for_is_refused_with_what_it_can(asked):
 def test_an_augmentation_stays_with_every_view_of_its_policy():
     fresh, bank = ViewPolicy.parse("fresh:randaugment"), ViewPolicy.parse("bank:2:crop-0.5")
     assert fresh.view(3, seed=1) == View(3, 1, "randaugment")
-    assert fresh.second(0, epochs=5, seed=1) == View(5, 1, "randaugment")
+    assert fresh.further(0, ("randaugment",), epochs=5, seed=1) == (View(5, 1, "randaugment"),)
     assert bank.shown(5, seed=1) == (View(0, None, "crop-0.5"), View(1, None, "crop-0.5"))
     assert {view.name for view in bank.shown(5, seed=1)} == {"bank-0-crop-0.5", "bank-1-crop-0.5"}
 
@@ -244,10 +244,10 @@ def test_the_second_view_of_an_epoch_is_never_the_one_that_it_shows(text):
     policy = ViewPolicy.parse(text)
     shown = policy.shown(5, seed=1)
     for epoch in range(5):
-        second = policy.second(epoch, epochs=5, seed=1)
+        (second,) = policy.further(epoch, ("",), epochs=5, seed=1)
         assert second != policy.view(epoch, seed=1)
         assert (second in shown) == (text in ("bank:2", "bank:3", "bank:9"))
-        assert second == policy.second(epoch, epochs=5, seed=1)
+        assert (second,) == policy.further(epoch, ("",), epochs=5, seed=1)
 
 
 def test_only_the_views_of_a_bank_are_kept():

@@ -91,19 +91,19 @@ class CSP(PairClassifier):
         places = {("attribute", word): place for place, word in enumerate(own.attributes)}
         start = len(own.attributes)
         places |= {("object", word): start + place for place, word in enumerate(own.objects)}
-        strange: list[str] = []
+        unlearned: list[str] = []
         rows = []
         for pair in asked.pairs:
             words = ("attribute", asked.attributes[pair[0]]), ("object", asked.objects[pair[1]])
             for word in words:
                 if word not in places:
-                    places[word] = len(self.words) + len(strange)
-                    strange.append(word[1])
+                    places[word] = len(self.words) + len(unlearned)
+                    unlearned.append(word[1])
             rows.append([places[word] for word in words])
         device = self.words.device
         width = self.words.shape[1]
-        beyond = word_embeddings(self.backbone, strange) if strange else torch.empty(0, width)
-        self.register_buffer("strange", beyond.to(self.words), persistent=False)
+        beyond = word_embeddings(self.backbone, unlearned) if unlearned else torch.empty(0, width)
+        self.register_buffer("unlearned", beyond.to(self.words), persistent=False)
         self.register_buffer("places", torch.tensor(rows, device=device), persistent=False)
         tokens = self.backbone.tokenize([PROMPT])
         k, end = len(rows), tokens.end
@@ -117,7 +117,7 @@ class CSP(PairClassifier):
         )
 
     places: Tensor
-    strange: Tensor
+    unlearned: Tensor
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
@@ -146,7 +146,7 @@ class CSP(PairClassifier):
         if self.training and self._noise is not None and self.dropout:
             kept = torch.rand(words.shape, generator=self._noise).to(words.device) >= self.dropout
             words = words * kept / (1 - self.dropout)
-        words = torch.cat([words, self.strange])
+        words = torch.cat([words, self.unlearned])
         return self.backbone.encode_prompts(self.layout, words[self.places])
 
 

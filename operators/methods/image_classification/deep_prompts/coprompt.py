@@ -170,7 +170,8 @@ class CoPrompt(StaticClassifier):
         epochs = tuning.over(len(shots.train)).epochs
 
         def show(epoch: int) -> None:
-            self.second_view = shots.views.second(epoch, epochs=epochs, seed=shots.seed)
+            own = (shots.views.augmentation,)
+            (self.second_view,) = shots.views.further(epoch, own, epochs=epochs, seed=shots.seed)
 
         def backward(batch: Batch) -> Tensor:
             self.place = float(torch.rand((), generator=generator))

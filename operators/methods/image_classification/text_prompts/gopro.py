@@ -143,9 +143,10 @@ class GOPro(ImageClassifier):
         """Tunes with two more views of each image in every epoch. See `Method.fit`."""
         if tuning is None:
             return FitReport()
+        epochs = tuning.over(len(shots.train)).epochs
 
         def show(epoch: int) -> None:
-            self.others = shots.views.further(epoch, OTHERS, epochs=tuning.epochs, seed=shots.seed)
+            self.others = shots.views.further(epoch, OTHERS, epochs=epochs, seed=shots.seed)
 
         show(0)
         with self.statistics.keeping():
