@@ -216,6 +216,7 @@ class SPG(ImageClassifier):
         labels = torch.stack(
             [self.words_of(shots, domains == place, generator) for place in range(len(there))]
         )
+        tuning = tuning.over(len(shots.train))  # the critic follows the same schedule
         game = self.game(shots, labels, domains, tuning, generator)
         return tune(self, shots, tuning, generator, backward=game.step, epoch_end=game.end_epoch)
 
