@@ -11,12 +11,13 @@ from data_catalog import Dataset
 from tasks.computing.attempts import time_limit as limit_of
 from tasks.computing.compute import ProgressArtifact, compute
 from tasks.computing.deaths import OutOfTime, WorkerDied
-from tasks.computing.encode import contexts_of, encode, encoders_of
+from tasks.computing.encode import ViewsNotEncoded, contexts_of, encode, encoders_of
 from tasks.computing.failures import described, note_failure
 from tasks.computing.worker import Done
 from tasks.computing.worker_pool import WorkerPool
 from tasks.environment import MachineError
 from tasks.planning.choices import Request
+from tasks.planning.encodings import views_read
 from tasks.planning.planned import Bundle, Plan
 from tasks.progress import stage
 from tasks.storage.store import Store
@@ -91,7 +92,9 @@ def not_encoded(
     encoded: Mapping[tuple[str, str], PrefectFuture[int]],
     provenance: Mapping[str, Any],
 ) -> dict[str, str]:
-    """The errors of trials whose examples could not be encoded: a backbone costs its own alone.
+    """The errors of trials whose examples could not be encoded.
+
+    A backbone costs its own trials alone, and a view those that read it.
 
     Raises:
         OSError, MachineError: As `compute`: it is no backbone's fault.
@@ -104,8 +107,12 @@ def not_encoded(
             own = isinstance(error, WorkerDied | OutOfTime)
             if isinstance(error, OSError | MachineError) and not own:
                 raise
-            reason = f"{key[1]} could not be encoded with {key[0]}: {described(error)}"
             for spec in plan.missing:
-                if key in encoders_of(spec):
+                cause = error if key in encoders_of(spec) else None
+                if isinstance(cause, ViewsNotEncoded):
+                    read = views_read(spec)
+                    cause = next((e for view, e in cause.errors.items() if view in read), None)
+                if cause is not None:
+                    reason = f"{key[1]} could not be encoded with {key[0]}: {described(cause)}"
                     failed[spec.trial_id] = note_failure(store, spec, provenance, reason)
     return failed

@@ -19,6 +19,7 @@ from operators.tracks import track_of
 from tasks.computing.stopped import until_stopped
 from tasks.computing.worker import Context, Encoder, TargetFolders
 from tasks.computing.worker_pool import WorkerPool
+from tasks.environment import MachineError
 from tasks.planning import own_backbones
 from tasks.planning.choices import Backbones
 from tasks.planning.encodings import needed_rows
@@ -28,6 +29,18 @@ from tasks.storage.store import Store
 
 CHUNK_SECONDS = 3600.0  # when a call is taken to hang; the first one loads the backbone
 CHUNK = 32  # examples a call: about a second of a CPU core
+
+
+class ViewsNotEncoded(Exception):
+    """Some views of the images of a dataset cannot be encoded; all others are.
+
+    Attributes:
+        errors: By view.
+    """
+
+    def __init__(self, errors: Mapping[View, Exception]) -> None:
+        super().__init__(next(iter(errors.values())))
+        self.errors = errors
 
 
 def features_folder(store: Store, card: BackboneCard, dataset: Dataset) -> Path:
@@ -106,6 +119,7 @@ def encode(
 
     Raises:
         OSError: The disk has no room for the features; nothing is encoded then.
+        ViewsNotEncoded: Of views beside the centre crop some cannot be had; the rest is encoded.
     """
     specs = [spec for spec in specs if method_for(spec).card.features]
     if not specs:
@@ -127,8 +141,16 @@ def encode(
         if not total:
             return 0
         with stage(f"encode {title}", total) as progress:
+            errors: dict[View, Exception] = {}
             for view, (store, rows) in missing.items():
-                encode_view(store, rows, view, context, track, pool, progress)
+                try:
+                    encode_view(store, rows, view, context, track, pool, progress)
+                except Exception as error:
+                    if view is None or isinstance(error, OSError | MachineError):
+                        raise
+                    errors[view] = error
+            if errors:
+                raise ViewsNotEncoded(errors)
             views = f" in {len(missing)} views" if len(missing) > 1 else ""
             progress.summary = f"{total} {KINDS[dataset.kind].noun}s{views}"
         return total

@@ -124,6 +124,12 @@ def encoded_anew(specs: Iterable[TrialSpec], draws: Draws) -> dict[str, int]:
     return found
 
 
+def views_read(spec: TrialSpec) -> set[View]:
+    """The views beside the centre crop whose kept features a trial reads."""
+    shown = {view for view in views_shown(spec) if view is not None and view.kept}
+    return shown | {*method_for(spec).views_of_tested(spec.hyperparameters)}
+
+
 def needed_rows(
     specs: Iterable[TrialSpec],
     dataset: Dataset,

@@ -3,8 +3,10 @@
 import pytest
 
 from flows.computing import not_encoded
+from operators.episodes.views import View
 from operators.spec import TrialSpec
 from tasks.computing.deaths import OutOfTime, WorkerDied
+from tasks.computing.encode import ViewsNotEncoded
 from tasks.environment import MachineError
 from tasks.planning.planned import Plan
 from tasks.planning.suite import make_suite
@@ -60,3 +62,14 @@ def test_what_is_no_backbones_fault_ends_the_run(tmp_path, plan, error):
     with pytest.raises(type(error), match=str(error.args[-1])):
         failed(Store(tmp_path), plan, error)
     assert not Store(tmp_path).failures.exists()
+
+
+def test_a_view_that_cannot_be_had_fails_the_trials_that_read_it(tmp_path, spec):
+    suite = make_suite({"name": "mini", "datasets": ["pets"], "methods": ["coop"]}, where="mini")
+    views = ("none", "bank:1", "bank:2")
+    settings = {"epochs": 5}
+    specs = tuple(spec(backbone="large", views=v, hyperparameters=settings) for v in views)
+    error = ViewsNotEncoded({View(1): ValueError("numbers from 0 to 1")})
+    errors = failed(Store(tmp_path), Plan(suite, specs, frozenset()), error)
+    said = "pets could not be encoded with large: numbers from 0 to 1"
+    assert errors == {specs[2].trial_id: said}

@@ -12,7 +12,7 @@ import pytest
 from operators.episodes.features import FeatureStore, view_folder
 from operators.episodes.views import View
 from operators.tracks.rows import episode_of
-from tasks.computing.encode import encode, encoders_of, features_folder
+from tasks.computing.encode import ViewsNotEncoded, encode, encoders_of, features_folder
 from tasks.computing.worker import Context, Done, TrialWorker
 from tasks.computing.worker_pool import CallResult
 from tasks.planning.choices import check
@@ -81,6 +81,22 @@ def test_training_rows_are_needed_in_the_views_of_the_bank_and_all_rows_in_the_c
     for number in range(3):
         assert set(needed[View(number)].tolist()) == place.train(spec)
         assert needed[View(number)].tolist() == sorted(place.train(spec))
+
+
+def test_a_view_that_cannot_be_had_leaves_the_others(place, monkeypatch):
+    (spec,) = place.plan(views="bank:3")
+    given = place.worker.encode
+
+    def encoded(rows, context, track, view):
+        if view == View(1):
+            raise ValueError("numbers from 0 to 1")
+        return given(rows, context, track, view)
+
+    monkeypatch.setattr(place.worker, "encode", encoded)
+    with pytest.raises(ViewsNotEncoded, match="numbers from 0 to 1") as refused:
+        place.encode([spec])
+    assert set(refused.value.errors) == {View(1)}
+    assert {view for view, _ in place.pool.encoded} == {None, View(0), View(1), View(2)}
 
 
 def test_a_view_that_no_epoch_shows_is_not_needed(place):
