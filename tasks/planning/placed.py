@@ -82,4 +82,5 @@ def _for_new_classes(method: type[Method], protocol: Protocol) -> str:
 
 def _protocols(wanted: Callable[[Protocol], object]) -> str:
     """Names of protocols, as alternatives."""
-    return " or ".join(name for name, other in PROTOCOLS.items() if wanted(other))
+    *others, last = [name for name, other in PROTOCOLS.items() if wanted(other)]
+    return " or ".join(filter(None, (", ".join(others), last)))

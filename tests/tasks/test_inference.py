@@ -116,7 +116,7 @@ def test_what_learns_without_labels_alone_is_refused_where_there_is_nothing(monk
     assert not said["transductive"]
     assert said["few_shot"] == (
         "mine in few_shot: it learns from examples without labels, and there are none. Choose "
-        "unsupervised or transductive or transductive_zero_shot with --protocols."
+        "unsupervised, transductive or transductive_zero_shot with --protocols."
     )
     monkeypatch.setattr(METHODS["tpt"], "card", replace(METHODS["tpt"].card, stream=True))
     said = {name: unfit("mine", METHODS["tpt"], name, p) for name, p in PROTOCOLS.items()}
