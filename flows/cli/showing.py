@@ -56,12 +56,23 @@ def show(
         for path in values["files"]:
             if path.endswith(ATTENTION):
                 out.print(f"\nwhat it looks at in test images, as a picture: {path}")
+        _print_found(values.get("found") or {})
         cost = values["cost"] | _saved(values["cost"])
         rest = {**cost, **values["provenance"], "selected": values["selected"]}
         print_table(["", ""], [[k, _short(v)] for k, v in rest.items()], title="\ncost and origin")
         out.print("\nartifacts")
         for path in values["files"]:
             out.print(f"  {path}")
+
+
+def _print_found(found: dict[str, Any]) -> None:
+    """What a method found beside its weights, such as a template; long lists by their length."""
+    rows = [
+        [k, f"{len(v)}, which --json prints" if isinstance(v, list | dict) else _short(v)]
+        for k, v in found.items()
+    ]
+    if rows:
+        print_table(["", ""], rows, title="\nfound")
 
 
 def _print_wrong(wrong: "Wrong | None") -> None:

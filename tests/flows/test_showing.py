@@ -98,6 +98,25 @@ def test_a_trial_names_the_picture_of_what_it_looks_at(filled, learned, shotboar
     assert f"{said}, as a picture: {folder / 'attention.webp'}" in text
 
 
+def test_a_trial_says_what_was_found_and_how_much_was_tried(filled, learned, shotboard, tmp_path):
+    folder = tmp_path / "store" / "trials" / learned["trial_id"]
+    folder.mkdir(parents=True)
+    for file in filled.trial(learned["trial_id"]).iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    show = ("show", learned["trial_id"], "--home", tmp_path / "store")
+    assert "\nfound\n" not in shotboard(*show).out
+    said = json.loads((folder / "trial.json").read_text())
+    found = {"template": "an ink {}.", "error_bound": 0.75, "tried": [{"template": "a {}."}] * 3}
+    (folder / "trial.json").write_text(json.dumps(said | {"found": found}))
+    lines = shotboard(*show).out.partition("\nfound\n")[2].splitlines()
+    said = [line.split(maxsplit=1) for line in lines if line.strip()][:3]
+    assert said == [
+        ["template", "an ink {}."],
+        ["error_bound", "0.75"],
+        ["tried", "3, which --json prints"],
+    ]
+
+
 @pytest.mark.parametrize(
     ("values", "drawn"),
     [
