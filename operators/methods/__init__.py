@@ -30,6 +30,7 @@ from operators.methods.image_classification.feature_heads.tip_adapter import Tip
 from operators.methods.image_classification.feature_heads.zs_lp import ZSLP
 from operators.methods.image_classification.hand_written.cupl import CuPL
 from operators.methods.image_classification.hand_written.zero_shot import ZeroShot, ZeroShotEnsemble
+from operators.methods.image_classification.shared_starts.gram import GRAM
 from operators.methods.image_classification.shared_starts.mvlpt import MVLPT
 from operators.methods.image_classification.shared_starts.pvp import PVP
 from operators.methods.image_classification.test_time.difftpt import DiffTPT
@@ -119,6 +120,7 @@ METHODS: dict[str, type[Method]] = {
     "coprompt": CoPrompt,
     "mvlpt": MVLPT,
     "pvp": PVP,
+    "gram": GRAM,
     "restore": Restore,
     "dpl-dec": DPL,
     "clip-lora": ClipLora,
