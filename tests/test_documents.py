@@ -129,9 +129,11 @@ def test_recorded_settings_are_those_of_the_suite(specs, name, suite):
     from tasks.planning.settings import hyperparameters
 
     asked = load_suite(suite)
-    assert {spec.dataset for spec in specs[name]} == set(asked.datasets)
-    assert {spec.method for spec in specs[name]} == {choice.id for choice in asked.methods}
-    for spec in specs[name]:
+    starts = {aid.cell_id for spec in specs[name] for aid in [spec.aids.get("source")] if aid}
+    own = [spec for spec in specs[name] if spec.cell_id not in starts]
+    assert {spec.dataset for spec in own} == set(asked.datasets)
+    assert {spec.method for spec in own} == {choice.id for choice in asked.methods}
+    for spec in own:
         place = {"protocol": spec.protocol, "shots": spec.shots, "dataset": spec.dataset}
         mine = [choice for choice in asked.methods if choice.id == spec.method]
         expected = [hyperparameters(c, resolve.method(c.id), **place) for c in mine]
