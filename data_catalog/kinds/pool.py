@@ -85,9 +85,9 @@ def processes(workers: int) -> Iterator[Executor]:
     try:
         yield pool
     finally:
-        # It ends what waits as well; a future that was cancelled before would break that, and
-        # leave the processes.
-        pool.shutdown(wait=True, kill_workers=True)
+        # The few chunks that wait are done first: where they are cancelled, or the workers killed,
+        # the thread that hands them out may look for one that is gone, and leave the processes.
+        pool.shutdown(wait=True)
 
 
 _IDLE_SECONDS = 60.0

@@ -107,7 +107,7 @@ def check(store: Store, suite: Suite, *, imagined: bool = False) -> Request:
             had, a method or its teacher can do nothing on any of the backbones, or no trial
             remains.
     """
-    suite = with_own_functions(suite)
+    suite = suite.model_copy(update=with_own_functions(suite.methods, suite.search))
     searched = suite.search, suite.search_by, suite.name
     grids = [grid_of(choice, *searched) for choice in suite.methods]
     own = {

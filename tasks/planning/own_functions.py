@@ -4,9 +4,9 @@ In a trial such a function is `mine:propose@<digest of the file>`; see `operator
 file goes to every worker and is kept beside each trial, so that what it does can be done again.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from operators.functions import OWN, add_own, is_known, own_name
 from tasks.planning.own_files import Located, Source, pick, place_of, read_source
@@ -14,26 +14,29 @@ from tasks.planning.resolve import RequestError
 
 if TYPE_CHECKING:
     from operators.spec import TrialSpec
-    from tasks.planning.suite import Suite
+    from tasks.planning.suite import MethodChoice
 
 PREFIX = "function-"  # of its file in the folder of a trial
 _SOURCES: dict[str, Source] = {}  # by digest, of all files that this process has loaded
 
-S = TypeVar("S", bound="Suite")
 
+def with_own_functions(
+    methods: "Sequence[MethodChoice]", search: Mapping[str, Sequence[Any]]
+) -> "dict[str, Any]":
+    """Methods and search of a suite with each function of a file under its name in a trial.
 
-def with_own_functions(suite: S) -> S:
-    """The suite with each function of a file loaded, under the name that it has in a trial.
+    Args:
+        methods: Chosen, with hyperparameters; functions that these name are loaded.
+        search: Values to choose from, by METHOD.NAME; likewise.
 
     Raises:
         RequestError: A file cannot be read or run, or has no such function.
     """
-    methods = tuple(
+    named = tuple(
         choice.model_copy(update={"hyperparameters": _named(choice.hyperparameters)})
-        for choice in suite.methods
+        for choice in methods
     )
-    search = {key: tuple(map(_named, values)) for key, values in suite.search.items()}
-    return suite.model_copy(update={"methods": methods, "search": search})
+    return {"methods": named, "search": {k: tuple(map(_named, v)) for k, v in search.items()}}
 
 
 def own_functions(spec: "TrialSpec") -> Iterator[str]:

@@ -60,7 +60,8 @@ def testing_targets(tracks: set[str]) -> str:
     known = {name: protocol.track for name, protocol in PROTOCOLS.items() if protocol.targets}
     own = [name for name, track in known.items() if track in tracks]
     if own:
-        return f"Add {' or '.join(own)} to them."
+        *most, last = own
+        return f"Add {' or '.join(filter(None, (', '.join(most), last)))} to them."
     of = ", ".join(sorted(set(known.values())))
     return f"Leave targets out: {' and '.join(known)} do, and are of {of}."
 

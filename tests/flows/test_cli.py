@@ -73,7 +73,10 @@ def suite_file(tmp_path):
         (["--methods", "verbalizer"], "--protocols, such as text_few_shot."),
         (["--datasets", "mini-reviews"], "asks about images. Choose another with --protocols,"),
         (["text", "--backbones", "mini-clip"], "a language model. Choose one with --backbones,"),
-        (["--targets", "digits"], "learned. Add cross_dataset or domain_generalization to them."),
+        (
+            ["--targets", "digits"],
+            "learned. Add cross_dataset, domain_generalization or multi_task to them.",
+        ),
         (["text", "--targets", "digits"], "Leave targets out: cross_dataset and domain_general"),
         (["--test-rows-per-class", "0"], "give 1 to 10000000. `all` keeps all rows."),
         (["--datasets", "digit"], "no dataset is called 'digit'. Did you mean digits?"),
@@ -81,7 +84,10 @@ def suite_file(tmp_path):
         (["--backbones", "efnet-minilm"], "'efnet-minilm'. Did you mean effnet-minilm"),
         (["--protocols", "few-shot"], "no protocol is called 'few-shot'. Did you mean few_shot"),
         (["quikstart"], "no suite is called 'quikstart'. Did you mean quickstart?"),
-        (["absent.yaml"], "no suite file at absent.yaml. There is: base-to-new, coop-few-"),
+        (
+            ["absent.yaml"],
+            "no suite file at absent.yaml. There is: base-to-new, compositional, coop",
+        ),
         (["quickstrt.yaml"], "at quickstrt.yaml. Did you mean quickstart? The path of a YAML file"),
         (["--shots", "0"], "shots=0: give 1 to 100000."),
         (["--shots", "x"], "--shots x: give whole numbers"),

@@ -45,7 +45,7 @@ def test_what_else_is_shown_runs(documents, filled):
 
     asked = documents["questions"]().values()
     more = [sql for sql in blocks("docs/sql.md") if sql not in asked and "attach" not in sql]
-    assert len(more) == 7
+    assert len(more) == 9
     for sql in more:
         with ask(filled, sql) as answer:
             rows = [row for batch in answer.values() for row in batch]

@@ -136,7 +136,7 @@ def test_its_patches_are_forgotten_after_tuning(tower, classes, batch):
     method = build(tower, classes)
     shots = FewShot(1, batch, batch.select(torch.arange(0)))
     method.fit(shots, tuning=Tuning(epochs=1), generator=torch.Generator().manual_seed(0))
-    assert not method.patches._kept.values
+    assert not method.patches._readings._kept.values
 
 
 def test_a_random_start_has_a_place_for_every_token(tower, classes):

@@ -194,9 +194,9 @@ def test_the_budget_of_the_text_tower_is_shared(clip, classes, few_shot, monkeyp
     method, budgets = build(clip, classes).train(), []
     cut = type(clip.packed_text).parts
 
-    def recorded(packed, prompts, context, budget):
+    def recorded(packed, prompts, context, budget, **how):
         budgets.append(budget)
-        return cut(packed, prompts, context, budget)
+        return cut(packed, prompts, context, budget, **how)
 
     monkeypatch.setattr(type(clip.packed_text), "parts", recorded)
     method.loss(batch)

@@ -19,7 +19,7 @@ from tasks.planning.kept import keep_plan, kept_plan
 from tasks.planning.own_methods import read_method
 from tasks.planning.plan import make_plan
 from tasks.planning.resolve import RequestError
-from tasks.planning.suite import make_suite, override, read_suite
+from tasks.planning.suite import MethodChoice, make_suite, override, read_suite
 from tasks.storage.store import Store
 
 MINE = '''
@@ -104,16 +104,9 @@ def computed(store, planned):
 
 
 def named(text):
-    return (
-        own_functions.with_own_functions(
-            make_suite(
-                {"name": "x", "datasets": ["pets"], "methods": [{"llm-bbo": {"proposer": text}}]},
-                where="x",
-            )
-        )
-        .methods[0]
-        .hyperparameters["proposer"]
-    )
+    chosen = MethodChoice(id="llm-bbo", hyperparameters={"proposer": text})
+    (found,) = own_functions.with_own_functions([chosen], {})["methods"]
+    return found.hyperparameters["proposer"]
 
 
 def test_a_function_is_called_after_file_and_name_and_told_by_the_content(mine, planned, tmp_path):
