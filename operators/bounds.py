@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from operators.functions import Functions
+from operators.wording import either
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def described(annotation: Any) -> str:
     """What a value may be, in words: `1 to 64`, `end, middle or front`, `true or false`."""
     choices = choices_of(annotation)
     if choices:
-        return " or ".join(filter(None, (", ".join(choices[:-1]), choices[-1])))
+        return either(choices)
     if functions := functions_of(annotation):
         return str(functions)
     bounds = bounds_of(annotation)

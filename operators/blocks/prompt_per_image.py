@@ -95,6 +95,19 @@ class PromptPerImage:
         return self.backbone.logit_scale * features @ texts.mT
 
 
+def refuse_no_words(context_init: str) -> None:
+    """Raises where there is no word for a context to start from.
+
+    Args:
+        context_init: As a user gave it.
+
+    Raises:
+        ValueError: It is empty or blank.
+    """
+    if not context_init.split():
+        raise ValueError("context_init='': give the words to start from, as 'a photo of a'.")
+
+
 def most_confident(logits: Float[Tensor, "b n k"], kept: int) -> Int[Tensor, "b kept"]:
     """Of the n views of each image, the `kept` whose predictions have the least entropy.
 

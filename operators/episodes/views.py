@@ -36,6 +36,7 @@ import numpy as np
 
 from operators.crops import Crop, CropRule, Filter
 from operators.functions import Functions, Rubbish
+from operators.wording import either
 
 PUBLISHED = "published"
 LARGEST_BANK = 1024  # each view is encoded and kept
@@ -227,8 +228,9 @@ class ViewPolicy:
             raise ValueError(
                 f"views={text!r}: give none for the centre crop, bank:K for K random views that "
                 "the epochs take in turn, K at least 1, such as bank:8, or fresh for another view "
-                f"in every epoch. These views are random crops; {_others()} may stand behind "
-                "either, as in fresh:crop-0.5."
+                "in every epoch. These views are random crops; "
+                f"{either(filter(None, AUGMENTATIONS))} may stand behind either, as in "
+                "fresh:crop-0.5."
             )
         kind, *rest = text.split(":")
         size = rest.pop(0) if kind == "bank" else ""
@@ -363,11 +365,6 @@ def _random_part(
     wide = min(width, round(height * RATIOS[1]))
     high = min(height, round(width / RATIOS[0]))
     return Crop((height - high) // 2, (width - wide) // 2, high, wide, mirrored)
-
-
-def _others() -> str:
-    *most, last = (name for name in AUGMENTATIONS if name)
-    return f"{', '.join(most)} or {last}"
 
 
 def _between(low: float, high: float, share: float) -> float:

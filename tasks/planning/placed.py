@@ -5,6 +5,7 @@ from collections.abc import Callable
 from operators.episodes.protocols import PROTOCOLS, Protocol
 from operators.methods import Method
 from operators.tracks import TRACKS
+from operators.wording import either
 from tasks.planning.suited import another
 
 
@@ -82,5 +83,4 @@ def _for_new_classes(method: type[Method], protocol: Protocol) -> str:
 
 def _protocols(wanted: Callable[[Protocol], object]) -> str:
     """Names of protocols, as alternatives."""
-    *others, last = [name for name, other in PROTOCOLS.items() if wanted(other)]
-    return " or ".join(filter(None, (", ".join(others), last)))
+    return either(name for name, other in PROTOCOLS.items() if wanted(other))

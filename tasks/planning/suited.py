@@ -10,6 +10,7 @@ from operators.episodes.episode import Episode
 from operators.episodes.protocols import PROTOCOLS, Protocol
 from operators.episodes.table import Setup
 from operators.tracks import TRACKS
+from operators.wording import either
 from tasks.planning.data import Preview, TrialData
 from tasks.planning.transfer import Ground
 
@@ -60,8 +61,7 @@ def testing_targets(tracks: set[str]) -> str:
     known = {name: protocol.track for name, protocol in PROTOCOLS.items() if protocol.targets}
     own = [name for name, track in known.items() if track in tracks]
     if own:
-        *most, last = own
-        return f"Add {' or '.join(filter(None, (', '.join(most), last)))} to them."
+        return f"Add {either(own)} to them."
     of = ", ".join(sorted(set(known.values())))
     return f"Leave targets out: {' and '.join(known)} do, and are of {of}."
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder, unit
-from operators.blocks.prompt_per_image import PromptPerImage, most_confident
+from operators.blocks.prompt_per_image import PromptPerImage, most_confident, refuse_no_words
 from operators.bounds import Bounds, Brief, Decay, Rate, Seed
 from operators.episodes.episode import Batch, Classes
 from operators.episodes.views import CROP, GENERATORS, View, ViewPolicy
@@ -128,8 +128,7 @@ class DiffTPT(ImageClassifier):
     @classmethod
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
-        if not hyperparameters["context_init"].split():
-            raise ValueError("context_init='': give the words to start from, as 'a photo of a'.")
+        refuse_no_words(hyperparameters["context_init"])
         views = hyperparameters["crops"] + hyperparameters["generated"]
         similar = int(views * hyperparameters["similar"])
         if int((1 + similar) * hyperparameters["confident"]) < 1:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder, unit
-from operators.blocks.prompt_per_image import PromptPerImage, most_confident
+from operators.blocks.prompt_per_image import PromptPerImage, most_confident, refuse_no_words
 from operators.bounds import LATER, Bounds, Brief, Decay, Rate, Seed
 from operators.episodes.episode import Batch, Classes
 from operators.episodes.views import CROP, View, ViewPolicy
@@ -111,8 +111,7 @@ class TPT(ImageClassifier):
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
         views, share = hyperparameters["views"], hyperparameters["confident"]
-        if not hyperparameters["context_init"].split():
-            raise ValueError("context_init='': give the words to start from, as 'a photo of a'.")
+        refuse_no_words(hyperparameters["context_init"])
         if int(views * share) < 1:
             raise ValueError(
                 f"confident={share} of views={views} is less than one view: ask for more of either."

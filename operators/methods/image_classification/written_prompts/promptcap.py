@@ -23,6 +23,7 @@ from operators.functions import Functions, texts_of
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import StaticClassifier
 from operators.shapes import Float
+from operators.wording import either
 
 ASKED = "please describe this image according to the given question: {}"
 QUESTION = "what is in the picture, {}?"
@@ -99,9 +100,7 @@ class PromptCap(StaticClassifier):
     ) -> None:
         super().__init__(backbone, classes)
         self.describe: Callable[..., Sequence[str]] = CAPTIONERS.find(captioner)
-        *most, last = classes.names
-        choices = " or ".join(filter(None, (", ".join(most), last)))
-        self.prompt = ASKED.replace("{}", question.replace("{}", choices))
+        self.prompt = ASKED.replace("{}", question.replace("{}", either(classes.names)))
         self.image_share = image_share
 
     def class_features(self) -> Float[Tensor, "k d"]:
