@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+from operators.blocks.cache_head import grid
 from operators.bounds import Bounds
 
 # Images that scalars are tried on: the few of the episode, the whole validation split, or none.
@@ -32,6 +33,17 @@ def published_search(
         "scale": 100.0,
         **({"templates": "imagenet"} if dataset == "imagenet" else {"search_on": "split"}),
     }
+
+
+def searched_grid(search_on: str, largest: float, steps: int) -> list[float]:
+    """Values of a scalar that a search tries; none where nothing is searched.
+
+    Args:
+        search_on: One of `SearchOn`.
+        largest: Upper end, excluded.
+        steps: How many values.
+    """
+    return [] if search_on == "none" else grid(largest, steps)
 
 
 def idle_grid(hyperparameters: Mapping[str, Any]) -> dict[str, str]:

@@ -20,11 +20,10 @@ from operators.blocks.cache_head import (
     CacheWeights,
     LargestTried,
     Scalar,
-    grid,
 )
 from operators.blocks.channel_choice import telling_channels
 from operators.blocks.class_text import sentence_vectors, sentences_of, templates_of
-from operators.blocks.searched_cache import Scale, SearchOn, Templates, idle_search
+from operators.blocks.searched_cache import Scale, SearchOn, Templates, idle_search, searched_grid
 from operators.bounds import Bounds, Share
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
@@ -113,13 +112,12 @@ class APE(ImageClassifier):
     ) -> None:
         super().__init__(backbone, classes)
         self.augment_epochs, self.similarity_share = augment_epochs, similarity_share
-        searches = search_on != "none"
         self.cache = CacheHead(
             sentence_vectors(backbone, sentences_of(classes, templates_of(classes, templates))),
             scale=backbone.logit_scale if scale is None else scale,
             start=CacheWeights(alpha, beta),
-            alphas=grid(search_alpha, search_steps_alpha) if searches else (),
-            betas=grid(search_beta, search_steps_beta) if searches else (),
+            alphas=searched_grid(search_on, search_alpha, search_steps_alpha),
+            betas=searched_grid(search_on, search_beta, search_steps_beta),
         )
         self.gammas = [i * search_gamma / search_steps_gamma for i in range(search_steps_gamma)]
         self.register_buffer("gamma", torch.tensor(gamma, device=backbone.device))

@@ -24,13 +24,12 @@ from operators.blocks.cache_head import (
     CacheWeights,
     LargestTried,
     Scalar,
-    grid,
     search,
     sharpened,
 )
 from operators.blocks.channel_choice import telling_channels
 from operators.blocks.class_text import sentence_vectors, sentences_of, templates_of
-from operators.blocks.searched_cache import Scale, SearchOn, Templates, idle_grid
+from operators.blocks.searched_cache import Scale, SearchOn, Templates, idle_grid, searched_grid
 from operators.bounds import Bounds, Share
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.episodes.views import ViewPolicy
@@ -132,13 +131,12 @@ class APET(ImageClassifier):
     ) -> None:
         super().__init__(backbone, classes)
         self.augment_epochs, self.similarity_share = augment_epochs, similarity_share
-        searches = search_on != "none"
         self.cache = CacheHead(
             sentence_vectors(backbone, sentences_of(classes, templates_of(classes, templates))),
             scale=backbone.logit_scale if scale is None else scale,
             start=CacheWeights(alpha, beta),
-            alphas=grid(search_alpha, search_steps_alpha) if searches else (),
-            betas=grid(search_beta, search_steps_beta) if searches else (),
+            alphas=searched_grid(search_on, search_alpha, search_steps_alpha),
+            betas=searched_grid(search_on, search_beta, search_steps_beta),
         )
         texts = self.cache.texts
         kept = max(1, round(channel_share * texts.shape[1]))

@@ -28,7 +28,6 @@ from operators.blocks.cache_head import (
     CacheWeights,
     LargestTried,
     Scalar,
-    grid,
 )
 from operators.blocks.class_text import class_vectors, templates_of
 from operators.blocks.searched_cache import (
@@ -38,6 +37,7 @@ from operators.blocks.searched_cache import (
     idle_grid,
     idle_search,
     published_search,
+    searched_grid,
 )
 from operators.bounds import LATER, Bounds
 from operators.episodes.episode import Batch, Classes, FewShot
@@ -158,13 +158,12 @@ class TipAdapter(ImageClassifier):
     ) -> None:
         super().__init__(backbone, classes)
         self.augment_epochs = augment_epochs
-        searches = search_on != "none"
         self.cache = CacheHead(
             class_vectors(backbone, classes, templates_of(classes, templates)),
             scale=backbone.logit_scale if scale is None else scale,
             start=CacheWeights(alpha, beta),
-            alphas=grid(search_alpha, search_steps_alpha) if searches else (),
-            betas=grid(search_beta, search_steps_beta) if searches else (),
+            alphas=searched_grid(search_on, search_alpha, search_steps_alpha),
+            betas=searched_grid(search_on, search_beta, search_steps_beta),
             learns_keys=False,
         )
 
@@ -274,13 +273,12 @@ class TipAdapterF(ImageClassifier):
     ) -> None:
         super().__init__(backbone, classes)
         self.augment_epochs = augment_epochs
-        searches = search_on != "none"
         self.cache = CacheHead(
             class_vectors(backbone, classes, templates_of(classes, templates)),
             scale=backbone.logit_scale if scale is None else scale,
             start=CacheWeights(alpha, beta),
-            alphas=grid(search_alpha, search_steps_alpha) if searches else (),
-            betas=grid(search_beta, search_steps_beta) if searches else (),
+            alphas=searched_grid(search_on, search_alpha, search_steps_alpha),
+            betas=searched_grid(search_on, search_beta, search_steps_beta),
             learns_keys=True,
         )
 
