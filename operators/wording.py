@@ -1,9 +1,9 @@
 """How names are put into sentences."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 
-def either(names: Iterable[str]) -> str:
+def either(names: Sequence[str]) -> str:
     """`a`, `a or b`, `a, b or c`.
 
     Args:

@@ -229,7 +229,7 @@ class ViewPolicy:
                 f"views={text!r}: give none for the centre crop, bank:K for K random views that "
                 "the epochs take in turn, K at least 1, such as bank:8, or fresh for another view "
                 "in every epoch. These views are random crops; "
-                f"{either(filter(None, AUGMENTATIONS))} may stand behind either, as in "
+                f"{either([*filter(None, AUGMENTATIONS)])} may stand behind either, as in "
                 "fresh:crop-0.5."
             )
         kind, *rest = text.split(":")

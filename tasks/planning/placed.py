@@ -83,4 +83,4 @@ def _for_new_classes(method: type[Method], protocol: Protocol) -> str:
 
 def _protocols(wanted: Callable[[Protocol], object]) -> str:
     """Names of protocols, as alternatives."""
-    return either(name for name, other in PROTOCOLS.items() if wanted(other))
+    return either([name for name, other in PROTOCOLS.items() if wanted(other)])
