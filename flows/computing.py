@@ -1,28 +1,44 @@
 """What the trials of a run need of Ray: features first, then one task for each bundle."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from prefect.futures import PrefectFuture, wait
 from prefect.utilities.annotations import quote
 
 from data_catalog import Dataset
+from operators.spec import TrialSpec
 from tasks.computing.attempts import time_limit as limit_of
-from tasks.computing.compute import ProgressArtifact, compute
+from tasks.computing.compute import Computed, ProgressArtifact, compute
 from tasks.computing.deaths import OutOfTime, WorkerDied
 from tasks.computing.encode import ViewsNotEncoded, contexts_of, encode, encoders_of
 from tasks.computing.failures import described, note_failure
+from tasks.computing.sharing import Sharing
 from tasks.computing.worker import Done
 from tasks.computing.worker_pool import WorkerPool
 from tasks.environment import MachineError
 from tasks.planning.choices import Request
 from tasks.planning.encodings import views_read
 from tasks.planning.planned import Bundle, Plan
-from tasks.progress import stage
+from tasks.progress import Stage, stage
 from tasks.storage.store import Store
 
+LOOK_SECONDS = 1.0  # between two looks at trials that other runs have under way
 V = TypeVar("V")
+
+
+class Outcome(NamedTuple):
+    """What became of the trials of a run.
+
+    Attributes:
+        failed: Trial id and error of each that failed.
+        elsewhere: How many other runs have completed meanwhile.
+    """
+
+    failed: list[tuple[str, str]]
+    elsewhere: int
 
 
 def whole(value: V) -> V:
@@ -37,9 +53,10 @@ def compute_all(
     datasets: Mapping[str, Dataset],
     pool: WorkerPool,
     provenance: Mapping[str, Any],
+    sharing: Sharing,
     called: str = "trials",
-) -> list[tuple[str, str]]:
-    """Encodes what is needed, then computes every missing trial; returns those that failed.
+) -> Outcome:
+    """Encodes what is needed, then computes every missing trial that no other run does.
 
     Args:
         store: Gets them.
@@ -48,6 +65,7 @@ def compute_all(
         datasets: By name.
         pool: Workers.
         provenance: What only the driver knows.
+        sharing: Says which trials other runs compute; they are waited for.
         called: What the trials are called where progress is shown.
     """
     contexts = contexts_of(store, request.backbones, plan.missing, datasets, provenance)
@@ -68,22 +86,74 @@ def compute_all(
     with stage(called, len(plan.missing)) as progress:
         bar = ProgressArtifact("progress", len(plan.missing), called)
         progress.watch = lambda trials: bar.show(trials.done, trials.failed)
-        futures: list[tuple[Bundle, PrefectFuture[list[Done]]]] = []
-        for bundle in plan.bundles():
-            # Students come last, so what waits for nothing has been submitted by now.
-            wait([f for b, f in futures if not bundle.waits_for.isdisjoint(b.trial_ids)])
-            context = contexts[bundle.backbone, bundle.dataset]
+        futures: list[tuple[Bundle, PrefectFuture[Computed]]] = []
+        outcomes: list[Done] = []
+
+        def submit(bundle: Bundle) -> PrefectFuture[Computed]:
             limits = {
                 spec.trial_id: limit_of(spec, datasets, plan.suite.time_limit)
                 for spec in bundle.specs
             }
-            future = compute.submit(
-                *(bundle.title, whole(bundle), context, pool, progress, whole(store), whole(limits))
-            )
-            futures.append((bundle, future))
-        wait([future for _, future in futures])
-        outcomes = [done for _, future in futures for done in future.result()]
-    return [*failed.items(), *((done.trial_id, done.error) for done in outcomes if done.error)]
+            context = contexts[bundle.backbone, bundle.dataset]
+            given = context, pool, progress, whole(store), whole(limits), whole(sharing)
+            return compute.submit(bundle.title, whole(bundle), *given)
+
+        def settle(some: list[tuple[Bundle, PrefectFuture[Computed]]]) -> None:
+            wait([future for _, future in some])
+            held: list[TrialSpec] = []
+            for each in some:
+                futures.remove(each)
+                done, more = each[1].result()
+                outcomes.extend(done)
+                held.extend(more)
+            outcomes.extend(elsewhere(plan, held, sharing, progress, submit))
+
+        for bundle in plan.bundles():
+            # Students come last, so what waits for nothing has been submitted by now.
+            settle([each for each in futures if not bundle.waits_for.isdisjoint(each[0].trial_ids)])
+            futures.append((bundle, submit(bundle)))
+        settle(list(futures))
+    failures = [(done.trial_id, done.error) for done in outcomes if done.error]
+    by_others = sum(done.elsewhere and not done.error for done in outcomes)
+    return Outcome([*failed.items(), *failures], by_others)
+
+
+def elsewhere(
+    plan: Plan,
+    held: list[TrialSpec],
+    sharing: Sharing,
+    progress: Stage,
+    submit: Callable[[Bundle], PrefectFuture[Computed]],
+) -> list[Done]:
+    """Waits for trials that other runs have under way, and computes what they give up.
+
+    Args:
+        plan: Of the run.
+        held: The trials.
+        sharing: Says what becomes of them.
+        progress: Counts them.
+        submit: Computes a bundle.
+
+    Returns:
+        How each ended.
+    """
+    outcomes: list[Done] = []
+    while held:
+        progress.note(f"another run computes {len(held)} of them")
+        found = [(spec, sharing.look(spec.trial_id)) for spec in held]
+        over = [end for _, end in found if isinstance(end, Done)]
+        if over:
+            progress.step(len(over), sum(bool(end.error) for end in over))
+            outcomes += over
+        held = [spec for spec, end in found if end is False]
+        free = replace(plan, specs=tuple(spec for spec, end in found if end is True))
+        for future in [submit(bundle) for bundle in free.bundles()]:
+            done, more = future.result()
+            outcomes += done
+            held += more
+        if held:
+            time.sleep(LOOK_SECONDS)
+    return outcomes
 
 
 def not_encoded(

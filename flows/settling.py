@@ -16,17 +16,19 @@ from tasks.publishing.mlflow_client import explained
 from tasks.publishing.publish import Publication, PublishReport
 from tasks.storage import runs
 from tasks.storage.drafts import sweep
+from tasks.storage.leases import Leases, leases_of
 from tasks.storage.store import Store
 
 
 def begin(
-    store: Store, plan: Plan, *, partial: bool, flow_run_id: str | None
+    store: Store, plan: Plan, leases: Leases, *, partial: bool, flow_run_id: str | None
 ) -> tuple[runs.Run, Publication]:
     """Writes the manifest of a run; returns it, and what brings the run to MLflow.
 
     Args:
         store: Gets the manifest.
         plan: Whose trials these are; what is to be said of it is said.
+        leases: Of the run.
         partial: The run is not of the suite as shipped.
         flow_run_id: Prefect's id; None for a run without a flow.
     """
@@ -47,6 +49,7 @@ def begin(
         run_id=run.run_id,
         flow_run_id=flow_run_id,
         git_commit=run.git_commit,
+        leases=leases,
     )
     return run, publication
 
@@ -77,6 +80,7 @@ def settle(
     publication: Publication,
     failed: Sequence[tuple[str, str]],
     *,
+    elsewhere: int = 0,
     trouble: Exception | None = None,
     publish: Callable[[Publication], PublishReport] = Publication.finish,
     rebuild: Callable[[], Rebuilt],
@@ -89,6 +93,7 @@ def settle(
         run: Its manifest.
         publication: What is left for MLflow.
         failed: Trial id and error of each that failed.
+        elsewhere: How many trials other runs have completed meanwhile.
         trouble: What went wrong beside them.
         publish: Brings it to MLflow.
         rebuild: Rebuilds the board.
@@ -102,13 +107,14 @@ def settle(
         except Exception as error:  # whatever MLflow raises: the board does not wait for it
             unpublished = explained(error, store)
             publishing.summary = f"failed: {unpublished}"
-    runs.finish(store, run, failed=len(failed), error=trouble or unpublished)
+    runs.finish(store, run, failed=len(failed), elsewhere=elsewhere, error=trouble or unpublished)
     with stage("board") as aggregating:
         rebuilt = rebuild()
         aggregating.summary = f"{rebuilt.trials} trials"
     moves = moves_of(store, run.run_id)
-    computed = len(plan.missing)
-    return Summary(run.run_id, plan, computed, tuple(failed), rebuilt.board, moves), unpublished
+    computed = len(plan.missing) - elsewhere
+    summary = Summary(run.run_id, plan, computed, tuple(failed), rebuilt.board, moves, elsewhere)
+    return summary, unpublished
 
 
 def bring_up_to_date(
@@ -126,13 +132,14 @@ def bring_up_to_date(
         Exception: MLflow could not be written; the board is up to date.
     """
     sweep(store)
-    run, publication = begin(store, plan, partial=partial, flow_run_id=None)
 
     def rebuild() -> Rebuilt:
         return rebuild_board(store, backbones=backbones)
 
-    with runs.broken_off(store, run):
-        summary, unpublished = settle(store, plan, run, publication, (), rebuild=rebuild)
+    with leases_of(store, suite=plan.suite.name) as leases:
+        run, publication = begin(store, plan, leases, partial=partial, flow_run_id=None)
+        with runs.broken_off(store, run):
+            summary, unpublished = settle(store, plan, run, publication, (), rebuild=rebuild)
     if unpublished:
         raise unpublished
     return summary

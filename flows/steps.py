@@ -15,6 +15,7 @@ from flows.settling import begin, go_on, settle
 from flows.summary import Summary, TrialsFailed
 from tasks.computing.ray_cluster import ray_cluster
 from tasks.computing.ray_start import START_SECONDS
+from tasks.computing.sharing import Sharing
 from tasks.computing.worker import TrialWorker, worker_options
 from tasks.computing.worker_logs import passed_on
 from tasks.ingestion.ingest import ingest
@@ -29,6 +30,7 @@ from tasks.publishing import publish
 from tasks.publishing.mlflow_client import check_answers
 from tasks.storage import runs
 from tasks.storage.drafts import sweep
+from tasks.storage.leases import Leases, leases_of
 from tasks.storage.store import Store
 
 once = task(cache_policy=NO_CACHE, persist_result=False)
@@ -55,6 +57,32 @@ def run_request(
     """
     check_answers(store.mlflow_uri)
     sweep(store)
+    with leases_of(store, suite=request.suite.name) as leases:
+        leases.sweep()
+        return _run(
+            store,
+            request,
+            leases,
+            partial=partial,
+            fresh=fresh,
+            ray_address=ray_address,
+            gpus_per_worker=gpus_per_worker,
+            workers=workers,
+        )
+
+
+def _run(
+    store: Store,
+    request: Request,
+    leases: Leases,
+    *,
+    partial: bool,
+    fresh: bool,
+    ray_address: str | None,
+    gpus_per_worker: float,
+    workers: int | None,
+) -> Summary:
+    """See `run_request`."""
     with (
         ray_cluster(ray_address, gpus_per_worker=gpus_per_worker, workers=workers) as cluster,
         ExitStack() as lasting,
@@ -65,9 +93,12 @@ def run_request(
         if plan.searches and (fresh or plan.torn):  # what was chosen by them is chosen again
             plan = replace(make_plan(store, request, datasets), torn=plan.torn)
         plan = replace(plan, done=frozenset() if fresh else plan.done)
-        run, publication = begin(store, plan, partial=partial, flow_run_id=flow_run.get_id())
+        run, publication = begin(
+            store, plan, leases, partial=partial, flow_run_id=flow_run.get_id()
+        )
         lasting.enter_context(runs.broken_off(store, run))
         failed: list[tuple[str, str]] = []
+        elsewhere = 0
         trouble: Exception | None = None
         if plan.missing:
             with stage("workers") as starting:
@@ -82,9 +113,9 @@ def run_request(
             }
             try:
                 with passed_on(get_run_logger().info):
-                    given = datasets, pool, provenance
+                    given = datasets, pool, provenance, Sharing(store, leases)
                     with publish.published_along(publication, plan.specs, plan.missing):
-                        failed = compute_all(store, request, plan, *given)
+                        failed, elsewhere = compute_all(store, request, plan, *given)
                     if plan.undecided:
                         lost = {trial_id for trial_id, _ in failed}
                         chosen = make_plan(store, request, datasets, failed=lost)
@@ -93,7 +124,9 @@ def run_request(
                         there = chosen.done.difference(spec.trial_id for spec in plan.specs)
                         plan = replace(chosen, done=plan.done | there)
                         with publish.published_along(publication, rest.specs, rest.missing):
-                            failed += compute_all(store, request, rest, *given, "chosen trials")
+                            more = compute_all(store, request, rest, *given, "chosen trials")
+                        failed += more.failed
+                        elsewhere += more.elsewhere
             except Exception as error:  # what was committed before it goes on the board first
                 trouble = error
     used = backbone_rows(list(request.backbones.cards.values()))
@@ -103,6 +136,7 @@ def run_request(
         run,
         publication,
         failed,
+        elsewhere=elsewhere,
         trouble=trouble,
         publish=lambda publication: publish_trials(whole(publication)),
         rebuild=lambda: aggregate(store, backbones=used),

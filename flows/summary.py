@@ -20,6 +20,7 @@ class Summary:
         failed: Of those, trial id and error of each that failed.
         board: The published file.
         moves: What it made worse, and what moved by itself.
+        elsewhere: Trials that it missed, and that other runs completed meanwhile.
     """
 
     run_id: str
@@ -28,12 +29,15 @@ class Summary:
     failed: tuple[tuple[str, str], ...]
     board: Path
     moves: "Moves"
+    elsewhere: int = 0
 
     @property
     def text(self) -> str:
         """One sentence."""
         there = len(self.plan.done)
         parts = [f"{len(self.plan.specs)} trials: {self.computed - len(self.failed)} computed"]
+        others = self.elsewhere
+        parts += [f"{others} computed by another run meanwhile"] if others else []
         parts += [f"{there} there already"] if there else []
         parts += [f"{len(self.failed)} failed"] if self.failed else []
         return ", ".join(parts) + "."

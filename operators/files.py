@@ -34,13 +34,14 @@ SETTLED_SECONDS = 600  # without a change, before a draft can be anybody's but a
 UNLOCKED_SECONDS = 24 * 3600  # likewise, where the file system has no locks
 
 
-def write_atomic(path: Path, content: bytes, *, private: bool = False) -> None:
+def write_atomic(path: Path, content: bytes, *, private: bool = False, synced: bool = True) -> None:
     """Writes `content` so that a reader sees the old file or the new one, never a part.
 
     Args:
         path: Target; missing folders above it are made.
         content: Bytes of the file.
         private: Only the owner may read it, from its first byte on.
+        synced: Whether it is to survive a power cut.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
@@ -51,18 +52,20 @@ def write_atomic(path: Path, content: bytes, *, private: bool = False) -> None:
             _lock(file.fileno(), shared=True)
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)  # there only if something was raised on the way
 
 
-def write_new(path: Path, content: bytes) -> bool:
+def write_new(path: Path, content: bytes, *, synced: bool = True) -> bool:
     """Writes a file as `write_atomic`, but only where there is none; says whether it did.
 
     Args:
         path: Target; missing folders above it are made.
         content: Bytes of the file.
+        synced: Whether it is to survive a power cut.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
@@ -71,13 +74,15 @@ def write_new(path: Path, content: bytes) -> bool:
             _lock(file.fileno(), shared=True)
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
         os.link(draft, path)  # fails where the name is taken, whoever took it meanwhile
     except FileExistsError:
         return False
     finally:
         draft.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    if synced:
+        sync_folder(path.parent)
     return True
 
 

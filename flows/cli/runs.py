@@ -47,6 +47,7 @@ def runs(
             "trials",
             "there already",
             "new",
+            "by others",
         ]
         print_table(
             [*heads, "failed", "missing now", "from", ""],
@@ -57,7 +58,8 @@ def runs(
                     row["status"],
                     f"{row['started_at']:%Y-%m-%d %H:%M}",
                     "" if row["seconds"] is None else _took(row["seconds"]),
-                    *(row[name] for name in ("planned", "reused", "computed", "failed")),
+                    *(row[name] for name in ("planned", "reused", "computed", "elsewhere")),
+                    row["failed"],
                     row["missing"],
                     row["origin"] or "here",
                     row["error"] or "",

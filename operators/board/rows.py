@@ -106,11 +106,13 @@ RUNS = pa.schema(
         pa.field("planned", pa.int64(), nullable=False),
         ("reused", pa.int64()),
         ("computed", pa.int64()),
+        ("elsewhere", pa.int64()),
         ("failed", pa.int64()),
         ("error", pa.string()),
         ("host", pa.string()),
         ("pid", pa.int64()),
         ("process_started_at", pa.float64()),
+        ("process_key", pa.string()),
         pa.field("searches", pa.string(), nullable=False),
     ]
 )
@@ -264,8 +266,10 @@ def run_row(values: Mapping[str, Any]) -> dict[str, Any]:
             or ("completed" if values.get("finished_at") else "running"),
             "ended_at": utc(values.get("ended_at") or values.get("finished_at")),
             "planned": len(values["trial_ids"]),
-            **{name: values.get(name) for name in ("reused", "computed", "failed", "error")},
+            **{name: values.get(name) for name in ("reused", "computed", "elsewhere", "failed")},
+            "error": values.get("error"),
             **{name: values.get(name) for name in ("host", "pid", "process_started_at")},
+            "process_key": values.get("process_key"),
             "searches": json.dumps(values.get("searches") or []),
         }
         _check([row], RUNS)

@@ -258,11 +258,13 @@ CREATE TABLE runs (
     planned BIGINT NOT NULL,
     reused BIGINT,
     computed BIGINT,
+    elsewhere BIGINT,  -- that it missed, and other runs computed meanwhile
     failed BIGINT,
     error VARCHAR,
     host VARCHAR,
     pid BIGINT,
-    process_started_at DOUBLE
+    process_started_at DOUBLE,
+    process_key VARCHAR
 );
 
 CREATE TABLE run_trials (run_id VARCHAR NOT NULL, trial_id VARCHAR NOT NULL);

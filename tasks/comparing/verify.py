@@ -83,6 +83,9 @@ class Here:
         for batch in batches:
             yield CallResult(batch, getattr(self.worker, method)(batch, *args), None)
 
+    def check_open(self) -> None:
+        """See `WorkerPool.check_open`; nobody closes this one."""
+
 
 @dataclass
 class Needs:

@@ -6,6 +6,7 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
+from typing import NamedTuple
 from uuid import UUID
 
 from prefect import task
@@ -16,6 +17,7 @@ from operators.spec import TrialSpec
 from tasks.computing.attempts import Attempts, seconds_of
 from tasks.computing.deaths import OutOfTime, WorkerDied
 from tasks.computing.failures import in_quarantine, note_failure
+from tasks.computing.sharing import Sharing, Turn
 from tasks.computing.stopped import until_stopped
 from tasks.computing.worker import Context, Done
 from tasks.computing.worker_pool import First, WorkerPool
@@ -26,6 +28,18 @@ from tasks.storage.store import Store
 CALL_SECONDS = 0.5  # what a call of quick trials should take: little beside it is lost on Ray
 CALL_TRIALS = 64  # most trials of one call
 ARTIFACT_SECONDS = 3.0
+
+
+class Computed(NamedTuple):
+    """What became of the trials of a bundle.
+
+    Attributes:
+        done: Those that are over.
+        held: Those that other runs have under way.
+    """
+
+    done: list[Done]
+    held: tuple[TrialSpec, ...] = ()
 
 
 @task(
@@ -43,7 +57,8 @@ def compute(
     progress: Stage,
     store: Store,
     limits: Mapping[str, float],
-) -> list[Done]:
+    sharing: Sharing,
+) -> Computed:
     """Computes the trials of a bundle; each is committed by its worker as soon as it is there.
 
     Args:
@@ -54,6 +69,7 @@ def compute(
         progress: Counts the trials of the whole run.
         store: Keeps the trials, and the reasons of those that fail.
         limits: Seconds that each trial may take.
+        sharing: Says which trials are left to other runs.
 
     Returns:
         What became of each trial. A trial that failed costs itself alone, whatever it did to its
@@ -67,7 +83,10 @@ def compute(
     done: list[Done] = []
 
     def ended(some: list[Done]) -> None:
+        if not some:
+            return
         done.extend(some)
+        sharing.end(one.trial_id for one in some)
         failed = sum(bool(one.error) for one in some)
         progress.step(len(some), failed)
         bar.show(len(done), sum(bool(one.error) for one in done))
@@ -75,10 +94,11 @@ def compute(
     def fail(spec: TrialSpec, reason: str, quarantine: str) -> None:
         ended([Done(spec.trial_id, note_failure(store, spec, context.run, reason, quarantine))])
 
+    turn = Turn(sharing)
     attempts = Attempts(in_quarantine(store, bundle.specs), fail)
     together = attempts.hold_back(bundle.specs)
     calls: Calls | list[tuple[TrialSpec, ...]] = Calls(
-        together, workers=len(pool), lanes=lanes_of(together, context, pool)
+        together, workers=len(pool), lanes=lanes_of(together, context, pool), take=turn.take
     )
     while calls:
         for outcome in pool.map_unordered(
@@ -100,8 +120,10 @@ def compute(
                 ended(outcome.result)
             if isinstance(calls, Calls):
                 calls.ended(outcome.batch)
-        calls = attempts.next_round()
-    return done
+            ended(turn.over())
+        calls = [call for call in attempts.next_round() if turn.take(call[0])]
+    ended(turn.over())
+    return Computed(done, tuple(turn.held))
 
 
 def lanes_of(specs: Sequence[TrialSpec], context: Context, pool: WorkerPool) -> dict[str, int]:
@@ -128,6 +150,7 @@ class Calls(Iterator[tuple[TrialSpec, ...]]):
         specs: The trials, the longest first.
         workers: Workers that share them.
         lanes: How many seeds of a cell are worth tuning together, by cell; one if not said.
+        take: Whether a trial is to be computed, asked when it is about to be handed out.
         clock: Seconds, for tests.
     """
 
@@ -137,10 +160,12 @@ class Calls(Iterator[tuple[TrialSpec, ...]]):
         *,
         workers: int,
         lanes: Mapping[str, int] | None = None,
+        take: Callable[[TrialSpec], bool] = lambda _: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.workers = workers
         self.lanes = lanes or {}
+        self.take = take
         self.clock = clock
         self._left: dict[str, deque[TrialSpec]] = {}
         for spec in specs:
@@ -156,15 +181,21 @@ class Calls(Iterator[tuple[TrialSpec, ...]]):
             StopIteration: All trials have been handed out.
         """
         with self._lock:
-            waiting = {name: specs for name, specs in self._left.items() if specs}
-            if not waiting:
-                raise StopIteration
-            name = max(waiting, key=lambda name: expected_cost(waiting[name][0]))
-            share = -(-sum(map(len, waiting.values())) // self.workers)
-            size = min(max(self._size[name], self._stack(waiting[name])), share, len(waiting[name]))
-            call = tuple(waiting[name].popleft() for _ in range(size))
-            self._began[call[0].trial_id] = self.clock()
-            return call
+            while call := self._next():
+                if call := tuple(spec for spec in call if self.take(spec)):
+                    self._began[call[0].trial_id] = self.clock()
+                    return call
+            raise StopIteration
+
+    def _next(self) -> tuple[TrialSpec, ...]:
+        """What is to be handed out next; empty where nothing is left."""
+        waiting = {name: specs for name, specs in self._left.items() if specs}
+        if not waiting:
+            return ()
+        name = max(waiting, key=lambda name: expected_cost(waiting[name][0]))
+        share = -(-sum(map(len, waiting.values())) // self.workers)
+        size = min(max(self._size[name], self._stack(waiting[name])), share, len(waiting[name]))
+        return tuple(waiting[name].popleft() for _ in range(size))
 
     def _stack(self, specs: Iterable[TrialSpec]) -> int:
         """How many of the next trials are seeds of one cell that go together."""

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -25,6 +24,7 @@ from tasks.planning.choices import Backbones
 from tasks.planning.encodings import needed_rows
 from tasks.planning.own_methods import sources_of
 from tasks.progress import Stage, reporter, stage
+from tasks.storage.locks import alone
 from tasks.storage.store import Store
 
 CHUNK_SECONDS = 3600.0  # when a call is taken to hang; the first one loads the backbone
@@ -125,8 +125,8 @@ def encode(
     if not specs:
         return 0
     track = track_of(specs[0].protocol).name
-    context.features.mkdir(parents=True, exist_ok=True)
-    with FileLock(context.features / ".lock"):
+    waiting = f"another run encodes {title}: waiting for it."
+    with alone(context.features / ".lock", waiting, pool.check_open):
         missing: dict[View | None, tuple[FeatureStore, np.ndarray]] = {}
         for view, needed in needed_rows(specs, dataset, datasets).items():
             folder = view_folder(context.features, view, context.backbone.precision)

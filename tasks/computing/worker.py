@@ -100,10 +100,17 @@ def worker_options(suite: "Suite") -> dict[str, Any]:
 
 
 class Done(NamedTuple):
-    """What became of one trial; `error` is empty unless it failed."""
+    """What became of one trial.
+
+    Attributes:
+        trial_id: Which.
+        error: Empty unless it failed.
+        elsewhere: Whether another run has computed it meanwhile.
+    """
 
     trial_id: str
     error: str
+    elsewhere: bool = False
 
 
 class TrialWorker:

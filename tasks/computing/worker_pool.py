@@ -221,6 +221,11 @@ class WorkerPool:
             # Not waited for: a call under way may take hours, and whoever closes has no use for it.
             threads.shutdown(wait=False, cancel_futures=True)
 
+    def check_open(self) -> None:
+        """Raises PoolClosed once the pool is closed, for who waits for something else."""
+        if self._closed:
+            raise PoolClosed
+
     def close(self) -> None:
         """Ends all workers, whatever they do."""
         with self._lock:
@@ -288,10 +293,15 @@ class WorkerPool:
                     raise OutOfTime(method, seconds)
         except RayTaskError as error:
             raise error.cause from error  # the remote traceback is the text of `error`
-        except (RayActorError, OutOfMemoryError, RaySystemError) as error:
+        except MachineError:
+            raise
+        except Exception as error:
+            # Whatever Ray raises, and in which words: without it nothing goes on.
             if trouble := trouble_with_ray():
                 raise MachineError(trouble) from error
-            raise _Death from error
+            if isinstance(error, RayActorError | OutOfMemoryError | RaySystemError):
+                raise _Death from error
+            raise
 
     def _replace(self, gone: _Worker) -> _Worker:
         """Puts a new worker in the place of one, unless the pool is closed."""

@@ -13,6 +13,7 @@ from data_catalog import ingest as ingest_card
 from data_catalog.wording import plural
 from tasks.planning import resolve
 from tasks.progress import Stage, stage
+from tasks.storage.locks import alone
 from tasks.storage.store import Store
 
 _RATE_SECONDS = 1.0
@@ -33,8 +34,10 @@ def ingest(name: str, home: Path) -> Path:
 def ingest_dataset(name: str, store: Store) -> Dataset:
     """As `ingest`, without Prefect."""
     card = resolve.dataset_card(store, name)
-    with stage(f"ingest {name}") as progress:
-        dataset = ingest_card(card, store.data / name, progress=_with_rate(progress, card.kind))
+    folder = store.data / name
+    waiting = f"another command ingests {name}: waiting for it."
+    with stage(f"ingest {name}") as progress, alone(folder / ".lock", waiting):
+        dataset = ingest_card(card, folder, progress=_with_rate(progress, card.kind))
         quarantined = dataset.card["quarantined"]["count"]
         progress.summary = (
             f"{plural(dataset.rows, KINDS[dataset.kind].noun)}, {len(dataset.classes)} classes"

@@ -9,7 +9,8 @@ from tasks.storage.store import Store
 
 COLUMNS = (
     *("run_id", "suite", "status", "started_at", "seconds", "planned", "reused", "computed"),
-    *("failed", "missing", "partial", "git_commit", "git_dirty", "flow_run_id", "origin", "error"),
+    *("elsewhere", "failed", "missing", "partial", "git_commit", "git_dirty", "flow_run_id"),
+    *("origin", "error"),
 )
 
 

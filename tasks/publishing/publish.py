@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,8 @@ from tasks.publishing.mlflow_cell import (
 )
 from tasks.publishing.mlflow_client import connect
 from tasks.publishing.registering import register
-from tasks.publishing.session import Session
+from tasks.publishing.session import Session, settle_killed
+from tasks.storage.leases import Leases
 from tasks.storage.moving import settle
 from tasks.storage.store import Store
 
@@ -78,6 +79,8 @@ class Publication:
         run_id: Shotboard's id of the run; a repetition writes under the same parent.
         flow_run_id: Prefect's id of the run.
         git_commit: Commit of the code, where no trial recorded one.
+        leases: Of the run, which keep other runs out of MLflow while a cell is written; without
+            them nobody else may write.
     """
 
     def __init__(
@@ -89,10 +92,12 @@ class Publication:
         run_id: str,
         flow_run_id: str | None = None,
         git_commit: str | None = None,
+        leases: Leases | None = None,
     ) -> None:
         with suppress(sqlite3.Error, OSError):  # tried again, and told, by the session
             settle(store)
         self.store = store
+        self.leases = leases
         self.trial_ids = frozenset(trial_ids)
         self.suite = suite
         self.run_id = run_id
@@ -117,11 +122,16 @@ class Publication:
             cells[trial["cell_id"]][trial_id] = trial
             self._offer(trial)
         if self._session is None:
-            receipts.begin(self.store, self.suite)
-            self._session = Session(self.store, self.suite, self.tags, self.git_commit)
+            with self._alone():
+                self._session = self._opened()
         for cell_id, trials in sorted(cells.items()):
             if not self._complete(cell_id, trials):
-                self._write_cell(self._session, cell_id, trials)
+                with self._alone() as inherited:
+                    if inherited:  # from a run that died, perhaps in the middle of this very cell
+                        self._session = self._opened(self._session)
+                    self._look_again(self._session, cell_id)
+                    if not self._complete(cell_id, trials):
+                        self._write_cell(self._session, cell_id, trials)
         return len(cells)
 
     def finish(self) -> PublishReport:
@@ -134,9 +144,10 @@ class Publication:
             return PublishReport(self.uri, self.suite, None, 0, known, 0, seconds)
         cells = self.write(done)
         assert self._session is not None
-        models = self._register_best(self._session.client)
+        with self._alone():
+            models = self._register_best(self._session.client)
         self._session.close(trials=len(done), cells=cells)
-        receipts.finish(self.store, self.suite)
+        receipts.finish(self.store, self.suite, self.run_id)
         return PublishReport(
             self.uri,
             self.suite,
@@ -155,6 +166,25 @@ class Publication:
         """Ends the run of this flow run, as one that was killed."""
         if self._session is not None:
             self._session.close(status="KILLED")
+
+    def _alone(self) -> AbstractContextManager[bool]:
+        """Keeps other runs out; gives whether one died that kept us out."""
+        return nullcontext(False) if self.leases is None else self.leases.alone("mlflow")
+
+    def _opened(self, before: Session | None = None) -> Session:
+        """A session that knows what is in MLflow now; nobody else may write meanwhile."""
+        receipts.begin(self.store, self.suite, self.run_id)
+        session = Session(self.store, self.suite, self.tags, self.git_commit)
+        session.parent = before.parent if before else None
+        settle_killed(session.client, self.store)
+        return session
+
+    def _look_again(self, session: Session, cell_id: str) -> None:
+        """Takes notice of a run of a cell that another run has written meanwhile."""
+        receipt = receipts.read_cell(self.store, self.uri, self.suite, cell_id)
+        if receipt is not None and receipt != self.receipts.get(cell_id):
+            self.receipts[cell_id] = receipt
+            session.look_up(cell_id, receipt.mlflow_run_id)
 
     def _write_cell(self, session: Session, cell_id: str, trials: dict[str, Trial]) -> None:
         run, receipt = session.cells.get(cell_id), self.receipts.get(cell_id)
@@ -196,7 +226,7 @@ class Publication:
 
     def _all_held(self, trial_ids: Iterable[str]) -> bool:
         """Whether all of these trials are there and their models moved; no trial is read."""
-        if not receipts.finished(self.store, self.suite):
+        if not receipts.finished(self.store, self.suite) or receipts.killed(self.store):
             return False
         held = {i for r in self.receipts.values() for i in r.trial_ids if r.holds(self.store, i)}
         return held.issuperset(trial_ids)

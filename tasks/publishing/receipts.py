@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from operators.spec import digest
 from tasks.plain_text import without_secrets
 from tasks.publishing.choosing import RULE
 from tasks.sqlite_files import database_of, database_url
+from tasks.storage import runs
 from tasks.storage.store import Store
 
 MODELS = "models.json"  # beside the receipts: model name -> its best trial so far
@@ -46,15 +48,44 @@ def read(store: Store, uri: str, suite: str) -> dict[str, Receipt]:
     database = database_of(uri)
     if database is not None and not database.exists():
         return {}
-    receipts = {}
-    noted = _noted(store, uri)
-    for path, content in contents(store):
-        entry = content["experiments"].get(suite, {})
-        if content["tracking_uri"] == noted and entry.get("layout") == LAYOUT:
-            receipts[content["cell_id"]] = Receipt(
-                entry["mlflow_run_id"], frozenset(entry["trial_ids"]), path.stat().st_mtime_ns
-            )
-    return receipts
+    found = (
+        (content["cell_id"], _receipt(store, uri, suite, path, content))
+        for path, content in contents(store)
+    )
+    return {cell_id: receipt for cell_id, receipt in found if receipt is not None}
+
+
+def read_cell(store: Store, uri: str, suite: str, cell_id: str) -> Receipt | None:
+    """The receipt of one cell as it is now; see `read`.
+
+    Args:
+        store: Where it is.
+        uri: Of the MLflow.
+        suite: Name of the experiment.
+        cell_id: Of the cell.
+    """
+    path = store.published / f"{cell_id}.json"
+    content = _content(path)
+    return _receipt(store, uri, suite, path, content) if content else None
+
+
+def _receipt(
+    store: Store, uri: str, suite: str, path: Path, content: Mapping[str, Any]
+) -> Receipt | None:
+    """What a file notes of an MLflow and a suite; None where that is nothing.
+
+    Args:
+        store: Where it is.
+        uri: Of the MLflow.
+        suite: Name of the experiment.
+        path: The file.
+        content: What is in it.
+    """
+    entry = content["experiments"].get(suite, {})
+    if content["tracking_uri"] != _noted(store, uri) or entry.get("layout") != LAYOUT:
+        return None
+    trials = frozenset(entry["trial_ids"])
+    return Receipt(entry["mlflow_run_id"], trials, path.stat().st_mtime_ns)
 
 
 def contents(store: Store) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -90,19 +121,55 @@ def write(
     return Receipt(run_id, frozenset(trial_ids), path.stat().st_mtime_ns)
 
 
-def begin(store: Store, suite: str) -> None:
-    """Notes that a suite is being written; `finished` is False until `finish`."""
-    write_atomic(_mark(store, suite), b"")
+def begin(store: Store, suite: str, run_id: str) -> None:
+    """Notes that a run writes a suite; `finished` is False until `finish`.
+
+    Args:
+        store: Of the run.
+        suite: Its experiment.
+        run_id: Of the run.
+    """
+    write_atomic(store.published / f"{_marked(suite)}-{run_id}", run_id.encode())
+
+
+def killed(store: Store) -> dict[Path, str]:
+    """Runs that ended without a word while they wrote to MLflow, by the file that notes it."""
+    found: dict[Path, str] = {}
+    for mark in sorted(store.published.glob(f"{UNFINISHED}-*")):
+        with suppress(OSError):
+            run_id = mark.read_text(errors="replace")
+            if run_id and not runs.goes_on(store, run_id):
+                found[mark] = run_id
+    return found
+
+
+def forget_killed(mark: Path) -> None:
+    """Notes that what a killed run left in MLflow is settled; its suite is still unfinished.
+
+    Args:
+        mark: As `killed` gave it.
+    """
+    write_atomic(mark, b"")
 
 
 def finished(store: Store, suite: str) -> bool:
     """Whether the last writing of a suite came to its end."""
-    return not _mark(store, suite).exists()
+    return not any(store.published.glob(f"{_marked(suite)}*"))
 
 
-def finish(store: Store, suite: str) -> None:
-    """Notes that a suite is written to the end."""
-    _mark(store, suite).unlink(missing_ok=True)
+def finish(store: Store, suite: str, run_id: str) -> None:
+    """Notes that a run has written a suite to the end, what killed runs left of it as well.
+
+    Args:
+        store: Of the run.
+        suite: Its experiment.
+        run_id: Of the run.
+    """
+    for mark in store.published.glob(f"{_marked(suite)}*"):
+        with suppress(OSError):
+            of_run = mark.read_text(errors="replace")
+            if of_run in ("", run_id) or not runs.goes_on(store, of_run):
+                mark.unlink()
 
 
 def read_models(store: Store) -> dict[str, dict[str, Any]]:
@@ -178,8 +245,9 @@ def _content(path: Path) -> dict[str, Any]:
     return content if whole else {}
 
 
-def _mark(store: Store, suite: str) -> Path:
-    return store.published / f"{UNFINISHED}-{digest(suite)}"
+def _marked(suite: str) -> str:
+    """How the names of the files begin that say that a suite is being written."""
+    return f"{UNFINISHED}-{digest(suite)}"
 
 
 def _changed(store: Store, trial_id: str) -> int:

@@ -1,12 +1,17 @@
 """What a flow run does in MLflow between its first cell and its end."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+from tasks.publishing import receipts
 from tasks.publishing.mlflow_cell import note_of_flow_run
 from tasks.publishing.mlflow_client import NOTE, commit_tags, connect, open_experiment
+from tasks.storage import runs
 from tasks.storage.moving import settle
 from tasks.storage.store import Store
+
+MOST_RUNNING = 1000  # runs that are settled at once; a killed run leaves two at most
 
 
 class Session:
@@ -48,6 +53,16 @@ class Session:
         self.parent = found = str(run.info.run_id)
         return found
 
+    def look_up(self, cell_id: str, run_id: str) -> None:
+        """Takes notice of the run of a cell that another flow run has written; it may be gone."""
+        from mlflow.exceptions import MlflowException
+
+        with suppress(MlflowException):
+            run = self.client.get_run(run_id)
+            if run.info.lifecycle_stage == "active":
+                self.cells[cell_id] = run
+                self.alive.add(run_id)
+
     def close(self, status: str | None = None, **counts: int) -> None:
         """Ends the parent run, which keeps the counts of its first end.
 
@@ -87,3 +102,20 @@ class Session:
             tags={**self._tags, "shotboard.kind": "suite", NOTE: note},
             run_name=f"run {self._tags['shotboard.run_id']}",
         )
+
+
+def settle_killed(client: Any, store: Store) -> None:
+    """Ends what runs that were killed have left as running in MLflow: for ever, if nobody did.
+
+    Args:
+        client: An MLflow client.
+        store: Knows which runs go on.
+    """
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    running = "attributes.status = 'RUNNING'"
+    for run in client.search_runs(experiments, running, max_results=MOST_RUNNING):
+        run_id = run.data.tags.get("shotboard.run_id")
+        if run_id and not runs.goes_on(store, run_id):
+            client.set_terminated(run.info.run_id, status="KILLED")
+    for mark in receipts.killed(store):
+        receipts.forget_killed(mark)

@@ -4,9 +4,9 @@ A run whose process is gone would be "running" for ever. So a flow run notes in 
 process it is; its worker tells of its end, and where that was killed too, the next command does.
 """
 
+import json
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from tasks.services.pool import UNDER_WAY, client
@@ -23,7 +23,7 @@ def note_process(flow_run_id: str) -> None:
     """Notes with a flow run that this process is it; a run does not fail for want of that."""
     here = processes.this_one()
     with suppress(Exception), client() as server:
-        label = f"{here.host} {here.pid} {here.started_at}"
+        label = json.dumps(here._asdict())
         server.update_flow_run_labels(flow_run_id, {LABEL: label})  # pyright: ignore[reportArgumentType]
 
 
@@ -89,9 +89,8 @@ def say_again() -> int:
 def _is_gone(label: Any) -> bool:
     """Whether the process of a label was one of this machine, and is no more."""
     with suppress(ValueError, AttributeError):
-        host, pid, started_at = str(label).rsplit(" ", 2)
-        process = processes.Process(host, int(pid), float(started_at))
-        return process.host == processes.this_one().host and not processes.lives(process, Path())
+        process = processes.read(json.loads(label or "{}"))
+        return process is not None and processes.has_ended(process)
     return False
 
 

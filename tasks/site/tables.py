@@ -116,7 +116,7 @@ TABLES = {
         SELECT
             run_id, suite, status, strftime(started_at, '%Y-%m-%d %H:%M:%S') AS started_at,
             strftime(ended_at, '%Y-%m-%d %H:%M:%S') AS ended_at, planned, reused, computed,
-            failed, error, flow_run_id, git_commit, git_dirty, partial
+            elsewhere, failed, error, flow_run_id, git_commit, git_dirty, partial
         FROM runs
         ORDER BY runs.started_at DESC
     """,

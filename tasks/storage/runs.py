@@ -51,11 +51,13 @@ class Run:
         ended_at: When it ended, in whatever way.
         reused: Trials that were there when it began.
         computed: Trials that it added; None until it ends.
+        elsewhere: Trials that it missed and other runs computed meanwhile; None until it ends.
         failed: Trials that failed; None until it ends.
         error: What broke it off, or how many trials failed; None where all went well.
         host: Where it ran.
         pid: Its process there.
         process_started_at: Seconds since the epoch; tells that process from a later one of its id.
+        process_key: Likewise, see `tasks.storage.processes`.
         searches: What was searched, and what was chosen; see `tasks.planning.search.Search.record`.
     """
 
@@ -78,6 +80,8 @@ class Run:
     pid: int | None = None
     process_started_at: float | None = None
     searches: tuple[Mapping[str, Any], ...] = ()
+    elsewhere: int | None = None
+    process_key: str = ""
 
 
 def begin(
@@ -105,6 +109,7 @@ def begin(
         host=here.host,
         pid=here.pid,
         process_started_at=here.started_at,
+        process_key=here.key,
         searches=tuple(searches),
     )
     _write(store, run)
@@ -135,6 +140,7 @@ def finish(
     run: Run,
     *,
     failed: int = 0,
+    elsewhere: int = 0,
     error: BaseException | str | None = None,
     cancelled: bool = False,
 ) -> Run:
@@ -144,6 +150,7 @@ def finish(
         store: Where its trials are.
         run: As `begin` gave it.
         failed: Trials that failed.
+        elsewhere: Trials that others computed while it ran.
         error: What went wrong beside them.
         cancelled: Whether somebody stopped it.
     """
@@ -160,7 +167,8 @@ def finish(
         finished_at=now if whole and not cancelled else None,
         ended_at=now,
         status=CANCELLED if cancelled else FAILED if text else COMPLETED,
-        computed=computed,
+        computed=max(0, computed - elsewhere),
+        elsewhere=elsewhere,
         failed=failed,
         error=text,
     )
@@ -204,8 +212,16 @@ def state(values: Mapping[str, Any], manifest: Path) -> str:
         return status
     process = None
     if values.get("host") is not None:
-        process = processes.Process(values["host"], values["pid"], values["process_started_at"])
+        started, key = values["process_started_at"], values.get("process_key") or ""
+        process = processes.Process(values["host"], values["pid"], started, key)
     return RUNNING if processes.lives(process, manifest) else CRASHED
+
+
+def goes_on(store: Store, run_id: str) -> bool:
+    """Whether a run is running: on this machine, or, as far as one can tell, on another."""
+    manifest = store.runs / f"{run_id}.json"
+    run = _noted(manifest)
+    return run is not None and state(asdict(run), manifest) == RUNNING
 
 
 def of_flow_run(store: Store, flow_run_id: str | None) -> Run | None:

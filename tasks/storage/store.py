@@ -7,6 +7,7 @@ Layout under `SHOTBOARD_HOME` (default `.shotboard/`):
     data/<dataset>/current.json             which fingerprint the name stands for
     features/<backbone>/<dataset>/..        frozen features
     trials/<trial_id>/                      a completed trial (operators/trials/results.py)
+    leases/                                 who computes what (tasks/storage/leases.py)
     failures/<trial_id>.json                the last error of a trial that did not complete
     replaced/<when>/<trial_id>/             trials that `run --fresh` computed again, and torn ones
     downloads/                              archives that were fetched and unpacked
@@ -130,6 +131,11 @@ class Store:
     def failures(self) -> Path:
         """Folder of the last error of each trial that did not complete."""
         return self.home / "failures"
+
+    @property
+    def leases(self) -> Path:
+        """Folder of the leases of runs that go on."""
+        return self.home / "leases"
 
     @property
     def downloads(self) -> Path:

@@ -11,9 +11,11 @@ from tasks.computing.attempts import BASE_SECONDS, time_limit
 from tasks.computing.compute import compute
 from tasks.computing.deaths import OutOfTime, WorkerDied
 from tasks.computing.failures import described, in_quarantine, note_failure, of_the_store
+from tasks.computing.sharing import Sharing
 from tasks.computing.worker import Context, Done
 from tasks.computing.worker_pool import TRIES, CallResult
 from tasks.planning.planned import Bundle
+from tasks.storage.leases import leases_of
 
 
 class Ticks:
@@ -84,7 +86,10 @@ def ran(store, spec, monkeypatch, tmp_path):
         missing = tuple(s for s in specs if not store.trial(s.trial_id).exists())
         progress, limits = Ticks(), {s.trial_id: 5.0 for s in specs}
         bundle = Bundle("tiny", "pets", "few_shot", missing)
-        done = compute.fn("mini", bundle, context, pool, progress, store, limits)
+        with leases_of(store) as leases:
+            given = progress, store, limits, Sharing(store, leases)
+            done, held = compute.fn("mini", bundle, context, pool, *given)
+        assert held == ()
         seeds = {s.trial_id: s.seed for s in specs}
         assert progress.done == len(done) == len(missing)
         return {seeds[one.trial_id]: one.error for one in done}

@@ -38,6 +38,9 @@ class Inline:
             self.encoded.update((view, int(row)) for row in rows)
             yield CallResult(rows, getattr(self.worker, method)(rows, context, track, view), None)
 
+    def check_open(self):
+        pass
+
 
 class Place:
     """A store with a dataset, and suites over it, encoded and computed without Ray."""

@@ -1,10 +1,12 @@
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +21,11 @@ from operators.metrics import Score
 from operators.spec import Target, TrialSpec
 from operators.trials.results import Cost, Provenance, TrialResult
 from tasks.progress import reporting_to
+from tasks.publishing import receipts
 from tasks.publishing.cell_metrics import CURVE
 from tasks.publishing.publish import Publication, published_along, verify
+from tasks.storage import processes
+from tasks.storage.leases import leases_of
 from tasks.storage.moving import _rewrite, moved_from, settle
 from tasks.storage.store import Store
 
@@ -269,8 +274,8 @@ def test_a_new_seed_completes_the_run_that_is_there(store, client):
     assert verify(store) == []
 
 
-def parents(client):
-    experiment = client.get_experiment_by_name("quick").experiment_id
+def parents(client, suite="quick"):
+    experiment = client.get_experiment_by_name(suite).experiment_id
     return client.search_runs([experiment], "tags.`shotboard.kind` = 'suite'")
 
 
@@ -598,6 +603,52 @@ def test_a_run_that_is_interrupted_is_killed_in_mlflow_too(store, client):
             time.sleep(0.01)
         raise KeyboardInterrupt
     assert [run.info.status for run in parents(client)] == ["KILLED"]
+
+
+def test_two_runs_at_once_write_a_cell_once(store, client):
+    trials = [write_trial(store, method=m, seed=s) for m in ("coop", "kgcoop") for s in (1, 2)]
+    meet = threading.Barrier(2)
+
+    def run(number):
+        with leases_of(store) as leases:
+            own = trials[number:]  # they have most in common
+            publication = Publication(store, own, suite="quick", run_id=f"r{number}", leases=leases)
+            meet.wait()
+            return publication.finish()
+
+    with ThreadPoolExecutor(2) as threads:
+        reports = list(threads.map(run, (0, 1)))
+    assert [report.published + report.skipped for report in reports] == [2, 2]
+    runs = cell_runs(client)
+    assert sorted(run.data.tags["shotboard.seeds"] for run in runs) == ["1,2", "1,2"]
+    assert len({run.data.tags["cell_id"] for run in runs}) == 2
+    assert best_of(client).tags["trial_id"] in trials
+    assert verify(store) == []
+
+
+def test_what_a_killed_run_left_running_is_ended_by_the_next_of_any_suite(store, client):
+    ended = subprocess.Popen(["true"])
+    trial, other = write_trial(store), write_trial(store, method="kgcoop")
+    for run_id, pid in (("living", os.getpid()), ("killed", ended.pid)):
+        manifest = {"run_id": run_id, "suite": run_id, "started_at": "2026-01-01T00:00:00+00:00"}
+        manifest |= {"finished_at": None, "trial_ids": [trial], "flow_run_id": None}
+        manifest |= {"git_commit": None, "git_dirty": None, "partial": False, "pid": pid}
+        here = processes.this_one()
+        manifest |= {"host": here.host, "process_started_at": here.started_at}
+        store.runs.mkdir(exist_ok=True)
+        (store.runs / f"{run_id}.json").write_text(json.dumps(manifest))
+        Publication(store, [trial], suite=run_id, run_id=run_id).write([trial])
+    ended.wait()
+
+    def status(suite):
+        return [run.info.status for run in parents(client, suite)]
+
+    assert status("killed") == status("living") == ["RUNNING"]
+    assert publish(store, [other], suite="quick", run_id="r1").published == 1
+    assert (status("killed"), status("living")) == (["KILLED"], ["RUNNING"])
+    assert not receipts.finished(store, "killed")  # its models are its own suite's next run's
+    assert publish(store, [trial], suite="killed", run_id="r2").models == 1
+    assert receipts.finished(store, "killed")
 
 
 def test_a_damaged_receipt_is_written_again(store):

@@ -183,13 +183,23 @@ def test_a_run_whose_process_was_killed_has_crashed(store):
 
 def test_a_process_of_the_same_id_that_began_at_another_time_is_another(store):
     run = begin(store)
+    earlier = {"process_started_at": run.process_started_at - 3600}
+    old = kept(store, run) | earlier | {"process_key": ""}  # of a version that noted no key
+    assert runs.state(old, manifest(store, run)) == "crashed"
+    other = kept(store, run) | {"process_key": f"{run.process_key}0"}
+    assert runs.state(other, manifest(store, run)) == "crashed"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_a_clock_that_is_set_makes_no_other_process(store):
+    run = begin(store)
     values = kept(store, run) | {"process_started_at": run.process_started_at - 3600}
-    assert runs.state(values, manifest(store, run)) == "crashed"
+    assert runs.state(values, manifest(store, run)) == "running"
 
 
 def test_a_run_on_another_machine_shows_its_life_by_the_time_of_its_manifest(store):
     run = begin(store)
-    values = kept(store, run) | {"host": "elsewhere"}
+    values = kept(store, run) | {"host": "elsewhere", "process_key": "of another machine 7"}
     assert runs.state(values, manifest(store, run)) == "running"
     silent = time.time() - processes.SILENT_SECONDS - 1
     os.utime(manifest(store, run), (silent, silent))

@@ -109,6 +109,7 @@
           { title: "Planned", value: (r) => r.planned },
           { title: "Reused", value: (r) => r.reused },
           { title: "Computed", value: (r) => r.computed },
+          { title: "By others", value: (r) => r.elsewhere },
           { title: "Failed", value: (r) => r.failed },
           { title: "Commit", value: (r) => r.git_commit?.slice(0, 10) ?? null, text: commit },
           { title: "Run", value: (r) => r.run_id, show: (r) => el("code", {}, r.run_id) },
