@@ -43,6 +43,7 @@ def benchmark(
     workers: Annotated[int | None, Field(ge=1, le=100_000)] = None,
     home: str | None = None,
     fresh: bool = False,
+    retry_quarantined: bool = False,
     **changes: Any,
 ) -> Summary:
     """Does every trial of a suite that is not done yet, then brings board and MLflow up to date.
@@ -58,6 +59,7 @@ def benchmark(
         workers: Workers; default: one a core or as GPUs allow.
         home: The store; default: SHOTBOARD_HOME or .shotboard.
         fresh: Compute again what is there already.
+        retry_quarantined: Try again what has cost several workers.
 
     Raises:
         RequestError: The request is wrong; nothing has been started.
@@ -76,6 +78,7 @@ def benchmark(
             request,
             partial=moves_trials(changes),
             fresh=fresh,
+            retry_quarantined=retry_quarantined,
             ray_address=ray_address,
             gpus_per_worker=gpus_per_worker,
             workers=workers,

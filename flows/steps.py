@@ -13,6 +13,7 @@ from data_catalog import Dataset
 from flows.computing import compute_all, whole
 from flows.settling import begin, go_on, settle
 from flows.summary import Summary, TrialsFailed
+from tasks.computing.failures import forgive
 from tasks.computing.ray_cluster import ray_cluster
 from tasks.computing.ray_start import START_SECONDS
 from tasks.computing.sharing import Sharing
@@ -46,6 +47,7 @@ def run_request(
     *,
     partial: bool,
     fresh: bool,
+    retry_quarantined: bool,
     ray_address: str | None,
     gpus_per_worker: float,
     workers: int | None,
@@ -65,6 +67,7 @@ def run_request(
             leases,
             partial=partial,
             fresh=fresh,
+            retry_quarantined=retry_quarantined,
             ray_address=ray_address,
             gpus_per_worker=gpus_per_worker,
             workers=workers,
@@ -78,6 +81,7 @@ def _run(
     *,
     partial: bool,
     fresh: bool,
+    retry_quarantined: bool,
     ray_address: str | None,
     gpus_per_worker: float,
     workers: int | None,
@@ -93,6 +97,8 @@ def _run(
         if plan.searches and (fresh or plan.torn):  # what was chosen by them is chosen again
             plan = replace(make_plan(store, request, datasets), torn=plan.torn)
         plan = replace(plan, done=frozenset() if fresh else plan.done)
+        if fresh or retry_quarantined:
+            forgive(store, plan.missing)
         run, publication = begin(
             store, plan, leases, partial=partial, flow_run_id=flow_run.get_id()
         )

@@ -45,6 +45,10 @@ def run(
     gpus_per_worker: Annotated[float, typer.Option(help="GPUs that each worker holds.")] = 0.0,
     workers: Annotated[int | None, typer.Option(help="Workers side by side.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Compute again what is there.")] = False,
+    retry_quarantined: Annotated[
+        bool,
+        typer.Option("--retry-quarantined", help="Try again what has cost several workers."),
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show Prefect's log too.")] = False,
     fail_on_regression: Annotated[
         bool,
@@ -95,8 +99,9 @@ def run(
                     "gpus_per_worker": gpus_per_worker,
                     "workers": workers,
                 }
+                again = {"fresh": fresh, "retry_quarantined": retry_quarantined}
                 with _workers(store, planned.suite, **resources):
-                    summary, failed = _flow(store, suite, changes, fresh=fresh, **resources)
+                    summary, failed = _flow(store, suite, changes, **again, **resources)
         rows = board_rows(store, summary.plan.specs)
         if as_json:
             print_json(

@@ -9,6 +9,7 @@ from operators.episodes.shots import ALL_SHOTS
 from operators.methods import known_method
 from operators.spec import TrialSpec
 from tasks.computing.deaths import OutOfTime, WorkerDied
+from tasks.computing.failures import MOST_DEATHS
 from tasks.computing.worker_pool import TRIES
 
 if TYPE_CHECKING:
@@ -54,14 +55,16 @@ class Attempts:
     another's hunger; but one that took too long would take too long again.
 
     Args:
-        suspects: Trials that cost an earlier run their worker: tried alone, and once.
-        fail: Keeps the reason of a trial that is given up, and why it is in quarantine.
+        suspects: How many workers trials have cost earlier runs, by id: they are tried alone, and
+            once.
+        fail: Keeps the reason of a trial that is given up, why it is in quarantine, and how many
+            workers it has cost.
     """
 
     def __init__(
-        self, suspects: Iterable[str], fail: Callable[[TrialSpec, str, str], None]
+        self, suspects: Mapping[str, int], fail: Callable[[TrialSpec, str, str, int], None]
     ) -> None:
-        self.suspects = frozenset(suspects)
+        self.suspects = suspects
         self.fail = fail
         self._deaths: Counter[str] = Counter()
         self._alone: list[TrialSpec] = []
@@ -88,7 +91,8 @@ class Attempts:
             if reason is None:
                 self._alone.append(spec)
             else:
-                self.fail(spec, *reason)
+                before = self.suspects.get(spec.trial_id, 0)
+                self.fail(spec, *reason, before + self._deaths[spec.trial_id])
 
     def next_round(self) -> list[tuple[TrialSpec, ...]]:
         """Calls of one trial each, for what is to be tried alone; empty where nothing is."""
@@ -107,11 +111,11 @@ class Attempts:
         if deaths < TRIES and spec.trial_id not in self.suspects:
             return None
         times = f"all of {deaths} tries" if deaths > 1 else "its one try"
-        return (
-            f"its worker died in {times}: {error.cause} It is in quarantine: the next run tries it "
-            "once, alone.",
-            "died",
-        )
+        more = "the next run tries it once, alone."
+        if self.suspects.get(spec.trial_id, 0) + deaths >= MOST_DEATHS:
+            more = "no run tries it again unless told by --retry-quarantined."
+        died = f"its worker died in {times}: {error.cause} It is in quarantine: {more}"
+        return died, "died"
 
 
 def seconds_of(limits: Mapping[str, float]) -> Callable[[Sequence[TrialSpec]], float]:

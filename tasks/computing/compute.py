@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from operators.spec import TrialSpec
 from tasks.computing.attempts import Attempts, seconds_of
 from tasks.computing.deaths import OutOfTime, WorkerDied
-from tasks.computing.failures import in_quarantine, note_failure
+from tasks.computing.failures import in_quarantine, left_alone, note_failure
 from tasks.computing.sharing import Sharing, Turn
 from tasks.computing.stopped import until_stopped
 from tasks.computing.worker import Context, Done
@@ -91,12 +91,16 @@ def compute(
         progress.step(len(some), failed)
         bar.show(len(done), sum(bool(one.error) for one in done))
 
-    def fail(spec: TrialSpec, reason: str, quarantine: str) -> None:
-        ended([Done(spec.trial_id, note_failure(store, spec, context.run, reason, quarantine))])
+    def fail(spec: TrialSpec, reason: str, quarantine: str, deaths: int) -> None:
+        said = note_failure(store, spec, context.run, reason, quarantine, deaths)
+        ended([Done(spec.trial_id, said)])
 
     turn = Turn(sharing)
-    attempts = Attempts(in_quarantine(store, bundle.specs), fail)
-    together = attempts.hold_back(bundle.specs)
+    suspects = in_quarantine(store, bundle.specs)
+    given_up = {i: said for i, deaths in suspects.items() if (said := left_alone(deaths))}
+    ended([Done(trial_id, said) for trial_id, said in given_up.items()])
+    attempts = Attempts(suspects, fail)
+    together = attempts.hold_back(s for s in bundle.specs if s.trial_id not in given_up)
     calls: Calls | list[tuple[TrialSpec, ...]] = Calls(
         together, workers=len(pool), lanes=lanes_of(together, context, pool), take=turn.take
     )

@@ -10,7 +10,14 @@ from operators.spec import Target
 from tasks.computing.attempts import BASE_SECONDS, time_limit
 from tasks.computing.compute import compute
 from tasks.computing.deaths import OutOfTime, WorkerDied
-from tasks.computing.failures import described, in_quarantine, note_failure, of_the_store
+from tasks.computing.failures import (
+    described,
+    forgive,
+    in_quarantine,
+    left_alone,
+    note_failure,
+    of_the_store,
+)
 from tasks.computing.sharing import Sharing
 from tasks.computing.worker import Context, Done
 from tasks.computing.worker_pool import TRIES, CallResult
@@ -129,15 +136,40 @@ def test_a_worker_that_something_else_has_killed_costs_no_trial(store, ran):
 def test_the_next_run_tries_a_trial_in_quarantine_once_and_alone(store, spec, ran):
     ran(Pool(store, deadly={3, 5}))
     assert in_quarantine(store, [spec(seed=s) for s in range(7)]) == {
-        spec(seed=3).trial_id,
-        spec(seed=5).trial_id,
+        spec(seed=3).trial_id: TRIES,
+        spec(seed=5).trial_id: TRIES,
     }
     pool = Pool(store, deadly={3})
     errors = ran(pool)
     assert sorted(pool.calls) == [[3], [5]]
     assert errors[5] == ""
     assert errors[3].startswith("its worker died in its one try: it crashed")
-    assert in_quarantine(store, [spec(seed=3), spec(seed=5)]) == {spec(seed=3).trial_id}
+    assert in_quarantine(store, [spec(seed=3), spec(seed=5)]) == {spec(seed=3).trial_id: 4}
+
+
+def test_a_trial_that_has_cost_four_workers_is_left_until_told(store, spec, ran):
+    for _ in range(2):
+        ran(Pool(store, deadly={3}))
+    file = store.failures / f"{spec(seed=3).trial_id}.json"
+    kept, stamp = file.read_text(), file.stat().st_mtime_ns
+    pool = Pool(store, deadly={3})
+    errors = ran(pool)
+    assert pool.calls == []
+    assert errors == {3: left_alone(4)}
+    assert "--retry-quarantined" in errors[3]
+    assert (file.read_text(), file.stat().st_mtime_ns) == (kept, stamp)  # why it is there
+    forgive(store, [spec(seed=s) for s in range(7)])
+    assert store.failure(spec(seed=3).trial_id) == json.loads(kept)["error"]
+    assert file.stat().st_mtime_ns == stamp
+    assert ran(Pool(store)) == {3: ""}
+    assert not file.exists()
+
+
+def test_a_trial_that_takes_too_long_has_a_try_in_every_run(store, spec, ran):
+    for _ in range(6):
+        errors = ran(Pool(store, slow={2}))
+        assert "longer than its time limit" in errors[2]
+    assert in_quarantine(store, [spec(seed=2)]) == {spec(seed=2).trial_id: 0}
 
 
 def test_a_trial_that_takes_too_long_is_given_up_after_one_try_alone(store, spec, ran):
