@@ -9,11 +9,12 @@ run: $(INSTALLED)
 	$(BIN)/shotboard run
 
 test: lint
-	$(BIN)/python -m pytest -m "not served and not browser"
+	$(BIN)/python -m pytest -m "not served and not browser and not data"
 
-# Tests of what `shotboard up` serves, of its nights, and of pages in Chromium; some minutes more.
+# Tests of what `shotboard up` serves, of its nights, of whole runs that are killed, of pages in
+# Chromium, and of real datasets where they are; some minutes more.
 test-served: $(INSTALLED)
-	$(BIN)/python -m pytest -m "served or browser"
+	$(BIN)/python -m pytest -m "served or browser or data"
 
 # Tests that hold results to equal bits, as a processor with AVX2 and nothing newer rounds them.
 test-portable: $(INSTALLED)

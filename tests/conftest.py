@@ -1,9 +1,10 @@
 """Tiny real backbones and drawn episodes; nothing here needs a network or a GPU.
 
-Operators are imported inside the fixtures: this file is read before the shape checks are
-installed, and only modules that are imported after that are checked.
+Shapes are checked in modules that are imported after this file, which imports none of operators/
+but in fixtures.
 """
 
+import gc
 import json
 import os
 import threading
@@ -13,10 +14,34 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jaxtyping import install_import_hook
 
 # Both are read once, when the libraries that know them are imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for each other slow small sums
+
+# A check of a call takes some 20 microseconds, so modules that say no shapes go without: pyright
+# has read their types.
+OPERATORS = Path(__file__).resolve().parents[1] / "operators"
+SHAPED = [
+    ".".join(path.relative_to(OPERATORS.parent).with_suffix("").parts)
+    for path in OPERATORS.rglob("*.py")
+    if "from operators.shapes import" in path.read_text(encoding="utf-8")
+]
+install_import_hook(SHAPED, "beartype.beartype")
+
+gc.disable()  # thousands of tests are collected, and none of them is garbage
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays; nobody needs to look whether it is garbage."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """At the end of a process libraries count what of theirs is left."""
+    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(items) -> None:

@@ -221,6 +221,7 @@ class Silent:
 
 
 @pytest.mark.slow
+@pytest.mark.served
 def test_a_killed_training_ends_with_the_same_losses(resumed, place, tmp_path, monkeypatch):
     from tasks.pretraining import pretrain
     from tasks.pretraining.pretrain_run import PretrainingRun
@@ -242,6 +243,7 @@ def test_a_killed_training_ends_with_the_same_losses(resumed, place, tmp_path, m
 
 
 @pytest.mark.slow
+@pytest.mark.served
 def test_mlflow_has_one_run_with_every_number_once_and_a_model(resumed, place):
     from mlflow import MlflowClient
 
@@ -263,6 +265,7 @@ def test_mlflow_has_one_run_with_every_number_once_and_a_model(resumed, place):
 
 
 @pytest.mark.slow
+@pytest.mark.served
 def test_run_again_it_says_that_all_is_done(resumed, place):
     model = place.run / "model"
     before = {path: path.stat().st_mtime_ns for path in model.iterdir()}
@@ -275,6 +278,7 @@ def test_run_again_it_says_that_all_is_done(resumed, place):
 
 
 @pytest.mark.slow
+@pytest.mark.served
 def test_anyone_can_compute_the_figures_of_the_card_again(resumed, place, shotboard):
     model = place.run / "model"
     (found,) = shotboard("backbones", "verify", model, "--home", place.home, "--json").json

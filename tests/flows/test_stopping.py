@@ -16,7 +16,7 @@ from tasks.storage.store import Store
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 400
 SEEDS = ",".join(map(str, range(1, 61)))
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.served, pytest.mark.timeout(1500)]
 SUITE = """
 name: long
 datasets: [digits]

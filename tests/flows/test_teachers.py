@@ -17,7 +17,7 @@ from tasks.storage.store import Store
 ROOT = Path(__file__).resolve().parents[2]
 SHOTBOARD = [sys.executable, "-c", "from flows.cli import main; main()"]
 SECONDS = 400  # of the run; some 25 s where nothing else runs
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.served, pytest.mark.timeout(900)]
 
 SUITE = """
 name: taught

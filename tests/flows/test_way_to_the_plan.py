@@ -1,6 +1,7 @@
 """From the command line to a plan: few functions, and never back up."""
 
 import sys
+from functools import cache
 
 import pytest
 
@@ -14,36 +15,46 @@ ASIDE |= {"refuse_unknown", "_at_most", "_unknown"}  # which look at it, and not
 PLANNING = ("plan", "cells", "choices", "suite", "resolve")  # likewise, in tasks.planning
 
 
+@cache
 def layer(module):
     """How far down a module is; None for one of others."""
     found = [n for n, name in enumerate(LAYERS) if module == name or module.startswith(f"{name}.")]
     return found[0] if found else None
 
 
-def function(frame):
-    return frame.f_globals.get("__name__", ""), frame.f_code.co_qualname.split(".<locals>")[0]
-
-
 class Way:
     """Which of our functions call which, and which of them a suite or a request goes through."""
 
     def __init__(self):
-        self.calls, self.hands, self.ended = set(), set(), False
+        self.calls, self.hands, self.ended, self._known = set(), set(), False, {}
+
+    def function(self, frame):
+        """Module and name of one of our functions; None for others. Millions of calls ask this."""
+        code = frame.f_code
+        if code not in self._known:
+            name = frame.f_globals.get("__name__", "")
+            of_a_dataclass = code.co_filename == "<string>"
+            ours = layer(name) is not None
+            named = name, code.co_qualname.split(".<locals>")[0]
+            self._known[code] = named if ours else None, ours and not of_a_dataclass
+        return self._known[code]
 
     def __call__(self, frame, event, value):
-        here, code = function(frame), frame.f_code
-        ours = layer(here[0]) is not None and code.co_filename != "<string>"  # of a dataclass
-        if not ours or self.ended or event not in ("call", "return"):
+        if self.ended or event not in ("call", "return"):
+            return
+        here, counts = self.function(frame)
+        if not counts:
             return
         given = [value]
         if event == "call":
             above = frame.f_back
-            while above is not None and layer(function(above)[0]) is None:
+            while above is not None and self.function(above)[0] is None:
                 above = above.f_back  # pydantic and functools call for somebody
             if above is not None:
-                self.calls.add((function(above), here))
+                self.calls.add((self.function(above)[0], here))
+            code, local = frame.f_code, frame.f_locals
             names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-            given = [frame.f_locals[name] for name in names if name in frame.f_locals]
+            given = [local[name] for name in names if name in local]
             self.ended = here == END
         if any(isinstance(each, Suite | Request) for each in given):
             self.hands.add(here)
