@@ -89,7 +89,10 @@ def say_again() -> int:
 def _is_gone(label: Any) -> bool:
     """Whether the process of a label was one of this machine, and is no more."""
     with suppress(ValueError, AttributeError):
-        process = processes.read(json.loads(label or "{}"))
+        if not str(label).startswith("{"):  # of a version that noted less
+            host, pid, started_at = str(label).rsplit(" ", 2)
+            return processes.has_ended(processes.Process(host, int(pid), float(started_at)))
+        process = processes.read(json.loads(label))
         return process is not None and processes.has_ended(process)
     return False
 

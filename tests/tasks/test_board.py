@@ -660,7 +660,8 @@ def test_the_board_says_how_runs_ended_and_that_a_killed_one_has_crashed(store):
     going = runs.begin(store, suite="mini", trial_ids=ids, flow_run_id=None)
     gone = runs.begin(store, suite="mini", trial_ids=ids, flow_run_id=None)
     file = store.runs / f"{gone.run_id}.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"process_started_at": 1.0}))
+    another = {"process_started_at": 1.0, "process_key": f"{gone.process_key}0"}
+    file.write_text(json.dumps(json.loads(file.read_text()) | another))
     rebuild(store)
     found = {row["run_id"]: row for row in rows(store, "FROM runs")}
     assert {run: row["status"] for run, row in found.items()} == {
