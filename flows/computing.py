@@ -78,6 +78,7 @@ def compute_all(
             context,
             pool,
             whole(datasets),
+            whole(store.copy),
         )
         for (backbone, dataset), context in contexts.items()
     }

@@ -47,7 +47,7 @@ def ingest(
         resolve.dataset_card(store, name)
     sweep(store)
     with reporting_to(reporter() if chosen() else LogReporter(get_run_logger())):  # pyright: ignore[reportArgumentType]
-        futures = [ingest_task.submit(name, store.home) for name in names]
+        futures = [ingest_task.submit(name, store.place) for name in names]
         for future in futures:
             future.wait()
     done = [Dataset.open(future.result()) for future in futures]

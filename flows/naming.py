@@ -77,7 +77,7 @@ def command_of(suite: str, asked: Mapping[str, Any]) -> str:
         words += ["--set", setting]
     for setting in _searched(asked, str):
         words += ["--search", setting]
-    if asked.get("home") and Store.at(asked["home"]) != Store.at():
+    if asked.get("home") and Store.named(asked["home"]) != Store.named():
         words += ["--home", str(asked["home"])]
     return shlex.join(without_secrets(word) for word in words)
 

@@ -215,7 +215,7 @@ def data_workers(
 
 def ingest_all(run: PretrainingRun) -> list[Dataset]:
     """Every dataset that the recipe evaluates on, ingested."""
-    futures = [ingest.submit(name, run.store.home) for name in run.asked.evaluate]
+    futures = [ingest.submit(name, run.store.place) for name in run.asked.evaluate]
     for future in futures:
         future.wait()
     return [Dataset.open(future.result()) for future in futures]

@@ -109,7 +109,7 @@ def _run(
         if plan.missing:
             with stage("workers") as starting:
                 starting.note(f"Ray starts, which may take up to {START_SECONDS:.0f} s")
-                pool = cluster.pool(TrialWorker, store.home, **worker_options(request.suite))
+                pool = cluster.pool(TrialWorker, store.place, **worker_options(request.suite))
                 starting.summary = f"{len(pool)} on {cluster.address or 'this machine'}"
             provenance = {
                 "suite": plan.suite.name,
@@ -159,6 +159,6 @@ def _run(
 
 def ingest_all(store: Store, names: Iterable[str]) -> dict[str, Dataset]:
     """Some datasets by name, ingested."""
-    futures = {name: ingest.submit(name, store.home) for name in names}
+    futures = {name: ingest.submit(name, store.place) for name in names}
     wait(list(futures.values()))
     return {name: Dataset.open(future.result()) for name, future in futures.items()}

@@ -266,7 +266,7 @@ def _computed(store: Store, suite: str, changes: dict[str, Any], **how: Any) -> 
 
     with prefect_api(store):
         try:
-            return benchmark(suite, home=str(store.home), **how, **changes)
+            return benchmark(suite, home=store.place, **how, **changes)
         except TrialsFailed as error:
             return error.summary
         except CancelledRun as stop:  # its text says what was kept

@@ -191,6 +191,7 @@ def register_card(
         out.print("registered nothing: look at it, then give the command without --preview")
         return
     file = register(card, store.cards, replace=replace)
+    store.refresh()
     out.print(f"registered {card.name}: {file}")
     if holds_secret(file.read_text("utf-8")):
         out.print("It holds a secret, with which the data is fetched: only you may read it.")

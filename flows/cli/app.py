@@ -22,6 +22,7 @@ COMMANDS = {  # by name: the module that has it, which is imported where it is a
     "runs": "runs",
     "compare": "comparing",
     "merge": "comparing",
+    "copy": "copying",
     "verify": "comparing",
     "predict": "predicting",
     "datasets": "datasets",

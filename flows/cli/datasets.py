@@ -144,7 +144,7 @@ def verify_dataset(name: str, home: Home = None, as_json: AsJson = False) -> Non
 
         store = Store.at(home)
         dataset_card(store, name)
-        dataset = current(store.data / name)
+        dataset = current(store.bring_current(name))
         if dataset is None:
             raise ValueError(f"{name} has not been ingested: `shotboard datasets ingest {name}`.")
         faults = dataset.verify()

@@ -91,4 +91,6 @@ def _kept(
             said = ask(store, name, model, questions=questions or QUESTIONS, replace=replace)
     else:
         said = read(file or "")
-    return str(keep(store, name, said, replace=replace))
+    kept = keep(store, name, said, replace=replace)
+    store.refresh()
+    return str(kept)

@@ -81,7 +81,7 @@ class Planned(NamedTuple):
         names = {name for spec in self.plan.specs for name in (spec.dataset, *spec.targets)}
         for name in names.union(self.suite.all_datasets):
             card = dataset_card(store, name)
-            dataset = unchanged(card, store.data / name)
+            dataset = unchanged(card, store.bring_current(name))
             fingerprints = {s.dataset_fingerprint for s in self.plan.specs if s.dataset == name}
             if dataset is None or fingerprints - {dataset.fingerprint}:
                 return False

@@ -82,7 +82,7 @@ def pretrain(
                     threads=threads,
                     workers=workers,
                     ray_address=ray_address,
-                    home=str(store.home),
+                    home=store.place,
                 )
         except PretrainingError as error:
             err.print(f"error: {error}")

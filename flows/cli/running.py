@@ -137,7 +137,7 @@ def _workers(
     from tasks.computing.worker import TrialWorker, worker_options
 
     asked: dict[str, Any] = worker_options(suite)
-    return started_ahead(TrialWorker, store.home, address=ray_address, **how, **asked)
+    return started_ahead(TrialWorker, store.place, address=ray_address, **how, **asked)
 
 
 def _flow(store: Store, suite: str, changes: dict[str, Any], **how: Any) -> "tuple[Summary, bool]":
@@ -156,7 +156,7 @@ def _flow(store: Store, suite: str, changes: dict[str, Any], **how: Any) -> "tup
 
     with prefect_api(store):
         try:
-            return benchmark(suite, home=str(store.home), **how, **changes), False
+            return benchmark(suite, home=store.place, **how, **changes), False
         except TrialsFailed as error:
             return error.summary, True
         except CancelledRun as stop:  # by Ctrl-C or SIGTERM; its text says what was kept

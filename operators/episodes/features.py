@@ -110,6 +110,16 @@ class FeatureStore:
         store.repairs += repairs
         return store
 
+    @property
+    def rows(self) -> int:
+        """Rows of the dataset, whether or not they have a feature."""
+        return len(self._known)
+
+    @property
+    def width(self) -> int:
+        """Size of a feature."""
+        return self._values.shape[1]
+
     def missing(self, rows: np.ndarray) -> np.ndarray:
         """Those of `rows` that have no feature, or one that is damaged, sorted."""
         rows = np.unique(rows)

@@ -94,11 +94,11 @@ def compare(store: Store, a: str, b: str, only: Only | None = None) -> Compariso
         BoardError: A board cannot be read.
     """
     with ExitStack() as opened, _scratch() as connection:
-        boards: dict[Path, str] = {}
+        boards: dict[Store, str] = {}
 
-        def attached(home: Path) -> str:
+        def attached(home: Store) -> str:
             if home not in boards:
-                file = opened.enter_context(board_of(Store(home)))
+                file = opened.enter_context(board_of(home))
                 boards[home] = f"board_{len(boards)}"
                 quoted = str(file).replace("'", "''")
                 connection.execute(f"ATTACH '{quoted}' AS {boards[home]} (READ_ONLY)")
@@ -107,7 +107,7 @@ def compare(store: Store, a: str, b: str, only: Only | None = None) -> Compariso
         here = all(text.partition(":")[0] == STORE for text in (a, b))
         known: Mapping[str, Sequence[str]] = {METHOD: (), SUITE: (), RUN: ()}
         if not here and (store.board.is_file() or store.trials.is_dir()):
-            known = known_of(connection, attached(store.home))
+            known = known_of(connection, attached(store))
         sides = [recognised(text, known) for text in (a, b)]
         if sides[0] == sides[1]:
             raise RequestError(f"{a!r} and {b!r} are the same: name two.")
@@ -117,11 +117,11 @@ def compare(store: Store, a: str, b: str, only: Only | None = None) -> Compariso
                 f"{sides[0]} and {sides[1]}: a method is compared with a method; suites, runs and "
                 "stores with each other."
             )
-        homes = [Path(side.name) if side.kind == STORE else store.home for side in sides]
+        homes = [Store(Path(side.name)) if side.kind == STORE else store for side in sides]
         names = [attached(home) for home in homes]
         where = _where(connection, dict.fromkeys(names), only or Only())
         one, other = (
-            group_of(connection, side, name, Store(home), where)
+            group_of(connection, side, name, home, where)
             for side, name, home in zip(sides, names, homes, strict=True)
         )
         found = contrast(connection, one, other, across_methods=all(across))

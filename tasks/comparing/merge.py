@@ -98,7 +98,9 @@ def merge(into: Store, places: Sequence[str]) -> list[Merged]:
         RequestError: A place is no store; nothing has been copied.
         OSError: The store cannot be written, such as on a full disk; what was copied stays.
     """
-    return [_merged(into, source) for source in sources_of(places, into)]
+    sources = sources_of(places, into)
+    into.sync()
+    return [_merged(into, source) for source in sources]
 
 
 def _merged(into: Store, source: Source) -> Merged:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,8 +99,8 @@ def _source(text: str) -> Source:
     labelled = _LABELLED.fullmatch(text)
     place = labelled["place"] if labelled else text
     shown = redact(place)
-    if "://" not in place:
-        place = str(Path(place).expanduser().absolute())
+    is_url = "://" in place
+    place = _working_copy(place) if is_url else str(Path(place).expanduser().absolute())
     try:
         files, root = fsspec.core.url_to_fs(place)
         there = files.isdir(f"{root}/trials")
@@ -111,6 +112,21 @@ def _source(text: str) -> Source:
     *_, above, name = ["", *root.split("/")]
     label = labelled["label"] if labelled else (above if name == _FOLDER else name)
     return Source(label or name, shown, files, root)
+
+
+def _working_copy(url: str) -> str:
+    """Where the trials of a URL lie as folders: here, where it is a store that runs write to.
+
+    Raises:
+        OSError: It cannot be reached.
+    """
+    with suppress(ValueError):  # a kind of place that can be read and not written
+        store = Store.placed(url)
+        if store.copy is not None and store.copy.is_store():
+            store.refresh()
+            store.sync()
+            return str(store.home)
+    return url
 
 
 def _same(root: str, into: Store) -> bool:

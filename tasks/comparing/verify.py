@@ -148,7 +148,7 @@ def _needs(store: Store, trial_id: str, places: Sequence[str]) -> Needs:
     dataset = dataset_of(store, spec)
     datasets = {spec.dataset: dataset}
     for name, target in spec.targets.items():
-        place = store.data / name / target.fingerprint
+        place = store.bring(store.data / name / target.fingerprint)
         if not place.is_dir():
             raise RequestError(
                 f"trial {trial_id} is tested on {name} with the fingerprint {target.fingerprint}, "
@@ -172,7 +172,7 @@ def _computed(store: Store, scratch: Store, needs: Sequence[Needs]) -> Iterator[
     """Computes trials that share backbones and datasets, a cell at a time."""
     specs = [needs_of.specs[0] for needs_of in needs]
     shared = needs[0]
-    worker = TrialWorker(store.home, into=scratch.home)
+    worker = TrialWorker(store.place, into=scratch.home)
     contexts = contexts_of(store, shared.backbones, specs, shared.datasets, {})
     for (name, on), context in contexts.items():
         # Without its task, which is there to be seen in Prefect.
@@ -184,6 +184,7 @@ def _computed(store: Store, scratch: Store, needs: Sequence[Needs]) -> Iterator[
             context,
             Here(worker),  # pyright: ignore[reportArgumentType]  # asked for that alone
             shared.datasets,
+            store.copy,
         )
     for _, cell in groupby(specs, key=lambda spec: spec.cell_id):
         yield from _cell(store, scratch, worker, list(cell), contexts)

@@ -114,7 +114,7 @@ def compute(
             first=First(str((context.backbone, context.dataset)), "prepare", (context,)),
         ):
             if isinstance(outcome.error, WorkerDied | OutOfTime):
-                there = [s for s in outcome.batch if store.trial(s.trial_id).exists()]
+                there = [s for s in outcome.batch if store.bring(store.trial(s.trial_id)).exists()]
                 ended([Done(spec.trial_id, "") for spec in there])
                 left = [spec for spec in outcome.batch if spec not in there]
                 attempts.lost(outcome.batch, left, outcome.error)

@@ -1,6 +1,8 @@
 """Frozen features of the rows that missing trials need, once for all methods, shots and seeds."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,12 @@ from prefect.cache_policies import NO_CACHE
 
 from data_catalog import KINDS, Dataset
 from operators.backbones import BackboneCard
-from operators.episodes.features import FeatureStore, view_folder
+from operators.episodes.features import CHECKSUMS, FeatureStore, view_folder
 from operators.episodes.views import View
 from operators.methods import method_for
 from operators.spec import TrialSpec
 from operators.tracks import track_of
+from tasks.computing.shared_features import fetch_features, send_features
 from tasks.computing.stopped import until_stopped
 from tasks.computing.worker import Context, Encoder, TargetFolders
 from tasks.computing.worker_pool import WorkerPool
@@ -24,6 +27,7 @@ from tasks.planning.choices import Backbones
 from tasks.planning.encodings import needed_rows
 from tasks.planning.own_methods import sources_of
 from tasks.progress import Stage, reporter, stage
+from tasks.storage.copies import WorkingCopy
 from tasks.storage.locks import alone
 from tasks.storage.store import Store
 
@@ -91,6 +95,8 @@ def contexts_of(
         contexts[name, on] = Context(
             *(own.backbone, datasets[on].folder, own.features, run, others, tested),
             sources=code,
+            home=store.home,
+            asked=uuid.uuid4().hex if store.url else "",
         )
     return contexts
 
@@ -105,6 +111,7 @@ def encode(
     context: Context,
     pool: WorkerPool,
     datasets: Mapping[str, Dataset] | None = None,
+    copy: WorkingCopy | None = None,
 ) -> int:
     """Encodes the examples of some trials that have no features yet; returns how many.
 
@@ -116,6 +123,7 @@ def encode(
         context: Says which backbone, dataset and features folder.
         pool: Workers that encode.
         datasets: As in `needed_rows`.
+        copy: Of a store at a URL: what other nodes have encoded is fetched, the rest sent.
 
     Raises:
         OSError: The disk has no room for the features; nothing is encoded then.
@@ -126,7 +134,10 @@ def encode(
         return 0
     track = track_of(specs[0].protocol).name
     waiting = f"another run encodes {title}: waiting for it."
-    with alone(context.features / ".lock", waiting, pool.check_open):
+    with (
+        alone(context.features / ".lock", waiting, pool.check_open),
+        _shared(copy, context.features),
+    ):
         missing: dict[View | None, tuple[FeatureStore, np.ndarray]] = {}
         for view, needed in needed_rows(specs, dataset, datasets).items():
             folder = view_folder(context.features, view, context.backbone.precision)
@@ -154,6 +165,18 @@ def encode(
             views = f" in {len(missing)} views" if len(missing) > 1 else ""
             progress.summary = f"{total} {KINDS[dataset.kind].noun}s{views}"
         return total
+
+
+@contextmanager
+def _shared(copy: WorkingCopy | None, features: Path) -> Iterator[None]:
+    """Fetches features before the block, and sends after it those that are here alone."""
+    if copy is None:
+        yield
+        return
+    fetch_features(copy, features)
+    yield
+    for folder in sorted(path.parent for path in features.glob(f"*/{CHECKSUMS}")):
+        send_features(copy, folder)
 
 
 def encode_view(

@@ -21,7 +21,11 @@ DEATHS = "deaths"  # likewise: how many workers it has cost, in all runs
 MOST_DEATHS = 4  # those of a run, and of one try by the next: then it is left until told
 # Code that reads and writes the store and what it was made of; a method has no part in it.
 _STORE = tuple(
-    str(ROOT / p) for p in ("data_catalog", "operators/episodes/features.py", "operators/files.py")
+    str(ROOT / p)
+    for p in (
+        *("data_catalog", "operators/episodes/features.py", "operators/files.py"),
+        "tasks/storage/remote.py",
+    )
 )
 _LOADS = ("_load_backbone", "_open_dataset", "_open_features")
 

@@ -77,7 +77,7 @@ def dataset_of(store: Store, spec: TrialSpec) -> Dataset:
     Raises:
         RequestError: It is not in the store.
     """
-    folder = store.data / spec.dataset / spec.dataset_fingerprint
+    folder = store.bring(store.data / spec.dataset / spec.dataset_fingerprint)
     if not folder.is_dir():
         raise RequestError(
             f"trial {spec.trial_id} has its class names from {spec.dataset} with the fingerprint "

@@ -65,7 +65,7 @@ class Sharing:
 
     def _finished(self, trial_id: str) -> Done | None:
         """How a trial ended since this run has looked at the store; None if it did not."""
-        if self.store.trial(trial_id).exists():
+        if self.store.bring(self.store.trial(trial_id)).exists():
             return Done(trial_id, "", elsewhere=True)
         with suppress(OSError):
             stamp = (self.store.failures / f"{trial_id}.json").stat().st_mtime_ns

@@ -106,7 +106,7 @@ def leant_on(store: Store, spec: "TrialSpec", device: str, role: str) -> "dict[s
     """
     from operators.methods.leaning import LEANINGS
 
-    if not store.trial(spec.trial_id).exists():
+    if not store.bring(store.trial(spec.trial_id)).exists():
         error = store.failure(spec.trial_id)
         trouble = f"it failed: {error}" if error else "it is not in the store."
         raise ValueError(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tasks.computing.failures import note_failure, of_the_store
+from tasks.computing.node import Node
 from tasks.computing.traces import mark
 from tasks.planning import own_backbones, own_functions
 from tasks.planning.own_files import Source
@@ -77,6 +78,8 @@ class Context:
         others: The run's other backbones on this dataset, by name: teachers may need them.
         targets: The datasets that its trials are tested on beside this one, by name.
         sources: Files of users' own methods and backbones, by digest: they travel by their content.
+        home: Root of the driver's store, which the folders lie in, where that is at a URL.
+        asked: Changes with each asking for features; empty where the store is a folder.
     """
 
     backbone: "BackboneReference"
@@ -86,6 +89,8 @@ class Context:
     others: Mapping[str, Encoder] = field(default_factory=dict)
     targets: Mapping[str, TargetFolders] = field(default_factory=dict)
     sources: Mapping[str, Source] = field(default_factory=dict)
+    home: Path | None = None
+    asked: str = ""
 
     @property
     def encoder(self) -> Encoder:
@@ -117,7 +122,7 @@ class TrialWorker:
     """Long-lived; one on each core or GPU share.
 
     Args:
-        home: Root of the store.
+        home: Root of the store, or its URL.
         device: `cpu`, `cuda`, or `auto` for a GPU where Ray gave one.
         into: Root of the store that gets the trials; default: the same.
         backbone: Name, folder or hub id of what it loads at once, before it is asked for; empty
@@ -129,7 +134,7 @@ class TrialWorker:
 
     def __init__(
         self,
-        home: Path,
+        home: Path | str,
         device: str = "auto",
         into: Path | None = None,
         *,
@@ -143,8 +148,9 @@ class TrialWorker:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.store = Store(home)
-        self.into = Store(home if into is None else into)
+        self.store = Store.placed(home)
+        self.into = self.store if into is None else Store(into)
+        self._node = Node(self.store)
         self.device = device
         self.traced = traced
         self._loaded = cache(self._load_backbone)
@@ -169,6 +175,7 @@ class TrialWorker:
         """
         from operators.tracks import TRACKS
 
+        context = self._node.here(context, features=False)
         read = self._dataset(context.dataset).examples
         backbone = self._backbone(context.backbone, context)
         if view is not None:
@@ -183,6 +190,7 @@ class TrialWorker:
         """
         from operators.files import sync_folder
 
+        context = self._node.here(context)
         # A commit is mostly a wait for the disk, so it happens beside the next trial. Each is whole
         # by itself (`operators/files.py`); the folder around is synced once, for all of them.
         with ThreadPoolExecutor(COMMITS) as disk:
@@ -199,6 +207,7 @@ class TrialWorker:
     def prepare(self, context: Context) -> None:
         """Loads what the trials of a context share, so that the first of them does not wait."""
         with suppress(Exception):  # whatever it is, it will be the error of a trial
+            context = self._node.here(context)
             self._backbone(context.backbone, context)
             self._dataset(context.dataset)
 
@@ -208,6 +217,7 @@ class TrialWorker:
         from operators.trials.trial import lanes_of
 
         try:
+            context = self._node.here(context, features=False)
             backbone = self._backbone(context.backbone, context)
             if backbone.device.type != "cpu":  # as in `lanes_worth`
                 return [1] * len(specs)
@@ -358,11 +368,9 @@ class TrialWorker:
         Raises:
             OSError: It cannot be written, such as on a full disk.
         """
-        from operators.files import commit_files
-
         # In this order: killed between the two, we leave a trial beside an old note of its failure,
         # which readers pass over. The other way round there would be neither.
-        commit_files(self.into.trial(spec.trial_id), files)
+        self.into.commit(spec.trial_id, files)
         self.into.clear_failure(spec.trial_id)
         return Done(spec.trial_id, "")
 

@@ -53,6 +53,12 @@ def writable(store: Store) -> Check:
     if not os.access(place, os.W_OK | os.X_OK):
         way_out = "Change its permissions, or set SHOTBOARD_HOME to a folder of yours."
         return Check("store", "fail", f"{place} cannot be written", way_out)
+    if store.copy is not None:
+        try:
+            store.copy.prove()
+        except (OSError, ValueError) as error:
+            return Check("store", "fail", str(error), "See docs/object-stores.md.")
+        return Check("store", "ok", f"{store.place}, where objects are created once; {store.home}")
     there = "" if place == store.home else " (is made by the first run)"
     return Check("store", "ok", f"{store.home}{there}")
 

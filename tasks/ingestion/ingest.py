@@ -20,15 +20,19 @@ _RATE_SECONDS = 1.0
 
 
 @task(name="ingest", task_run_name="ingest {name}", cache_policy=NO_CACHE, persist_result=False)
-def ingest(name: str, home: Path) -> Path:
+def ingest(name: str, place: str) -> Path:
     """Ingests a dataset unless it is there; returns the folder that `Dataset.open` reads.
+
+    Args:
+        name: Of the dataset.
+        place: Of the store.
 
     Raises:
         RequestError: No dataset has this name.
         SourceError: Its source is missing, malformed or out of reach.
         IngestionError: What was read makes no sound dataset.
     """
-    return ingest_dataset(name, Store(home)).folder
+    return ingest_dataset(name, Store.placed(place)).folder
 
 
 def ingest_dataset(name: str, store: Store) -> Dataset:
@@ -37,7 +41,9 @@ def ingest_dataset(name: str, store: Store) -> Dataset:
     folder = store.data / name
     waiting = f"another command ingests {name}: waiting for it."
     with stage(f"ingest {name}") as progress, alone(folder / ".lock", waiting):
+        store.bring_current(name)
         dataset = ingest_card(card, folder, progress=_with_rate(progress, card.kind))
+        store.share(dataset.folder)
         quarantined = dataset.card["quarantined"]["count"]
         progress.summary = (
             f"{plural(dataset.rows, KINDS[dataset.kind].noun)}, {len(dataset.classes)} classes"

@@ -216,5 +216,5 @@ def mlflow_place(store: Store) -> str:
     if url := served_pages().mlflow:
         return f"at {url}"
     return (
-        f"shown by `shotboard up --home {store.home}`, or by `mlflow ui --backend-store-uri {uri}`"
+        f"shown by `shotboard up --home {store.place}`, or by `mlflow ui --backend-store-uri {uri}`"
     )

@@ -120,7 +120,7 @@ def opened(store: Store, dataset: str, fingerprint: str) -> Dataset | None:
         fingerprint: Which version of it.
     """
     try:
-        return Dataset.open(store.data / dataset / fingerprint)
+        return Dataset.open(store.bring(store.data / dataset / fingerprint))
     except (FileNotFoundError, ValueError):
         return None
 

@@ -36,7 +36,9 @@ def rebuild_board(
 
     Raises:
         BoardError: The board could not be written; the published one is as it was.
+        OSError: A store at a URL cannot be reached.
     """
+    store.sync()
     variants = _Variants(store)
     rebuilt = board.rebuild(
         store,
@@ -48,6 +50,7 @@ def rebuild_board(
         full=full,
     )
     variants.keep()
+    store.publish()
     for path, reason in rebuilt.skipped.items():
         reporter().say(f"not on the board: {path}: {reason}")
     return rebuilt

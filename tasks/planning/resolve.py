@@ -169,7 +169,7 @@ def ingested(store: Store, name: str) -> Dataset | None:
     One that is damaged is as good as none: the next run ingests it again, and says so.
     """
     try:
-        return current(store.data / name)
+        return current(store.bring_current(name))
     except (ValueError, OSError):
         return None
 

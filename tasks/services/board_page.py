@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +21,7 @@ from tasks.pages.asking import BoardError
 from tasks.plain_text import in_html, plain
 from tasks.storage.store import Store
 
+FETCH_SECONDS = 30.0  # between two questions for the board of a URL
 LOOK_SECONDS = 1.0  # between two looks for another board
 HEALTH = "/health"
 HOST = "127.0.0.1"
@@ -171,6 +173,14 @@ def server(page: BoardPage, port: int) -> ThreadingHTTPServer:
     return ThreadingHTTPServer((HOST, port), type("Handler", (_Handler,), {"page": page}))
 
 
+def _fetch(store: Store) -> None:
+    """Fetches the board of a URL for ever, as other nodes publish it."""
+    while True:
+        time.sleep(FETCH_SECONDS)
+        with suppress(OSError):  # it cannot be reached now: the last board stays
+            store.refresh()
+
+
 def main() -> None:
     """Serves the page of a store until the process ends."""
     from tasks.site import page
@@ -179,6 +189,8 @@ def main() -> None:
     shown = BoardPage(store.board, lambda: page(store))
     listening = server(shown, int(sys.argv[1]))
     threading.Thread(target=shown.follow, daemon=True).start()
+    if store.url:
+        threading.Thread(target=_fetch, args=(store,), daemon=True).start()
     listening.serve_forever()
 
 

@@ -55,7 +55,7 @@ def start_board(store: Store, port: int, pages: Pages) -> PageServer:
         folder=store.up,
         environment=without_prefect(os.environ)
         | pages.environment()
-        | {"SHOTBOARD_HOME": str(store.home)},
+        | {"SHOTBOARD_HOME": store.place},
         way_out="Run `shotboard doctor`.",
     )
     return PageServer("board page", child, f"{_HERE}:{port}")

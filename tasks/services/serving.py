@@ -239,7 +239,7 @@ def _environment(store: Store, project: Path, api: PrefectUrl) -> dict[str, str]
         "PREFECT_API_URL": api,
         "PREFECT_WORKER_QUERY_SECONDS": QUERY_SECONDS,
         "SHOTBOARD_PROJECT": str(project),
-        "SHOTBOARD_HOME": str(store.home),
+        "SHOTBOARD_HOME": store.place,
         "PYTHONPATH": str(project),
     }
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data_catalog.resuming import expired
 from operators.files import abandoned, remove
+from tasks.storage.layout import WAITING
 from tasks.storage.store import Store
 
 
@@ -27,7 +28,7 @@ def sweep(store: Store) -> None:
 def _folders(store: Store) -> Iterator[Path]:
     """Every folder of the store in which something is written beside its place."""
     yield from (store.home, store.trials, store.failures, store.runs, store.published)
-    yield store.leases
+    yield from (store.home / WAITING, store.leases)
     yield from (store.cards, store.downloads, store.prefect, store.up)
     for above in (store.cards, store.data, store.pretraining, store.reproductions):
         if above.is_dir():

@@ -25,6 +25,7 @@ from typing import Any, Protocol
 
 from operators.files import DRAFT, write_atomic, write_new
 from tasks.storage import processes
+from tasks.storage.below import Below
 from tasks.storage.store import Store
 
 LEASE_SECONDS = 120.0  # without a sign of its owner, before a lease is inherited
@@ -285,7 +286,9 @@ def leases_of(store: Store, **about: Any) -> Leases:
         store: Which.
         about: As for `Leases`.
     """
-    return Leases(Folder(store.leases), about)
+    if store.copy is None:
+        return Leases(Folder(store.leases), about)
+    return Leases(Below(store.copy.remote, store.leases.name), about)
 
 
 def _link(name: str, dead: Iterable[str]) -> str:

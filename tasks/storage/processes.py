@@ -4,7 +4,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -110,14 +110,20 @@ def lives(process: Process | None, file: Path) -> bool:
         return False
 
 
-def show_life(file: Path) -> None:
-    """Moves the time of a file every now and then, for those who look from another machine."""
+def show_life(file: Path, tell: Callable[[Path], None] = lambda file: None) -> None:
+    """Moves the time of a file every now and then, for those who look from another machine.
+
+    Args:
+        file: Which.
+        tell: Lets those know who see another copy of it.
+    """
     over = _showing[file] = threading.Event()
 
     def show() -> None:
         while not over.wait(SIGN_SECONDS):
             with suppress(OSError):
                 os.utime(file)
+                tell(file)
 
     threading.Thread(target=show, name=f"life of {file.stem}", daemon=True).start()
 

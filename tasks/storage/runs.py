@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from operators.files import write_atomic
 from tasks.plain_text import without_secrets
 from tasks.storage import processes
 from tasks.storage.store import Store
@@ -113,7 +112,7 @@ def begin(
         searches=tuple(searches),
     )
     _write(store, run)
-    processes.show_life(_manifest(store, run))
+    processes.show_life(_manifest(store, run), store.tell)
     return run
 
 
@@ -286,7 +285,7 @@ def _manifest(store: Store, run: Run) -> Path:
 
 
 def _write(store: Store, run: Run) -> None:
-    write_atomic(_manifest(store, run), json.dumps(asdict(run)).encode())
+    store.keep(_manifest(store, run), json.dumps(asdict(run)).encode())
 
 
 def _there(store: Store, trial_ids: Iterable[str]) -> int:

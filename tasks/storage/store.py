@@ -21,24 +21,27 @@ Layout under `SHOTBOARD_HOME` (default `.shotboard/`):
     mlflow.db, mlartifacts/                 MLflow
     prefect/                                the database of our Prefect servers
     up/                                     the logs of `shotboard up`
+
+A store may be at a URL as well. Then all of this is a working copy, which is kept in step with it;
+see `tasks/storage/copies.py`.
 """
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any
 
-from operators.files import write_atomic
-from tasks.plain_text import without_secrets
-from tasks.sqlite_files import database_of, database_url
+from operators.files import commit_files, write_atomic
+from tasks.storage.layout import Layout
+
+if TYPE_CHECKING:
+    from tasks.storage.copies import WorkingCopy
 
 _NOT_IN_DUCKDB = set("?\\") - {os.sep}  # it takes them for a query and for a slash
-_MLFLOW_SERVERS = ("http:", "https:", "databricks")
 
 
 def nearest(path: Path) -> Path:
@@ -47,31 +50,42 @@ def nearest(path: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class Store:
-    """Paths of one store. Creating the object touches nothing.
+class Store(Layout):
+    """One store. Creating the object touches nothing.
 
     Attributes:
-        home: Absolute path of the root folder.
+        home: Absolute path of the root folder; of a store at a URL, that of its working copy.
+        url: Of a store that is no folder.
     """
 
-    home: Path
+    url: str = ""
 
     @classmethod
     def at(cls, home: str | os.PathLike[str] | None = None) -> "Store":
         """The store at `home`, else at `SHOTBOARD_HOME`, else at `.shotboard` here.
 
+        Of one at a URL, board and small files come up to date.
+
         Raises:
-            ValueError: `home` is a URL, a path that cannot be used, or that of a file; the store
-                is a folder.
+            ValueError: As `named`.
+            OSError: The URL cannot be reached.
+        """
+        store = cls.named(home)
+        store.refresh()
+        return store
+
+    @classmethod
+    def named(cls, home: str | os.PathLike[str] | None = None) -> "Store":
+        """The store of `at`, as it is on this machine; nothing is asked of a URL.
+
+        Raises:
+            ValueError: `home` is a path that cannot be used, or that of a file, or a URL at which
+                no store can be.
         """
         place = os.fspath(home or os.environ.get("SHOTBOARD_HOME") or ".shotboard")
-        if "://" in place:
-            raise ValueError(
-                f"the store {place!r} is a URL, but trials are committed by rename, which needs a "
-                "folder. Mount it, or set SHOTBOARD_HOME to a folder that every node reaches."
-            )
+        remote = cls.placed(place) if "://" in place else None
         try:
-            path = Path(place).expanduser().resolve()
+            path = remote.home if remote else Path(place).expanduser().resolve()
             path.name.encode()
             there = nearest(path)
         except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, no text
@@ -89,14 +103,31 @@ class Store:
                 f"the store {place!r} must be a folder, but {there} is none. Give --home or "
                 "SHOTBOARD_HOME a folder, or a path at which one can be made."
             )
-        return cls(path)
+        return remote or cls(path)
+
+    @classmethod
+    def placed(cls, place: str | os.PathLike[str]) -> "Store":
+        """The store that another process calls by its `place`; nothing is asked of it.
+
+        Raises:
+            ValueError: No store can be at such a URL.
+        """
+        place = os.fspath(place)
+        if "://" not in place:
+            return cls(Path(place))
+        from tasks.storage.copies import copy_at, folder_of
+
+        store = cls(folder_of(place), place.rstrip("/"))
+        copy_at(store.home, store.url)
+        return store
 
     @classmethod
     def to_write(cls, home: str | os.PathLike[str] | None = None) -> "Store":
         """The store of `at`, for what writes to it.
 
         Raises:
-            ValueError: As `at`, or it cannot be written.
+            ValueError: As `at`, or it cannot be written, or a URL has no exclusive creation.
+            OSError: As `at`.
         """
         store = cls.at(home)
         there = nearest(store.home)
@@ -105,126 +136,114 @@ class Store:
                 f"the store {str(store.home)!r} cannot be written, as {there} cannot: its disk is "
                 "read-only, or it is not yours. Give --home or SHOTBOARD_HOME a folder of yours."
             )
+        if store.copy is not None:
+            store.copy.prove()
         return store
 
     @property
-    def cards(self) -> Path:
-        """Folder of the cards that users registered."""
-        return self.home / "datasets"
+    def copy(self) -> "WorkingCopy | None":
+        """What keeps the working copy in step with a URL; None where the store is a folder."""
+        if not self.url:
+            return None
+        from tasks.storage.copies import copy_at
+
+        return copy_at(self.home, self.url)
 
     @property
-    def data(self) -> Path:
-        """Folder of the ingested datasets."""
-        return self.home / "data"
-
-    @property
-    def features(self) -> Path:
-        """Folder of the frozen features."""
-        return self.home / "features"
-
-    @property
-    def trials(self) -> Path:
-        """Folder of the completed trials."""
-        return self.home / "trials"
-
-    @property
-    def failures(self) -> Path:
-        """Folder of the last error of each trial that did not complete."""
-        return self.home / "failures"
-
-    @property
-    def leases(self) -> Path:
-        """Folder of the leases of runs that go on."""
-        return self.home / "leases"
-
-    @property
-    def downloads(self) -> Path:
-        """Folder of fetched archives."""
-        return self.home / "downloads"
-
-    @property
-    def runs(self) -> Path:
-        """Folder of the manifests of runs."""
-        return self.home / "runs"
-
-    @property
-    def plans(self) -> Path:
-        """Folder of the plans that are kept, so that asking again needs no torch."""
-        return self.home / "plans"
-
-    @property
-    def reproductions(self) -> Path:
-        """Folder of the results that other stores have of trials that are here."""
-        return self.home / "reproductions"
-
-    @property
-    def published(self) -> Path:
-        """Folder of the receipts of MLflow."""
-        return self.home / "published"
-
-    @property
-    def pretraining(self) -> Path:
-        """Folder of the pretrainings."""
-        return self.home / "pretraining"
-
-    @property
-    def board(self) -> Path:
-        """The DuckDB file that users query."""
-        return self.home / "leaderboard.duckdb"
-
-    @property
-    def mlflow_uri(self) -> str:
-        """Tracking URI of MLflow: `MLFLOW_TRACKING_URI`, else SQLite in the store.
-
-        A relative file or folder is made absolute, for our processes run in several folders.
-        """
-        uri = os.environ.get("MLFLOW_TRACKING_URI")
-        return _absolute(uri) if uri else database_url(self.home / "mlflow.db")
-
-    @property
-    def mlflow_database(self) -> Path | None:
-        """The SQLite file of MLflow; None where it is on a server, in a folder or elsewhere."""
-        return database_of(self.mlflow_uri)
-
-    @property
-    def mlflow_uri_to_show(self) -> str:
-        """The tracking URI with `***` for a password, for screens, logs and artifacts."""
-        return without_secrets(self.mlflow_uri)
-
-    @property
-    def mlflow_is_server(self) -> bool:
-        """Whether MLflow is a tracking server, which has pages of its own."""
-        return self.mlflow_uri.startswith(_MLFLOW_SERVERS)
-
-    @property
-    def mlflow_artifacts(self) -> Path:
-        """Artifact folder of MLflow."""
-        return self.home / "mlartifacts"
-
-    @property
-    def prefect(self) -> Path:
-        """Home of our Prefect servers: a private one, and that of `shotboard up`."""
-        return self.home / "prefect"
-
-    @property
-    def up(self) -> Path:
-        """Folder of the logs of `shotboard up`, and of the lock that keeps it alone."""
-        return self.home / "up"
+    def place(self) -> str:
+        """URL or folder: what other processes, here or on other nodes, know the store by."""
+        return self.url or str(self.home)
 
     def trial(self, trial_id: str) -> Path:
         """Folder of one trial, whether or not it is there."""
         return self.trials / trial_id
 
+    def refresh(self) -> None:
+        """Brings board and small files of a working copy up to date."""
+        if self.copy is not None:
+            self.copy.small.sync()
+            self.copy.fetch_board()
+
+    def sync(self) -> None:
+        """Brings the whole working copy up to date, and sends what is new in it."""
+        if self.copy is not None:
+            self.copy.sync_trials()
+            self.copy.sync_reproductions()
+            self.copy.small.sync()
+
     def done(self) -> set[str]:
-        """Ids of all completed trials: one listing of one folder."""
+        """Ids of all completed trials: one listing of one folder; new ones of a URL come along."""
+        if self.copy is not None:
+            self.copy.sync_trials()
         if not self.trials.is_dir():
             return set()
         with os.scandir(self.trials) as entries:
             return {entry.name for entry in entries if not entry.name.startswith(".")}
 
+    def commit(self, trial_id: str, files: Mapping[str, bytes]) -> None:
+        """Makes a trial one of those that count, whole or not at all; the first one stays.
+
+        Args:
+            trial_id: Its folder.
+            files: Content by name.
+
+        Raises:
+            OSError: It cannot be written, or sent.
+        """
+        if self.copy is None:
+            commit_files(self.trial(trial_id), files)
+        else:
+            self.copy.commit(trial_id, files)
+
+    def bring(self, folder: Path) -> Path:
+        """A trial or a dataset that is to be read; one of a URL that is not here is fetched.
+
+        Args:
+            folder: Of it.
+
+        Raises:
+            OSError: It cannot be read there.
+        """
+        if self.copy is not None:
+            self.copy.bring(folder)
+        return folder
+
+    def bring_current(self, name: str) -> Path:
+        """Folder of a dataset by name; of a URL, what the name stands for now is fetched.
+
+        Raises:
+            OSError: It cannot be read there.
+        """
+        if self.copy is not None:
+            self.copy.bring_current(name)
+        return self.data / name
+
+    def share(self, folder: Path) -> None:
+        """Sends a dataset that was ingested, for other nodes, and that its name stands for it.
+
+        Args:
+            folder: `data/<name>/<fingerprint>`.
+
+        Raises:
+            OSError: It cannot be written there.
+        """
+        if self.copy is not None:
+            self.copy.send_folder(folder)
+            self.copy.small.send(folder.with_name("current.json"))
+
+    def publish(self) -> None:
+        """Sends the board that was built here, and all small files, for readers on other nodes."""
+        if self.copy is not None:
+            self.copy.send_board()
+            self.copy.small.sync()
+
     def set_aside(self, trial_ids: Iterable[str]) -> None:
         """Moves completed trials out of the way, so that they are computed again."""
-        attic = self.home / "replaced" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+        when = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+        attic = self.home / "replaced" / when
+        trial_ids = list(trial_ids)
+        if self.copy is not None:
+            self.copy.set_aside(trial_ids, when)
         for trial_id in trial_ids:
             attic.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):  # another run was quicker
@@ -255,7 +274,22 @@ class Store:
 
     def record_failure(self, trial_id: str, error: dict[str, Any]) -> None:
         """Keeps the last error of a trial, so that the board can show it."""
-        write_atomic(self.failures / f"{trial_id}.json", json.dumps(error, indent=1).encode())
+        self.keep(self.failures / f"{trial_id}.json", json.dumps(error, indent=1).encode())
+
+    def keep(self, file: Path, content: bytes) -> None:
+        """Writes a small file that other nodes read as well.
+
+        Args:
+            file: In the store.
+            content: All of it.
+        """
+        write_atomic(file, content)
+        self.tell(file)
+
+    def tell(self, file: Path) -> None:
+        """Lets other nodes have a small file as it is now, with its time."""
+        if self.copy is not None:
+            self.copy.small.send(file)
 
     def failure(self, trial_id: str) -> str:
         """The last error of a trial; empty where none is known."""
@@ -268,17 +302,6 @@ class Store:
 
     def clear_failure(self, trial_id: str) -> None:
         """Forgets the error of a trial that has completed since."""
-        (self.failures / f"{trial_id}.json").unlink(missing_ok=True)
-
-
-def _absolute(uri: str) -> str:
-    """A tracking URI whose file or folder does not depend on the working directory."""
-    scheme, separator, place = uri.partition(":///")
-    if separator and scheme.split("+")[0] == "sqlite":
-        relative = place and not place.startswith(("/", ":memory:"))
-        return f"{scheme}:///{Path(place).absolute()}" if relative else uri
-    if uri.startswith("file:") and not uri.startswith("file:/"):
-        return Path(unquote(uri.removeprefix("file:"))).absolute().as_uri()
-    if ":" in uri or uri.startswith(_MLFLOW_SERVERS):
-        return uri
-    return str(Path(uri).absolute())
+        with suppress(FileNotFoundError):
+            (self.failures / f"{trial_id}.json").unlink()
+            self.tell(self.failures / f"{trial_id}.json")

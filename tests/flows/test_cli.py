@@ -167,10 +167,12 @@ def tiny(clip_folder):
     return str(clip_folder)
 
 
-def test_a_store_that_is_a_url_is_refused(shotboard):
-    answer = shotboard("run", "--home", "s3://bucket/store")
+@pytest.mark.parametrize("url", ["s3://me:hunter2@bucket/store", "https://example.org/store"])
+def test_a_url_that_no_store_can_be_at_is_refused(shotboard, url):
+    answer = shotboard("run", "--home", url)
     assert answer.code == 2
-    assert "is a URL" in answer.sentence
+    assert "docs/object-stores.md" in answer.sentence or "no store can be at" in answer.sentence
+    assert "hunter2" not in answer.err
 
 
 @pytest.mark.parametrize("under", ["", "store"])

@@ -67,7 +67,7 @@ def test_the_board_reads_trials_whatever_the_path_is(tmp_path, complete, spec, n
     [
         ("what?/store", "has '.' in its path"),
         ("a\\b", "in its path"),
-        ("http://host/store", "is a URL"),
+        ("http://host/store", "no store can be at"),
         ("x" * 300, "File name too long"),
         ("a\0b", "null byte"),
         (os.fsdecode(b"a\xffb"), "surrogates not allowed"),
