@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from operators.bounds import LATER, Bounds, Decay, Epochs, Images, Rate, read
-from operators.engine.stacking import take_step
+from operators.engine.graphs import RepeatedSteps
+from operators.engine.stacking import in_lane, take_step
+from operators.episodes.ahead import ReadingAhead
 from operators.episodes.episode import Batch, FewShot
 
 
@@ -230,33 +232,30 @@ def tune(
     losses: list[float] = []
     steps = 0
     best = _Best(method, later=later_of_equals) if tuning.selection == "val" else None
-    for epoch in range(tuning.epochs):
-        examples = shots.in_epoch(epoch)
-        order = draw or partial(batches, len(examples))
-        drawn = order(tuning, generator)
-        whole = len(drawn)
-        if tuning.total_steps:
-            drawn = drawn[: tuning.total_steps - steps]
-        # Summed where it is and read once an epoch: a GPU would be waited for at every read.
-        total = torch.zeros((), device=shots.train.device)
-        for step, index in enumerate(drawn):
-            for group in optimizer.param_groups:
-                group["lr"] = group["rate"] * learning_rate(tuning, epoch, step, whole)
-            optimizer.zero_grad(set_to_none=True)
-            batch = examples.select(index.to(examples.device))
-            if backward is None:
-                total += take_step(partial(method.loss, batch))
-            else:
-                total += backward(batch).detach()
-            optimizer.step()
-        steps += len(drawn)
-        losses.append(float(total) / len(drawn))
-        _refuse_diverged(losses[-1], parameters, epoch, tuning)
-        if epoch_end is not None:
-            epoch_end(epoch)
-        if best is not None:
-            best.offer(method.validation_score(shots.val), epoch)
-            method.train()
+    go_back = backward or _way_back(method, parameters, shots.train.device)
+    with ReadingAhead(shots.train.device) as ahead:
+        for epoch in range(tuning.epochs):
+            examples = shots.in_epoch(epoch)
+            order = draw or partial(batches, len(examples))
+            drawn = order(tuning, generator)
+            whole = len(drawn)
+            if tuning.total_steps:
+                drawn = drawn[: tuning.total_steps - steps]
+            # Summed where it is, read once an epoch: a GPU would be waited for at every read.
+            total = torch.zeros((), device=shots.train.device)
+            for step, batch in enumerate(ahead.batches(examples, drawn)):
+                for group in optimizer.param_groups:
+                    group["lr"] = group["rate"] * learning_rate(tuning, epoch, step, whole)
+                optimizer.zero_grad(set_to_none=True)
+                total += go_back(batch).detach()
+                optimizer.step()
+            steps += len(drawn)
+            losses.append(_mean_loss(total, len(drawn), parameters, epoch, tuning))
+            if epoch_end is not None:
+                epoch_end(epoch)
+            if best is not None:
+                best.offer(method.validation_score(shots.val), epoch)
+                method.train()
     method.train(False)
     if best is None:
         return FitReport(tuple(losses), steps)
@@ -307,30 +306,43 @@ class _Best:
         self.method.load_state_dict(self.state)
 
 
-def _refuse_diverged(
-    loss: float, parameters: list[nn.Parameter], epoch: int, tuning: Tuning
-) -> None:
-    """Raises where an epoch ended with no number: of its last step the loss says nothing.
+def _way_back(
+    method: Tunable, parameters: list[nn.Parameter], device: torch.device
+) -> Callable[[Batch], Tensor]:
+    """What puts the gradients of a step into the parameters and gives its loss."""
+    on_gpu = device.type == "cuda" and torch.cuda.is_available()  # and not pretended
+    if on_gpu and getattr(method, "repeats", False) and not in_lane():
+        return RepeatedSteps(method.loss, parameters).take
+    return lambda batch: take_step(partial(method.loss, batch))
+
+
+def _mean_loss(
+    total: Tensor, steps: int, parameters: list[nn.Parameter], epoch: int, tuning: Tuning
+) -> float:
+    """The mean loss of an epoch, whose last step left numbers: of that the loss says nothing.
 
     Raises:
-        TuningError: Says when, and what to try.
+        TuningError: The loss is no number, or something learned is none; says when, and what to
+            try.
     """
-    what = ""
+    # The extremes of what holds a nan are nan; one pass, where a mask of all numbers takes ten.
+    some = [p.detach() for p in parameters if p.numel()]
+    extremes = [value for p in some for value in p.aminmax()]
+    # All in one read, for which a GPU is waited for.
+    loss, *extreme = torch.stack([value.double() for value in (total, *extremes)]).tolist()
+    loss, what = loss / steps, ""
     if not math.isfinite(loss):
         what = f"the loss became {loss}"
-    else:
-        # The extremes of what holds a nan are nan; one pass, where a mask of all numbers takes ten.
-        some = [p.detach() for p in parameters if p.numel()]
-        extremes = [float(value) for p in some for value in p.aminmax()]
-        if not all(map(math.isfinite, extremes)):
-            lost = sum(int((~p.isfinite()).sum()) for p in parameters)
-            every = sum(p.numel() for p in parameters)
-            what = f"{lost} of the {every} learned numbers became infinite or nan"
+    elif not all(map(math.isfinite, extreme)):
+        lost = sum(int((~p.isfinite()).sum()) for p in parameters)
+        every = sum(p.numel() for p in parameters)
+        what = f"{lost} of the {every} learned numbers became infinite or nan"
     if what:
         raise TuningError(
             f"{what} in epoch {epoch + 1} of {tuning.epochs} at lr={tuning.lr}: try a smaller lr "
             "or precision fp32."
         )
+    return loss
 
 
 def _groups(method: Tunable, rates: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -44,8 +44,7 @@ class KeptReadings:
         def encoded(places: np.ndarray) -> Tensor:
             nonlocal read
             read += len(places)
-            index = torch.from_numpy(places).to(batch.device)
-            return in_parts(self.encode, batch.select(index), self.at_once)
+            return in_parts(self.encode, batch.select(torch.from_numpy(places)), self.at_once)
 
         found = self._kept.read(batch.rows, batch.view, encoded)
         count_cached(len(batch) - read)

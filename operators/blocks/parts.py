@@ -24,5 +24,5 @@ def in_parts(call: Callable[[Batch], Tensor], batch: Batch, rows: int) -> Tensor
     """
     if torch.is_grad_enabled():
         return call(batch)
-    index = torch.arange(len(batch), device=batch.device)
+    index = torch.arange(len(batch))
     return torch.cat([call(batch.select(part)) for part in index.split(max(1, rows))])

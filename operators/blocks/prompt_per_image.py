@@ -46,7 +46,7 @@ class PromptPerImage:
 
     def blocks(self, batch: Batch) -> list[Batch]:
         """A batch in parts that are tuned side by side."""
-        index = torch.arange(len(batch), device=batch.device)
+        index = torch.arange(len(batch))
         return [batch.select(block) for block in index.split(self.images_at_once)]
 
     def tuned(

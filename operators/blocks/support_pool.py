@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from operators.bounds import Bounds, Brief
+from operators.engine.transfer import onto
 from operators.episodes.episode import Batch, FewShot
 from operators.episodes.views import CENTRE, View
 from operators.shapes import Float, Int
@@ -51,7 +52,8 @@ class HeldFeatures(Batch):
 
     def select(self, index: Int[Tensor, "m"]) -> "HeldFeatures":  # noqa: F821
         """The rows at some positions."""
-        return HeldFeatures(self.features[index], self.labels[index])
+        places = onto(index, self.device)
+        return HeldFeatures(self.features[places], self.labels[places])
 
     def under(self, view: View | None) -> "HeldFeatures":
         """These very rows: under which views they were seen is settled."""

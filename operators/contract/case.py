@@ -201,12 +201,16 @@ class Case:
             classes: Among which the teacher chooses; those of the case unless given.
         """
         if self.method.card.domains:
-            shots = replace(shots, domains=torch.arange(len(shots.train)) % 2)
+            shots = replace(shots, domains=self.domains(len(shots.train)))
         if not self.method.card.unlabelled:
             return shots
         train = shots.train
         examples = Batch(train._source, train.rows, None, device=train.device)
         return replace(shots, unlabelled=Unlabelled(examples, classes or self.classes))
+
+    def domains(self, rows: int) -> Tensor:
+        """Two domains that take turns."""
+        return torch.arange(rows, device=self.backbone.device) % 2
 
     def seen_unlabelled(self, source: Any, train: Sequence[int], rows: Sequence[int]) -> FewShot:
         """Labelled examples, or none, beside others without labels.

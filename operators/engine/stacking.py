@@ -88,6 +88,11 @@ def clock() -> float:
     return time.perf_counter() if lane is None else lane.spent + time.perf_counter() - lane.began
 
 
+def in_lane() -> bool:
+    """Whether this thread is one of several trials that are tuned together."""
+    return _current.get() is not None
+
+
 def take_step(loss: Callable[[], Tensor]) -> Tensor:
     """Computes a loss and puts its gradients into the parameters, with other lanes if there are.
 

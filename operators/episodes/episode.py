@@ -1,6 +1,7 @@
 """Who sees which rows: an episode by row ids, and what tuning is given of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from operators.engine.accounting import count_cached
+from operators.engine.transfer import onto
 from operators.episodes.views import CENTRE, View, ViewPolicy
 from operators.shapes import Float, Int
 from operators.spec import digest
@@ -196,29 +198,30 @@ class Batch:
         device: Where its tensors are.
 
     Args:
-        source: Reads the rows.
+        source: Reads the rows; None where all that is asked for is there.
         rows: (b,) row ids.
         labels: Positions in the classes to choose from; None where nobody may know them.
         view: What the images are seen under; None is the centre crop.
         device: Where tensors go; that of the labels where there are some.
-        part_of: A batch whose features hold these ones, and their (b,) places in it.
+        part_of: A batch whose features hold these ones, and where.
     """
 
     def __init__(
         self,
-        source: ImageSource | TextSource,
+        source: ImageSource | TextSource | None,
         rows: np.ndarray,
         labels: Int[Tensor, "b"] | None,  # noqa: F821
         view: View | None = None,
         *,
         device: torch.device | None = None,
-        part_of: "tuple[Batch, Tensor] | None" = None,
+        part_of: "_Part | None" = None,
     ) -> None:
         self._source: Any = source
         self._part_of = part_of
         self._read_in_parts = False
         self._read_by_steps = False
         self._labels = labels
+        self._ahead: Future[Tensor] | None = None
         self.rows = rows
         self.view = view
         self.device = labels.device if labels is not None else device or torch.device("cpu")
@@ -249,32 +252,70 @@ class Batch:
     def features(self) -> Float[Tensor, "b d"]:
         """Frozen features, not normalised."""
         if self._part_of is not None:
-            whole, index = self._part_of
+            whole, _, places = self._part_of
             if whole._part_of is None and self.kept:
-                count_cached(len(index))
-            return whole.features[index]
+                count_cached(len(places))
+            return whole.features[places]
         if self._read_by_steps:
             count_cached(len(self))
-        return self._source.features(self.rows, self.view).to(self.device)
+        return onto(self._source.features(self.rows, self.view), self.device)
 
     @cached_property
     def pixels(self) -> Float[Tensor, "b 3 s s"]:
         """Preprocessed images."""
-        return self._source.pixels(self.rows, self.view).to(self.device)
+        ahead, self._ahead = self._ahead, None
+        read = self.read_pixels() if ahead is None else ahead.result()
+        return onto(read, self.device)
+
+    @property
+    def has_read_pixels(self) -> bool:
+        """Whether somebody has asked for the pixels."""
+        return "pixels" in vars(self)
+
+    def read_pixels(self) -> Float[Tensor, "b 3 s s"]:
+        """Preprocessed images as the source has them, on the host."""
+        return self._source.pixels(self.rows, self.view)
+
+    def held(self) -> dict[str, Tensor]:
+        """Its labels, and the features and pixels that were read: see engine/graphs.py."""
+        there = {name: vars(self)[name] for name in ("features", "pixels") if name in vars(self)}
+        return there if self._labels is None else {"labels": self._labels, **there}
+
+    def reading(self, names: Sequence[str]) -> dict[str, Tensor]:
+        """Tensors of it by the names that `held` gives them."""
+        return {name: getattr(self, name) for name in names}
+
+    def holding(self, tensors: Mapping[str, Tensor]) -> "Batch":
+        """As many examples that have these tensors, and whose source has no others.
+
+        Args:
+            tensors: By the names that `held` gives them.
+        """
+        other = Batch(None, self.rows, tensors.get("labels"), self.view, device=self.device)
+        vars(other).update({name: x for name, x in tensors.items() if name != "labels"})
+        return other
+
+    def read_ahead(self, reader: Executor) -> None:
+        """Lets another thread decode the pixels, for whoever asks for them next."""
+        self._ahead = reader.submit(self.read_pixels)
 
     @cached_property
     def texts(self) -> list[str]:
         """The texts as the dataset has them, read once for a whole and its parts."""
         if self._part_of is not None:
-            whole, index = self._part_of
-            return [whole.texts[position] for position in index.tolist()]
+            return [self._part_of.whole.texts[place] for place in self._part_of.index.tolist()]
         return self._source.texts(self.rows)
 
     def select(self, index: Int[Tensor, "m"]) -> "Batch":  # noqa: F821
-        """The images at some positions."""
-        rows = self.rows[index.cpu().numpy()]
-        labels = None if self._labels is None else self._labels[index]
-        part_of = None if self._read_in_parts else (self, index)
+        """The images at some positions.
+
+        Positions on the host are copied to the device and nobody waits for that; those on the
+        device are read, and everybody does.
+        """
+        index, places = index.cpu(), onto(index, self.device)
+        rows = self.rows[index.numpy()]
+        labels = None if self._labels is None else self._labels[places]
+        part_of = None if self._read_in_parts else _Part(self, index, places)
         return Batch(self._source, rows, labels, self.view, device=self.device, part_of=part_of)
 
     def labelled(self, labels: Int[Tensor, "b"]) -> "Batch":  # noqa: F821
@@ -309,6 +350,20 @@ class Batch:
         other._read_in_parts = not other.kept
         other._read_by_steps = other.kept and self._part_of is not None
         return other
+
+
+class _Part(NamedTuple):
+    """Where the examples of a batch stand in another.
+
+    Attributes:
+        whole: The other one.
+        index: (b,) positions, on the host.
+        places: The same on the device of the batch.
+    """
+
+    whole: Batch
+    index: Tensor
+    places: Tensor
 
 
 @dataclass(frozen=True)

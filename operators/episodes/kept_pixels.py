@@ -1,5 +1,6 @@
 """What is made of images that are read in every epoch: made once."""
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -25,6 +26,7 @@ class KeptRows:
     def __init__(self, budget: int) -> None:
         self.left = budget
         self.values: dict[View | None, dict[int, Tensor]] = {}
+        self._lock = threading.RLock()  # images are decoded ahead of the step, by another thread
 
     def read(
         self, rows: np.ndarray, view: View | None, make: Callable[[np.ndarray], Tensor]
@@ -39,6 +41,16 @@ class KeptRows:
         everywhere = np.arange(len(rows))
         if view is not None and not view.kept:
             return make(everywhere)
+        with self._lock:
+            return self._read(rows, everywhere, view, make)
+
+    def _read(
+        self,
+        rows: np.ndarray,
+        everywhere: np.ndarray,
+        view: View | None,
+        make: Callable[[np.ndarray], Tensor],
+    ) -> Tensor:
         kept = self.values.setdefault(view, {})
         missing = everywhere[[row not in kept for row in rows.tolist()]]
         made: dict[int, Tensor] = {}

@@ -105,6 +105,8 @@ class Method(nn.Module, ABC):
             from nothing that was learned.
         block: Attribute of the block that the method is about. A prompt file has what that block
             learned by its own names, and what others did by those of their attributes too.
+        repeats: Whether its loss does the same with every batch of a shape, so that a GPU may play
+            steps back; not where the host draws or counts in it. See `operators/engine/graphs.py`.
         backbone: Frozen; its parameters are not this module's.
         hyperparameters: Those that it was built with.
         teacher_argument: The teacher that it was built with, as an argument; empty for most.
@@ -120,6 +122,7 @@ class Method(nn.Module, ABC):
     teaching: ClassVar[Teaching | None] = None
     starting: ClassVar[Starting | None] = None
     block: ClassVar[str] = "prompt"
+    repeats: ClassVar[bool] = False
 
     def __new__(cls, *_: Any, **keywords: Any):
         """Remembers what a twin is built with."""

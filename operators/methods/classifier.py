@@ -86,7 +86,7 @@ def logits_of(method: Classifier, batch: Batch, rows: int = EVALUATION_ROWS) -> 
         rows: Examples that are computed at a time.
     """
     method.train(False)
-    index = torch.arange(len(batch), device=batch.device)
+    index = torch.arange(len(batch))
     return torch.cat([method.logits(batch.select(part)).float() for part in index.split(rows)])
 
 

@@ -205,7 +205,7 @@ def _best(
         unseen = unseen[world.feasible[unseen].argsort(descending=True, stable=True)]
         ends = (world.feasible[unseen] >= levels[:, None]).sum(dim=1) - 1
     parts: list[Best] = []
-    index = torch.arange(len(batch), device=batch.device)
+    index = torch.arange(len(batch))
     for part in index.split(max(1, SCORES // len(world.labels))):
         scores = logits_of(method, batch.select(part)).double()
         refuse_nonsense(f"split {split!r}", scores)

@@ -137,7 +137,7 @@ def test_a_thousand_classes_pass_almost_without_padding():
 def test_texts_are_found_side_by_side_again(width, causal):
     plan = plan_of(width=width, causal=causal)
     assert plan.rows > 1 or width == 512
-    places, back = plan.apart()
+    places, back = plan.apart
     assert places.shape == (3, 7)
     for c, end in enumerate(ENDS):
         found = [(int(plan.text[t]), int(plan.position[t])) for t in places[c, : end + 1]]

@@ -32,6 +32,7 @@ from operators.backbones.towers.prompts import DeepPrompts, PromptPlace
 from operators.backbones.towers.resnet import ResNet
 from operators.backbones.towers.transformer import Attention
 from operators.engine.accounting import Flops, Pass, count
+from operators.engine.transfer import onto
 from operators.shapes import Float
 
 
@@ -88,7 +89,7 @@ class ClipResNet(ClipTexts, CnnBackbone):
     @torch.no_grad()
     def embed_images(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n v"]:
         """See `DualEncoder.embed_images`; the places of the last map, for `read_images` alone."""
-        pixels = pixels.to(self.device, self.dtype, memory_format=torch.channels_last)
+        pixels = onto(pixels, self.device).to(self.dtype, memory_format=torch.channels_last)
         return self.cnn.last_map(pixels)
 
     @torch.no_grad()

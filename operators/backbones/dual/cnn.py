@@ -14,6 +14,7 @@ from operators.backbones.towers.hooks import Hooks
 from operators.backbones.towers.prompts import DeepPrompts, PromptPlace
 from operators.backbones.towers.transformer import Attention
 from operators.engine.accounting import Flops, Pass, count
+from operators.engine.transfer import onto
 from operators.shapes import Float
 
 
@@ -51,7 +52,7 @@ class CnnBackbone(DualEncoder):
         if not (prompts is deep_prompts is attention is hooks is None):
             raise ValueError(self.no_tokens)
         features = self.pixel_features(
-            pixels.to(self.device, self.dtype, memory_format=torch.channels_last)
+            onto(pixels, self.device).to(self.dtype, memory_format=torch.channels_last)
         )
 
         def made() -> Pass:

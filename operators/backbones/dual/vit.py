@@ -18,6 +18,7 @@ from operators.backbones.towers.prompts import DeepPrompts, PromptPlace
 from operators.backbones.towers.transformer import Attention, Tower, fold_quick_gelu
 from operators.engine.accounting import Flops, Pass, count, forward
 from operators.engine.stacking import merged
+from operators.engine.transfer import onto
 from operators.shapes import Float
 
 
@@ -55,7 +56,7 @@ class ViTBackbone(TextTowerBackbone):
 
     def embed_images(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n v"]:
         """See `DualEncoder.embed_images`."""
-        pixels = pixels.to(self.device, self.patches.weight.dtype)
+        pixels = onto(pixels, self.device).to(self.patches.weight.dtype)
         tokens = self.placed(self.patches(pixels).flatten(2).transpose(1, 2))
         cut = [Flops(len(tokens) * self.patch_flops)]
         count(tokens, lambda: Pass(cut, cut))

@@ -50,7 +50,7 @@ def attend_apart(
         causal: A token reads those before it alone.
     """
     s, w = len(qkv), qkv.shape[-1] // 3
-    places, back = plan.apart()
+    places, back = plan.apart
     k, n = places.shape
     texts = qkv.index_select(1, places.flatten()).view(s * k, n, 3 * w)
     q, key, v = (split_heads(part, layer.heads) for part in texts.split(w, dim=-1))
@@ -179,4 +179,4 @@ def mean_states(plan: PackPlan, x: Float[Tensor, "s t w"]) -> Float[Tensor, "s k
     k, x = len(plan.end), x.to(torch.promote_types(x.dtype, torch.float32))
     text = plan.text.masked_fill(plan.text == PADDING, k)  # padding goes to a row of its own
     total = x.new_zeros(len(x), k + 1, x.shape[-1]).index_add(1, text, x)[:, :k]
-    return total / text.bincount(minlength=k + 1)[:k, None]
+    return total / plan.lengths[:, None]

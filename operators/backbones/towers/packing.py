@@ -21,6 +21,7 @@ This file is about places alone: no weight, no width of a token, no gradient.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -96,12 +97,13 @@ class PackPlan:
         inside = (self.position >= start) & (self.position < start + width)
         return (inside & (self.text != PADDING)).nonzero()[:, 0]
 
+    @cached_property
     def apart(self) -> tuple[Int[Tensor, "k n"], Int[Tensor, "t"]]:  # noqa: F821
         """The texts side by side again, each in a row of its own, as long as the longest.
 
-        Returns:
-            Place of each token of each text, arbitrary after its last; and for each of the t
-            places a position in that table, flattened, whose token it holds.
+        Place of each token of each text, arbitrary after its last; and for each of the t places a
+        position in that table, flattened, whose token it holds. Made once: how large it is has to
+        be read from the plan.
         """
         n = int(self.position.max()) + 1
         back = self.text.clamp(min=0) * n + self.position
@@ -111,6 +113,12 @@ class PackPlan:
         places[:, self.position[shared]] = here[shared]
         places.view(-1)[back[own]] = here[own]
         return places, back
+
+    @cached_property
+    def lengths(self) -> Int[Tensor, "k"]:  # noqa: F821
+        """Tokens of each text that are its own."""
+        k = len(self.end)
+        return self.text.masked_fill(self.text < 0, k).bincount(minlength=k + 1)[:k]
 
     def to(self, device: torch.device) -> "PackPlan":
         """The same plan with its tables on `device`."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from operators.backbones import DualEncoder, TextPrompts
 from operators.bounds import Bounds, Brief
+from operators.engine.transfer import onto
 from operators.episodes.episode import Classes, FewShot
 from operators.methods.base import MethodCard
 from operators.methods.classifier import Classifier
@@ -144,7 +145,8 @@ class CSP(PairClassifier):
         """The features of the prompts that the words are composed to, of any length."""
         words = self.words
         if self.training and self._noise is not None and self.dropout:
-            kept = torch.rand(words.shape, generator=self._noise).to(words.device) >= self.dropout
+            kept = onto(torch.rand(words.shape, generator=self._noise), words.device)
+            kept = kept >= self.dropout
             words = words * kept / (1 - self.dropout)
         words = torch.cat([words, self.unlearned])
         return self.backbone.encode_prompts(self.layout, words[self.places])

@@ -95,8 +95,7 @@ class TeacherLogits:
         """What the teacher says of some images."""
 
         def ask(places: np.ndarray) -> Tensor:
-            index = torch.from_numpy(places).to(batch.device)
-            return self.teacher.logits(batch.select(index))
+            return self.teacher.logits(batch.select(torch.from_numpy(places)))
 
         return self.kept.read(batch.rows, batch.view, ask)
 

@@ -64,6 +64,7 @@ class VPT(StaticClassifier):
         ),
     )
     tuning = Tuning(lr=0.0025, epochs=5, batch_size=4)
+    repeats = True
 
     def __init__(
         self,

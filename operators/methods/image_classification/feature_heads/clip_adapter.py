@@ -51,6 +51,7 @@ class ClipAdapter(StaticClassifier):
         departures=("residual ratio 0.2 on every dataset",),
     )
     tuning = Tuning(lr=0.002, epochs=200, batch_size=32)
+    repeats = True
 
     def __init__(
         self,

@@ -48,6 +48,7 @@ class TaskRes(StaticClassifier):
         departures=("the enhanced base, a text projection that is tuned beforehand, is left out",),
     )
     tuning = Tuning(optimizer="adam", lr=0.002, epochs=200, batch_size=256)
+    repeats = True
     block = "head"
 
     def __init__(

@@ -200,7 +200,7 @@ class TDA(ImageClassifier):
     @torch.no_grad()
     def logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """The next images of the stream, each by what is kept in its turn, itself included."""
-        parts = torch.arange(len(batch), device=batch.device).split(AT_ONCE)
+        parts = torch.arange(len(batch)).split(AT_ONCE)
         return torch.cat([self.next(batch.select(part)) for part in parts])
 
     def next(self, batch: Batch) -> Float[Tensor, "b k"]:

@@ -53,6 +53,7 @@ class CoOp(StaticClassifier):
         departures=("context in float32, not float16",),
     )
     tuning = Tuning(lr=0.002, epochs=200, batch_size=32)
+    repeats = True
 
     def __init__(
         self,

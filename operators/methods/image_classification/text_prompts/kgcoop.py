@@ -58,6 +58,7 @@ class KgCoOp(StaticClassifier):
         ),
     )
     tuning = Tuning(lr=0.002, epochs=100, batch_size=128)
+    repeats = True
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from operators.backbones import unit
 from operators.blocks.linear_maps import draw_uniform
+from operators.engine.transfer import onto
 from operators.episodes.episode import Batch, FewShot
 from operators.shapes import Float, Int
 from operators.tuning import Tuning, learning_rate
@@ -139,7 +140,7 @@ class Critic(nn.Module):
         x = F.leaky_relu(self.maps[0](x), SLOPE)
         for linear in self.maps[1:-1]:
             x = linear(x)
-            kept = torch.rand(x.shape, generator=self.generator).to(x.device) >= self.dropout
+            kept = onto(torch.rand(x.shape, generator=self.generator), x.device) >= self.dropout
             x = F.leaky_relu(x * kept / (1 - self.dropout), SLOPE)
         return self.maps[-1](x)
 
@@ -247,9 +248,9 @@ class Game:
         """
         images, others = unit(batch.features), unit(self.others(len(batch)).features)
         places = torch.from_numpy(np.searchsorted(self.rows, batch.rows))
-        own = self.domains[places.to(self.domains.device)]
+        own = self.domains[onto(places, self.domains.device)]
         noise = torch.randn(len(others), self.maker.noise, generator=self.generator)
-        made = self.maker(noise.to(others), others)
+        made = self.maker(onto(noise, others.device).to(others.dtype), others)
         for group in self.moves.param_groups:
             group["lr"] = learning_rate(self.tuning, self.epoch)
         self.moves.zero_grad(set_to_none=True)

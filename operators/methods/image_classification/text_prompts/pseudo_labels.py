@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from operators.engine.transfer import onto
 from operators.episodes.episode import FewShot, Unlabelled
 from operators.shapes import Float
 from operators.tuning import FitReport
@@ -163,7 +164,7 @@ class TwoPartLoss(NamedTuple):
             each: That of each of b images.
             rows: Their row ids.
         """
-        known = torch.from_numpy(np.isin(rows, self.rows)).to(each)
+        known = onto(torch.from_numpy(np.isin(rows, self.rows)).to(each.dtype), each.device)
         return self.labelled * _mean(each, known) + self.pseudo * _mean(each, 1 - known)
 
 
@@ -188,7 +189,7 @@ def not_labelled(shots: FewShot) -> Unlabelled:
         raise ValueError(
             "there is no image to learn from, labelled or not: choose a dataset with a train split."
         )
-    return Unlabelled(images.select(torch.from_numpy(rest).to(images.device)), classes)
+    return Unlabelled(images.select(torch.from_numpy(rest)), classes)
 
 
 def joined(rounds: Sequence[FitReport]) -> FitReport:

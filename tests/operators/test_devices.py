@@ -1,0 +1,120 @@
+"""Every method on a GPU that is pretended: nothing is on the wrong device, no step has to wait."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from operators.contract.device_rules import DEVICE, WrongDevice
+from operators.contract.pretended import pretending
+from operators.engine.graphs import RepeatedSteps, on_cpu
+from operators.methods import METHODS
+
+ROOT = Path(__file__).parents[2]
+READS_OF_A_SEARCH = 6  # of a fit without gradient steps: what was found, once
+NEEDED = {  # fits that look at values as they go, and why nothing else gives the same
+    "linear-probe": "the line search of L-BFGS decides by each loss where it looks next",
+    "text-linear-probe": "as linear-probe",
+    "llm-bbo": "what is proposed next depends on how good the templates before were",
+    "pac-bayes": "each word is chosen by the bound of the words before",
+}
+READ_A_STEP = {  # prompts of a language model: lengths of texts are read of their tokens
+    "soft-prompt": 5,
+    "dept": 5,
+    "cpt": 13,
+}
+
+
+@pytest.fixture(scope="module")
+def told(clip_folder, causal_folder):
+    """By method; in a process of its own, where no shape is checked at each of a million calls."""
+    command = [sys.executable, str(ROOT / "benchmarks/waiting.py")]
+    command += ["--dual", str(clip_folder), "--language", str(causal_folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    lines = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    return {line["method"]: line for line in lines}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_runs_on_a_device_and_no_step_of_it_waits(name, told):
+    one = told[name]
+    assert "error" not in one
+    assert one["answers"] == ["cuda:0", [4, 4]]
+    if name in NEEDED:
+        assert one["reads"] > READS_OF_A_SEARCH
+    elif METHODS[name].tuning is None:
+        assert one["reads"] <= READS_OF_A_SEARCH
+    else:
+        few, many = one["steps"]
+        assert many > few
+        assert sum(one["more"].values()) <= READ_A_STEP.get(name, 0) * (many - few), one["more"]
+    assert one.get("recorded", METHODS[name].repeats) == METHODS[name].repeats
+
+
+def test_what_a_gpu_refuses_is_refused():
+    with pretending():
+        there, here = torch.ones(2, 2, device="cuda"), torch.ones(2, 2)
+        for call in (
+            lambda: there + here,
+            lambda: here @ there,
+            lambda: torch.cat([there, here]),
+            lambda: here[torch.zeros(1, dtype=torch.long, device="cuda")],
+            lambda: torch.nn.functional.linear(there, here),
+            lambda: there @ torch.ones(2),
+            lambda: torch.rand(2, generator=torch.Generator(), device="cuda"),
+            lambda: there.pin_memory(),
+        ):
+            with pytest.raises(WrongDevice, match=r"cuda:0|CPU"):
+                call()
+        with pytest.raises(TypeError, match=r"use \.cpu"):
+            there.numpy()
+        assert (there * torch.tensor(2.0)).device == DEVICE  # a number of the CPU is none
+        assert there[torch.tensor([0])].device == DEVICE  # and an index is copied
+
+
+def test_the_host_is_told_where_it_waits():
+    with pretending() as waits:
+        there = torch.arange(4.0, device="cuda")
+        float(there[0])
+        there[there > 1]
+        there.to("cpu")
+        torch.ones(2).to("cuda")
+        torch.ones(2).pin_memory().to("cuda", non_blocking=True)
+        there.sum() + there.softmax(0)
+    told = [(wait.kind, wait.what) for wait in waits.every]
+    assert told == [
+        ("read", "__float__"),
+        ("read", "__getitem__ by a mask"),
+        ("read", "to"),
+        ("upload", "to"),
+    ]
+    assert all(wait.where.startswith("operators/test_devices.py:") for wait in waits.every)
+
+
+def test_what_the_host_draws_is_not_in_a_recording():
+    weight = torch.ones(3, requires_grad=True)
+    drawn = torch.Generator().manual_seed(0)
+
+    class Examples:
+        def __len__(self):
+            return 2
+
+        def held(self):
+            return {}
+
+        def reading(self, names):
+            return {}
+
+        def holding(self, tensors):
+            return self
+
+    steps = RepeatedSteps(
+        lambda _: (weight * float(torch.rand((), generator=drawn))).sum(), [weight], on_cpu
+    )
+    told = [float(steps.take(Examples())) for _ in range(5)]
+    assert len(set(told[:2])) == 2
+    assert len(set(told[2:])) == 1  # why a method has to say that its steps repeat
