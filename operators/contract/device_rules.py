@@ -134,7 +134,18 @@ class Watch:
         tensors: list[Tensor],
         on_device: list[PretendedTensor],
     ) -> None:
-        """Refuses what a device would refuse, and writes down what it would be waited for."""
+        """Refuses what a device would refuse, and writes down what it would be waited for.
+
+        Args:
+            name: Of the function.
+            args: What it is called with, by position.
+            kwargs: The same by name.
+            tensors: All that are among these.
+            on_device: Those of the device.
+
+        Raises:
+            WrongDevice: Tensors of two devices meet, or a generator is of the CPU.
+        """
         for generator in all_of((args, kwargs.values()), GENERATOR):
             if not isinstance(generator, PretendedGenerator):
                 raise WrongDevice(
@@ -189,7 +200,12 @@ class Watch:
                 self.wait("read", "a slice")
 
     def wait(self, kind: Literal["read", "upload"], what: str) -> None:
-        """Writes down a wait."""
+        """Writes down a wait.
+
+        Args:
+            kind: See `Wait`.
+            what: The function of torch.
+        """
         if not self.going_back:
             self.waits.every.append(Wait(kind, what, where()))
 
@@ -216,7 +232,12 @@ def _is_read(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], on_dev
 
 
 def is_ahead(source: Any, kwargs: Mapping[str, Any]) -> bool:
-    """Whether a copy to the device goes on while the host does."""
+    """Whether a copy to the device goes on while the host does.
+
+    Args:
+        source: What is copied.
+        kwargs: Of the copy.
+    """
     return isinstance(source, PinnedTensor) and bool(kwargs.get("non_blocking"))
 
 

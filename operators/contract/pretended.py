@@ -35,7 +35,8 @@ from operators.contract.device_rules import (
 )
 
 # What reads names of devices, and types.
-AS_THEY_ARE = (torch.device, torch._C._nn._parse_to, torch._has_compatible_shallow_copy_type)
+_torch: Any = torch
+AS_THEY_ARE = (torch.device, _torch._C._nn._parse_to, _torch._has_compatible_shallow_copy_type)
 
 
 def _grouping() -> Any:
@@ -89,7 +90,8 @@ def place_module(module: nn.Module) -> None:
     """Puts parameters and buffers of a module on the device, in place."""
     for part in module.modules():
         for own in (part._parameters, part._buffers):
-            own.update({name: placed(x) for name, x in own.items() if x is not None})
+            there: Any = {name: placed(x) for name, x in own.items() if x is not None}
+            own.update(there)
 
 
 class _Pretending(TorchFunctionMode):
@@ -180,14 +182,14 @@ class _Pretending(TorchFunctionMode):
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> None:
-        given = dict(zip(("self", "gradient", "retain_graph", "create_graph"), args, strict=False))
-        given |= kwargs
+        names = ("self", "gradient", "retain_graph", "create_graph")
+        given: dict[str, Any] = {**dict(zip(names, args, strict=False)), **kwargs}
         keep = given.get("retain_graph") or given.get("create_graph") or False
         self._go_back([given["self"]], given.get("gradient"), keep, given.get("create_graph"), ())
 
     def _on_grad(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         names = ("outputs", "inputs", "grad_outputs", "retain_graph", "create_graph", "x", "unused")
-        given = dict(zip(names, args, strict=False)) | kwargs
+        given: dict[str, Any] = {**dict(zip(names, args, strict=False)), **kwargs}
         outputs, inputs = (
             [x] if isinstance(x, Tensor) else list(x) for x in (given["outputs"], given["inputs"])
         )

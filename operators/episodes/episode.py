@@ -303,7 +303,7 @@ class Batch:
     def texts(self) -> list[str]:
         """The texts as the dataset has them, read once for a whole and its parts."""
         if self._part_of is not None:
-            return [self._part_of.whole.texts[place] for place in self._part_of.index.tolist()]
+            return [self._part_of.whole.texts[place] for place in self._part_of.rows.tolist()]
         return self._source.texts(self.rows)
 
     def select(self, index: Int[Tensor, "m"]) -> "Batch":  # noqa: F821
@@ -357,12 +357,12 @@ class _Part(NamedTuple):
 
     Attributes:
         whole: The other one.
-        index: (b,) positions, on the host.
+        rows: (b,) positions, on the host.
         places: The same on the device of the batch.
     """
 
     whole: Batch
-    index: Tensor
+    rows: Tensor
     places: Tensor
 
 

@@ -1,6 +1,7 @@
 """Every method on a GPU that is pretended: nothing is on the wrong device, no step has to wait."""
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_the_host_is_told_where_it_waits():
 
 def test_what_the_host_draws_is_not_in_a_recording():
     weight = torch.ones(3, requires_grad=True)
-    drawn = torch.Generator().manual_seed(0)
+    drawn = random.Random(0)
 
     class Examples:
         def __len__(self):
@@ -112,9 +113,7 @@ def test_what_the_host_draws_is_not_in_a_recording():
         def holding(self, tensors):
             return self
 
-    steps = RepeatedSteps(
-        lambda _: (weight * float(torch.rand((), generator=drawn))).sum(), [weight], on_cpu
-    )
+    steps = RepeatedSteps(lambda _: (weight * drawn.random()).sum(), [weight], on_cpu)
     told = [float(steps.take(Examples())) for _ in range(5)]
     assert len(set(told[:2])) == 2
     assert len(set(told[2:])) == 1  # why a method has to say that its steps repeat
