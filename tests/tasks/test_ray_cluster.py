@@ -313,6 +313,27 @@ def test_another_process_joins_by_address_and_leaves_it_running(pool):
     assert pool.run("scale", 2) == 20
 
 
+def test_whatever_ray_raises_once_it_has_gone_is_a_sentence(monkeypatch):
+    from tasks.computing import worker_pool
+
+    class Actor:
+        class work:
+            @staticmethod
+            def remote():
+                raise RuntimeError("Failed to connect to GCS within 60 seconds")
+
+    def call():
+        worker = worker_pool._Worker(Actor())
+        object.__new__(worker_pool.WorkerPool)._call(worker, "work", (), None)
+
+    monkeypatch.setattr(worker_pool, "trouble_with_ray", lambda: None)
+    with pytest.raises(RuntimeError, match="within 60 seconds"):  # with Ray there, as it is
+        call()
+    monkeypatch.setattr(worker_pool, "trouble_with_ray", lambda: "gcs_server has ended.")
+    with pytest.raises(MachineError, match="gcs_server has ended"):
+        call()
+
+
 def test_an_address_where_nobody_listens_is_refused_at_once():
     address = f"127.0.0.1:{free_port()}"
     script = (
