@@ -29,6 +29,7 @@ LOCAL_RAY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 WORKER = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # one core, one worker, one thread
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 NOTIFY = "SHOTBOARD_NOTIFY"  # a secret: where regressions are told
+TOKEN = "SHOTBOARD_TOKEN"  # a secret: who may ask the servers of `shotboard up`
 PACKAGES = ("flows", "tasks", "operators", "data_catalog")
 ROOT = Path(__file__).resolve().parents[1]  # the folder of our packages
 

@@ -56,6 +56,24 @@ def pytest_unconfigure() -> None:
     gc.unfreeze()
 
 
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config) -> None:
+    """What Hypothesis draws is the same at every run, and little of it.
+
+    `--hypothesis-profile=long` draws much more, and something else each time.
+    """
+    if not config.pluginmanager.hasplugin("hypothesispytest"):
+        return
+    from hypothesis import HealthCheck, settings
+
+    slow = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture)
+    drawn = {"deadline": None, "database": None, "suppress_health_check": slow}
+    settings.register_profile("short", max_examples=20, derandomize=True, **drawn)
+    settings.register_profile("long", max_examples=1000, print_blob=True, **drawn)
+    settings.load_profile("short")
+
+
 def pytest_collection_modifyitems(items) -> None:
     """Files that start servers come first, since they wait more than they compute; then large ones.
 

@@ -1,15 +1,19 @@
 """`shotboard up`."""
 
+import os
 import shutil
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli.common import Home, commands, one_sentence, signals_as_interrupts
 from flows.cli.terminal import err, out
+from tasks.environment import TOKEN
+from tasks.services.guard import USER
 from tasks.services.ports import Ports
 from tasks.storage.store import Store
 
@@ -23,21 +27,26 @@ app = commands()
 
 @app.command()
 def up(
-    port: Annotated[
-        int, typer.Option(min=1, max=65535, help="Of the Prefect UI, on 127.0.0.1.")
-    ] = Ports.prefect,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the Prefect UI.")] = Ports.prefect,
     board_port: Annotated[
-        int, typer.Option(min=1, max=65535, help="Of the board page, on 127.0.0.1.")
+        int, typer.Option(min=1, max=65535, help="Of the board page.")
     ] = Ports.board,
     mlflow_port: Annotated[
-        int, typer.Option(min=1, max=65535, help="Of the MLflow UI, on 127.0.0.1.")
+        int, typer.Option(min=1, max=65535, help="Of the MLflow UI.")
     ] = Ports.mlflow or 0,
+    host: Annotated[
+        str,
+        typer.Option(
+            help="The address or name to listen on, 0.0.0.0 for all; beyond this machine, every "
+            "page asks for a token (docs/security.md)."
+        ),
+    ] = Ports.host,
     home: Home = None,
 ) -> None:
     """Run flows from the Prefect UI and by the clock; show the board and MLflow, until Ctrl-C."""
     with one_sentence(), signals_as_interrupts():
         try:
-            _serve(Store.to_write(home), Ports(port, board_port, mlflow_port))
+            _serve(Store.to_write(home), Ports(port, board_port, mlflow_port, host))
         except KeyboardInterrupt:
             err.print("stopped.")
 
@@ -71,6 +80,7 @@ def _show(services: "Serving", store: Store, project: Path) -> None:
         f"Prefect UI    {services.api.ui}",
         f"Prefect API   {services.api}",
         f"MLflow UI     {services.mlflow}",
+        *([f"Login         {_login(store)}"] if services.locked else []),
         *([f"Notified      {services.notified}"] if services.notified else []),
         "",
         f"Deployments of {project / 'prefect.yaml'}:",
@@ -78,6 +88,11 @@ def _show(services: "Serving", store: Store, project: Path) -> None:
         "",
         "Run one in the UI (Deployments, Run), or in another terminal:",
         f"  export PREFECT_API_URL={services.api}",
+        *(
+            [f'  export PREFECT_API_AUTH_STRING="{USER}:{_token(store)}"']
+            if services.locked
+            else []
+        ),
         f"  {command or 'prefect'} deployment run benchmark/quickstart",
         "With that variable set, `shotboard run` reports there too.",
         "",
@@ -86,3 +101,14 @@ def _show(services: "Serving", store: Store, project: Path) -> None:
     ]
     for line in lines:
         out.print(line)
+
+
+def _login(store: Store) -> str:
+    """Where the token is that every page asks for; it is never printed, for a service logs that."""
+    where = TOKEN if os.environ.get(TOKEN) else f"what {store.up / 'token'} holds"
+    return f"name {USER}, password {where}"
+
+
+def _token(store: Store) -> str:
+    """The token, in a shell."""
+    return f"${TOKEN}" if os.environ.get(TOKEN) else f"$(cat {quote(str(store.up / 'token'))})"

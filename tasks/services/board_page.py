@@ -1,4 +1,4 @@
-"""The board page over HTTP, for `shotboard up`: `python -m tasks.services.board_page PORT`.
+"""The board page over HTTP, for `shotboard up`: `python -m tasks.services.board_page PORT [HOST]`.
 
 A page is made once for each board that is published, beside the one that is shown until then, so
 whoever asks gets a whole page at once. The store is that of `SHOTBOARD_HOME`.
@@ -19,12 +19,12 @@ from pathlib import Path
 
 from tasks.pages.asking import BoardError
 from tasks.plain_text import in_html, plain
+from tasks.services.guard import HOST, Guard, Refusal
 from tasks.storage.store import Store
 
 FETCH_SECONDS = 30.0  # between two questions for the board of a URL
 LOOK_SECONDS = 1.0  # between two looks for another board
 HEALTH = "/health"
-HOST = "127.0.0.1"
 _WAITING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Shotboard</title>
 <meta http-equiv="refresh" content="{seconds}"><meta name="color-scheme" content="light dark">
 <body style="font-family: sans-serif; margin: 3rem"><h1>Shotboard</h1><p>{text}</p></body></html>
@@ -116,15 +116,19 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers for a page, which a subclass has."""
+    """Answers for a page to whom a guard lets through; a subclass has both."""
 
     page: BoardPage
+    guard: Guard
     protocol_version = "HTTP/1.1"
     timeout = 60  # seconds for which a browser may keep a connection that it does not use
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
-        if path == HEALTH:
+        if refused := self._refusal():
+            headers = {"Content-Type": "text/plain; charset=utf-8", **refused.headers}
+            self._send(refused.status, refused.text.encode(), headers)
+        elif path == HEALTH:
             self._send(HTTPStatus.OK, b"true", {"Content-Type": "application/json"})
         elif path in ("/", "/index.html"):
             self._show(self.page.answer)
@@ -132,6 +136,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.NOT_FOUND, b"", {})
 
     do_HEAD = do_GET
+
+    def _refusal(self) -> Refusal | None:
+        asked = (self.headers.get_all(name) for name in ("Host", "Origin", "Authorization"))
+        # One that is given twice is nobody's: a proxy might have looked at the other.
+        host, origin, login = ("\0".join(given) if given else None for given in asked)
+        return self.guard.refusal(host, origin, login)
 
     def _show(self, answer: Answer) -> None:
         headers = {
@@ -163,14 +173,19 @@ class _Handler(BaseHTTPRequestHandler):
         """Leaves requests out of the log, which is for troubles."""
 
 
-def server(page: BoardPage, port: int) -> ThreadingHTTPServer:
-    """A server of a page on 127.0.0.1, which listens already.
+def server(
+    page: BoardPage, port: int, host: str = HOST, guard: Guard | None = None
+) -> ThreadingHTTPServer:
+    """A server of a page, which listens already.
 
     Args:
         page: What it shows at `/`.
         port: Where it listens; 0 for any that is free.
+        host: At which address; by default no other machine reaches it.
+        guard: What a request must bring; by default that of a server of this machine.
     """
-    return ThreadingHTTPServer((HOST, port), type("Handler", (_Handler,), {"page": page}))
+    handler = type("Handler", (_Handler,), {"page": page, "guard": guard or Guard()})
+    return ThreadingHTTPServer((host, port), handler)
 
 
 def _fetch(store: Store) -> None:
@@ -187,7 +202,8 @@ def main() -> None:
 
     store = Store.at()
     shown = BoardPage(store.board, lambda: page(store))
-    listening = server(shown, int(sys.argv[1]))
+    port, host = int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else HOST
+    listening = server(shown, port, host, Guard.of_environment())
     threading.Thread(target=shown.follow, daemon=True).start()
     if store.url:
         threading.Thread(target=_fetch, args=(store,), daemon=True).start()

@@ -162,13 +162,14 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def check_port(option: str, port: int, purpose: str) -> None:
-    """Raises unless we can listen on a port of 127.0.0.1.
+def check_port(option: str, port: int, purpose: str, host: str = "127.0.0.1") -> None:
+    """Raises unless we can listen on a port.
 
     Args:
         option: The option that chooses another, `--port`.
         port: The port.
         purpose: What would listen there.
+        host: The address, or a name of this machine.
 
     Raises:
         ValueError: Another process listens there, which is named where this user may know it; or
@@ -177,8 +178,12 @@ def check_port(option: str, port: int, purpose: str) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
+        except (socket.gaierror, UnicodeError) as error:
+            raise ValueError(_no_host(host)) from error
         except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise ValueError(_no_host(host)) from error
             refused = f"{option} {port}: {purpose} cannot listen there ({error.strerror})"
             if error.errno == errno.EADDRINUSE:
                 used = f"the port is used by {listener(port)}. Stop that, or choose another"
@@ -186,6 +191,14 @@ def check_port(option: str, port: int, purpose: str) -> None:
             if error.errno == errno.EACCES:
                 refused += "; low ports are for the administrator"
             raise ValueError(f"{refused}. Choose another with {option}.") from error
+
+
+def _no_host(host: str) -> str:
+    return (
+        f"--host {host}: no server can listen there, for it is no IPv4 address or name of this "
+        "machine. Give one that it has, 0.0.0.0 for all of them, or leave --host out for this "
+        "machine alone."
+    )
 
 
 def listener(port: int) -> str:

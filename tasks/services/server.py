@@ -22,8 +22,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from operators.files import write_atomic
-from tasks.environment import NOTIFY, QUIET, MachineError, own_code
+from tasks.environment import NOTIFY, QUIET, TOKEN, MachineError, own_code
 from tasks.services.children import POLL_SECONDS, Child, ChildError, free_port
+from tasks.services.guard import HOST, Guard, reached_at
 from tasks.sqlite_files import database_url, fault_of, remedy
 from tasks.storage.store import Store
 
@@ -162,15 +163,25 @@ def _check_reachable(url: str) -> None:
 
 
 def start_server(
-    home: Path, log: Path, *, port: int | None = None, services: bool = False
+    home: Path,
+    log: Path,
+    *,
+    port: int | None = None,
+    services: bool = False,
+    host: str = HOST,
+    guard: Guard | None = None,
+    shown: str | None = None,
 ) -> tuple[Child, PrefectUrl]:
     """Starts a server and returns it when it answers; one at a time may set up a database.
 
     Args:
         home: Folder of its database; it is there.
         log: What it writes.
-        port: Where it listens on 127.0.0.1; without one, wherever there is room.
+        port: Where it listens; without one, wherever there is room.
         services: Whether it also serves schedules, automations and the feed of events.
+        host: At which address; by default no other machine reaches it.
+        guard: What a request must bring; by default that of a server of this machine.
+        shown: Where a browser finds it, if that is elsewhere.
 
     Raises:
         ChildError: It did not start; the message ends with its log.
@@ -187,16 +198,18 @@ def start_server(
     with FileLock(home / "start.lock", timeout=START_SECONDS):
         for attempt in range(3):
             here = port or free_port()
-            url = PrefectUrl(f"http://127.0.0.1:{here}/api")
+            url = PrefectUrl(f"http://{reached_at(host)}:{here}/api")
             server = Child(
                 "the Prefect server" if port else "the private Prefect server",
-                *("uvicorn", "--factory", "prefect.server.api.server:create_app"),
-                *("--host", "127.0.0.1", "--port", str(here), "--log-level", "warning"),
+                *("uvicorn", "--factory", "tasks.services.guarded:prefect"),
+                *("--host", host, "--port", str(here), "--log-level", "warning"),
                 # A page of the UI that is open holds a connection, which would be waited for.
                 *("--lifespan", "on", "--timeout-graceful-shutdown", "3"),
                 log=log,
                 folder=home,
-                environment=_environment(home, here, services=services),
+                environment=_environment(
+                    home, shown or url.ui, guard or Guard(), services=services
+                ),
                 way_out=way_out,
             )
             try:
@@ -231,12 +244,14 @@ def _unusable(home: Path, fault: str) -> MachineError:
     )
 
 
-def _environment(home: Path, port: int, *, services: bool) -> dict[str, str]:
+def _environment(home: Path, shown: str, guard: Guard, *, services: bool) -> dict[str, str]:
     """The environment of the server: what the user set for Prefect is for other servers."""
     left_out = () if services else _UNNEEDED
     return (
         without_prefect(os.environ)
         | {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in left_out}
+        | guard.environment()
+        | ({"PREFECT_SERVER_API_AUTH_STRING": guard.login} if guard.login else {})
         | {
             "PREFECT_HOME": str(home),
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url(
@@ -244,10 +259,11 @@ def _environment(home: Path, port: int, *, services: bool) -> dict[str, str]:
             ),
             # SQLite has one writer at a time, and the default of 10 s is few on a busy machine.
             "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
-            "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": str(not _schema_is_current(home)),
+            "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": str(not schema_is_current(home)),
             "PREFECT_API_BLOCKS_REGISTER_ON_START": str(services),
-            "PREFECT_SERVER_API_HOST": "127.0.0.1",
-            "PREFECT_SERVER_API_PORT": str(port),  # where the pages of the UI call
+            "PREFECT_UI_API_URL": f"{shown}/api",  # where the pages of the UI call
+            # Runs that ended 90 days ago are forgotten, as events are; no number is in them.
+            "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs" if services else "",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT__SERVER_FINAL": "1",  # no other app in its process: as `prefect server start`
         }
@@ -257,13 +273,13 @@ def _environment(home: Path, port: int, *, services: bool) -> dict[str, str]:
 def without_prefect(environ: Mapping[str, str]) -> dict[str, str]:
     """An environment without what the user set for Prefect, and with the defaults of ours.
 
-    The address of notifications, a secret, is for no child.
+    The address of notifications and the token of our servers, secrets, are for no child.
     """
-    kept = {k: v for k, v in environ.items() if not k.startswith(("PREFECT_", NOTIFY))}
+    kept = {k: v for k, v in environ.items() if not k.startswith(("PREFECT_", NOTIFY, TOKEN))}
     return QUIET | kept | own_code(kept)
 
 
-def _schema_is_current(home: Path) -> bool:
+def schema_is_current(home: Path) -> bool:
     """Whether this version of Prefect set up the database: asking Alembic takes a second."""
     note = home / "schema"
     return note.is_file() and note.read_text() == _schema(home)
@@ -286,31 +302,49 @@ def _schema(home: Path) -> str | None:
 
 
 @contextmanager
-def settings(url: str, home: Path) -> Iterator[None]:
+def settings(url: str, home: Path, login: str | None = None) -> Iterator[None]:
     """Points Prefect in this process to `url`: this context, other threads and child processes.
 
     Settings live in a context variable, which a new thread does not inherit, so the global
     context, which threads fall back on, is refreshed as well.
+
+    Args:
+        url: Of the API.
+        home: Of Prefect.
+        login: Name and password, with a colon between, if it asks for them.
     """
     from prefect.context import refresh_global_settings_context
-    from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, PREFECT_HOME, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_AUTH_STRING,
+        PREFECT_API_KEY,
+        PREFECT_API_URL,
+        PREFECT_HOME,
+        temporary_settings,
+    )
 
-    values = {"PREFECT_API_URL": url, "PREFECT_HOME": str(home)}
+    values = {"PREFECT_API_URL": url, "PREFECT_HOME": str(home), "PREFECT_API_AUTH_STRING": login}
     before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)  # for child processes; Prefect itself reads them when refreshed
+    _set(values)  # for child processes; Prefect itself reads them when refreshed
     refresh_global_settings_context()
+    own = {PREFECT_API_AUTH_STRING: login} if login else {}
     try:
         with temporary_settings(
-            updates={PREFECT_API_URL: url, PREFECT_HOME: home}, restore_defaults={PREFECT_API_KEY}
+            updates={PREFECT_API_URL: url, PREFECT_HOME: home, **own},
+            restore_defaults={PREFECT_API_KEY, PREFECT_API_AUTH_STRING} - own.keys(),
         ):
             yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        _set(before)
         refresh_global_settings_context()
+
+
+def _set(values: Mapping[str, str | None]) -> None:
+    """Sets variables of this process; takes those away that have no value."""
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _drain(server: Child) -> None:

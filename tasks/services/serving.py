@@ -21,6 +21,7 @@ from tasks.progress import Stage, stage
 from tasks.services.children import Child
 from tasks.services.crashed import say_again, tell_crashed
 from tasks.services.forms import Forms
+from tasks.services.guard import guard_of, reached_at
 from tasks.services.notifying import address, notify_at
 from tasks.services.page_servers import addresses, start_board, start_mlflow
 from tasks.services.pool import (
@@ -62,6 +63,7 @@ class Serving:
         children: The processes; each has its log.
         forms: Of the deployments.
         notified: Who is told of regressions, without a secret; None for nobody.
+        locked: Whether each of them asks for the token.
     """
 
     api: PrefectUrl
@@ -71,6 +73,7 @@ class Serving:
     children: tuple[Child, ...]
     forms: Forms
     notified: str | None
+    locked: bool = False
 
     def watch(self) -> NoReturn:
         """Keeps forms and states true; only an interrupt or a child's end ends it.
@@ -121,29 +124,40 @@ def serving(store: Store, project: Path, ports: Ports) -> Iterator[Serving]:
         What is up, when all of it answers.
 
     Raises:
-        ValueError: A port is taken, another `shotboard up` serves this store, or `SHOTBOARD_NOTIFY`
-            is no address.
+        ValueError: A port is taken, another `shotboard up` serves this store, `SHOTBOARD_NOTIFY` is
+            no address, or `SHOTBOARD_TOKEN` no token.
         ChildError: Something did not start; the message ends with its log.
     """
     if store.mlflow_is_server:
         ports = replace(ports, mlflow=None)
     notified = address()
     with ExitStack() as stack:
-        stack.enter_context(_alone(store, ports.prefect))
+        stack.enter_context(_alone(store, ports))
         ports.check()
         pages = addresses(ports)
-        shown = [start_board(store, ports.board, pages)]
-        if ports.mlflow:
-            shown.append(start_mlflow(store, ports.mlflow))
-        for each in shown:
-            stack.callback(each.child.stop)
+        ours = (pages.board, pages.prefect, pages.mlflow if ports.mlflow else None)
+        guard = guard_of(store, ports.host, ours)
+        if notified or guard.login:
+            _hide(store)
+        shown = []
+        for start in (start_board, start_mlflow) if ports.mlflow else (start_board,):
+            shown.append(start(store, ports, pages, guard))
+            stack.callback(shown[-1].child.stop)
         with _starting("Prefect server") as starting:
             log = store.up / "server.log"
-            server, url = start_server(store.prefect, log, port=ports.prefect, services=True)
+            server, url = start_server(
+                store.prefect,
+                log,
+                port=ports.prefect,
+                services=True,
+                host=ports.host,
+                guard=guard.at(pages.prefect),
+                shown=pages.prefect,
+            )
             stack.callback(server.stop)
             starting.summary = f"answers at {url.ui}"
-        stack.enter_context(settings(url, store.prefect))
-        environment = _environment(store, project, url) | pages.environment()
+        stack.enter_context(settings(url, store.prefect, guard.login))
+        environment = _environment(store, project, url, guard.login) | pages.environment()
         with _starting("deployments") as starting:
             with _asked(server):
                 make_pool()
@@ -173,7 +187,10 @@ def serving(store: Store, project: Path, ports: Ports) -> Iterator[Serving]:
         children = (server, worker, *(each.child for each in shown))
         told = notified and notified.shown
         try:
-            yield Serving(url, str(pages.board), mlflow, deployments, children, forms, told)
+            yield Serving(
+                *(url, str(pages.board), mlflow, deployments, children, forms, told),
+                locked=guard.login is not None,
+            )
         finally:
             for each in shown:
                 each.child.ask_to_stop()  # while the worker takes its time
@@ -203,7 +220,7 @@ def _asked(server: Child) -> Iterator[None]:
 
 
 @contextmanager
-def _alone(store: Store, port: int) -> Iterator[None]:
+def _alone(store: Store, ports: Ports) -> Iterator[None]:
     """Holds the store against a second `shotboard up`, and notes where this one is.
 
     Raises:
@@ -222,26 +239,49 @@ def _alone(store: Store, port: int) -> Iterator[None]:
             "it with Ctrl-C, or name another store with --home."
         ) from None
     try:
-        write_atomic(note, f"http://127.0.0.1:{port}, process {os.getpid()}".encode())
+        write_atomic(
+            note, f"http://{reached_at(ports.host)}:{ports.prefect}, process {os.getpid()}".encode()
+        )
         yield
     finally:
         note.unlink(missing_ok=True)
         lock.release()
 
 
-def _environment(store: Store, project: Path, api: PrefectUrl) -> dict[str, str]:
-    """What `prefect deploy` and the worker get; flow runs inherit it from the worker."""
+def _hide(store: Store) -> None:
+    """Makes Prefect's database, and SQLite's log of it, files that only their owner reads."""
+    (store.prefect / "prefect.db").touch(mode=0o600)
+    for file in store.prefect.glob("prefect.db*"):
+        file.chmod(0o600)
+
+
+def _environment(
+    store: Store, project: Path, api: PrefectUrl, login: str | None = None
+) -> dict[str, str]:
+    """What `prefect deploy` and the worker get; flow runs inherit it from the worker.
+
+    Args:
+        store: Where results go.
+        project: Folder of prefect.yaml.
+        api: Of the server.
+        login: That it asks for.
+    """
     environment = without_prefect(os.environ)
     if environment.get("MLFLOW_TRACKING_URI"):  # else each flow run asks its own store
         environment["MLFLOW_TRACKING_URI"] = store.mlflow_uri
-    return environment | {
-        "PREFECT_HOME": str(store.prefect),
-        "PREFECT_API_URL": api,
-        "PREFECT_WORKER_QUERY_SECONDS": QUERY_SECONDS,
-        "SHOTBOARD_PROJECT": str(project),
-        "SHOTBOARD_HOME": store.place,
-        "PYTHONPATH": str(project),
-    }
+    own = {"PREFECT_API_AUTH_STRING": login} if login else {}
+    return (
+        environment
+        | own
+        | {
+            "PREFECT_HOME": str(store.prefect),
+            "PREFECT_API_URL": api,
+            "PREFECT_WORKER_QUERY_SECONDS": QUERY_SECONDS,
+            "SHOTBOARD_PROJECT": str(project),
+            "SHOTBOARD_HOME": store.place,
+            "PYTHONPATH": str(project),
+        }
+    )
 
 
 def _deploy(store: Store, project: Path, environment: dict[str, str]) -> None:

@@ -11,12 +11,14 @@ import shutil
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +33,8 @@ from tasks.storage.store import Store
 ROOT = Path(__file__).resolve().parents[2]
 SHOTBOARD = [sys.executable, "-c", "from flows.cli import main; main()"]
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+TOKEN = "t0ken-of-a-test-that-is-long"
+KNOWN = {"Authorization": f"Basic {b64encode(f'shotboard:{TOKEN}'.encode()).decode()}"}
 SLOW = [pytest.mark.slow, pytest.mark.served, pytest.mark.timeout(1500)]
 TINY: dict[str, Any] = {
     "suite": "quickstart",
@@ -68,6 +72,7 @@ class Day:
     artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
     experiments: list[dict[str, Any]] = field(default_factory=list)
     second_up: str = ""
+    strangers: list[int] = field(default_factory=list)
     interrupted: str = ""
     trials: tuple[set[str], ...] = ()
     processes: set[int] = field(default_factory=set)
@@ -78,7 +83,7 @@ class Day:
 def call(url, body=None):
     """Asks an API, again where it says that it is busy."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json", **KNOWN})
     for _ in range(20):
         try:
             with urllib.request.urlopen(request, timeout=90) as answer:
@@ -93,11 +98,23 @@ def call(url, body=None):
 def read(url):
     """A page, whatever its status."""
     try:
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers=KNOWN), timeout=30
+        ) as answer:
             return answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
             return error.read().decode()
+
+
+def strange(url):
+    """The status that somebody without the token gets."""
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
 
 
 def wait(read, seconds, what, logs):
@@ -158,6 +175,7 @@ def live(day, process, output):
     day.board = re.findall(r"^Board +(\S+)$", day.printed, re.M)[0]
     day.mlflow = re.findall(r"^MLflow UI +(\S+)$", day.printed, re.M)[0]
     day.deployments = call(f"{day.api}/deployments/filter", {})
+    day.strangers = [strange(day.api), strange(day.board), strange(day.mlflow)]
     again = subprocess.run(
         [*SHOTBOARD, "up", "--home", str(day.store.home)], cwd=ROOT, capture_output=True, text=True
     )
@@ -211,6 +229,7 @@ def day():
     home = Path(tempfile.mkdtemp(prefix="sb-"))  # short: Ray's sockets have 107 characters
     output = home / "output"
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
+    env["SHOTBOARD_TOKEN"] = TOKEN
     ports = [
         *("--port", str(free_port()), "--board-port", str(free_port())),
         *("--mlflow-port", str(free_port())),
@@ -289,6 +308,14 @@ class TestUp:
         assert day.second_up.startswith("2 error: `shotboard up` serves the store")
         assert day.api.removesuffix("/api") in day.second_up
 
+    def test_a_token_is_asked_for_printed_nowhere_and_written_nowhere(self, day):
+        assert day.strangers == [401, 401, 401]
+        assert "name shotboard, password SHOTBOARD_TOKEN\n" in day.printed
+        assert TOKEN not in day.printed
+        files = [file for file in day.store.home.rglob("*") if file.is_file()]
+        assert [str(file) for file in files if TOKEN.encode() in file.read_bytes()] == []
+        assert stat.S_IMODE((day.store.prefect / "prefect.db").stat().st_mode) == 0o600
+
     def test_ctrl_c_is_a_good_end(self, day):
         assert day.code == 0
 
@@ -341,6 +368,12 @@ def test_one_port_for_two_servers_is_refused(refused):
     assert "--port and --mlflow-port are both 4321" in refused(
         "--port", 4321, "--mlflow-port", 4321
     )
+
+
+def test_a_host_of_another_machine_and_a_token_that_is_none_are_refused(refused, monkeypatch):
+    assert refused("--host", "192.0.2.1").startswith("--host 192.0.2.1: no server can listen there")
+    monkeypatch.setenv("SHOTBOARD_TOKEN", "short")
+    assert refused().startswith("SHOTBOARD_TOKEN is no token (its value is not shown)")
 
 
 def test_a_project_without_prefect_yaml_is_refused(refused, monkeypatch, tmp_path):

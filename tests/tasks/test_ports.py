@@ -28,3 +28,9 @@ def test_the_port_of_a_server_that_is_not_started_is_not_looked_at():
     ports = Ports(free_port(), free_port(), None)
     ports.check()
     assert [option for option, _, _ in ports.named] == ["--port", "--board-port"]
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a b", "::1", "x" * 300])
+def test_a_host_that_this_machine_does_not_have_is_refused(host):
+    with pytest.raises(ValueError, match=r"--host .*no IPv4 address or name of this machine"):
+        Ports(free_port(), free_port(), None, host).check()

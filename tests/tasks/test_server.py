@@ -12,7 +12,7 @@ import pytest
 
 from tasks.environment import MachineError
 from tasks.services.children import free_port
-from tasks.services.server import _schema_is_current, prefect_api, reachable
+from tasks.services.server import schema_is_current, prefect_api, reachable
 from tasks.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,9 +80,9 @@ def test_the_log_lies_in_the_store(recorded):
 @pytest.mark.slow
 def test_a_second_start_migrates_nothing_unless_the_database_went_away(recorded):
     database = recorded.prefect / "prefect.db"
-    assert _schema_is_current(recorded.prefect)
+    assert schema_is_current(recorded.prefect)
     aside = database.rename(database.with_suffix(".aside"))
-    assert not _schema_is_current(recorded.prefect)
+    assert not schema_is_current(recorded.prefect)
     aside.rename(database)
 
 

@@ -3,17 +3,22 @@
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 from contextlib import closing
 
 import pytest
 
+from tasks.environment import MachineError
+from tasks.pages.links import Pages
 from tasks.services import page_servers
 from tasks.services.children import Child, ChildError, free_port
+from tasks.services.guard import Guard
 from tasks.services.pool import NoAnswer, _end_process, make_pool, trouble_with_worker
+from tasks.services.ports import Ports
 from tasks.services.server import PrefectUrl, settings
-from tasks.services.serving import _alone, _asked, _environment, project_folder
+from tasks.services.serving import _alone, _asked, _environment, _hide, project_folder
 from tasks.storage.store import Store
 
 DATABASE = "postgresql://anna:s3cret@host/mlflow"
@@ -34,14 +39,14 @@ def test_the_variable_names_the_folder_of_prefect_yaml(monkeypatch, tmp_path):
 
 def test_a_store_is_served_once_at_a_time(tmp_path):
     store = Store(tmp_path)
-    with _alone(store, 4200):
+    with _alone(store, Ports(4200)):
         with (
             pytest.raises(ValueError, match=r"already \(http://127\.0\.0\.1:4200, process \d+\)"),
-            _alone(store, 4300),
+            _alone(store, Ports(4300)),
         ):
             pass
         assert (store.up / "running").is_file()
-    with _alone(store, 4300):
+    with _alone(store, Ports(4300)):
         pass
 
 
@@ -100,10 +105,34 @@ def test_a_worker_leaves_mlflow_to_the_stores_where_it_has_no_uri(monkeypatch, t
     assert "MLFLOW_TRACKING_URI" not in _environment(Store(tmp_path), tmp_path, api)
 
 
-def test_the_address_of_notifications_is_for_no_child(monkeypatch, tmp_path):
+def test_the_address_of_notifications_and_the_token_are_for_no_child(monkeypatch, tmp_path):
     monkeypatch.setenv("SHOTBOARD_NOTIFY", "mailto://anna:s3cret@example.org")
+    monkeypatch.setenv("SHOTBOARD_TOKEN", "s3cret-s3cret-s3cret")
     environment = _environment(Store(tmp_path), tmp_path, PrefectUrl("http://127.0.0.1:1/api"))
     assert "s3cret" not in str(environment)
+
+
+def test_the_worker_logs_in_at_a_server_that_asks_for_it(tmp_path):
+    api = PrefectUrl("http://127.0.0.1:1/api")
+    assert "PREFECT_API_AUTH_STRING" not in _environment(Store(tmp_path), tmp_path, api)
+    environment = _environment(Store(tmp_path), tmp_path, api, "shotboard:t0ken")
+    assert environment["PREFECT_API_AUTH_STRING"] == "shotboard:t0ken"
+
+
+def test_a_database_with_a_secret_is_read_by_its_owner_alone(tmp_path):
+    store = Store(tmp_path)
+    store.prefect.mkdir()
+    _hide(store)
+    files = [store.prefect / name for name in ("prefect.db", "prefect.db-wal")]
+    files[1].touch(0o644)
+    _hide(store)
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600] * 2
+
+
+def test_an_installation_without_our_app_of_mlflow_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(page_servers, "entry_points", lambda group: [])
+    with pytest.raises(MachineError, match="make install"):
+        page_servers.start_mlflow(Store(tmp_path), Ports(), Pages(), Guard())
 
 
 @pytest.mark.parametrize(
@@ -129,7 +158,7 @@ def test_the_mlflow_ui_gets_its_database_out_of_sight(monkeypatch, tmp_path):
 
     monkeypatch.setattr(page_servers, "Child", child)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", DATABASE)
-    page_servers.start_mlflow(Store(tmp_path), 5000)
+    page_servers.start_mlflow(Store(tmp_path), Ports(), Pages(), Guard())
     assert "s3cret" not in " ".join(started["command"])
     assert started["environment"]["MLFLOW_BACKEND_STORE_URI"] == DATABASE
 
@@ -141,7 +170,7 @@ def test_the_mlflow_ui_of_a_moved_store_shows_what_is_in_it_now(monkeypatch, tmp
         database.execute("CREATE TABLE experiments (artifact_location TEXT)")
         database.execute("INSERT INTO experiments VALUES ('file:///old/place/mlartifacts/quick')")
         database.commit()
-        page_servers.start_mlflow(Store(tmp_path), 5000)
+        page_servers.start_mlflow(Store(tmp_path), Ports(), Pages(), Guard())
         ((place,),) = database.execute("SELECT artifact_location FROM experiments")
     assert place == (tmp_path / "mlartifacts" / "quick").as_uri()
 
