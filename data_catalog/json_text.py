@@ -19,7 +19,7 @@ def load_json(
         pairs: Makes an object of its pairs, where that is no dict; what it raises is raised.
 
     Raises:
-        JSONError: It is no JSON, no text, or nested too deeply.
+        JSONError: It is no JSON, no text, nested too deeply, or a number has thousands of digits.
     """
     try:
         return json.loads(text, object_pairs_hook=pairs)
@@ -27,3 +27,7 @@ def load_json(
         raise JSONError("it is nested too deeply") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise JSONError(str(error)) from error
+    except ValueError as error:
+        if "int_max_str_digits" not in str(error):
+            raise
+        raise JSONError("a number has more digits than any that is meant") from error

@@ -4,9 +4,9 @@ Source of the form: Zhou et al., "Learning to Prompt for Vision-Language Models"
 code publishes such a file for ten of its data sets.
 """
 
-import json
 from typing import Any, NamedTuple
 
+from data_catalog.json_text import JSONError, load_json
 from data_catalog.splits import SPLITS, known_split
 
 
@@ -22,8 +22,8 @@ class Listed(NamedTuple):
 def read_splits(content: bytes) -> dict[str, list[Any]] | None:
     """The lists of a split file by split, train, val, test; None where the JSON is another."""
     try:
-        lists = json.loads(content)
-    except ValueError:
+        lists = load_json(content)
+    except JSONError:
         return None
     if not isinstance(lists, dict) or not lists:
         return None

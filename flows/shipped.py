@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from data_catalog.wording import did_you_mean
+from operators.files import at_home
 from tasks.planning.resolve import RequestError
 
 
@@ -25,7 +26,7 @@ def find(kind: str, name: str, folder: Path) -> Path:
     known = shipped(folder)
     if name in known:
         return known[name]
-    path = Path(name).expanduser()
+    path = at_home(name)
     if path.is_file():
         return path
     is_path = "/" in name or path.suffix in (".yaml", ".yml")

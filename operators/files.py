@@ -15,6 +15,7 @@ trial is done, or a dataset ingested. The steps, and what a crash after each of 
 """
 
 import os
+import posixpath
 import re
 import shutil
 import time
@@ -131,6 +132,11 @@ def sync_folder(path: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def at_home(path: str | os.PathLike[str]) -> Path:
+    """A path whose `~` is a user's home; it stays as it is where that user is not known."""
+    return Path(posixpath.expanduser(path))
 
 
 def abandoned(folder: Path) -> Iterator[Path]:

@@ -56,7 +56,6 @@ def pytest_unconfigure() -> None:
     gc.unfreeze()
 
 
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config) -> None:
     """What Hypothesis draws is the same at every run, and little of it.

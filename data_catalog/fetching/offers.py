@@ -1,5 +1,6 @@
 """The ways to a whole published data set: its authors' files, and what others keep of it."""
 
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -141,7 +142,7 @@ def _chosen(dataset: "PublishedDataset", found: list[Offer], chosen: str) -> lis
     if fitting:
         return fitting
     own = _own(dataset)[0]
-    if own and ("://" in chosen or Path(chosen).expanduser().is_dir()):
+    if own and ("://" in chosen or Path(posixpath.expanduser(chosen)).is_dir()):
         base = absolute(chosen).rstrip("/")
         sources = [Sourced(each, (f"{base}/{file_name(each)}",)) for each in own]
         return [Offer(base, sources)]

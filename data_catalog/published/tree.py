@@ -1,12 +1,12 @@
 """The files of a published dataset as they lie on disk, for readers of original layouts."""
 
-import json
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from data_catalog.json_text import JSONError, load_json
 from data_catalog.wording import some
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
@@ -121,8 +121,8 @@ class Tree:
             LayoutError: It is none.
         """
         try:
-            return json.loads(self.content(path))
-        except ValueError as error:
+            return load_json(self.content(path))
+        except JSONError as error:
             raise LayoutError(f"{self.place}/{path} is no JSON: {error}") from error
 
     def matlab(self, path: str, *variables: str) -> dict[str, Any]:

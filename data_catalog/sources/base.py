@@ -6,6 +6,7 @@ A place is a local path or any URL that fsspec knows: `s3://`, `https://`, `hf:/
 
 import hashlib
 import os
+import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -189,7 +190,7 @@ def absolute(place: str | os.PathLike[str]) -> str:
         return text
     if not os.path.lexists(text):
         with suppress(RuntimeError):  # `~name` of no user is a name like any other
-            text = Path(text).expanduser()
+            text = Path(posixpath.expanduser(text))
     return str(Path(text).absolute())
 
 

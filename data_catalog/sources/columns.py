@@ -1,10 +1,10 @@
 """Which column of a table plays which part: found by its usual names and by its type."""
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from data_catalog.json_text import load_json
 from data_catalog.sources.base import SourceError
 from data_catalog.sources.cells import as_text
 from data_catalog.wording import did_you_mean
@@ -291,7 +291,7 @@ def class_label_names(schema: Any, column: str | None) -> tuple[str, ...] | None
     if metadata is None or column is None:
         return None
     try:
-        feature = json.loads(metadata)["info"]["features"][column]
+        feature = load_json(metadata)["info"]["features"][column]
         names = feature["names"] if feature["_type"] == "ClassLabel" else None
     except (ValueError, KeyError, TypeError):
         return None

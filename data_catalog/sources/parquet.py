@@ -250,7 +250,9 @@ def open_parquet(fs: Any, path: str, place: str) -> Iterator[Any]:
                 mapped = "file" in fs.protocol
                 handle = path if mapped else stack.enter_context(fs.open(path))
                 file = stack.enter_context(pq.ParquetFile(handle, memory_map=mapped))
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowInvalid, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of the machine
             raise SourceError(
                 f"{path} is not a whole Parquet file ({error}). Fetch or write it again."
             ) from error

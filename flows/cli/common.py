@@ -14,6 +14,7 @@ import typer
 
 from flows.cli.terminal import err
 from operators.episodes.shots import ALL_WORD, shots_of
+from operators.files import at_home
 from tasks.environment import MachineError
 from tasks.storage.store import Store
 
@@ -149,7 +150,7 @@ def class_names(text: str | None, option: str = "--classes") -> tuple[str, ...] 
 def _names_in(path: str, option: str) -> tuple[str, ...]:
     """The names in a file, one a line."""
     try:
-        lines = Path(path).expanduser().read_text("utf-8-sig").splitlines()
+        lines = at_home(path).read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(

@@ -8,6 +8,7 @@ import typer
 
 from flows.cli.adding import register_card
 from flows.cli.common import Home, one_sentence, signals_as_interrupts
+from operators.files import at_home
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _folder(dataset: "PublishedDataset", store: Store, to: Path | None, *, sever
     """
     if to is None:
         return store.downloads / dataset.name
-    folder = to.expanduser().absolute()
+    folder = at_home(to).absolute()
     folder = folder / dataset.name if several else folder
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--to {folder} is a file. Give a folder, or one that can be made.")

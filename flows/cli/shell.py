@@ -27,6 +27,7 @@ from flows.cli.answers import (
 )
 from flows.cli.completing import BoardCompleter, Names, names_of
 from flows.cli.terminal import err, out, print_table
+from operators.files import at_home
 from tasks.pages.asking import BoardError, ask
 from tasks.storage.store import Store
 
@@ -177,7 +178,7 @@ class Shell:
             raise ValueError(
                 ".export FILE writes the last answer: name a file, and ask something first."
             )
-        path = Path(place).expanduser()
+        path = at_home(place)
         refuse_store_files(path, self.store.home)
         with ask(self.store, self.last) as answer:
             write_answer(answer, format_of(path), path)

@@ -31,6 +31,7 @@ from operators.backbones.language.minilm import MiniLM
 from operators.backbones.language.smollm2 import SmolLM2
 from operators.backbones.own import own_family
 from operators.backbones.towers.prompts import DeepPrompts, TextPrompts
+from operators.files import at_home
 
 FAMILIES: dict[str, Any] = {
     "effnet-minilm": EffnetMiniLM,
@@ -169,7 +170,7 @@ def class_of(card: BackboneCard) -> Any:
 
 def is_location(text: str) -> bool:
     """Whether `text` is a folder or a hub id, not a name of `BACKBONES`."""
-    return text not in BACKBONES and ("/" in text or Path(text).expanduser().is_dir())
+    return text not in BACKBONES and ("/" in text or at_home(text).is_dir())
 
 
 def reference(text: str) -> BackboneReference:
@@ -183,7 +184,7 @@ def reference(text: str) -> BackboneReference:
         return BackboneReference(text, known.family, known.location)
     if not is_location(text):
         raise LookupError(f"no backbone is called {text!r}.")
-    folder = Path(text).expanduser()
+    folder = at_home(text)
     if folder.is_dir():
         folder = folder.resolve()
         # A folder may be called like the weights that everybody knows and hold others, and rows

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from data_catalog.wording import did_you_mean
 from operators.board import numbers_file
 from operators.board.contrast import Group
+from operators.files import at_home
 from tasks.pages.asking import BoardError
 from tasks.pages.board import is_up_to_date, private_file
 from tasks.planning.resolve import RequestError
@@ -76,7 +77,7 @@ def _candidates(text: str, known: Mapping[str, Sequence[str]], kind: str = "") -
     if kind == RUN or len(text) >= SHORTEST:
         found += [Named(RUN, run) for run in known[RUN] if text and run.startswith(text)]
     with suppress(OSError, ValueError):  # too long for a path, or a zero in it
-        path = Path(text).expanduser()
+        path = at_home(text)
         if (path / "trials").is_dir():
             found.append(Named(STORE, str(path.resolve())))
     return found

@@ -10,6 +10,7 @@ from typing import Any
 import fsspec
 
 from data_catalog.secrets import redact
+from operators.files import at_home
 from tasks.planning.resolve import RequestError
 from tasks.storage.store import Store
 
@@ -100,7 +101,7 @@ def _source(text: str) -> Source:
     place = labelled["place"] if labelled else text
     shown = redact(place)
     is_url = "://" in place
-    place = _working_copy(place) if is_url else str(Path(place).expanduser().absolute())
+    place = _working_copy(place) if is_url else str(at_home(place).absolute())
     try:
         files, root = fsspec.core.url_to_fs(place)
         there = files.isdir(f"{root}/trials")

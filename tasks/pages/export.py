@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
+from operators.files import at_home
 from tasks.pages.asking import Answer, reading
 from tasks.plain_text import Marked, in_code, markdown_table
 from tasks.storage.store import Store
@@ -45,7 +46,7 @@ def export(store: Store, folder: Path) -> Exported:
         ValueError: The folder holds something, or cannot be written.
         BoardError: There is no board, or it cannot be read.
     """
-    place = folder.expanduser().resolve()
+    place = at_home(folder).resolve()
     if place.exists() and not place.is_dir():
         raise ValueError(f"{folder} is a file, and a folder is written. Name a new folder.")
     if place.exists() and any(place.iterdir()):

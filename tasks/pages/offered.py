@@ -5,8 +5,8 @@ that a name that nothing has is refused before that, it is looked for here first
 """
 
 from collections.abc import Container
-from pathlib import Path
 
+from operators.files import at_home
 from tasks.pages import known
 from tasks.planning import resolve
 from tasks.planning.knobs import knobs
@@ -46,5 +46,5 @@ def refuse_unknown(store: Store, suite: Suite, imagined: Container[str] = ()) ->
         for value in getattr(suite, name) if kind else ():
             text = value if isinstance(value, str) else value.id
             taken = text in imagined or knob.is_own(text)
-            if not taken and not Path(text).expanduser().is_dir():
+            if not taken and not at_home(text).is_dir():
                 resolve.resolve(kind, text, dict.fromkeys(names[kind]))

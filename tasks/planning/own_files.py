@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from data_catalog.wording import did_you_mean
+from operators.files import at_home
 from tasks.planning.resolve import RequestError
 
 PLACE = r".+\.py(:\w*)?"  # as forms check it
@@ -56,7 +57,7 @@ class Source(NamedTuple):
 def place_of(text: str) -> Located | None:
     """A file and a name in it; None where the text says neither, but is the name of something."""
     found = _PLACE.fullmatch(text)
-    return Located(Path(found["file"]).expanduser(), found["name"] or "") if found else None
+    return Located(at_home(found["file"]), found["name"] or "") if found else None
 
 
 def anchored(text: str, folder: Path) -> str:
@@ -118,7 +119,7 @@ def module_of(source: Source) -> ModuleType:
         raise RequestError(f"{where}: {error.msg}. The file cannot be run.") from error
     except BaseException as error:
         del sys.modules[name]
-        if not isinstance(error, Exception):
+        if isinstance(error, KeyboardInterrupt):
             raise
         raise RequestError(_raised(source, error)) from error
     return module
@@ -162,7 +163,7 @@ def pick(
     return name, found
 
 
-def _raised(source: Source, error: Exception) -> str:
+def _raised(source: Source, error: BaseException) -> str:
     """What a file raised as it was run, with the line of the file where it did."""
     lines = []
     at = error.__traceback__

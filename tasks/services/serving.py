@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from filelock import FileLock, Timeout
 
-from operators.files import write_atomic
+from operators.files import at_home, write_atomic
 from tasks.progress import Stage, stage
 from tasks.services.children import Child
 from tasks.services.crashed import say_again, tell_crashed
@@ -101,7 +101,7 @@ def project_folder(default: Path) -> Path:
         FileNotFoundError: It has no prefect.yaml.
     """
     named = os.environ.get("SHOTBOARD_PROJECT")
-    folder = Path(named).expanduser().resolve() if named else default
+    folder = at_home(named).resolve() if named else default
     if not (folder / "prefect.yaml").is_file():
         raise FileNotFoundError(
             f"there is no prefect.yaml in {folder}, so there is nothing to deploy. Set "

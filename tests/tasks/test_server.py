@@ -12,7 +12,7 @@ import pytest
 
 from tasks.environment import MachineError
 from tasks.services.children import free_port
-from tasks.services.server import schema_is_current, prefect_api, reachable
+from tasks.services.server import prefect_api, reachable, schema_is_current
 from tasks.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import create_engine, text
 
+from data_catalog import SourceError, source_for
+from operators.files import at_home
 from tasks.pages.board import rebuild
 from tasks.publishing.mlflow_client import TrackingError, connect, explained
 from tasks.sqlite_files import database_of, database_url, fault_of, remedy
@@ -95,6 +97,15 @@ def test_a_store_may_be_relative_a_link_or_in_the_home_of_its_user(tmp_path, mon
     (tmp_path / "link").symlink_to("real")
     found = [Store.at(place).home for place in ("real", "./link/../real", "~/real", "link")]
     assert found == [tmp_path / "real"] * 4
+
+
+def test_the_home_of_a_user_who_is_not_known_is_a_place_that_is_not_there(tmp_path, monkeypatch):
+    """It is refused as such by whoever looks for it, for its name says what is wrong."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert at_home("~/a") == tmp_path / "a"
+    assert at_home("~nobody-is-called-that/a") == Path("~nobody-is-called-that/a")
+    with pytest.raises(SourceError, match=r"no file or folder at .*nobody-is-called-that"):
+        source_for("~nobody-is-called-that/a")
 
 
 @pytest.fixture
