@@ -1,8 +1,9 @@
 """The one tuning loop: every method that learns by gradient steps goes through it."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Protocol, get_type_hints, runtime_checkable
 
@@ -85,7 +86,9 @@ class Tuning:
             return self
         whole, rest = divmod(rows, self.batch_size)
         batches = whole + bool(rest and not (self.drop_last and whole))
-        return replace(self, epochs=-(-self.total_steps // batches))
+        longer = copy.copy(self)  # in epochs it may be longer than one may ask for
+        object.__setattr__(longer, "epochs", -(-self.total_steps // batches))
+        return longer
 
 
 @dataclass(frozen=True)

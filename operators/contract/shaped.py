@@ -6,7 +6,7 @@ from typing import Any
 
 from operators.bounds import bounds_of, kinds_of, read
 from operators.methods import Method, MethodCard
-from operators.methods.base import EPISODE
+from operators.methods.constructing import EPISODE
 from operators.methods.hyperparameters import annotations, defaults
 from operators.methods.leaning import Starting, Teaching
 from operators.tracks import TRACKS

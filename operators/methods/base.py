@@ -11,12 +11,10 @@ from torch import Tensor, nn
 from operators.backbones import Backbone
 from operators.episodes.episode import Batch, FewShot
 from operators.episodes.views import View, ViewPolicy
+from operators.methods.constructing import EPISODE, own_defaults
 from operators.methods.leaning import Leaning, Starting, Teaching
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
-
-# Constructor arguments that say on what, not how.
-EPISODE = ("backbone", "classes", "generator", "teacher")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +28,9 @@ class MethodCard:
         tunes: What is learned, in one sentence.
         cost: What a step and a test image take, in one sentence.
         source: Paper, year and address.
-        needs: What it asks of the backbone, as in `BackboneCard.capabilities`.
+        needs: What it asks of the backbone as published, as in `BackboneCard.capabilities`.
+        tower_steps: Whether its steps pass a tower; where none does, trials that are tuned side by
+            side have nothing to share.
         learns: Whether it reads labelled examples at all.
         new_classes: Whether what it learned carries over to classes it has not seen.
         unseen_head: Which of its heads answers for classes that were not learned, as a sentence
@@ -64,6 +64,7 @@ class MethodCard:
     source: str
     cost: str = ""
     needs: frozenset[str] = field(default_factory=frozenset)
+    tower_steps: bool = True
     learns: bool = True
     new_classes: bool = True
     unseen_head: str = ""
@@ -103,6 +104,7 @@ class Method(nn.Module, ABC):
         teaching: The published teacher; None where it learns from no other tuned model.
         starting: The datasets that its start was published to be learned on; None where it starts
             from nothing that was learned.
+        form: Hyperparameter by which `needs_of` differs; empty where it does not.
         block: Attribute of the block that the method is about. A prompt file has what that block
             learned by its own names, and what others did by those of their attributes too.
         repeats: Whether its loss does the same with every batch of a shape, so that a GPU may play
@@ -121,6 +123,7 @@ class Method(nn.Module, ABC):
     tuning: ClassVar[Tuning | None] = None
     teaching: ClassVar[Teaching | None] = None
     starting: ClassVar[Starting | None] = None
+    form: ClassVar[str] = ""
     block: ClassVar[str] = "prompt"
     repeats: ClassVar[bool] = False
 
@@ -142,11 +145,12 @@ class Method(nn.Module, ABC):
             ValueError: The backbone lacks something that the method needs.
         """
         super().__init__()
-        lacking = self.card.needs - backbone.card.capabilities
-        if lacking:
+        values = {**own_defaults(type(self)), **self.hyperparameters}
+        if lacking := self.needs_of(values) - backbone.card.capabilities:
             raise ValueError(
-                f"{self.card.title} needs {', '.join(sorted(lacking))}, which "
-                f"{backbone.card.name} does not have: use {self.other_backbone}."
+                f"{self.card.title}{self.said_form(values)} needs {', '.join(sorted(lacking))}, "
+                f"which {backbone.card.name} does not have: use {self.other_backbone}"
+                f"{f', or another {self.form}' if self.form else ''}."
             )
         self.backbone = backbone
 
@@ -184,6 +188,24 @@ class Method(nn.Module, ABC):
         user asks for in vain is refused.
         """
         return {}
+
+    @classmethod
+    def needs_of(cls, hyperparameters: Mapping[str, Any]) -> frozenset[str]:
+        """What it asks of the backbone with some settings: that of its card, for most.
+
+        Args:
+            hyperparameters: All of its own, resolved.
+        """
+        return cls.card.needs
+
+    @classmethod
+    def said_form(cls, hyperparameters: Mapping[str, Any]) -> str:
+        """Which form of it is meant, as words behind its name; empty where there is one.
+
+        Args:
+            hyperparameters: All of its own, resolved.
+        """
+        return f" with {cls.form}={hyperparameters[cls.form]!r}" if cls.form else ""
 
     @classmethod
     def check_teacher(cls, teacher: "type[Method]") -> None:
@@ -242,7 +264,8 @@ class Method(nn.Module, ABC):
             hyperparameters: All of them, resolved.
             views: The policy of a trial.
         """
-        if views.kind != "fresh" or {"visual-prompts", "layer-hooks"} & cls.card.needs:
+        own_towers = {"visual-prompts", "layer-hooks"} & cls.needs_of(hyperparameters)
+        if views.kind != "fresh" or own_towers:
             return 0, 0
         return cls.view_epochs(hyperparameters), 0
 

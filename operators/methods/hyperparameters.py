@@ -1,8 +1,7 @@
 """From what a user asked of a method to everything it will be built with."""
 
-import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from functools import cache
@@ -10,7 +9,8 @@ from typing import Any
 
 from operators.bounds import is_later, read
 from operators.episodes.shots import shots_order
-from operators.methods.base import EPISODE, Method
+from operators.methods.base import Method
+from operators.methods.constructing import own_defaults
 from operators.methods.leaning import Leaning
 from operators.tuning import Tuning
 
@@ -31,21 +31,6 @@ PUBLISHED_ON = (
     "pacs",
 )
 OTHER_NAMES = {"oxford_flowers": "flowers102"}
-
-
-def own_defaults(method: type[Method]) -> dict[str, Any]:
-    """Keyword arguments of a method's constructor and their defaults."""
-    return dict(_own_defaults(method.__init__))
-
-
-@cache
-def _own_defaults(constructor: Callable[..., None]) -> dict[str, Any]:
-    parameters = inspect.signature(constructor).parameters
-    return {
-        name: parameter.default
-        for name, parameter in parameters.items()
-        if name not in ("self", *EPISODE)
-    }
 
 
 @cache
@@ -158,6 +143,18 @@ def tuning_of(method: type[Method], values: Mapping[str, Any]) -> Tuning | None:
         return None
     values = {**later_defaults(method), **values}
     return Tuning(**{field.name: values[field.name] for field in fields(Tuning)})
+
+
+def in_epochs(method: type[Method], values: Mapping[str, Any], images: int) -> Mapping[str, Any]:
+    """Hyperparameters with the epochs that the loop has, where a number of steps decides.
+
+    Args:
+        method: Its class.
+        values: All hyperparameters by name, resolved.
+        images: That are learned from; with 1 there are as many epochs as there can be.
+    """
+    tuning = tuning_of(method, values) if values.get("total_steps") and images else None
+    return values if tuning is None else {**values, "epochs": tuning.over(images).epochs}
 
 
 def leanings_of(method: type[Method], values: Mapping[str, Any]) -> tuple[Leaning, ...]:

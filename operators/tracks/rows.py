@@ -12,7 +12,7 @@ from operators.episodes.sampling import drawn_order
 from operators.episodes.table import Setup, Table
 from operators.episodes.views import CENTRE, View, ViewPolicy
 from operators.methods import method_for
-from operators.methods.hyperparameters import defaults
+from operators.methods.hyperparameters import defaults, in_epochs
 from operators.spec import VALIDATION, TrialSpec
 
 
@@ -133,7 +133,13 @@ def published_views(spec: TrialSpec) -> str:
     return method.card.views if looks else CENTRE.kind
 
 
-def views_shown(spec: TrialSpec) -> tuple[View | None, ...]:
-    """The different views that a trial has of its training images; None is the centre crop."""
-    epochs = method_for(spec).view_epochs(spec.hyperparameters)
+def views_shown(spec: TrialSpec, images: int) -> tuple[View | None, ...]:
+    """The different views that a trial has of its training images; None is the centre crop.
+
+    Args:
+        spec: Of the trial.
+        images: That it learns from.
+    """
+    method = method_for(spec)
+    epochs = method.view_epochs(in_epochs(method, spec.hyperparameters, images))
     return view_policy(spec).shown(epochs, seed=spec.seed)

@@ -77,9 +77,9 @@ def lanes_of(spec: TrialSpec, backbone: Backbone, episode: Episode) -> int:
     method = method_for(spec)
     if method.tuning is None or not spec.shots or not backbone.merges_calls:
         return 1
-    if method.card.family == "feature_heads":  # no tower in a step, so lanes have nothing to share
+    if not method.card.tower_steps:
         return 1
-    through_tower = bool(method.card.needs)
+    through_tower = bool(method.needs_of(spec.hyperparameters))
     images = min(spec.hyperparameters["batch_size"], len(episode.train)) if through_tower else 0
     return lanes_worth(backbone.device, len(episode.classes), images * backbone.image_tokens)
 

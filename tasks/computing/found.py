@@ -15,7 +15,8 @@ from operators.backbones import (
 from operators.episodes.episode import Classes
 from operators.images import TRANSFORM_VERSION
 from operators.methods import method_for
-from operators.methods.hyperparameters import later_defaults, own_defaults
+from operators.methods.constructing import own_defaults
+from operators.methods.hyperparameters import later_defaults
 from operators.spec import TrialSpec
 from operators.trials.results import TrialResult
 from tasks.computing.device import device_for

@@ -101,17 +101,24 @@ class Condition:
         return replace(self, protocol_name=name, protocol=PROTOCOLS[name])
 
 
-def obstacle(condition: Condition, name: str, method: type[Method]) -> str:
-    """Why a method has no trials on a backbone and a dataset; empty if it has."""
+def obstacle(condition: Condition, settings: Settings) -> str:
+    """Why a method has no trials on a backbone and a dataset; empty if it has.
+
+    Args:
+        condition: What they would share.
+        settings: Of the method there.
+    """
+    name, method = settings.choice.id, settings.method
     kind = track_of(condition.protocol_name).backbones
     if not is_a(condition.card, kind):
         return (
             f"{name} on {condition.card.name}: {condition.protocol_name} asks for a {kind.title}. "
             "Choose one with --backbones, see `shotboard backbones`."
         )
-    missing = method.card.needs - condition.card.capabilities
+    missing = settings.needs - condition.card.capabilities
     if missing:
-        return f"{name} on {condition.card.name}: it has no {', '.join(sorted(missing))}."
+        told = f"{name}{method.said_form(settings.values)}"
+        return f"{told} on {condition.card.name}: it has no {', '.join(sorted(missing))}."
     if method.card.domains and (condition.protocol.joins or not condition.dataset.domain_names):
         return (
             f"{name} on {condition.dataset.name}: it learns from the domain of each example, and "

@@ -153,10 +153,14 @@ def check(store: Store, suite: Suite, *, imagined: bool = False) -> Request:
             sought.setdefault((name, dataset), []).append(Sought(grid, candidates))
     if not settings and not sought:
         raise RequestError(f"nothing to run: {' '.join(skipped)}")
-    leaning = {  # each pair once
-        (each.choice.id, role, other.choice.id, other.backbone, other.datasets): other
+    every = [
+        each
         for by_shots in chain(*settings.values(), *(s.by_shots for s in chain(*sought.values())))
         for each in by_shots.values()
+    ]
+    leaning = {  # each pair once
+        (each.choice.id, role, other.choice.id, other.backbone, other.datasets, other.needs): other
+        for each in every
         for role, other in each.leans_on.items()
     }
     for (name, *_), other in leaning.items():
@@ -164,12 +168,12 @@ def check(store: Store, suite: Suite, *, imagined: bool = False) -> Request:
     others = {other.backbone for other in leaning.values() if other.backbone}
     more = sorted(others - set(references))
     backbones = _describe(suite.precision, references, more, imagined=imagined)
-    for choice, method in methods:
-        _refuse_incapable(choice.id, method, backbones, backbones.asked)
+    for (name, _), each in {(each.choice.id, each.needs): each for each in every}.items():
+        _refuse_incapable(name, each, backbones, backbones.asked)
     _refuse_undescribed(names, suite.datasets, methods)
-    for (student, role, name, own, learned), other in leaning.items():
+    for (student, role, name, own, learned, _), other in leaning.items():
         where = (own.name,) if own else backbones.asked
-        _refuse_incapable(f"{name}, the {role} of {student},", other.method, backbones, where)
+        _refuse_incapable(f"{name}, the {role} of {student},", other, backbones, where)
         _refuse_undescribed(names, learned or suite.datasets, [(other.choice, other.method)])
     return Request(suite, cards, protocols, settings, backbones, tuple(skipped), sought)
 
@@ -284,17 +288,26 @@ def _describe(
 
 
 def _refuse_incapable(
-    name: str, method: type[Method], backbones: Backbones, where: tuple[str, ...]
+    name: str, settings: Settings, backbones: Backbones, where: tuple[str, ...]
 ) -> None:
-    """Raises where none of some backbones can do what a method asks for."""
+    """Raises where none of some backbones can do what a method asks for.
+
+    Args:
+        name: Of the method, with what it is to others.
+        settings: Of the method.
+        backbones: Of the request.
+        where: Names of those that it is to run on.
+    """
+    method = settings.method
     wanted = TRACKS[method.track].backbones
     where = tuple(b for b in where if is_a(backbones.cards[b], wanted))
-    lacks = {b: method.card.needs - backbones.cards[b].capabilities for b in where}
+    lacks = {b: settings.needs - backbones.cards[b].capabilities for b in where}
     if lacks and all(lacks.values()):
         b, missing = next(iter(lacks.items()))
         raise RequestError(
-            f"{name} needs {', '.join(sorted(missing))}, which {b} does not have. Choose "
-            f"another backbone with --backbones, such as {method.other_backbone}."
+            f"{name}{method.said_form(settings.values)} needs {', '.join(sorted(missing))}, which "
+            f"{b} does not have. Choose another backbone with --backbones, such as "
+            f"{method.other_backbone}{f', or another {method.form}' if method.form else ''}."
         )
 
 

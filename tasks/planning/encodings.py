@@ -11,6 +11,7 @@ from operators.episodes.protocols import PROTOCOLS
 from operators.episodes.table import Table
 from operators.episodes.views import View
 from operators.methods import method_for
+from operators.methods.hyperparameters import in_epochs
 from operators.spec import TrialSpec
 from operators.tracks.rows import (
     episode_of,
@@ -114,19 +115,20 @@ def encoded_anew(specs: Iterable[TrialSpec], draws: Draws) -> dict[str, int]:
     """
     found: dict[str, int] = {}
     for spec in specs:
-        times = method_for(spec).encodings(spec.hyperparameters, view_policy(spec))
-        if not any(times):
+        method, policy = method_for(spec), view_policy(spec)
+        if not any(method.encodings(spec.hyperparameters, policy)):
             continue
         episode, pool = draws.episode(spec), draws.unlabelled(spec)
         learned = len(episode.train if pool is None else pool.rows)
+        times = method.encodings(in_epochs(method, spec.hyperparameters, learned), policy)
         tested = sum(len(each.rows) for each in episode.evaluations)
         found[spec.trial_id] = times[0] * learned + times[1] * tested
     return found
 
 
 def views_read(spec: TrialSpec) -> set[View]:
-    """The views beside the centre crop whose kept features a trial reads."""
-    shown = {view for view in views_shown(spec) if view is not None and view.kept}
+    """The views beside the centre crop whose kept features a trial reads, however few its rows."""
+    shown = {view for view in views_shown(spec, 1) if view is not None and view.kept}
     return shown | {*method_for(spec).views_of_tested(spec.hyperparameters)}
 
 
@@ -172,10 +174,12 @@ def _rows_read(
             key = *place, spec.protocol, "val"
             centre[key] = draws.own_rows(spec, dataset, chosen_on)
         trained: dict[tuple[object, ...], np.ndarray] = {draw: train}
+        learned = len(episode.train)
         if (pool := draws.unlabelled(spec)) is not None:
             key = *place, spec.protocol, spec.setting, spec.test_rows_per_class
             trained[key] = centre[key] = draws.own_rows(spec, dataset, pool.rows)
-        for view in views_shown(spec):
+            learned = len(pool.rows)
+        for view in views_shown(spec, learned):
             if view is not None and view.kept:
                 parts.setdefault(view, {}).update(trained)
     return {view: np.unique(np.concatenate([*rows.values()])) for view, rows in parts.items()}

@@ -8,7 +8,7 @@ alone: what lies beside it is not there on other machines, and is not found here
 import hashlib
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -69,18 +69,6 @@ def anchored(text: str, folder: Path) -> str:
     """
     place = place_of(text)
     return text if place is None else str(place._replace(file=(folder / place.file).resolve()))
-
-
-def anchored_values(value: Any, folder: Path) -> Any:
-    """Hyperparameters whose files have absolute paths.
-
-    Args:
-        value: A hyperparameter or a mapping of some, as somebody wrote them.
-        folder: What relative paths are relative to.
-    """
-    if isinstance(value, Mapping):
-        return {key: anchored_values(inner, folder) for key, inner in value.items()}
-    return anchored(value, folder) if isinstance(value, str) else value
 
 
 def read_source(file: Path) -> Source:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from operators.functions import OWN, add_own, is_known, own_name
-from tasks.planning.own_files import Located, Source, pick, place_of, read_source
+from tasks.planning.function_names import with_functions, with_searched_functions
+from tasks.planning.own_files import Source, pick, place_of, read_source
 from tasks.planning.resolve import RequestError
 
 if TYPE_CHECKING:
@@ -33,10 +34,12 @@ def with_own_functions(
         RequestError: A file cannot be read or run, or has no such function.
     """
     named = tuple(
-        choice.model_copy(update={"hyperparameters": _named(choice.hyperparameters)})
+        choice.model_copy(
+            update={"hyperparameters": with_functions(choice.id, choice.hyperparameters, _loaded)}
+        )
         for choice in methods
     )
-    return {"methods": named, "search": {k: tuple(map(_named, v)) for k, v in search.items()}}
+    return {"methods": named, "search": with_searched_functions(search, _loaded)}
 
 
 def own_functions(spec: "TrialSpec") -> Iterator[str]:
@@ -97,15 +100,10 @@ def make_known(names: Iterable[str], sources: Mapping[str, Source]) -> None:
         _load(sources[found["digest"]], found["place"].partition(":"))
 
 
-def _named(value: Any) -> Any:
-    """A hyperparameter, or a mapping of some, whose files are loaded and told by digest."""
-    if isinstance(value, Mapping):
-        return {key: _named(inner) for key, inner in value.items()}
-    place = place_of(value) if isinstance(value, str) else None
-    return value if place is None else _loaded(place)
-
-
-def _loaded(place: Located) -> str:
+def _loaded(text: str) -> str:
+    """The name in a trial of what `./mine.py:propose` or the like names; it is loaded."""
+    place = place_of(text)
+    assert place is not None
     source = read_source(place.file)
     found, function = pick(source, place.name, _is_function, "a function")
     if not callable(function):

@@ -100,7 +100,7 @@ def _specs(
     draft: Draft, condition: Condition, settings: Settings, shots: int, backbones: Backbones
 ) -> tuple[TrialSpec, ...]:
     """The trials of one method and number of shots, by seed; or says why there are none."""
-    if reason := obstacle(condition, settings.choice.id, settings.method):
+    if reason := obstacle(condition, settings):
         draft.skipped[reason] = None
         return ()
     cell = cell_of(draft, condition, settings, shots)
@@ -222,7 +222,7 @@ def _no_place(condition: Condition, other: Settings) -> str:
         condition: Their own.
         other: Their settings.
     """
-    if reason := obstacle(condition, other.choice.id, other.method):
+    if reason := obstacle(condition, other):
         return reason
     if not other.datasets:
         return ""

@@ -40,6 +40,11 @@ class Settings(NamedTuple):
     datasets: tuple[str, ...] = ()
     shots: int | None = None
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """What it asks of the backbone."""
+        return self.method.needs_of(self.values)
+
 
 class Names:
     """What the names of a request stand for; each is looked up once."""

@@ -23,8 +23,9 @@ from operators.episodes.shots import ALL_SHOTS, ALL_WORD
 from operators.episodes.views import ASKED, PUBLISHED, refuse_unknown
 from tasks.planning import resolve
 from tasks.planning.faults import read_mapping, sentences
+from tasks.planning.function_names import with_functions, with_searched_functions
 from tasks.planning.knobs import Asked, knobs, null_words
-from tasks.planning.own_files import PLACE, anchored, anchored_values
+from tasks.planning.own_files import PLACE, anchored
 from tasks.planning.resolve import RequestError
 
 
@@ -324,8 +325,10 @@ def override(suite: S, changes: Mapping[str, Any]) -> S:
             for entry in ([m for m in values["methods"] if m["id"] == name] or [{"id": name}])
         ]
     settings = {
-        anchored(name, Path.cwd()): anchored_values(changed, Path.cwd())
-        for name, changed in settings.items()
+        name: with_functions(name, changed, lambda text: anchored(text, Path.cwd()))
+        for name, changed in (
+            (anchored(name, Path.cwd()), changed) for name, changed in settings.items()
+        )
     }
     if "search" in asked:
         asked["search"] = _anchored_keys(asked["search"], Path.cwd())
@@ -355,10 +358,8 @@ def override(suite: S, changes: Mapping[str, Any]) -> S:
 def _anchored_keys(search: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """A search by METHOD.NAME, where a method may be a file, relative to a folder."""
     parts = ((key.rpartition("."), values) for key, values in search.items())
-    return {
-        f"{anchored(method, folder)}.{name}": tuple(anchored_values(v, folder) for v in tried)
-        for (method, _, name), tried in parts
-    }
+    named = {f"{anchored(method, folder)}.{name}": tried for (method, _, name), tried in parts}
+    return with_searched_functions(named, lambda text: anchored(text, folder))
 
 
 def _anchored(choice: MethodChoice, folder: Path) -> MethodChoice:
@@ -368,8 +369,9 @@ def _anchored(choice: MethodChoice, folder: Path) -> MethodChoice:
         choice: As somebody wrote it.
         folder: What relative paths are relative to.
     """
-    values = anchored_values(choice.hyperparameters, folder)
-    return choice.model_copy(update={"id": anchored(choice.id, folder), "hyperparameters": values})
+    name = anchored(choice.id, folder)
+    values = with_functions(name, choice.hyperparameters, lambda text: anchored(text, folder))
+    return choice.model_copy(update={"id": name, "hyperparameters": values})
 
 
 def moves_trials(changes: Mapping[str, Any]) -> bool:

@@ -25,6 +25,13 @@ def test_every_method_that_ships_is_known():
     assert list(known_work()) == DUAL_METHODS
 
 
+def test_the_card_says_whose_steps_pass_no_tower():
+    nothing = Passes()
+    still = {n for n, work in known_work().items() if METHODS[n].tuning and work.step == nothing}
+    said = {name for name in DUAL_METHODS if not METHODS[name].card.tower_steps}
+    assert said == still - {"spg"}  # its other stage tunes CoOp, which the estimate counts as once
+
+
 @pytest.mark.parametrize("name", ["zero-shot", "coop", "cocoop", "maple", "clip-adapter"])
 def test_the_table_is_what_is_counted_now(name, mini):
     found = probe(name, METHODS[name], mini).to_json()

@@ -217,3 +217,10 @@ def test_new_names_are_behind_the_learned_ones(clip):
     learned = Classes(("cat", "dog"), ("a photo of a {}.",))
     named = Classes(("boat", "dog"), ("a photo of a {}.",))
     assert build(clip, learned).over(named).classes.names == ("cat", "dog", "boat")
+
+
+def test_text_prompts_need_no_tokens_in_images(effnet, classes):
+    assert build(effnet, classes).class_features().shape == (4, effnet.feature_width)
+    for modality in ("visual", "multimodal"):
+        with pytest.raises(ValueError, match=f"modality='{modality}' needs visual-prompts, which"):
+            build(effnet, classes, modality=modality)

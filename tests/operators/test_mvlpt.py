@@ -118,3 +118,12 @@ def test_a_single_task_knows_no_others(clip, batch):
 def test_values_that_would_change_nothing_are_refused(given, protocol, message):
     with pytest.raises(ValueError, match=message):
         resolve("mvlpt", MVLPT, given, protocol=protocol, shots=4)
+
+
+def test_words_alone_need_no_tokens_in_images(effnet, few_shot):
+    shots = few_shot(effnet.feature_width, [0, 1, 2])
+    words = build(effnet, form="coop", n_tokens=2).train()
+    assert torch.isfinite(words.loss(shots.train))
+    for form in ("upt", "vpt"):
+        with pytest.raises(ValueError, match=f"form='{form}' needs visual-prompts, which effnet"):
+            build(effnet, form=form)

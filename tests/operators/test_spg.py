@@ -10,9 +10,10 @@ from torch import nn
 
 from operators.backbones import unit
 from operators.episodes.episode import FewShot, batch_of
+from operators.episodes.views import ViewPolicy
 from operators.methods import METHODS
 from operators.methods.classifier import logits_of
-from operators.methods.hyperparameters import own_of, published, resolve, tuning_of
+from operators.methods.hyperparameters import in_epochs, own_of, published, resolve, tuning_of
 from operators.methods.image_classification.text_prompts.prompt_game import (
     Critic,
     critic_loss,
@@ -160,3 +161,25 @@ def test_gradients_are_longer_on_pacs():
 def test_a_batch_of_one_has_no_norm():
     with pytest.raises(ValueError, match="give at least 2"):
         resolve("spg", SPG, {"batch_size": 1}, protocol="few_shot", shots=4)
+
+
+def test_an_image_that_would_be_alone_in_a_batch_is_refused_before_words_are_tuned(
+    clip, classes, shots, monkeypatch
+):
+    method = build(clip, classes)
+    monkeypatch.setattr(method, "words_of", lambda *_: pytest.fail("words were tuned"))
+    one_more = replace(shots, train=shots.train.select(torch.arange(5)))
+    for rows, ragged in ((5, replace(TUNING, drop_last=False)), (1, TUNING)):
+        few = replace(one_more, train=one_more.train.select(torch.arange(rows)))
+        few = replace(few, domains=torch.tensor([3, 5, 3, 5, 3])[:rows])
+        with pytest.raises(ValueError, match=f"{rows} images in batches of 4 leave one alone"):
+            method.fit(few, tuning=ragged, generator=seeded())
+
+
+def test_where_steps_are_asked_for_both_stages_are_estimated_by_what_they_take():
+    place = {"protocol": "domain_generalization", "shots": 1}
+    values = resolve("spg", SPG, {"total_steps": 90, "batch_size": 4, "prompt_epochs": 7}, **place)
+    taken = in_epochs(SPG, values, images=9)
+    fresh = ViewPolicy.parse("fresh")
+    assert SPG.encodings(taken, fresh) == (2 * 45 + 7, 0)  # two steps an epoch
+    assert SPG.view_epochs(taken) == 45

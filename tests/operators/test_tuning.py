@@ -351,6 +351,7 @@ def test_steps_say_how_long_it_is_tuned_and_cut_the_last_epoch_short(linear, few
         lr=0.1, epochs=9, total_steps=5, batch_size=2, warmup_epochs=0, schedule=schedule
     )  # fmt: skip
     assert tuning.over(6).epochs == 2
+    assert replace(tuning, total_steps=60_000).over(2).epochs == 60_000  # more than one may ask for
     report = tune(linear, shots, tuning, seeded())
     assert (report.steps, len(report.losses)) == (5, 2)
     half = learning_rate(tuning, 1, 0, 3)  # after three of the five

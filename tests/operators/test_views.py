@@ -509,7 +509,7 @@ def test_the_published_cache_is_a_mean_over_ten_epochs(clip, images, asked):
         trial = asked("tip-adapter", views, given={"search_steps_beta": 3})
         outcome = run_trial(trial, clip, Data(), images)
         shown = {view for view, row in images.decoded if row in TRAIN}
-        assert shown == set(views_shown(trial))
+        assert shown == set(views_shown(trial, 4))
         images.decoded.clear()
         return outcome.learned["keys"]
 

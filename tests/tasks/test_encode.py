@@ -17,7 +17,7 @@ from tasks.computing.worker import Context, Done, TrialWorker
 from tasks.computing.worker_pool import CallResult
 from tasks.planning.choices import check
 from tasks.planning.data import TrialData
-from tasks.planning.encodings import Draws, encoded_anew, encodings_of, needed_rows
+from tasks.planning.encodings import Draws, encoded_anew, encodings_of, needed_rows, views_read
 from tasks.planning.plan import make_plan
 from tasks.planning.suite import make_suite
 
@@ -106,6 +106,20 @@ def test_a_view_that_no_epoch_shows_is_not_needed(place):
     assert len(needed_rows(place.plan(views="bank:50"), place.dataset)) == 1 + 5
     cache = place.plan("tip-adapter", views="bank:50")
     assert len(needed_rows(cache, place.dataset)) == 1 + 10
+
+
+@pytest.mark.parametrize("epochs", [1, 5])
+def test_where_steps_are_asked_for_views_are_those_of_the_epochs_they_take(place, epochs):
+    """Four images in batches of 2 are two steps an epoch."""
+    steps = {"coop": {"n_context": 2, "total_steps": 2 * epochs, "batch_size": 2}}
+    (spec,) = place.plan(steps, views="bank:50")
+    assert set(needed_rows([spec], place.dataset)) == {None, *map(View, range(epochs))}
+    assert views_read(spec) >= set(map(View, range(epochs)))
+    place.encode([spec])
+    assert place.worker.compute([spec], place.context)[0].error == ""
+    draws = Draws({place.dataset.name: place.dataset})
+    (spec,) = place.plan(steps, views="fresh")
+    assert encoded_anew([spec], draws) == {spec.trial_id: 4 * epochs}
 
 
 def test_rows_that_are_chosen_on_beside_the_draw_are_encoded(place, monkeypatch):

@@ -219,3 +219,30 @@ def test_what_cannot_be_is_refused_before_anything_starts(mine, planned, monkeyp
     with pytest.raises(RequestError, match=said) as refused:
         planned("llm-bbo", proposer=text)
     assert "\n" not in str(refused.value)
+
+
+def test_a_text_that_looks_like_a_place_stays_where_no_function_is_asked_for(
+    planned, mine, tmp_path
+):
+    (spec,) = planned("promptcap", "zero_shot", question="./mine.py:propose")[1].specs
+    assert spec.hyperparameters["question"] == "./mine.py:propose"
+    lines = [
+        "datasets: [pets]",
+        "methods:",
+        "  - promptcap: {question: what is in a.py, captioner: lab/mine.py:describe}",
+        "  - promptkd:",
+        "      {teacher: llm-bbo, teacher_hyperparameters: {proposer: lab/mine.py:propose}}",
+        "search: {promptcap.question: [c.py], promptcap.captioner: [lab/mine.py:propose]}",
+    ]
+    (tmp_path / "mini.yaml").write_text("\n".join(lines))
+    suite = read_suite(tmp_path / "mini.yaml")
+    captioned, taught = (choice.hyperparameters for choice in suite.methods)
+    assert captioned == {"question": "what is in a.py", "captioner": f"{mine}:describe"}
+    assert taught["teacher_hyperparameters"] == {"proposer": f"{mine}:propose"}
+    assert suite.search == {
+        "promptcap.question": ("c.py",),
+        "promptcap.captioner": (f"{mine}:propose",),
+    }
+    settings = {"promptcap": {"question": "d.py", "captioner": str(mine)}}
+    changed = override(suite, {"hyperparameters": settings})
+    assert changed.methods[0].hyperparameters == {"question": "d.py", "captioner": str(mine)}

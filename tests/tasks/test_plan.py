@@ -541,6 +541,29 @@ def test_a_method_that_some_backbones_can_do_is_skipped_on_the_others(
     assert {s.backbone for s in made.specs if s.method == "needs-vit"} == {"tiny-clip"}
 
 
+@pytest.mark.parametrize(
+    ("method", "form", "published", "poor"),
+    [
+        ("mvlpt", "form", {"source_datasets": ""}, "coop"),
+        ("grip", "modality", {"modality": "visual"}, "text"),
+        ("dept-clip", "host", {"host": "maple"}, "coop"),
+        ("atprompt", "host", {"host": "maple"}, "cocoop"),
+    ],
+)
+def test_what_a_form_needs_is_asked_of_the_backbone_before_anything_starts(
+    plan, store, pets, tiny, method, form, published, poor
+):
+    made = plan(pets, methods=[{method: {**published, form: poor}}], backbones=["one"])
+    assert len(made.specs) == 4
+    said = refused(store, methods=[{method: published}])
+    assert said.startswith(f"{method} with {form}='")
+    assert "needs visual-prompts, which one does not have." in said
+    assert said.endswith(f"or another {form}.")
+    made = plan(pets, methods=[{method: published}], backbones=["one", tiny])
+    assert {spec.backbone for spec in made.specs} == {"tiny-clip"}
+    assert made.skipped[0].endswith(" on one: it has no visual-prompts.")
+
+
 def test_two_folders_of_one_name_are_refused(store, pets, tiny, tmp_path):
     (tmp_path / "tiny-clip").symlink_to(tiny)
     (tmp_path / "other").mkdir()

@@ -11,7 +11,6 @@ from torch import Tensor
 from operators.backbones import DualEncoder, unit
 from operators.blocks.parts import PAIRS, in_parts
 from operators.episodes.episode import Batch, Classes
-from operators.episodes.views import ViewPolicy
 from operators.methods.image_classification.base import KeepsTexts
 from operators.shapes import Float
 
@@ -50,29 +49,21 @@ class HostedClassifier(KeepsTexts):
         hosts: What there is to choose from.
         host: The one that it was built with.
         prompt: The block that holds the host's prompts.
-
-    Raises:
-        ValueError: The host needs prompts of the image tower, and the backbone takes none.
     """
 
+    form: ClassVar[str] = "host"
     hosts: ClassVar[Mapping[str, Host]]
     prompt: Any
 
     def __init__(self, backbone: DualEncoder, classes: Classes, host: str) -> None:
         super().__init__(backbone, classes)
         self.host = self.hosts[host]
-        if self.host.reads_images and "visual-prompts" not in backbone.card.capabilities:
-            raise ValueError(
-                f"{self.card.title} with host={host!r} needs visual-prompts, which "
-                f"{backbone.card.name} does not have: use {self.other_backbone}, or another host."
-            )
 
     @classmethod
-    def encodings(cls, hyperparameters: Mapping[str, Any], views: ViewPolicy) -> tuple[int, int]:
-        """See `Method.encodings`; a host that prompts the image tower reads images itself."""
-        if cls.hosts[hyperparameters["host"]].reads_images:
-            return 0, 0
-        return super().encodings(hyperparameters, views)
+    def needs_of(cls, hyperparameters: Mapping[str, Any]) -> frozenset[str]:
+        """See `Method.needs_of`; a host that reads images in its own way prompts their tower."""
+        reads_images = cls.hosts[hyperparameters["host"]].reads_images
+        return cls.card.needs | ({"visual-prompts"} if reads_images else set())
 
     @abstractmethod
     def own_class_features(self, batch: Batch) -> Float[Tensor, "b k d"]:

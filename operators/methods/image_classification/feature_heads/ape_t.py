@@ -79,6 +79,7 @@ class APET(ImageClassifier):
     card = MethodCard(
         title="APE-T",
         family="feature_heads",
+        tower_steps=False,
         tunes="a residual of each class in the chosen channels, and a weight of each cached image",
         source="Zhu et al., ICCV 2023, https://arxiv.org/abs/2304.01195",
         cost="a step takes products with texts, keys and residuals there and back, and no tower",

@@ -46,6 +46,7 @@ class CLAP(StaticClassifier):
     card = MethodCard(
         title="CLAP",
         family="feature_heads",
+        tower_steps=False,
         tunes="one vector a class, as wide as a feature, held to the texts that it starts from",
         source="Silva-Rodriguez et al., CVPR 2024, https://arxiv.org/abs/2312.12730",
         cost="a step takes a product with the class vectors there and back on kept features, and "

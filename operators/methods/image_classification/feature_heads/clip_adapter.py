@@ -42,6 +42,7 @@ class ClipAdapter(StaticClassifier):
     card = MethodCard(
         title="CLIP-Adapter",
         family="feature_heads",
+        tower_steps=False,
         tunes="a network of two layers on the image features",
         source="Gao et al., IJCV 2024, https://arxiv.org/abs/2110.04544",
         cost="a step takes the network there and back on kept features, and no tower",

@@ -36,6 +36,7 @@ class ConES(StaticClassifier):
     card = MethodCard(
         title="ConES",
         family="feature_heads",
+        tower_steps=False,
         tunes="one vector a class, as wide as a feature, from a random start",
         source="Yi et al., 2023, https://arxiv.org/abs/2305.18993",
         cost="a step takes a product with the class vectors there and back on kept features, and "

@@ -49,6 +49,7 @@ class CrossModal(StaticClassifier):
     card = MethodCard(
         title="Cross-modal linear probe",
         family="feature_heads",
+        tower_steps=False,
         tunes="one vector a class on features of images and texts alike",
         source="Lin et al., CVPR 2023, https://arxiv.org/abs/2301.06267",
         cost="a step takes a product of a few images and texts with the class vectors there and "

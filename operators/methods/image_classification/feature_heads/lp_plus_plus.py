@@ -48,6 +48,7 @@ class LPPlusPlus(ImageClassifier):
     card = MethodCard(
         title="LP++",
         family="feature_heads",
+        tower_steps=False,
         tunes="one weight vector, intercept and share of the text a class on image features",
         source="Huang et al., CVPR 2024, https://arxiv.org/abs/2404.02285",
         cost="a step takes a product with the weights there and back on all kept features, and no "

@@ -38,6 +38,7 @@ class TaskRes(StaticClassifier):
     card = MethodCard(
         title="TaskRes",
         family="feature_heads",
+        tower_steps=False,
         tunes="one residual a class on the text features, as wide as a feature",
         source="Yu et al., CVPR 2023, https://arxiv.org/abs/2211.10277",
         cost="a step takes a product with the class vectors there and back on kept features, and "

@@ -82,6 +82,7 @@ class TFUPT(StaticClassifier):
     card = MethodCard(
         title="TFUP-T",
         family="feature_heads",
+        tower_steps=False,
         tunes="a residual of each class vector, and a network of two layers on the image features",
         source="Long et al., 2024, https://arxiv.org/abs/2404.16339",
         cost="a step takes the network there and back on features, and compares centre crops to "

@@ -228,6 +228,7 @@ class TipAdapterF(ImageClassifier):
     card = MethodCard(
         title="Tip-Adapter-F",
         family="feature_heads",
+        tower_steps=False,
         tunes="the keys of the cache, started from the labelled features",
         source="Zhang et al., ECCV 2022, https://arxiv.org/abs/2207.09519",
         cost="a step takes a product with the keys there and back, and no tower",

@@ -40,6 +40,7 @@ class ZSLP(StaticClassifier):
     card = MethodCard(
         title="ZS-LP",
         family="feature_heads",
+        tower_steps=False,
         tunes="one vector a class, as wide as a feature, started from the texts",
         source="Silva-Rodriguez et al., CVPR 2024, https://arxiv.org/abs/2312.12730",
         cost="a step takes a product with the class vectors there and back on kept features, and "

@@ -30,7 +30,6 @@ from operators.blocks.learned_context import LearnedContext
 from operators.blocks.unified_prompts import Mixing, UnifiedPrompts
 from operators.bounds import Bounds, Brief, Deviation
 from operators.episodes.episode import Batch, Classes
-from operators.episodes.views import ViewPolicy
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.base import StaticClassifier
 from operators.methods.leaning import Starting
@@ -90,6 +89,7 @@ class MVLPT(StaticClassifier):
             "the paper means all to attend to all, which mixing=all has",
         ),
     )
+    form = "form"
     tuning = Tuning(lr=0.002, epochs=200, batch_size=32)
     starting = Starting(source_datasets=SOURCES, source_shots=20)
 
@@ -108,7 +108,6 @@ class MVLPT(StaticClassifier):
     ) -> None:
         super().__init__(backbone, classes)
         tokens = n_tokens or PUBLISHED_TOKENS[form]
-        layers = image_tower(backbone).layers
         if form == "coop":
             self.prompt = LearnedContext(
                 backbone,
@@ -121,7 +120,11 @@ class MVLPT(StaticClassifier):
             )
         elif form == "vpt":
             self.prompt = nn.ParameterDict(
-                {"image": uniform_image_tokens(backbone, tokens, layers, generator)}
+                {
+                    "image": uniform_image_tokens(
+                        backbone, tokens, image_tower(backbone).layers, generator
+                    )
+                }
             )
         else:
             self.prompt = UnifiedPrompts(
@@ -130,7 +133,7 @@ class MVLPT(StaticClassifier):
                 generator=generator,
                 text_tokens=tokens,
                 image_tokens=tokens,
-                image_depth=layers,
+                image_depth=image_tower(backbone).layers,
                 width=layer_width,
                 mixing=mixing,
                 std=init_std,
@@ -184,11 +187,9 @@ class MVLPT(StaticClassifier):
         return {name: hyperparameters[name] for name in same}
 
     @classmethod
-    def encodings(cls, hyperparameters: Mapping[str, Any], views: ViewPolicy) -> tuple[int, int]:
-        """With words alone it reads frozen features. See `Method.encodings`."""
-        if hyperparameters["form"] == "coop" and views.kind == "fresh":
-            return cls.view_epochs(hyperparameters), 0
-        return super().encodings(hyperparameters, views)
+    def needs_of(cls, hyperparameters: Mapping[str, Any]) -> frozenset[str]:
+        """See `Method.needs_of`: words alone ask for nothing."""
+        return frozenset() if hyperparameters["form"] == "coop" else cls.card.needs
 
     def class_features(self) -> Float[Tensor, "k d"]:
         """The class vectors that the current prompt gives."""

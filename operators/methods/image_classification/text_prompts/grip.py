@@ -67,7 +67,7 @@ class GRIP(StaticClassifier):
         generator: Draws the initial prompts.
         strategy: `fpl` labels once, `ifpl` in every round anew, `grip` more and more images.
         modality: Which prompts are learned: `text` (CoOp), `visual` (VPT-shallow), or those of
-            both through one layer, `multimodal` (UPT).
+            both through one layer, `multimodal` (UPT). All but `text` need a ViT.
         rounds: Of `ifpl` and `grip`.
         pseudo_shots: K of `fpl` and `ifpl`, images that are taken for examples of a class.
         train_share: Share of the pseudo-labelled images that is learned from where a class has
@@ -95,7 +95,6 @@ class GRIP(StaticClassifier):
         source="Menghini et al., NeurIPS 2023, https://arxiv.org/abs/2306.01669",
         cost="a step of each of ten rounds takes class prompts, or images, through their tower and "
         "back; after each round every unlabelled image is classified",
-        needs=frozenset({"visual-prompts"}),
         transductive=True,
         unlabelled=True,
         unsupervised=True,
@@ -119,6 +118,7 @@ class GRIP(StaticClassifier):
             "prompts in float32, not float16",
         ),
     )
+    form = "modality"
     tuning = Tuning(
         lr=0.1,
         epochs=150,
@@ -175,6 +175,11 @@ class GRIP(StaticClassifier):
     def check(cls, hyperparameters: Mapping[str, Any], *, protocol: str) -> None:
         """See `Method.check`."""
         refuse_no_place(hyperparameters["template"])
+
+    @classmethod
+    def needs_of(cls, hyperparameters: Mapping[str, Any]) -> frozenset[str]:
+        """See `Method.needs_of`: text prompts ask for nothing."""
+        return frozenset(() if hyperparameters["modality"] == "text" else {"visual-prompts"})
 
     @classmethod
     def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:

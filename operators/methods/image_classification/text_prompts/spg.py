@@ -212,6 +212,12 @@ class SPG(ImageClassifier):
                 "SPG learns a prompt for each domain, and the examples have none: choose a "
                 "dataset with domains."
             )
+        dropped = tuning.drop_last and len(shots.train) > tuning.batch_size
+        if len(shots.train) % tuning.batch_size == 1 and not dropped:
+            raise ValueError(
+                f"{len(shots.train)} images in batches of {tuning.batch_size} leave one alone, and "
+                "the generator has batch norms: take another batch_size, or drop_last=true."
+            )
         there, domains = shots.domains.unique(return_inverse=True)
         labels = torch.stack(
             [self.words_of(shots, domains == place, generator) for place in range(len(there))]
