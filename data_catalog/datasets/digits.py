@@ -8,7 +8,7 @@ a digit is not recorded, so one writer may be in train and test.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from data_catalog.card import DatasetCard
 from data_catalog.packages import find_package, installed_version
@@ -21,6 +21,8 @@ NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 @dataclass(frozen=True)
 class Digits:
     """The digits of scikit-learn, dark ink on white paper, in the order of the package."""
+
+    composed: ClassVar[bool] = False
 
     def examples(self) -> Iterator[Example]:
         """Yields each digit as an 8 x 8 grey PNG; ink of 0..16 becomes 255..0."""

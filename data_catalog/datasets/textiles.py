@@ -9,6 +9,7 @@ one, so zero-shot models are near chance and a random crop may cut the defect aw
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from data_catalog.card import DatasetCard
 from data_catalog.packages import find_package, installed_version
@@ -25,6 +26,8 @@ _WHERE = "data/textile_images/simulated"
 @dataclass(frozen=True)
 class Textiles:
     """The JPEG files of the package `conformal-clip-data`, by class and file name."""
+
+    composed: ClassVar[bool] = False
 
     def examples(self) -> Iterator[Example]:
         """Yields every image, the sound ones first."""

@@ -31,7 +31,12 @@ def draw(rng: random.Random, name: str, domain: str) -> Drawn:
 
 
 SOURCE = WorldSet(
-    "world-pairs", CLASSES, {"train": 20, "val": 6, "test": 15}, ("clean", "photo"), draw
+    "world-pairs",
+    CLASSES,
+    {"train": 20, "val": 6, "test": 15},
+    ("clean", "photo"),
+    draw,
+    composed=True,
 )
 CARD = DatasetCard(
     name="world-pairs",

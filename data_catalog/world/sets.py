@@ -51,6 +51,7 @@ class WorldSet:
         per_class: Images of each class, by split.
         domains: Domains that each class is drawn in, the images of a split in turn.
         draw: From a random stream, a class name and a domain to a scene.
+        composed: Whether `draw` says the attribute and the object of each class.
     """
 
     name: str
@@ -58,6 +59,7 @@ class WorldSet:
     per_class: Mapping[str, int]
     domains: tuple[str, ...]
     draw: Callable[[random.Random, str, str], Drawn] = field(repr=False, compare=False)
+    composed: bool = field(default=False, repr=False, compare=False)
 
     def examples(self) -> Iterator[Example]:
         """Yields every image.

@@ -21,6 +21,11 @@ SPLITS = ("train", "val", "test")
 # Shares of unseen pairs where a dataset has none: those of MIT-States, 400 and 300 of 1,962.
 UNSEEN_IN_TEST, UNSEEN_IN_VAL = 400 / 1962, 300 / 1962
 
+NO_PAIRS = (
+    "its classes are no pairs: columns attribute and object have to say one of each for every "
+    "class. Name them with --columns attribute=..,object=.. where it is added."
+)
+
 
 class PairSplit(NamedTuple):
     """Which classes, pairs of an attribute and an object, are shown where.
@@ -109,10 +114,7 @@ def lacking(table: Table) -> str:
         table: Labels, splits and pairs.
     """
     if not table.pairs:
-        return (
-            "its classes are no pairs: columns attribute and object have to say one of each for "
-            "every class. Name them with --columns attribute=..,object=.. where it is added."
-        )
+        return NO_PAIRS
     split = pair_split(table)
     known = [table.pairs[label] for label in split.seen]
     attributes, objects = {a for a, _ in known}, {o for _, o in known}

@@ -57,6 +57,7 @@ class Preview:
         name: Of the dataset.
         kind: What an example is.
         pairs: None: rows say them.
+        composed: Whether rows will say pairs; None where nobody knows before they are read.
         verbalizer: A word for each class.
         domain_names: In sorted order, where the card says them.
         classes: Names in label order.
@@ -70,6 +71,7 @@ class Preview:
         self.kind = card.kind
         self.classes = card.classes or ()
         self.pairs: tuple[tuple[str, str], ...] = ()
+        self.composed: bool | None = getattr(card.source, "composed", None)
         self.verbalizer = card.verbalizer or self.classes
         self.template = card.template
         self.templates = card.templates or (card.template,)

@@ -6,6 +6,7 @@ import numpy as np
 
 from data_catalog import Dataset
 from data_catalog.wording import some
+from operators.episodes.compositional import NO_PAIRS
 from operators.episodes.episode import Episode
 from operators.episodes.protocols import PROTOCOLS, Protocol
 from operators.episodes.table import Setup
@@ -38,7 +39,7 @@ def unsuited(dataset: "Dataset | Preview", protocol: Protocol) -> str:
         if protocol.unlabelled == "train" and not len(dataset.rows_of("train")):
             return f"it has no train rows to learn from. {another(False, kind=asked)}"
         return protocol.lacking(TrialData(dataset).table)
-    return ""
+    return NO_PAIRS if protocol.pairs and dataset.composed is False else ""
 
 
 def another(learns: bool, *, kind: str = "", track: str = "") -> str:

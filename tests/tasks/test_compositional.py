@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from data_catalog import CATALOG
 from operators.episodes.compositional import pair_split
 from operators.episodes.features import FeatureStore, view_folder
 from tasks.computing.encode import contexts_of, features_folder, needed_rows
 from tasks.computing.worker import TrialWorker
 from tasks.planning.choices import check
-from tasks.planning.data import TrialData
+from tasks.planning.data import TrialData, preview
 from tasks.planning.plan import make_plan
 from tasks.planning.suite import make_suite
 
@@ -67,6 +68,15 @@ def test_a_dataset_whose_classes_are_no_pairs_is_skipped_with_the_way_out(
     (said,) = made.skipped
     assert said.startswith("compositional on pets: ")
     assert "--columns attribute=..,object=.." in said
+
+
+@pytest.mark.parametrize("name", ["digits", "textiles", "world-icons"])
+def test_a_shipped_dataset_without_pairs_is_known_before_it_is_ingested(store, request_of, name):
+    cards = {each: CATALOG[each] for each in (name, "world-pairs")}
+    datasets = {each: preview(card) for each, card in cards.items()}
+    made = make_plan(store, request_of("zero-shot", datasets=list(cards)), datasets)
+    assert {spec.dataset for spec in made.specs} == {"world-pairs"}
+    assert made.skipped[0].startswith(f"compositional on {name}: ")
 
 
 def test_trials_have_the_numbers_of_both_worlds(store, plan, request_of, things):
