@@ -1,12 +1,12 @@
 """Protocols of more than one dataset or domain: of those that are learned, or that are tested."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from operators.episodes.episode import Episode, Evaluation
 from operators.episodes.joined import joined_table, starts_of
+from operators.episodes.names import keyed
 from operators.episodes.table import Setup, Table, capped, drawn_rows, test_rows
 
 OWN_TEST = "all"  # the split of the learned dataset's own test rows; no target is called so
@@ -94,8 +94,8 @@ def strange_classes(learned: Sequence[str], tested: Sequence[str]) -> list[str]:
         learned: Names of the classes that are learned.
         tested: Of those that are tested.
     """
-    known = set(_keys(learned))
-    return [name for key, name in zip(_keys(tested), tested, strict=True) if key not in known]
+    known = set(keyed(learned))
+    return [name for key, name in zip(keyed(tested), tested, strict=True) if key not in known]
 
 
 def in_order(learned: Sequence[str], tested: Sequence[str]) -> tuple[int, ...]:
@@ -105,20 +105,9 @@ def in_order(learned: Sequence[str], tested: Sequence[str]) -> tuple[int, ...]:
         learned: Names of the classes that are learned.
         tested: Of those that are tested; each is among them.
     """
-    place = {key: index for index, key in enumerate(_keys(learned))}
-    keys = _keys(tested)
+    place = {key: index for index, key in enumerate(keyed(learned))}
+    keys = keyed(tested)
     return tuple(sorted(range(len(keys)), key=lambda label: place[keys[label]]))
-
-
-def _keys(names: Sequence[str]) -> list[tuple[str, int]]:
-    """A name and how often it stood before: two classes of ImageNet are called missile."""
-    seen: Counter[str] = Counter()
-    keys = []
-    for name in names:
-        key = name.casefold()
-        keys.append((key, seen[key]))
-        seen[key] += 1
-    return keys
 
 
 def _target(name: str, table: Table, classes: Sequence[int], cap: int | None) -> Evaluation:

@@ -118,3 +118,13 @@ def test_images_are_encoded_beforehand_for_hosts_that_leave_their_tower_alone():
 def test_a_weight_of_anchors_is_refused_where_the_host_has_none():
     assert "Ask for host=kgcoop" in DePT.idle({"host": "coop"})["anchor_weight"]
     assert DePT.idle({"host": "kgcoop"}) == {}
+
+
+def test_classes_of_one_name_have_a_row_each(clip, few_shot):
+    names = ("missile", "cat", "Missile")
+    method = build(clip, Classes(names, ("{}.",)))
+    shots = few_shot(clip.feature_width, [0, 1, 2])
+    same = method.with_classes(Classes(names, ("{}.",)))
+    assert torch.equal(same.logits(shots.train), method.eval().logits(shots.train))
+    turned = method.with_classes(Classes(names[1:], ("{}.",)))
+    assert turned.rows.tolist() == [1, 0]

@@ -24,6 +24,7 @@ from operators.blocks.learned_context import ConditionalContext, LearnedContext
 from operators.blocks.linear_maps import drawn_linear
 from operators.bounds import Rate, Share, Weight
 from operators.episodes.episode import Batch, Classes, FewShot
+from operators.episodes.names import keyed
 from operators.methods.base import MethodCard
 from operators.methods.image_classification.hosted import Host, HostedClassifier
 from operators.shapes import Float
@@ -148,8 +149,8 @@ class DePTClip(HostedClassifier):
         """See `Classifier.with_classes`; the head stays where all of them were learned."""
         build: Any = type(self)
         twin = build(self.backbone, classes, generator=torch.Generator(), **self.hyperparameters)
-        place = {name.casefold(): row for row, name in enumerate(self.learned_names)}
-        rows = [place.get(name.casefold(), -1) for name in classes.names]
+        place = {key: row for row, key in enumerate(keyed(self.learned_names))}
+        rows = [place.get(key, -1) for key in keyed(classes.names)]
         twin.learned_names = self.learned_names
         twin.head = drawn_linear(
             self.head.in_features, len(place), torch.Generator(), self.backbone.device
