@@ -8,6 +8,7 @@ row that does not match its checksum is never read: it is missing, and encoded a
 
 import errno
 import os
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -281,6 +282,7 @@ class DecodedImages:
         self.room = room
         self._kept: dict[int, np.ndarray] = {}  # by row, the one that was asked for last at the end
         self._size = 0
+        self._lock = threading.Lock()
 
     def read(self, rows: np.ndarray) -> list[np.ndarray]:
         """The (h, w, 3) images of some rows.
@@ -289,12 +291,13 @@ class DecodedImages:
             rows: (b,) row ids, whose images the caller holds all at once.
         """
         wanted = rows.tolist()
-        new = [row for row in dict.fromkeys(wanted) if row not in self._kept]
-        files = self.encoded(np.array(new, dtype=rows.dtype)) if new else []
-        fresh = {row: decode(file) for row, file in zip(new, files, strict=True)}
-        found = [fresh[row] if row in fresh else self._kept[row] for row in wanted]
-        for row, image in zip(wanted, found, strict=True):
-            self._keep(row, image)
+        with self._lock:  # images of the next step are read by another thread
+            new = [row for row in dict.fromkeys(wanted) if row not in self._kept]
+            files = self.encoded(np.array(new, dtype=rows.dtype)) if new else []
+            fresh = {row: decode(file) for row, file in zip(new, files, strict=True)}
+            found = [fresh[row] if row in fresh else self._kept[row] for row in wanted]
+            for row, image in zip(wanted, found, strict=True):
+                self._keep(row, image)
         return found
 
     def _keep(self, row: int, image: np.ndarray) -> None:
