@@ -45,7 +45,7 @@ MINUTES = float(os.environ.get("SOAK_MINUTES", "20"))
 TARGETS = ("driver", "worker", "publishing", "raylet", "gcs_server", "prefect")
 PATIENCE = 600.0  # seconds that a run gets to end after a part of it was killed
 GONE_SECONDS = 150.0  # that its processes get after that: two agents of Ray wait for a minute
-LONG = 20  # samples of a third: shorter runs are all beginning
+LONG = 60  # samples of a third: shorter runs are all beginning
 GROWTH = 0.2  # by which memory and handles may differ between the thirds of a run
 FAULTS = '''
 """Nearest cached image, which fails as its seed says. Source: ours, 2026."""
