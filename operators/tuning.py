@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from operators.bounds import LATER, Bounds, Decay, Epochs, Images, Rate, read
-from operators.engine.graphs import RepeatedSteps
+from operators.engine.graphs import RepeatedSteps, asked
 from operators.engine.stacking import in_lane, take_step
 from operators.episodes.ahead import ReadingAhead
 from operators.episodes.episode import Batch, FewShot
@@ -314,7 +314,7 @@ def _way_back(
 ) -> Callable[[Batch], Tensor]:
     """What puts the gradients of a step into the parameters and gives its loss."""
     on_gpu = device.type == "cuda" and torch.cuda.is_available()  # and not pretended
-    if on_gpu and getattr(method, "repeats", False) and not in_lane():
+    if asked() and on_gpu and getattr(method, "repeats", False) and not in_lane():
         return RepeatedSteps(method.loss, parameters).take
     return lambda batch: take_step(partial(method.loss, batch))
 

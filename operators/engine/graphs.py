@@ -12,6 +12,7 @@ hold each that does to a recording of its step on a CPU. The optimiser is not re
 learning rate is a number of the host.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -23,6 +24,8 @@ from operators.engine.accounting import Work, counted, counting
 
 SEEN = 2  # times that a shape is met before its step is recorded: most that come once are rests
 WARM = 3  # runs before a recording, in which libraries choose what they do; torch asks for them
+
+ASKED = "SHOTBOARD_CUDA_GRAPHS"
 
 Run = Callable[[], tuple[Tensor | None, ...]]  # the loss and a gradient for each parameter
 
@@ -46,6 +49,11 @@ class Held(Protocol):
     def holding(self, tensors: Mapping[str, Tensor]) -> Any:
         """A batch that has these tensors and can read no others."""
         ...
+
+
+def asked() -> bool:
+    """Whether steps are to be played back: only where asked for, until a GPU has measured it."""
+    return os.environ.get(ASKED) == "1"
 
 
 def on_gpu(run: Run) -> Run:
