@@ -29,6 +29,7 @@ COMMANDS = {  # by name: the module that has it, which is imported where it is a
     "methods": "listing",
     "backbones": "listing",
     "pretrain": "pretraining",
+    "clean": "cleaning",
     "up": "serving",
     "doctor": "reading",
 }

@@ -242,6 +242,15 @@ def quiet_libraries(verbose: bool) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+def in_bytes(count: float) -> str:
+    """`12.3 MB`."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} GB"
+
+
 def near(path: Path) -> str:
     """A path as it is seen from the working directory."""
     here = Path.cwd()

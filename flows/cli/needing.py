@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data_catalog.wording import plural
+from flows.cli.common import in_bytes
 from flows.cli.planned import Planned
 from tasks.storage.store import Store
 
@@ -47,10 +48,10 @@ class Needs(NamedTuple):
         if self.fetched:
             known = [each.size_bytes for each in self.fetched if each.size_bytes is not None]
             more = " or more" if len(known) < len(self.fetched) else ""
-            total = f", {_bytes(sum(known))}{more}" if known else ""
+            total = f", {in_bytes(sum(known))}{more}" if known else ""
             yield f"to fetch first: {plural(len(self.fetched), 'thing')}{total}"
             for each in self.fetched:
-                size = "" if each.size_bytes is None else f" ({_bytes(each.size_bytes)})"
+                size = "" if each.size_bytes is None else f" ({in_bytes(each.size_bytes)})"
                 yield f"  {each.kind} {each.name}{size}: {each.how}"
         found = self.estimate
         if found is None:
@@ -61,7 +62,7 @@ class Needs(NamedTuple):
                 f"estimate of what is missing: {_hours(found.seconds)} of one {rate.device}, "
                 f"{found.operations + found.image_operations:.2g} operations at "
                 f"{rate.per_second / 1e9:.3g} GFLOP/s {rate.known_by}; "
-                f"{found.images:,} images to encode; {_bytes(found.disk_bytes)} of disk "
+                f"{found.images:,} images to encode; {in_bytes(found.disk_bytes)} of disk "
                 "for features and trials, beside the datasets"
             )
             if rate.device == "core":
@@ -142,11 +143,3 @@ def _hours(seconds: float) -> str:
     if seconds < 2 * _HOUR:
         return f"{seconds / _MINUTE:.0f} minutes"
     return f"{seconds / _HOUR:,.0f} hours"
-
-
-def _bytes(count: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.3g} GB"

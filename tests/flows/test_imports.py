@@ -38,6 +38,7 @@ def test_reading_imports_no_heavy_module(filled, tmp_path):
         ["sql", "SELECT * FROM trials", "-o", str(tmp_path / "trials.parquet")],
         ["show", min(filled.done())],
         ["runs"],
+        ["clean", "--dry-run"],
         ["methods"],
         ["methods", "show", "coop"],
         ["methods", "page"],

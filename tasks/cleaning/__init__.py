@@ -1,0 +1,1 @@
+"""What a store can do without: found by kind, told, removed."""

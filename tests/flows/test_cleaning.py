@@ -1,0 +1,82 @@
+"""`shotboard clean` as a user types it."""
+
+import os
+import time
+
+import pytest
+
+OLD = time.time() - 40 * 86_400
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A store with old features, an old plan and a trial."""
+    home = tmp_path / "store"
+    for place in (
+        "features/clip/pets/01/full/features.npy",
+        "plans/a.json",
+        "trials/0f/trial.json",
+    ):
+        file = home / place
+        file.parent.mkdir(parents=True)
+        file.write_bytes(bytes(2000))
+        os.utime(file, (OLD, OLD))
+        os.utime(file.parent, (OLD, OLD))
+    return home
+
+
+@pytest.fixture
+def clean(shotboard, store, monkeypatch):
+    monkeypatch.setattr("tasks.cleaning.sessions._folders", set)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return lambda *words: shotboard("clean", *words, "--home", store)
+
+
+def test_a_dry_run_tells_by_kind_what_would_be_freed_and_touches_nothing(clean, store):
+    answer = clean("--dry-run")
+    assert answer.code == 0
+    assert "would free" in answer.out
+    assert "the next run that needs them encodes them" in answer.out
+    assert "would be freed in" in answer.out
+    assert "trials" not in [line.split()[0] for line in answer.out.splitlines() if line.split()]
+    assert (store / "features/clip/pets/01/full/features.npy").is_file()
+
+
+def test_it_frees_and_says_so_for_machines_too(clean, store):
+    rows = {row["kind"]: row for row in clean("--json", "--keep", "plans").json}
+    assert rows["features"]["count"] == 1
+    assert rows["features"]["bytes"] >= 2000
+    assert rows["features"]["places"] == [str(store / "features/clip/pets/01/full")]
+    assert not (store / "features/clip/pets/01/full").exists()
+    assert (store / "plans/a.json").is_file()
+    assert (store / "trials/0f/trial.json").is_file()
+    assert clean("--keep", "plans").out.startswith("nothing to free in ")
+
+
+def test_trials_go_where_it_is_asked_for(clean, store):
+    assert clean("--trials").code == 0
+    assert not (store / "trials/0f").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--older-than", "soon"], "'soon' is no age: give a number with m, h, d or w"),
+        (["--keep", "feature"], "no kind of things to keep is called 'feature'. Did you mean"),
+    ],
+)
+def test_a_wrong_request_is_a_sentence(clean, words, sentence):
+    answer = clean(*words)
+    assert answer.code == 2
+    assert answer.sentence.startswith(sentence)
+
+
+def test_what_cannot_be_removed_is_an_error_and_exit_code_1(clean, store, monkeypatch):
+    def refuses(*_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("pathlib.Path.rename", refuses)
+    answer = clean()
+    assert answer.code == 1
+    assert "cannot be removed: Read-only file system" in answer.err
+    assert not (store / "plans/a.json").exists()
