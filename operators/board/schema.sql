@@ -258,7 +258,7 @@ CREATE TABLE runs (
     planned BIGINT NOT NULL,
     reused BIGINT,
     computed BIGINT,
-    elsewhere BIGINT,  -- that it missed, and other runs computed meanwhile
+    elsewhere BIGINT,
     failed BIGINT,
     error VARCHAR,
     host VARCHAR,

@@ -53,7 +53,7 @@ def test_settings_that_are_none_are_refused(broken, name, content, said):
         ({"model_type": "clip"}, "the image tower reads 224 pixels"),
         ({"model_type": "clip", "vision_config": None, "text_config": None}, "cannot be used"),
         ({"model_type": "clip", "vision_config": [1], "text_config": {}}, "cannot be used"),
-        ({"model_type": "clip", "vision_config": {"image_size": "big"}}, "cannot be used"),
+        ({"model_type": "clip", "vision_config": {"image_size": "big"}}, "reads big pixels"),
     ],
 )
 def test_settings_of_no_model_are_refused(broken, values, said):
