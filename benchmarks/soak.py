@@ -224,9 +224,11 @@ class Place:
             return driver if any(marks) else None
         if target == "driver":
             return driver
-        name = {"worker": "ray::TrialWorke"}.get(target, target)
-        found = sorted(p for p, n in self.processes().items() if n.startswith(name))
-        return found[0] if found else None
+        there = self.processes()
+        workers = sorted(p for p, name in there.items() if name.startswith("ray::TrialWorke"))
+        if target == "worker" or (target in ("gcs_server", "raylet") and not workers):
+            return next(iter(workers), None)  # a head that starts is ended by Ray in its own words
+        return min((p for p, name in there.items() if name.startswith(target)), default=None)
 
 
 def write_images(folder: Path) -> None:
