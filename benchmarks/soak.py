@@ -480,7 +480,7 @@ def disturbed(
         target = order[number % len(order)]
         process = place.run()
         tally.runs += 1
-        at = time.monotonic() + chance.uniform(0.1, 0.9) * seconds
+        at = time.monotonic() + chance.uniform(0.1, 0.7) * seconds  # then it shuts down
         while process.poll() is None and time.monotonic() < at:
             time.sleep(0.05)
         deadline = time.monotonic() + seconds
@@ -494,6 +494,8 @@ def disturbed(
                 tally.injected[target] += 1
         ended = finished(process, PATIENCE)
         tally.lost += faults_of(ended, target if victim else "")
+        if victim is None:
+            break  # all is done, and a run that has nothing to do starts nothing that can be killed
     ended = finished(place.run(), 20 * PATIENCE)
     tally.runs += 1
     if ended.code != int(place.size.faults):
