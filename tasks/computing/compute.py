@@ -12,6 +12,7 @@ from uuid import UUID
 from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from operators.spec import TrialSpec
 from tasks.computing.attempts import Attempts, seconds_of
@@ -222,7 +223,8 @@ def slug(text: str) -> str:
 class ProgressArtifact:
     """A bar in Prefect's UI, which says what is done, what failed and what is left.
 
-    It is sent every few seconds at most, and work never fails for want of it.
+    It is sent every few seconds at most, and work never fails for want of it, nor waits: a server
+    that does not answer is not asked again; Prefect's client would try for a minute each time.
 
     Args:
         key: Of the artifact.
@@ -248,9 +250,12 @@ class ProgressArtifact:
                 return
             self.last = now
             text = self.said(done, failed, now - self.began)
-            with contextlib.suppress(Exception):
-                share = 100 * done / self.total
-                update_progress_artifact(self.id, progress=share, description=text)
+            share = 100 * done / self.total
+            try:
+                with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+                    update_progress_artifact(self.id, progress=share, description=text)
+            except Exception:
+                self.id = None
 
     def said(self, done: int, failed: int, seconds: float) -> str:
         """`37 of 185 trials done, 2 failed, about 4 min left`.

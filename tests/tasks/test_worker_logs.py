@@ -138,6 +138,26 @@ def test_progress_is_sent_at_most_every_few_seconds_and_at_the_end(sent, clock, 
     assert sent == [50.0, 100.0]
 
 
+def test_a_server_that_does_not_answer_progress_is_asked_once_and_waited_for_by_nobody(
+    sent, clock, monkeypatch
+):
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
+
+    asked = []
+
+    def gone(*_, **__):
+        asked.append(PREFECT_CLIENT_MAX_RETRIES.value())
+        raise ConnectionError("nobody listens")
+
+    monkeypatch.setattr(compute.time, "monotonic", clock)
+    monkeypatch.setattr(compute, "update_progress_artifact", gone)
+    bar = ProgressArtifact("progress", 4, "trials")
+    for at in (10.0, 20.0, 30.0):
+        clock.now = at
+        bar.show(1)
+    assert asked == [0]
+
+
 def test_a_stage_tells_who_watches_it_how_many_failed():
     from tasks.progress import reporter
 
