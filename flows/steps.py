@@ -31,7 +31,7 @@ from tasks.publishing import publish
 from tasks.publishing.mlflow_client import check_answers
 from tasks.storage import runs
 from tasks.storage.drafts import sweep
-from tasks.storage.leases import Leases, leases_of
+from tasks.storage.leases import leases_of
 from tasks.storage.store import Store
 
 once = task(cache_policy=NO_CACHE, persist_result=False)
@@ -61,100 +61,74 @@ def run_request(
     sweep(store)
     with leases_of(store, suite=request.suite.name) as leases:
         leases.sweep()
-        return _run(
+        with (
+            ray_cluster(ray_address, gpus_per_worker=gpus_per_worker, workers=workers) as cluster,
+            ExitStack() as lasting,
+        ):
+            datasets = ingest_all(store, request.cards)
+            plan = make_plan(store, request, datasets)
+            store.set_aside([*plan.torn, *(plan.done if fresh else ())])
+            if plan.searches and (fresh or plan.torn):  # what was chosen by them is chosen again
+                plan = replace(make_plan(store, request, datasets), torn=plan.torn)
+            plan = replace(plan, done=frozenset() if fresh else plan.done)
+            if fresh or retry_quarantined:
+                forgive(store, plan.missing)
+            run, publication = begin(
+                store, plan, leases, partial=partial, flow_run_id=flow_run.get_id()
+            )
+            lasting.enter_context(runs.broken_off(store, run))
+            failed: list[tuple[str, str]] = []
+            elsewhere = 0
+            trouble: Exception | None = None
+            if plan.missing:
+                with stage("workers") as starting:
+                    starting.note(f"Ray starts, which may take up to {START_SECONDS:.0f} s")
+                    pool = cluster.pool(TrialWorker, store.place, **worker_options(request.suite))
+                    starting.summary = f"{len(pool)} on {cluster.address or 'this machine'}"
+                provenance = {
+                    "suite": plan.suite.name,
+                    "flow_run_id": run.flow_run_id,
+                    "git_commit": run.git_commit,
+                    "git_dirty": run.git_dirty,
+                }
+                try:
+                    with passed_on(get_run_logger().info):
+                        given = datasets, pool, provenance, Sharing(store, leases)
+                        with publish.published_along(publication, plan.specs, plan.missing):
+                            failed, elsewhere = compute_all(store, request, plan, *given)
+                        if plan.undecided:
+                            lost = {trial_id for trial_id, _ in failed}
+                            chosen = make_plan(store, request, datasets, failed=lost)
+                            run = go_on(store, plan, chosen, run, publication)
+                            rest = replace(chosen, done=chosen.done | lost)
+                            there = chosen.done.difference(spec.trial_id for spec in plan.specs)
+                            plan = replace(chosen, done=plan.done | there)
+                            with publish.published_along(publication, rest.specs, rest.missing):
+                                more = compute_all(store, request, rest, *given, "chosen trials")
+                            failed += more.failed
+                            elsewhere += more.elsewhere
+                except Exception as error:  # what was committed before it goes on the board first
+                    trouble = error
+        used = backbone_rows(list(request.backbones.cards.values()))
+        summary, unpublished = settle(
             store,
-            request,
-            leases,
-            partial=partial,
-            fresh=fresh,
-            retry_quarantined=retry_quarantined,
-            ray_address=ray_address,
-            gpus_per_worker=gpus_per_worker,
-            workers=workers,
+            plan,
+            run,
+            publication,
+            failed,
+            elsewhere=elsewhere,
+            trouble=trouble,
+            publish=lambda publication: publish_trials(whole(publication)),
+            rebuild=lambda: aggregate(store, backbones=used),
         )
-
-
-def _run(
-    store: Store,
-    request: Request,
-    leases: Leases,
-    *,
-    partial: bool,
-    fresh: bool,
-    retry_quarantined: bool,
-    ray_address: str | None,
-    gpus_per_worker: float,
-    workers: int | None,
-) -> Summary:
-    """See `run_request`."""
-    with (
-        ray_cluster(ray_address, gpus_per_worker=gpus_per_worker, workers=workers) as cluster,
-        ExitStack() as lasting,
-    ):
-        datasets = ingest_all(store, request.cards)
-        plan = make_plan(store, request, datasets)
-        store.set_aside([*plan.torn, *(plan.done if fresh else ())])
-        if plan.searches and (fresh or plan.torn):  # what was chosen by them is chosen again
-            plan = replace(make_plan(store, request, datasets), torn=plan.torn)
-        plan = replace(plan, done=frozenset() if fresh else plan.done)
-        if fresh or retry_quarantined:
-            forgive(store, plan.missing)
-        run, publication = begin(
-            store, plan, leases, partial=partial, flow_run_id=flow_run.get_id()
-        )
-        lasting.enter_context(runs.broken_off(store, run))
-        failed: list[tuple[str, str]] = []
-        elsewhere = 0
-        trouble: Exception | None = None
-        if plan.missing:
-            with stage("workers") as starting:
-                starting.note(f"Ray starts, which may take up to {START_SECONDS:.0f} s")
-                pool = cluster.pool(TrialWorker, store.place, **worker_options(request.suite))
-                starting.summary = f"{len(pool)} on {cluster.address or 'this machine'}"
-            provenance = {
-                "suite": plan.suite.name,
-                "flow_run_id": run.flow_run_id,
-                "git_commit": run.git_commit,
-                "git_dirty": run.git_dirty,
-            }
-            try:
-                with passed_on(get_run_logger().info):
-                    given = datasets, pool, provenance, Sharing(store, leases)
-                    with publish.published_along(publication, plan.specs, plan.missing):
-                        failed, elsewhere = compute_all(store, request, plan, *given)
-                    if plan.undecided:
-                        lost = {trial_id for trial_id, _ in failed}
-                        chosen = make_plan(store, request, datasets, failed=lost)
-                        run = go_on(store, plan, chosen, run, publication)
-                        rest = replace(chosen, done=chosen.done | lost)
-                        there = chosen.done.difference(spec.trial_id for spec in plan.specs)
-                        plan = replace(chosen, done=plan.done | there)
-                        with publish.published_along(publication, rest.specs, rest.missing):
-                            more = compute_all(store, request, rest, *given, "chosen trials")
-                        failed += more.failed
-                        elsewhere += more.elsewhere
-            except Exception as error:  # what was committed before it goes on the board first
-                trouble = error
-    used = backbone_rows(list(request.backbones.cards.values()))
-    summary, unpublished = settle(
-        store,
-        plan,
-        run,
-        publication,
-        failed,
-        elsewhere=elsewhere,
-        trouble=trouble,
-        publish=lambda publication: publish_trials(whole(publication)),
-        rebuild=lambda: aggregate(store, backbones=used),
-    )
-    publish_artifacts(store, plan, failed, summary.text)
-    tell_prefect(summary.moves)
-    trouble = trouble or unpublished
-    if trouble:
-        raise trouble
-    if failed:
-        raise TrialsFailed(summary)
-    return summary
+        publish_artifacts(store, plan, failed, summary.text)
+        tell_prefect(summary.moves)
+        trouble = trouble or unpublished
+        if trouble:
+            raise trouble
+        if failed:
+            raise TrialsFailed(summary)
+        return summary
 
 
 def ingest_all(store: Store, names: Iterable[str]) -> dict[str, Dataset]:
