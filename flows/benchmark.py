@@ -70,8 +70,10 @@ def benchmark(
         asked = override(load_suite(suite), changes)
         refuse_unknown(store, asked)
         from flows.steps import run_request
+        from tasks.computing.device import refuse_without_gpu
         from tasks.planning.choices import check
 
+        refuse_without_gpu(asked.precision, gpus_per_worker)
         request = check(store, asked)
         summary = run_request(
             store,

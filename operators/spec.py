@@ -98,7 +98,7 @@ class TrialSpec:
         transform_version: Version of the image preprocessing arithmetic.
         views: Augmented views that training sees, see operators/episodes/views.py: `none`,
             `bank:K` or `fresh`, and of which kind.
-        precision: Arithmetic of the frozen encoders, `fp32`, `bf16` or `fp16`.
+        precision: Arithmetic of the frozen encoders, `fp32`, `tf32` (of GPUs), `bf16` or `fp16`.
         test_rows_per_class: Cap on the test rows of each class; None means all.
         aids: What else it leans on, by role, a key of `AIDS`: a trial, or the fingerprint of what
             is no trial; empty for most.

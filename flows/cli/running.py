@@ -65,6 +65,7 @@ def run(
     with one_sentence(), signals_as_interrupts():
         spare_pandas()
         from flows.cli.telling import tell
+        from tasks.computing.device import refuse_without_gpu
         from tasks.computing.ray_cluster import check_request
         from tasks.publishing.mlflow_client import check_answers
         from tasks.services.notifying import address
@@ -77,6 +78,9 @@ def run(
         check_request(ray_address, gpus_per_worker=gpus_per_worker, workers=workers)
         if gpus_per_worker and not ray_address:
             _refuse_missing_gpus(gpus_per_worker)
+        missing = fresh or not planned.misses_nothing(store)
+        if missing:
+            refuse_without_gpu(planned.suite.precision, gpus_per_worker)
         err.print(planned.about)
         for text in planned.standing:
             err.print(f"  {text}")
@@ -87,7 +91,7 @@ def run(
 
         failed = False
         with TerminalReporter() as reporter, reporting_to(reporter):
-            if not fresh and planned.misses_nothing(store):
+            if not missing:
                 from flows.settling import bring_up_to_date
                 from tasks.planning.suite import moves_trials
 

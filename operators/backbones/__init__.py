@@ -130,11 +130,17 @@ class BackboneReference(NamedTuple):
 
         Raises:
             LookupError: There is no such precision.
+            ValueError: It is one of GPUs, and the device is none.
             BackboneUnavailable: Its files are damaged, or make no model.
         """
         if self.precision not in PRECISIONS:
             raise LookupError(
                 f"precision {self.precision!r} is not one of {', '.join(PRECISIONS)}."
+            )
+        if self.precision == "tf32" and torch.device(device).type != "cuda":
+            raise ValueError(
+                f"precision 'tf32' is how a GPU multiplies, and {self.name} is to be on "
+                f"{device}: use fp32 there, which is more exact."
             )
         dtype = PRECISIONS[self.precision]
         if (own := own_family(card.family)) is not None:

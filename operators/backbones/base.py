@@ -25,7 +25,13 @@ CAPABILITIES = {
 }
 VIT = frozenset(CAPABILITIES) - {"class-token"}  # what every ViT has
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Of frozen weights, in memory. `tf32` is how a GPU multiplies float32, see engine/arithmetic.py.
+PRECISIONS = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
 
 
 class BackboneUnavailable(ValueError):

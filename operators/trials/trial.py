@@ -12,6 +12,7 @@ from torch import Tensor
 from operators.backbones import Backbone
 from operators.divergence import refuse_diverged
 from operators.engine.accounting import Work, counting
+from operators.engine.arithmetic import products_in
 from operators.engine.stacking import clock, lanes_worth
 from operators.episodes.episode import Classes, Episode
 from operators.episodes.joined import JoinedImages, joined_classes, joined_table, starts_of
@@ -114,6 +115,21 @@ def run_trial(
             of a test row is no number.
     """
     view_policy(spec)  # refused before anything is computed
+    with products_in(spec.precision):
+        return _computed(spec, backbone, data, source, teacher, targets, fitted, start)
+
+
+def _computed(
+    spec: TrialSpec,
+    backbone: Backbone,
+    data: Data,
+    source: Any,
+    teacher: Any,
+    targets: Mapping[str, TargetData] | None,
+    fitted: Fitted | None,
+    start: Mapping[str, Tensor] | None,
+) -> Outcome:
+    """See `run_trial`."""
     reset_peak_memory(backbone.device)
     started = clock()
     track, tested = track_of(spec.protocol), {"": TargetData(data, source), **(targets or {})}

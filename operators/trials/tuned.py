@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from operators.backbones import Backbone
+from operators.engine.arithmetic import products_in
 from operators.episodes.episode import Batch, ImageSource, TextSource
 from operators.methods import Classifier, StaticClassifier, Teacher, method_for
 from operators.methods.classifier import logits_of
@@ -44,7 +45,8 @@ def method_of(
     """
     episode = episode_of(spec, data.table)
     track = track_of(spec.protocol)
-    method = track.build(spec, backbone, data, episode, torch.Generator(), teacher)
+    with products_in(spec.precision):
+        method = track.build(spec, backbone, data, episode, torch.Generator(), teacher)
     assert isinstance(method, Classifier)
     method.load_state_dict(learned)
     return method.eval()

@@ -29,6 +29,23 @@ def device_for(choice: str) -> str:
     return choice
 
 
+def refuse_without_gpu(precision: str, gpus_per_worker: float | None) -> None:
+    """Refuses TF32 where workers hold no GPU, before anything starts.
+
+    Args:
+        precision: Of the suite.
+        gpus_per_worker: GPUs that each worker holds; None where an estimate says how many.
+
+    Raises:
+        RequestError: It is TF32, and they hold none.
+    """
+    if precision == "tf32" and gpus_per_worker == 0:
+        raise RequestError(
+            "precision 'tf32' is how a GPU multiplies, and gpus_per_worker=0 computes on the CPU: "
+            "ask for precision fp32, which is more exact, or for --gpus-per-worker 1."
+        )
+
+
 def device_kind(device: str, threads: int) -> str:
     """The device in words: `2 CPU cores`, or the name of the GPU's model."""
     import torch

@@ -160,6 +160,12 @@ def _others(spec: TrialSpec, card: BackboneCard) -> str:
 
 
 def load_backbone(spec: TrialSpec, found: Mapping[str, FoundBackbone]) -> Backbone:
-    """The backbone of a trial, in its precision, on this machine's device."""
+    """The backbone of a trial, in its precision, on this machine's device.
+
+    A trial in TF32 answers on a CPU in fp32, which is as exact or more.
+    """
     which, card = found[spec.backbone_fingerprint]
-    return which._replace(precision=spec.precision).load(card, device_for("auto"))
+    device, precision = device_for("auto"), spec.precision
+    if precision == "tf32" and device == "cpu":
+        precision = "fp32"
+    return which._replace(precision=precision).load(card, device)

@@ -15,6 +15,7 @@ from data_catalog.naming import prompt_key
 from data_catalog.reasons import remedy
 from data_catalog.sources import SourceError
 from data_catalog.wording import some
+from operators.engine.arithmetic import products_in
 from operators.episodes.episode import Classes
 from operators.methods import Classifier, method_for
 from operators.spec import TrialSpec
@@ -144,7 +145,8 @@ class Predictor:
             whole = [example.content for example in asked if not example.error]
             ranked: Iterator[tuple[Ranked, ...]] = iter(())
             if whole:
-                ranked = iter(classify(self.method, source, self.held.hold(whole), top))
+                with products_in(self.spec.precision):
+                    ranked = iter(classify(self.method, source, self.held.hold(whole), top))
             for each in asked:
                 yield Prediction(each.path, () if each.error else next(ranked), each.error)
 
@@ -202,11 +204,13 @@ def predictor(
     method = method_of(spec, backbone, data[spec.template_set], learned, teacher)
     if asked is None:
         whole = known != method.classes and method.card.new_classes
-        return Predictor(spec, method.with_classes(known) if whole else method, held)
+        with products_in(spec.precision):
+            return Predictor(spec, method.with_classes(known) if whole else method, held)
     if asked == method.classes:
         return Predictor(spec, method, held)
     try:
-        return Predictor(spec, method.with_classes(asked), held)
+        with products_in(spec.precision):
+            return Predictor(spec, method.with_classes(asked), held)
     except ValueError as error:
         raise RequestError(
             f"{error} Without --classes, trial {trial_id} answers with those of {spec.dataset}."

@@ -173,6 +173,7 @@ class TrialWorker:
             track: Says how they are read.
             view: That images are seen under; None is the centre crop.
         """
+        from operators.engine.arithmetic import products_in
         from operators.tracks import TRACKS
 
         context = self._node.here(context, features=False)
@@ -180,7 +181,9 @@ class TrialWorker:
         backbone = self._backbone(context.backbone, context)
         if view is not None:
             own_functions.make_known([view.augmentation], context.sources)
-        return TRACKS[track].source(read, backbone, None).features(rows, view).cpu().numpy()
+        source = TRACKS[track].source(read, backbone, None)
+        with products_in(context.backbone.precision):
+            return source.features(rows, view).cpu().numpy()
 
     def compute(self, specs: Sequence["TrialSpec"], context: Context) -> list[Done]:
         """Computes and commits some trials; a trial that fails costs itself alone.

@@ -184,9 +184,10 @@ class Suite(BaseModel):
         description="paper: as published, quirks included; clean: examples without labels are "
         "those of the learned classes alone",
     )
-    precision: Literal["fp32", "bf16", "fp16"] = Field(
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = Field(
         default="fp32",
-        description="Of the frozen encoders; what is learned, logits and losses are in fp32",
+        description="Of the frozen encoders; what is learned, logits and losses are in fp32. tf32 "
+        "is fp32 whose products a GPU cuts to 19 bits",
     )
     search: Annotated[dict[str, tuple[Any, ...]], Asked(shown=False)] = Field(
         default={},

@@ -136,6 +136,10 @@ def test_a_part_of_a_gpu_is_below_one_or_whole(refused):
     assert "gpus_per_worker=1.5" in refused("run", "--gpus-per-worker", "1.5")
 
 
+def test_tf32_without_a_gpu_is_refused(refused):
+    assert "precision 'tf32' is how a GPU multiplies" in refused("run", "--precision", "tf32")
+
+
 def test_no_workers_at_all_are_refused(refused):
     assert "workers=0: a run needs at least 1 worker" in refused("run", "--workers", "0")
 

@@ -1,11 +1,14 @@
 """Frozen towers in half precision: close to single, and what is learned stays in single."""
 
+from contextlib import ExitStack
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 from operators.backbones import FAMILIES, PRECISIONS, DeepPrompts, DualEncoder, reference
 from operators.blocks.prompt_tokens import prompt_tokens, worded_context
+from operators.engine.arithmetic import products_in
 
 NAMES = ("cat", "a very small orange boat", "dog", "oak tree")
 
@@ -94,15 +97,50 @@ def test_gradients_reach_visual_prompts(half, single):
 def test_a_trial_in_another_precision_is_another_trial(spec):
     ids = {spec(precision=precision).trial_id for precision in PRECISIONS}
     cells = {spec(precision=precision).cell_id for precision in PRECISIONS}
-    assert len(ids) == len(cells) == len(PRECISIONS) == 3
+    assert len(ids) == len(cells) == len(PRECISIONS) == 4
 
 
 def test_a_precision_that_is_not_there_is_refused(clip, clip_folder):
     found = reference(str(clip_folder))._replace(precision="fp8")
-    with pytest.raises(LookupError, match="precision 'fp8' is not one of fp32, bf16, fp16"):
+    with pytest.raises(LookupError, match="precision 'fp8' is not one of fp32, tf32, bf16, fp16"):
         found.load(clip.card)
 
 
 def test_every_family_is_covered(clip, clip_resnet, siglip, effnet):
     dual = {name for name, family in FAMILIES.items() if issubclass(family, DualEncoder)}
     assert {b.card.family for b in (clip, clip_resnet, siglip, effnet)} == dual
+
+
+def switches():
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+def test_tf32_is_on_within_its_block_alone_and_fp32_cuts_no_convolution():
+    before = switches()
+    for precision, on in (("tf32", True), ("fp32", False), ("bf16", False)):
+        with products_in(precision):
+            assert switches() == (on, on)
+        assert switches() == before
+    with pytest.raises(KeyError), products_in("tf32"):
+        raise KeyError
+    assert switches() == before
+
+
+def test_blocks_of_lanes_overlap_and_two_kinds_are_refused():
+    before = switches()
+    first, second = ExitStack(), ExitStack()
+    first.enter_context(products_in("tf32"))
+    second.enter_context(products_in("tf32"))
+    first.close()  # the other lane goes on
+    assert switches() == (True, True)
+    with pytest.raises(RuntimeError, match="within a trial with TF32"), products_in("fp32"):
+        pass
+    second.close()
+    assert switches() == before
+
+
+def test_tf32_is_refused_on_a_cpu_and_its_weights_are_single(clip, clip_folder):
+    found = reference(str(clip_folder))._replace(precision="tf32")
+    with pytest.raises(ValueError, match=r"'tf32' is how a GPU multiplies.* use fp32"):
+        found.load(clip.card)
+    assert PRECISIONS["tf32"] == torch.float32

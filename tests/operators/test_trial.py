@@ -72,6 +72,24 @@ def test_seeds_of_methods_without_a_tower_in_their_steps_are_tuned_one_by_one(cl
         assert lanes_of(asked(method), clip, episode) == 1
 
 
+def test_a_trial_in_tf32_has_it_on_while_it_lasts(clip, images, asked, monkeypatch):
+    seen = []
+    read = type(images).features
+
+    def watched(self, *where):
+        seen.append(torch.backends.cuda.matmul.allow_tf32)
+        return read(self, *where)
+
+    monkeypatch.setattr(type(images), "features", watched)
+    plain = run_trial(asked(), clip, Data(), images)
+    assert set(seen) == {False}
+    seen.clear()
+    cut = run_trial(asked(precision="tf32"), clip, Data(), images)
+    assert set(seen) == {True}
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert same(plain, cut)  # a CPU knows no such products
+
+
 def test_predictions_have_their_schema_and_every_test_row_once(clip, images, asked):
     outcome = run_trial(asked(), clip, Data(), images)
     assert outcome.predictions.schema.equals(CLASSIFICATION)

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from data_catalog import DatasetCard, ImageFolder, register
 from data_catalog.descriptions import Descriptions
+from operators.backbones import reference
 from operators.bounds import brief_of
 from operators.episodes.features import FeatureStore, view_folder
 from operators.episodes.protocols import PROTOCOLS
@@ -27,6 +28,7 @@ from operators.methods import METHODS, methods_of
 from operators.methods.hyperparameters import annotations
 from shotboard.model import _load_pyfunc
 from tasks.computing.encode import contexts_of
+from tasks.computing.found import FoundBackbone, load_backbone
 from tasks.computing.predict import Held, predictor
 from tasks.computing.worker import TrialWorker
 from tasks.ingestion.describe import keep
@@ -617,3 +619,10 @@ print(json.dumps(told))
         assert list(said) == columns
         assert said["classes"] == [[each.name for each in expected.ranked]]
         assert said["probabilities"] == [[each.probability for each in expected.ranked]]
+
+
+def test_a_trial_in_tf32_answers_on_a_cpu_in_fp32(spec, clip, clip_folder):
+    asked = spec(precision="tf32")
+    found = FoundBackbone(reference(str(clip_folder)), clip.card)
+    backbone = load_backbone(asked, {asked.backbone_fingerprint: found})
+    assert backbone.device.type == "cpu"
