@@ -31,16 +31,16 @@ from operators.methods import METHODS, Method
 STEPS = 8  # of each trial in one measurement
 
 
-def some_steps(method: Method, batch: Batch) -> None:
-    """The gradients of `STEPS` steps, as the tuning loop has them computed."""
-    for _ in range(STEPS):
+def some_steps(method: Method, batch: Batch, steps: int = STEPS) -> None:
+    """The gradients of some steps, as the tuning loop has them computed."""
+    for _ in range(steps):
         method.zero_grad(set_to_none=True)
         take_step(partial(method.loss, batch))
 
 
-def together(trials: list[tuple[Method, Batch]]) -> None:
-    """Takes the steps of all trials, in lanes."""
-    for outcome in run_stacked([partial(some_steps, *each) for each in trials]):
+def together(trials: list[tuple[Method, Batch]], steps: int = STEPS) -> None:
+    """Takes some steps of all trials, in lanes."""
+    for outcome in run_stacked([partial(some_steps, *each, steps) for each in trials]):
         if isinstance(outcome, Exception):
             raise outcome
 

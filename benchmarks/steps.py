@@ -165,7 +165,8 @@ class PlainClip(nn.Module):
         x = x + self.model.text_model.embeddings.position_embedding.weight
         x = self.texts(x, deep, 1)
         x = self.model.text_model.final_layer_norm(x)
-        return self.model.text_projection(x[torch.arange(len(x)), method.prompt.layout.end])
+        rows = torch.arange(len(x), device=x.device)
+        return self.model.text_projection(x[rows, method.prompt.layout.end])
 
     def encode_images(
         self, pixels: Tensor, prompts: Tensor | None = None, deep: Tensor | None = None
@@ -225,7 +226,7 @@ class Drawn:
 
     def __init__(self, backbone: DualEncoder, count: int, side: int) -> None:
         self.features_read = False
-        self.all_pixels = torch.randn(count, 3, side, side)
+        self.all_pixels = torch.randn(count, 3, side, side).to(backbone.device)
         with torch.no_grad():
             self.all_features = backbone.encode_images(self.all_pixels)
 
@@ -275,7 +276,7 @@ def started(name: str, shape: str, backbone: DualEncoder, classes: int, seed: in
     kind: type = METHODS[name]
     method: ImageClassifier = kind(backbone, known, generator=generator, **settings)
     size, side = BATCH[name], SHAPES[shape]["sizes"]["image_size"]
-    labels = torch.arange(size) % classes
+    labels = (torch.arange(size) % classes).to(backbone.device)
     images = Drawn(backbone, size, side)
     return Started(method, Batch(images, np.arange(size), labels), images)
 
