@@ -79,6 +79,7 @@ def compute_all(
             pool,
             whole(datasets),
             whole(store.copy),
+            whole(sharing.leases),
         )
         for (backbone, dataset), context in contexts.items()
     }

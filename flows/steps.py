@@ -26,7 +26,7 @@ from tasks.pages.regressions import tell_prefect
 from tasks.pages.zoo import backbone_rows
 from tasks.planning.choices import Request
 from tasks.planning.plan import make_plan
-from tasks.progress import stage
+from tasks.progress import reporter, stage
 from tasks.publishing import publish
 from tasks.publishing.mlflow_client import check_answers
 from tasks.storage import runs
@@ -84,6 +84,7 @@ def run_request(
                 with stage("workers") as starting:
                     starting.note(f"Ray starts, which may take up to {START_SECONDS:.0f} s")
                     pool = cluster.pool(TrialWorker, store.place, **worker_options(request.suite))
+                    pool.tell(reporter())
                     starting.summary = f"{len(pool)} on {cluster.address or 'this machine'}"
                 provenance = {
                     "suite": plan.suite.name,

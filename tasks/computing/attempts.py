@@ -8,13 +8,14 @@ from operators.episodes.protocols import PROTOCOLS
 from operators.episodes.shots import ALL_SHOTS
 from operators.methods import known_method
 from operators.spec import TrialSpec
-from tasks.computing.deaths import OutOfTime, WorkerDied
+from tasks.computing.deaths import HostLost, OutOfTime, WorkerDied
 from tasks.computing.failures import MOST_DEATHS
 from tasks.computing.worker_pool import TRIES
 
 if TYPE_CHECKING:
     from data_catalog import Dataset
 
+HOSTS_LOST = 3  # with a trial on them, before it counts as its doing
 BASE_SECONDS = 3600.0  # of a time limit: what no image is to blame for
 
 
@@ -51,8 +52,9 @@ class Attempts:
     """Decides what becomes of the trials of a call that its worker did not survive.
 
     In a call of several, nobody knows which one it was: each is tried alone. One that was alone is
-    to blame. It has as many tries as any call, since the system may have ended its worker for
-    another's hunger; but one that took too long would take too long again.
+    to blame, unless its host went with the worker, as hosts do; but one with which host after host
+    goes may have taken their memory. It has as many tries as any call, since the system may have
+    ended its worker for another's hunger; but one that took too long would take too long again.
 
     Args:
         suspects: How many workers trials have cost earlier runs, by id: they are tried alone, and
@@ -67,6 +69,7 @@ class Attempts:
         self.suspects = suspects
         self.fail = fail
         self._deaths: Counter[str] = Counter()
+        self._hosts: Counter[str] = Counter()  # that were lost with a trial on them
         self._alone: list[TrialSpec] = []
 
     def hold_back(self, specs: Iterable[TrialSpec]) -> list[TrialSpec]:
@@ -86,6 +89,10 @@ class Attempts:
             error: What became of the worker.
         """
         for spec in left:
+            self._hosts[spec.trial_id] += isinstance(error, HostLost)
+            if isinstance(error, HostLost) and self._hosts[spec.trial_id] <= HOSTS_LOST:
+                self._alone.append(spec)
+                continue
             self._deaths[spec.trial_id] += isinstance(error, WorkerDied)
             reason = self._reason(spec, error) if len(call) == 1 else None
             if reason is None:

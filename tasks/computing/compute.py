@@ -112,7 +112,7 @@ def compute(
             context,
             tries=1,
             seconds=seconds_of(limits),
-            first=First(str((context.backbone, context.dataset)), "prepare", (context,)),
+            first=First(context.key, "prepare", (context,)),
         ):
             if isinstance(outcome.error, WorkerDied | OutOfTime):
                 there = [s for s in outcome.batch if store.bring(store.trial(s.trial_id)).exists()]
@@ -138,7 +138,8 @@ def lanes_of(specs: Sequence[TrialSpec], context: Context, pool: WorkerPool) -> 
     if not cells:
         return {}
     try:
-        return dict(zip(cells, pool.run("lanes", list(cells.values()), context), strict=True))
+        lanes = pool.run("lanes", list(cells.values()), context, near=context.key)
+        return dict(zip(cells, lanes, strict=True))
     except WorkerDied:  # it will be that of a trial
         return {}
 

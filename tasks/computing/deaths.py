@@ -15,6 +15,7 @@ _DETAIL = re.compile(r"Worker exit type: (\w+) Worker exit detail: (.*?)(?: Some
 _SIGNAL = re.compile(r"\*\*\* (SIG[A-Z]+) received|Fatal Python error: (.+)")
 _FRAME = re.compile(r'^  File "')  # the first is where it was
 NOISE = re.compile(r"^\[[\d\- :,]+ [A-Z] .*|^\[\S+ (?:I|W) .*|^\s*$")  # Ray's own lines
+_NODE = re.compile(r"(?i)\bnode\b[^.]*\b(died|dead|terminated|failed|drained|preempted)")
 _KILLS = ("/sys/fs/cgroup/memory.events", "/proc/vmstat")  # where Linux counts whom it ends
 
 
@@ -29,6 +30,13 @@ class WorkerDied(MachineError):
         often = f"at every one of {tries} tries of" if tries > 1 else "in a call of"
         super().__init__(f"a worker died {often} {method}: {cause}")
         self.cause = cause
+
+
+class HostLost(WorkerDied):
+    """A call was lost with the host of its worker, or the way there; the call is not to blame."""
+
+    def __init__(self, method: str, host: str) -> None:
+        super().__init__(method, 1, f"its host {host} is gone, or cannot be reached.")
 
 
 class OutOfTime(MachineError):
@@ -50,12 +58,13 @@ class Deaths:
         self._lock = threading.Lock()
         self._kills = _kills()
 
-    def cause(self, error: BaseException | None, pid: int | None) -> str:
+    def cause(self, error: BaseException | None, pid: int | None, *, here: bool) -> str:
         """One or two sentences.
 
         Args:
             error: What Ray raised.
             pid: Of the worker; None where it never ran.
+            here: Whether it was one of this machine: else neither its log nor its memory is known.
         """
         from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
 
@@ -68,11 +77,11 @@ class Deaths:
             cause = error.__cause__
             named = cause if isinstance(cause, RayTaskError) else error
             return f"Its start failed: {_clipped(_last_line(str(named)))}."
-        words = last_words(pid)
+        words = last_words(pid) if here else []
         if found := _SIGNAL.search("\n".join(words)):
             frame = next((line.strip() for line in words if _FRAME.match(line)), "")
             return f"it crashed ({found[1] or found[2]}){f' in {frame}' if frame else ''}."
-        if self._kills > before:
+        if here and self._kills > before:
             how = f"the system ended it for want of memory. {LESS}".rstrip(".")
         elif detail := _DETAIL.search(text):
             how = f"its process ended ({detail[1]}: {_clipped(detail[2]).rstrip('. ')})"
@@ -82,6 +91,15 @@ class Deaths:
             how = _clipped(text).rstrip(".")
         said = [_clipped(line) for line in words if not NOISE.match(line)][-LAST_WORDS:]
         return f"{how}." + (f" Its log ends with: {' | '.join(said)}" if said else "")
+
+
+def of_the_host(error: BaseException | None) -> bool:
+    """Whether Ray says that a worker is gone with its host, or that nobody can reach it."""
+    from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError
+
+    if isinstance(error, ActorDiedError):
+        return bool(_NODE.search(" ".join(str(error).split())))
+    return isinstance(error, ActorUnavailableError | NodeDiedError)
 
 
 def last_words(pid: int | None) -> list[str]:

@@ -1,8 +1,9 @@
 """Frozen features of the rows that missing trials need, once for all methods, shots and seeds."""
 
+import hashlib
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tasks.planning.encodings import needed_rows
 from tasks.planning.own_methods import sources_of
 from tasks.progress import Stage, reporter, stage
 from tasks.storage.copies import WorkingCopy
+from tasks.storage.leases import Leases
 from tasks.storage.locks import alone
 from tasks.storage.store import Store
 
@@ -112,6 +114,7 @@ def encode(
     pool: WorkerPool,
     datasets: Mapping[str, Dataset] | None = None,
     copy: WorkingCopy | None = None,
+    leases: Leases | None = None,
 ) -> int:
     """Encodes the examples of some trials that have no features yet; returns how many.
 
@@ -124,6 +127,7 @@ def encode(
         pool: Workers that encode.
         datasets: As in `needed_rows`.
         copy: Of a store at a URL: what other nodes have encoded is fetched, the rest sent.
+        leases: Of this run, there: of two nodes one encodes at a time.
 
     Raises:
         OSError: The disk has no room for the features; nothing is encoded then.
@@ -136,7 +140,7 @@ def encode(
     waiting = f"another run encodes {title}: waiting for it."
     with (
         alone(context.features / ".lock", waiting, pool.check_open),
-        _shared(copy, context.features),
+        _shared(copy, context.features, leases, waiting, pool.check_open),
     ):
         missing: dict[View | None, tuple[FeatureStore, np.ndarray]] = {}
         for view, needed in needed_rows(specs, dataset, datasets).items():
@@ -168,15 +172,36 @@ def encode(
 
 
 @contextmanager
-def _shared(copy: WorkingCopy | None, features: Path) -> Iterator[None]:
-    """Fetches features before the block, and sends after it those that are here alone."""
+def _shared(
+    copy: WorkingCopy | None,
+    features: Path,
+    leases: Leases | None,
+    waiting: str,
+    look: Callable[[], None],
+) -> Iterator[None]:
+    """Fetches features before the block, and sends after it those that are here alone.
+
+    Nobody else does so meanwhile: what two nodes encode at once might differ in the last bits.
+
+    Args:
+        copy: Of a store at a URL; None for a folder, where there is nothing to do.
+        features: Folder of the dataset under the backbone.
+        leases: Of this run.
+        waiting: Is said where another node has to be waited for.
+        look: As in `alone`.
+    """
     if copy is None:
         yield
         return
-    fetch_features(copy, features)
-    yield
-    for folder in sorted(path.parent for path in features.glob(f"*/{CHECKSUMS}")):
-        send_features(copy, folder)
+    with ExitStack() as held:
+        if leases is not None:
+            place = features.relative_to(copy.home).as_posix()
+            name = f"encode-{hashlib.sha256(place.encode()).hexdigest()[:16]}"
+            held.enter_context(leases.alone(name, lambda: reporter().say(waiting), look))
+        fetch_features(copy, features)
+        yield
+        for folder in sorted(path.parent for path in features.glob(f"*/{CHECKSUMS}")):
+            send_features(copy, folder)
 
 
 def encode_view(
@@ -201,7 +226,13 @@ def encode_view(
     """
     chunks = np.split(rows, range(CHUNK, len(rows), CHUNK))
     for outcome in pool.map_unordered(
-        "encode", chunks, context, track, view, seconds=lambda _: CHUNK_SECONDS
+        "encode",
+        chunks,
+        context,
+        track,
+        view,
+        seconds=lambda _: CHUNK_SECONDS,
+        near=context.key,
     ):
         if outcome.error:
             raise outcome.error

@@ -4,14 +4,14 @@ Ray's own scheduling is used for long-lived actors alone: a trial is too short t
 its own, and an actor keeps its backbones and features between trials.
 """
 
-import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from tasks.computing.hosts import Needs, check_room, hosts_there, needed_of
 from tasks.computing.ray_start import connect, leave, no_cluster, nobody_listens
 from tasks.computing.worker_pool import WorkerPool
 
@@ -38,42 +38,37 @@ class Cluster:
     requested: int | None
     shared_bytes: int = SHARED_BYTES
     started_by_us: bool = False
-    _resources: dict[str, Any] | None = None
+    _started: bool = False
     _pools: dict[Any, Future[WorkerPool]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _asking: threading.Lock = field(default_factory=threading.Lock, compare=False)
+    _lasting: ExitStack = field(default_factory=ExitStack, compare=False)
 
     @property
     def asked(self) -> tuple[Any, ...]:
         """What was asked for: the same makes the same cluster."""
         return self.address, self.cpus, self.gpus_per_worker, self.requested, self.shared_bytes
 
-    @property
-    def resources(self) -> dict[str, Any]:
-        """What Ray counts in the whole cluster: CPU, GPU, memory. Starts Ray."""
-        with self._lock:
-            if self._resources is None:
-                self.started_by_us = connect(self.address, self.cpus, self.shared_bytes)
-                import ray
-
-                self._resources = dict(ray.cluster_resources())
-            return self._resources
-
-    @property
-    def workers(self) -> int:
-        """Workers of a pool: one a core, or as many as the GPUs hold. Starts Ray.
+    def start(self) -> None:
+        """Starts or joins Ray, unless it is there.
 
         Raises:
+            ConnectionError, MachineError: See `connect`.
             ValueError: The cluster lacks the GPUs; Ray would wait for them without a word.
         """
-        return count_workers(
-            self.resources, gpus_per_worker=self.gpus_per_worker, requested=self.requested
-        )
+        with self._lock:
+            if not self._started:
+                self.started_by_us = connect(self.address, self.cpus, self.shared_bytes)
+                self._started = True
+                check_room(
+                    hosts_there(), gpus_per_worker=self.gpus_per_worker, requested=self.requested
+                )
 
     def pool(self, worker: type, *args: Any, **kwargs: Any) -> WorkerPool:
-        """`workers` actors of class `worker`, each constructed with the arguments.
+        """Actors of class `worker`, each constructed with the arguments.
 
-        Asked again for the same, it gives the same, or raises the same.
+        Asked again for the same, it gives the same, or raises the same. A class may say in
+        `needs`, a function of the arguments, what a host must have.
         """
         key = worker, args, tuple(sorted(kwargs.items()))
         with self._asking:
@@ -87,13 +82,17 @@ class Cluster:
         return made.result()
 
     def _pool(self, worker: type, *args: Any, **kwargs: Any) -> WorkerPool:
-        workers = self.workers
+        self.start()
+        needs: Needs | None = None
+        if self.address is not None:  # hosts that are not this one, or may come
+            ask = getattr(worker, "needs", lambda *_, **__: needed_of())
+            needs = self._lasting.enter_context(ask(*args, **kwargs))
         return WorkerPool(
             worker,
             *args,
-            workers=workers,
-            num_cpus=min(1.0, self.resources.get("CPU", 1.0) / workers),
-            num_gpus=self.gpus_per_worker,
+            workers=self.requested,
+            gpus_per_worker=self.gpus_per_worker,
+            needs=needs,
             **kwargs,
         )
 
@@ -109,6 +108,7 @@ class Cluster:
     def close(self) -> None:
         """Ends the pools, and leaves Ray if it was started or joined here."""
         self.end_pools()
+        self._lasting.close()
         if self.started_by_us:
             leave()
 
@@ -150,7 +150,7 @@ def ray_cluster(
         return
     try:
         if address or gpus_per_worker:
-            _ = cluster.workers
+            cluster.start()
         yield cluster
     finally:
         cluster.close()
@@ -197,31 +197,6 @@ def started_ahead(
                 started.wait()
     finally:
         over.set()
-
-
-def count_workers(
-    resources: Mapping[str, float], *, gpus_per_worker: float, requested: int | None
-) -> int:
-    """Returns how many workers run side by side.
-
-    Raises:
-        ValueError: The GPUs of the cluster do not hold one worker, or not as many as asked for.
-    """
-    if not gpus_per_worker:
-        return requested or max(1, int(resources.get("CPU", 1)))
-    gpus = resources.get("GPU", 0.0)
-    # A worker's part lies on one GPU: three halves of two GPUs hold three workers, not four.
-    fit = int(gpus) * math.floor(1 / gpus_per_worker + 1e-9)
-    if gpus_per_worker > 1:
-        fit = math.floor(gpus / gpus_per_worker)
-    if fit < (requested or 1):
-        wish = f"{requested} workers with " if requested else ""
-        raise ValueError(
-            f"{wish}gpus_per_worker={gpus_per_worker:g}: the cluster has {gpus:g} GPUs, which "
-            f"hold {fit} such workers. Ask for less, set gpus_per_worker=0 to run on the CPU, or "
-            "name a cluster with GPUs with --ray-address."
-        )
-    return requested or fit
 
 
 def check_request(address: str | None, *, gpus_per_worker: float, workers: int | None) -> None:

@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tasks.computing.shipping import code_to_ship
 from tasks.environment import MachineError, for_workers, own_code, set_defaults, set_local_ray
 from tasks.services.children import descendants, process_name
 
@@ -66,13 +67,23 @@ def _init(address: str | None, cpus: int | None, shared_bytes: int) -> None:
         check_address(address)
         # A client (`ray://`) has a job of its own making: its process is started at the head.
         own = {} if address.startswith("ray://") else {"job_config": _job()}
-        ray.init(
-            address,
-            runtime_env={"env_vars": variables},
-            log_to_driver=False,
-            configure_logging=False,
-            **own,
-        )
+        with code_to_ship() as code:
+            try:
+                ray.init(
+                    address,
+                    runtime_env={"env_vars": variables, "working_dir": str(code)},
+                    log_to_driver=True,  # to `worker_logs`, where `_hush` lets nobody print it
+                    configure_logging=False,
+                    **own,
+                )
+            except RuntimeError as error:  # Ray raises no narrower class where versions differ
+                if "version mismatch" not in str(error).lower():
+                    raise
+                text = " ".join(str(error).split())
+                raise ConnectionError(
+                    f"the Ray cluster at {address} is of another version: {text} Its hosts and "
+                    "this machine need the same Ray and the same Python."
+                ) from error
         return
     # It tells every local Ray that it has a password, which is so and needs no reader.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)

@@ -4,7 +4,7 @@ import os
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, lru_cache, partial
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tasks.computing.failures import note_failure, of_the_store
+from tasks.computing.hosts import Needs, needed_of
 from tasks.computing.node import Node
 from tasks.computing.traces import mark
 from tasks.planning import own_backbones, own_functions
@@ -93,6 +94,11 @@ class Context:
     asked: str = ""
 
     @property
+    def key(self) -> str:
+        """Stands for what a worker loads for it: its backbone and its dataset."""
+        return str((self.backbone, self.dataset))
+
+    @property
     def encoder(self) -> Encoder:
         """How its own backbone sees its own dataset."""
         return Encoder(self.backbone, self.features)
@@ -100,8 +106,7 @@ class Context:
 
 def worker_options(suite: "Suite") -> dict[str, Any]:
     """How the workers of a run are made: they load the backbone of a suite that has one."""
-    one = suite.backbones[0] if len(suite.backbones) == 1 else ""
-    return {"backbone": one, "precision": suite.precision, "traced": True}
+    return {"backbones": tuple(suite.backbones), "precision": suite.precision, "traced": True}
 
 
 class Done(NamedTuple):
@@ -125,8 +130,8 @@ class TrialWorker:
         home: Root of the store, or its URL.
         device: `cpu`, `cuda`, or `auto` for a GPU where Ray gave one.
         into: Root of the store that gets the trials; default: the same.
-        backbone: Name, folder or hub id of what it loads at once, before it is asked for; empty
-            for nothing.
+        backbones: Names, folders or hub ids of what it may be asked for; a single one is loaded
+            at once, before it is.
         precision: Of that.
         traced: Whether standard output and error say which trial the lines that follow are of,
             and why one fails; see `tasks.computing.worker_logs`.
@@ -138,7 +143,7 @@ class TrialWorker:
         device: str = "auto",
         into: Path | None = None,
         *,
-        backbone: str = "",
+        backbones: Sequence[str] = (),
         precision: str = "fp32",
         traced: bool = False,
     ) -> None:
@@ -159,8 +164,15 @@ class TrialWorker:
         self._features = lru_cache(STORES_OPEN)(_open_features)
         # One draw of each kind, to count lanes by: drawing takes a while on a large dataset.
         self._episodes: dict[tuple[Path, str, int], Episode] = {}
-        if backbone:
-            self._load_ahead(backbone, precision)
+        if len(backbones) == 1:
+            self._load_ahead(backbones[0], precision)
+
+    @staticmethod
+    def needs(
+        home: Path | str, *_: Any, backbones: Sequence[str] = (), **__: Any
+    ) -> AbstractContextManager[Needs]:
+        """What a host must have for such a worker, while the block lasts."""
+        return needed_of(str(home), backbones)
 
     def encode(
         self, rows: np.ndarray, context: Context, track: str, view: "View | None" = None

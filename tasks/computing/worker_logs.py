@@ -1,16 +1,18 @@
 """What workers print, warn of and raise, in the log of the run, with the trial that it is of.
 
 Ray keeps what each of its workers writes in files. They are read as they grow, so nothing is lost
-with a worker that crashes, and a worker that writes much is held back here, not there.
+with a worker that crashes, and a worker that writes much is held back here, not there. What is
+written on other hosts of a cluster Ray's own log monitors send here.
 """
 
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tasks.computing.deaths import NOISE
 from tasks.computing.ray_start import this_node
@@ -27,13 +29,23 @@ _OF_RAY = re.compile(r"^:(actor_name|task_name):")
 
 @dataclass
 class _File:
-    """How far a file has been read."""
+    """How far a file has been read, and whose it is.
+
+    Attributes:
+        path: Of the file; of one elsewhere a name of ours.
+        position: In bytes.
+        begun: A line without an end so far.
+        trial: That the next line is of.
+        ours: Whether it is of this run.
+        host: Where it is; empty for this machine.
+    """
 
     path: Path
     position: int = 0
     begun: bytes = b""
     trial: str = ""
     ours: bool = True
+    host: str = ""
 
 
 @dataclass
@@ -69,6 +81,18 @@ class WorkerLogs:
         if last or self._room():
             self._tell_held()
 
+    def hear(self, sent: Mapping[str, Any]) -> None:
+        """Passes on lines from another host, as Ray's log monitor sends them.
+
+        Args:
+            sent: `ip` and `pid` of their worker, `is_err`, and `lines`.
+        """
+        if isinstance(sent["pid"], int):  # else it is of Ray
+            path = Path(f"{sent['ip']}-{sent['pid']}-{sent['is_err']}")
+            file = self._files.setdefault(path, _File(path, host=sent["ip"]))
+            for line in sent["lines"]:
+                self._pass_on(file, line.rstrip())
+
     def _read(self, file: _File, last: bool) -> None:
         with file.path.open("rb") as opened:
             opened.seek(file.position)
@@ -92,7 +116,8 @@ class WorkerLogs:
             self._tell_held()
             self._passed.append(self.clock())
             of = f"trial {file.trial}" if file.trial else "a worker"
-            self.say(f"{of}: {plain(line)[:LINE]}")
+            where = f" on {file.host}" if file.host else ""
+            self.say(f"{of}{where}: {plain(line)[:LINE]}")
         else:
             self._held += 1
 
@@ -110,9 +135,7 @@ class WorkerLogs:
 
 @contextmanager
 def passed_on(say: Callable[[str], None]) -> Iterator[None]:
-    """Passes on what workers of this machine write while the block runs.
-
-    Those of a cluster that was joined write on machines of their own, where Ray keeps it.
+    """Passes on what workers write while the block runs, on this machine and others.
 
     Args:
         say: Takes a line; called from a thread.
@@ -122,20 +145,29 @@ def passed_on(say: Callable[[str], None]) -> Iterator[None]:
         yield
         return
     import ray
+    from ray._private.ray_logging import global_worker_stdstream_dispatcher as sent_here
 
     job = ray.get_runtime_context().get_job_id()
     logs, over = WorkerLogs(Path(node.get_logs_dir_path()), say, job), threading.Event()
+    one_at_a_time = threading.Lock()
 
     def follow() -> None:
         while not over.wait(LOOK_SECONDS):
-            with suppress(Exception):
+            with suppress(Exception), one_at_a_time:
                 logs.look()
+
+    def hear(sent: Mapping[str, Any]) -> None:
+        if sent["ip"] != node.node_ip_address:  # here the files are read
+            with suppress(Exception), one_at_a_time:
+                logs.hear(sent)
 
     thread = threading.Thread(target=follow, name="logs of workers", daemon=True)
     thread.start()
+    sent_here.add_handler(job, hear)
     try:
         yield
     finally:
+        sent_here.remove_handler(job)
         over.set()
         thread.join()
         with suppress(Exception):

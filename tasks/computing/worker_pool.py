@@ -5,20 +5,29 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks.computing.deaths import Deaths, OutOfTime, WorkerDied
+from tasks.computing.deaths import HostLost, OutOfTime, WorkerDied, of_the_host
+from tasks.computing.hosts import (
+    Host,
+    HostWatch,
+    Needs,
+    check_room,
+    on,
+    own_address,
+    share_out,
+)
 from tasks.computing.ray_start import trouble_with_ray
+from tasks.computing.staff import POLL_SECONDS, Staff, Worker
 from tasks.environment import MachineError
+from tasks.progress import Reporter
 
 TRIES = 3  # of a call whose worker died
-STARTS = 3  # workers in a row that die before they have done anything
-POLL_SECONDS = 2.0  # between two looks at whether Ray itself is there
+HOSTS_LOST = 10  # tries of a call beside these, each of which was lost with its host
 PREPARE_SECONDS = 1800.0  # what a worker may take to load what its calls share
+MOST_THREADS = 10_000  # of one map; more workers than these wait for calls
 
 
 class CallResult(NamedTuple):
@@ -54,61 +63,76 @@ class _Death(Exception):
     """A worker died in a call."""
 
 
-@dataclass(eq=False)
-class _Worker:
-    """An actor.
-
-    Attributes:
-        actor: Ray's handle.
-        pid: Of its process; None until it is known to run.
-        had: Keys of `First` calls that it has had.
-    """
-
-    actor: Any
-    pid: int | None = None
-    had: set[str] = field(default_factory=set)
-
-
 class WorkerPool:
     """Long-lived actors of one class, shared by any number of threads of the driver.
 
     Execution is at least once: where a worker is killed, another takes its place and repeats its
-    call. So what a worker does should be committed once, by itself.
+    call. So what a worker does should be committed once, by itself. The pool is as large as its
+    cluster, which may grow and shrink meanwhile.
 
     Args:
         worker: A plain class; its methods are called by name.
         args: Arguments of its constructor, as `kwargs`.
-        workers: Number of actors.
-        num_cpus: Cores that Ray books for each.
-        num_gpus: GPUs that Ray books for each.
+        workers: Number of actors in all; None means one a core, or as many as the GPUs hold.
+        gpus_per_worker: GPUs that Ray books for each.
+        needs: What a host must have to get a worker; None asks nobody, as on this machine alone.
+
+    Raises:
+        MachineError: No host of the cluster can work.
+        ValueError: The cluster lacks the GPUs.
     """
 
     def __init__(
         self,
         worker: type,
         *args: Any,
-        workers: int,
-        num_cpus: float = 1.0,
-        num_gpus: float = 0.0,
+        workers: int | None = None,
+        gpus_per_worker: float = 0.0,
+        needs: Needs | None = None,
         **kwargs: Any,
     ) -> None:
         import ray
 
+        self._told: list[str] = []
+        self._reporter: Reporter | None = None
         # Ray would try again by itself, and tell of the last death alone.
-        actor_class = ray.remote(
-            num_cpus=num_cpus, num_gpus=num_gpus, max_restarts=0, max_task_retries=0
-        )(worker)
-        self._create: Callable[[], _Worker] = lambda: _Worker(actor_class.remote(*args, **kwargs))  # pyright: ignore[reportAttributeAccessIssue]
-        self._workers = [self._create() for _ in range(workers)]
-        self._idle: queue.Queue[_Worker] = queue.Queue()
-        for each in self._workers:
-            self._idle.put(each)
-        self._lock = threading.Lock()
-        self._deaths = Deaths()
+        actor_class = ray.remote(num_gpus=gpus_per_worker, max_restarts=0, max_task_retries=0)(
+            worker
+        )
+        self._cluster = needs is not None
+        watch = HostWatch(needs, self._say)
+
+        def create(host: Host, count: int) -> tuple[Any, Any]:
+            cores = min(1.0, host.cpus / count)
+            actor = actor_class.options(num_cpus=cores, **on(host)).remote(*args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
+            return actor, actor.__ray_call__.remote(_pid)
+
+        def wanted() -> dict[Host, int]:
+            return share_out(watch.look(), gpus_per_worker=gpus_per_worker, requested=workers)
+
+        check_room(watch.first(), gpus_per_worker=gpus_per_worker, requested=workers)
+        self._staff = Staff(create, wanted, watch.leave_out, self._say)
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._workers)
+        return len(self._staff)
+
+    @property
+    def workers(self) -> list[Worker]:
+        """All that run or start."""
+        return self._staff.workers
+
+    def tell(self, reporter: Reporter) -> None:
+        """Says from now on which hosts come and go, and what has been said of them so far."""
+        self._reporter, told, self._told = reporter, self._told, []
+        for text in told:
+            reporter.say(text)
+
+    def _say(self, text: str) -> None:
+        if self._reporter is None:
+            self._told.append(text)
+        else:
+            self._reporter.say(text)
 
     def run(
         self,
@@ -117,6 +141,7 @@ class WorkerPool:
         tries: int = TRIES,
         seconds: float | None = None,
         first: First | None = None,
+        near: str = "",
     ) -> Any:
         """Calls `method` of an idle worker and returns its result; waits for both.
 
@@ -126,60 +151,53 @@ class WorkerPool:
             tries: How often a call whose worker dies is made.
             seconds: What the call may take; None sets no limit.
             first: What the worker does before, once.
+            near: Key of what the call reads, by default that of `first`: a worker that had a call
+                of this key is taken before others, or one on the same host.
 
         Raises:
+            HostLost: The worker's host went at so many tries in a row.
             WorkerDied: The worker died at every try; another has taken its place.
             OutOfTime: The call took too long; another worker has taken the place of its own.
             MachineError: No worker starts, or Ray has ended.
             PoolClosed: The pool was closed meanwhile.
             Exception: What the method raised, as it raised it.
         """
-        try:
-            return self._run(method, *args, tries=tries, seconds=seconds, first=first)
-        except Exception as error:
-            if self._closed:  # whatever a worker that is ended, or a Ray that is left, gives
-                raise PoolClosed from error
-            raise
-
-    def _run(
-        self, method: str, *args: Any, tries: int, seconds: float | None, first: First | None
-    ) -> Any:
-        """See `run`."""
-        for attempt in range(1, tries + 1):
-            worker = self._idle.get()
+        near = near or (first.key if first else "")
+        died = lost = 0
+        while True:
+            worker = self._taken(near)
             try:
-                worker = self._started(worker)
-                if first and first.key not in worker.had:
-                    self._call(worker, first.method, first.args, PREPARE_SECONDS)
-                    worker.had.add(first.key)
-                return self._call(worker, method, args, seconds)
-            except _Death as death:
-                cause = self._deaths.cause(death.__cause__, worker.pid)
-                worker = self._replace(worker)
-                if attempt == tries:
-                    raise WorkerDied(method, tries, cause) from death.__cause__
-            except OutOfTime:
-                worker = self._replace(worker)
-                raise
-            finally:  # or the one that has taken its place
-                self._idle.put(worker)
-        raise AssertionError("unreachable")
+                return self._answer(worker, method, args, seconds=seconds, first=first, near=near)
+            except HostLost:
+                lost += 1
+                if tries == 1 or lost == HOSTS_LOST:
+                    raise
+            except WorkerDied as error:
+                died += 1
+                if died == tries:
+                    raise WorkerDied(method, tries, error.cause) from error.__cause__
 
     def map_unordered(
         self,
         method: str,
         batches: Iterable[Any],
         *args: Any,
-        tries: int = TRIES,
         seconds: Callable[[Any], float] | None = None,
-        first: First | None = None,
+        **how: Any,
     ) -> Iterator[CallResult]:
         """Calls `method(batch, *args)` for every batch; yields results as they come.
 
-        A batch that fails costs itself alone. Several threads may map over one pool; the workers
-        go to whoever waits longest. Batches are taken one by one, as calls end, so the next one
+        A batch that fails costs itself alone. Several threads may map over one pool, which shares
+        the workers out. Batches are taken one by one, when a worker is there for the next, so that
         may follow from how the last ones went. Closing the generator leaves what has not begun
-        undone. `seconds` says what a batch may take; for the rest see `run`.
+        undone.
+
+        Args:
+            method: Name of the method.
+            batches: First arguments.
+            args: The others.
+            seconds: What a batch may take.
+            how: As for `run`.
 
         Raises:
             Exception: What `batches` raised; calls under way are left alone.
@@ -190,8 +208,7 @@ class WorkerPool:
         def result_of(batch: Any) -> CallResult:
             try:
                 limit = seconds(batch) if seconds else None
-                result = self.run(method, batch, *args, tries=tries, seconds=limit, first=first)
-                return CallResult(batch, result, None)
+                return CallResult(batch, self.run(method, batch, *args, seconds=limit, **how), None)
             except BaseException as error:  # the consumer decides
                 return CallResult(batch, None, error)
 
@@ -208,12 +225,20 @@ class WorkerPool:
 
         # A thread a worker, which waits for it: what a call may take and whether it is tried again
         # is then plain code around one call, with no table of calls under way.
-        threads = ThreadPoolExecutor(max_workers=len(self), thread_name_prefix=method)
+        threads = ThreadPoolExecutor(max_workers=MOST_THREADS, thread_name_prefix=method)
+        working: list[Future[None]] = []
+        over = 0
         try:
-            working = [threads.submit(work) for _ in range(len(self))]
-            for _ in working:
-                while (result := results.get()) is not None:
-                    yield result
+            while over < max(1, len(working)):
+                if not over:  # the pool may have grown
+                    more = min(max(1, len(self)), MOST_THREADS) - len(working)
+                    working += [threads.submit(work) for _ in range(more)]
+                with suppress(queue.Empty):
+                    result = results.get(timeout=POLL_SECONDS)
+                    if result is None:
+                        over += 1
+                    else:
+                        yield result
             for thread in working:
                 thread.result()
         finally:
@@ -228,11 +253,9 @@ class WorkerPool:
 
     def close(self) -> None:
         """Ends all workers, whatever they do."""
-        with self._lock:
-            self._closed = True
-            if trouble_with_ray() is None:
-                for worker in self._workers:
-                    _kill(worker)
+        self._closed = True
+        self._staff.close()
+        self._staff.fail(PoolClosed())
 
     def wait_gone(self, seconds: float = 5.0) -> None:
         """Waits for the processes of a pool of this machine that was closed, for a while at most.
@@ -240,36 +263,68 @@ class WorkerPool:
         Args:
             seconds: Ray ends them without being asked again, so more are of no use.
         """
-        ends = time.monotonic() + seconds
-        waiting = {worker.pid for worker in self._workers if worker.pid is not None}
-        while waiting and time.monotonic() < ends:
-            waiting = {pid for pid in waiting if Path(f"/proc/{pid}").exists()}
-            time.sleep(0.02)
+        self._staff.wait_gone(seconds)
 
-    def _started(self, worker: _Worker) -> _Worker:
-        """The worker, or another in its place, once it runs.
+    def _taken(self, near: str) -> Worker:
+        """An idle worker.
 
         Raises:
-            MachineError: None does: what its class needs is not there.
+            PoolClosed, MachineError: See `run`.
         """
-        for attempt in range(1, STARTS + 1):
-            if worker.pid is not None:
-                break
-            try:
-                worker.pid = self._call(worker, "__ray_call__", (_pid,), PREPARE_SECONDS)
-            except (_Death, OutOfTime) as error:
-                cause = self._deaths.cause(error.__cause__ or error, None)
-                worker = self._replace(worker)
-                if attempt == STARTS:
-                    raise MachineError(
-                        f"no worker starts: {STARTS} in a row have ended before they did anything. "
-                        f"{cause}"
-                    ) from error
-        return worker
+        self.check_open()
+        try:
+            return self._staff.take(near)
+        except Exception as error:
+            if self._closed:
+                raise PoolClosed from error
+            raise
 
-    def _call(
-        self, worker: _Worker, method: str, args: Sequence[Any], seconds: float | None
+    def _answer(
+        self,
+        worker: Worker,
+        method: str,
+        args: Sequence[Any],
+        *,
+        seconds: float | None,
+        first: First | None,
+        near: str,
     ) -> Any:
+        """What a worker that was taken returns from a call; it is given back, or replaced.
+
+        Raises:
+            HostLost, WorkerDied, OutOfTime, Exception: See `run`.
+        """
+        staff = self._staff
+        try:
+            if first and first.key not in worker.had:
+                self._call(worker, first.method, first.args, PREPARE_SECONDS)
+                worker.has(first.key)
+            answer = self._call(worker, method, args, seconds)
+        except Exception as error:
+            if self._closed:  # whatever a worker that is ended, or a Ray that is left, gives
+                raise PoolClosed from error
+            if isinstance(error, OutOfTime):
+                staff.replace(worker)
+            elif not isinstance(error, _Death):
+                worker.has(near)
+                staff.give(worker)
+            elif self._cluster and of_the_host(error.__cause__):
+                staff.lose(worker)
+                raise HostLost(method, worker.host.address) from error.__cause__
+            else:
+                here = not self._cluster or worker.host.address == own_address()
+                cause = staff.deaths.cause(error.__cause__, worker.pid, here=here)
+                staff.replace(worker)
+                raise WorkerDied(method, 1, cause) from error.__cause__
+            raise
+        except BaseException:
+            staff.replace(worker)  # nobody waits for what it is about
+            raise
+        worker.has(near)
+        staff.give(worker)
+        return answer
+
+    def _call(self, worker: Worker, method: str, args: Sequence[Any], seconds: float | None) -> Any:
         """What one call returns.
 
         Raises:
@@ -287,8 +342,8 @@ class WorkerPool:
                 left = POLL_SECONDS if ends is None else ends - time.monotonic()
                 if ray.wait([answer], timeout=min(POLL_SECONDS, max(left, 0.0)))[0]:
                     return ray.get(answer)
-                if trouble := trouble_with_ray():
-                    raise MachineError(trouble)
+                if self._staff.trouble:
+                    raise MachineError(self._staff.trouble)
                 if seconds is not None and left <= 0:
                     raise OutOfTime(method, seconds)
         except RayTaskError as error:
@@ -302,22 +357,6 @@ class WorkerPool:
             if isinstance(error, RayActorError | OutOfMemoryError | RaySystemError):
                 raise _Death from error
             raise
-
-    def _replace(self, gone: _Worker) -> _Worker:
-        """Puts a new worker in the place of one, unless the pool is closed."""
-        with self._lock:
-            if self._closed or trouble_with_ray():
-                return gone
-            _kill(gone)
-            self._workers[self._workers.index(gone)] = fresh = self._create()
-            return fresh
-
-
-def _kill(worker: _Worker) -> None:
-    import ray
-
-    with suppress(Exception):
-        ray.kill(worker.actor)
 
 
 def _pid(_: Any) -> int:

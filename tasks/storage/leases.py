@@ -30,7 +30,8 @@ from tasks.storage.store import Store
 
 LEASE_SECONDS = 120.0  # without a sign of its owner, before a lease is inherited
 BEAT_SECONDS = 15.0  # between two signs
-LOOK_SECONDS = 0.2  # between two looks at a lease that is waited for
+LOOK_SECONDS = 0.2  # between the first two looks at a lease that is waited for
+MOST_LOOK_SECONDS = 1.0  # between two later ones
 _END, _OWNER = ".json", "owner-"
 
 
@@ -178,8 +179,18 @@ class Leases:
                     self.place.delete(file)
 
     @contextmanager
-    def alone(self, name: str) -> Iterator[bool]:
+    def alone(
+        self,
+        name: str,
+        waits: Callable[[], None] = lambda: None,
+        look: Callable[[], None] = lambda: None,
+    ) -> Iterator[bool]:
         """Waits for a lease and holds it in the block; one thread of the owner at a time.
+
+        Args:
+            name: Of the lease.
+            waits: Is called once, where it has to be waited for.
+            look: Is called now and then meanwhile; what it raises ends the wait.
 
         Yields:
             Whether it was that of an owner who died with it.
@@ -187,8 +198,13 @@ class Leases:
         with self._lock:
             own = self._alone[name]
         with own:
+            waited = LOOK_SECONDS
             while not self.take(name):
-                time.sleep(LOOK_SECONDS)
+                if waited == LOOK_SECONDS:
+                    waits()
+                look()
+                time.sleep(waited)
+                waited = min(2 * waited, MOST_LOOK_SECONDS)  # each look may be a request
             try:
                 yield self.inherited(name)
             finally:

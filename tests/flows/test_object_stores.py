@@ -2,12 +2,14 @@
 
 import itertools
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
 from operators.episodes.features import FeatureStore, view_folder
 from tasks.comparing import copying
+from tasks.computing import encode as encoding
 from tasks.computing.encode import contexts_of, encode, features_folder
 from tasks.computing.worker import TrialWorker
 from tasks.planning.choices import check
@@ -15,6 +17,7 @@ from tasks.planning.plan import make_plan
 from tasks.planning.resolve import ingested
 from tasks.planning.suite import make_suite
 from tasks.storage import copies, folders
+from tasks.storage.leases import leases_of
 from tasks.storage.remote import RemoteError
 from tasks.storage.store import Store
 
@@ -93,6 +96,50 @@ def test_a_worker_of_another_node_computes_with_what_the_driver_has_sent(
     assert encode.fn(*asked, driver.copy) == 0
     third = at("third")
     assert encode.fn(*_asked_by(third, request, plan, card), third.copy) == 0  # it has come along
+
+
+def test_of_two_nodes_that_would_encode_the_same_at_once_one_does(
+    at, shotboard, pictures, clip_folder, monkeypatch
+):
+    first = at("first")
+    assert shotboard("datasets", "add", "pets", "--path", pictures, "--home", first.url).code == 0
+    assert shotboard("datasets", "ingest", "pets", "--home", first.url).code == 0
+    request, dataset, plan = plan_of(first, clip_folder)
+    (card,) = request.backbones.cards.values()
+    second = at("second")
+    own, others = (_asked_by(store, request, plan, card) for store in (first, second))
+    waits, ends = threading.Event(), []
+
+    class Teller:
+        def say(self, text):
+            assert text.startswith("another run encodes pets")
+            waits.set()
+
+    def encode_there():
+        with leases_of(second) as leases:
+            ends.append(encode.fn(*others, second.copy, leases))
+
+    there = threading.Thread(target=encode_there)
+
+    class Slow(Here):
+        """The second node comes while it is about the first chunk."""
+
+        def map_unordered(self, *arguments, **how):
+            if not there.ident:
+                there.start()
+            assert waits.wait(60)
+            assert ends == []
+            return super().map_unordered(*arguments, **how)
+
+    monkeypatch.setattr(encoding, "reporter", Teller)
+    pool = Slow(TrialWorker(first.place, "cpu"))
+    with leases_of(first) as leases:
+        count = encode.fn(*own[:5], pool, *own[6:], first.copy, leases)
+    there.join(60)
+    assert (count > 0, ends) == (True, [0])
+    folders_of = (features_folder(store, card, dataset) for store in (first, second))
+    bits = [(view_folder(folder, None) / "features.npy").read_bytes() for folder in folders_of]
+    assert bits[0] == bits[1]
 
 
 def _asked_by(store, request, plan, card):

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 import pytest
 
 from operators.spec import Target
-from tasks.computing.attempts import BASE_SECONDS, time_limit
+from tasks.computing.attempts import BASE_SECONDS, HOSTS_LOST, time_limit
 from tasks.computing.compute import compute
-from tasks.computing.deaths import OutOfTime, WorkerDied
+from tasks.computing.deaths import HostLost, OutOfTime, WorkerDied
 from tasks.computing.failures import (
     described,
     forgive,
@@ -46,7 +46,7 @@ class Pool:
     def __len__(self):
         return 1
 
-    def run(self, method, cells, context):
+    def run(self, method, cells, context, *, near):
         if self.error:
             raise self.error
         return [8] * len(cells)
@@ -269,3 +269,22 @@ def test_a_failure_keeps_no_secret(store, spec):
     (file,) = store.failures.glob("*.json")
     assert "s3cr3t" not in said + file.read_text()
     assert "https://anna:***@host/a.zip?sig=*** did not answer" in file.read_text()
+
+
+@pytest.mark.parametrize(("lost", "failed"), [(HOSTS_LOST, False), (10**6, True)])
+def test_a_host_that_goes_is_no_fault_of_its_trials_unless_one_host_after_another_does(
+    store, ran, lost, failed
+):
+    class Hosts(Pool):
+        def compute(self, call, seconds):
+            if self.deaths and any(spec.seed in self.deadly for spec in call):
+                self.deaths -= 1
+                raise HostLost("compute", "10.0.0.3")
+            return super().compute(call, seconds)
+
+    pool = Hosts(store, deadly={3}, deaths=lost)
+    errors = ran(pool)
+    assert [seed for seed, error in errors.items() if error] == [3] * failed
+    if failed:
+        assert "its host 10.0.0.3 is gone, or cannot be reached." in errors[3]
+        assert sum(3 in call for call in pool.calls) == HOSTS_LOST + TRIES

@@ -33,7 +33,7 @@ class Inline:
         self.worker = worker
         self.encoded: Counter[tuple[View | None, int]] = Counter()
 
-    def map_unordered(self, method, batches, context, track, view, *, seconds):
+    def map_unordered(self, method, batches, context, track, view, *, seconds, near):
         for rows in batches:
             self.encoded.update((view, int(row)) for row in rows)
             yield CallResult(rows, getattr(self.worker, method)(rows, context, track, view), None)

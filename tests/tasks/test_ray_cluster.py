@@ -12,7 +12,8 @@ import pytest
 
 from tasks.computing.batches import Feed, PairWorker
 from tasks.computing.deaths import OutOfTime, WorkerDied
-from tasks.computing.ray_cluster import Cluster, count_workers, ray_cluster
+from tasks.computing.hosts import Host
+from tasks.computing.ray_cluster import Cluster, ray_cluster
 from tasks.computing.worker_pool import First, PoolClosed
 from tasks.environment import MachineError
 from tasks.services.children import free_port
@@ -230,7 +231,7 @@ def test_a_worker_has_the_first_call_once_and_its_time_does_not_count(cluster, p
     for _ in range(3):
         outcomes = alone.map_unordered("scale", range(6), seconds=lambda _: 5.0, first=first)
         assert sorted(outcome.result for outcome in outcomes) == list(range(0, 60, 10))
-    prepared = sum(worker.had == {"key"} for worker in alone._workers)
+    prepared = sum(worker.had == {"key"} for worker in alone.workers)
     assert len(list(tmp_path.iterdir())) == prepared > 0
     alone.close()
 
@@ -323,7 +324,7 @@ def test_whatever_ray_raises_once_it_has_gone_is_a_sentence(monkeypatch):
                 raise RuntimeError("Failed to connect to GCS within 60 seconds")
 
     def call():
-        worker = worker_pool._Worker(Actor())
+        worker = worker_pool.Worker(Actor(), Host("node", "127.0.0.1", 1.0, 0.0), None)
         object.__new__(worker_pool.WorkerPool)._call(worker, "work", (), None)
 
     monkeypatch.setattr(worker_pool, "trouble_with_ray", lambda: None)
@@ -349,23 +350,8 @@ def test_an_address_where_nobody_listens_is_refused_at_once():
 def test_nothing_starts_before_it_is_needed():
     with ray_cluster() as cluster:
         assert cluster == Cluster(None, None, 0.0, None, _lock=cluster._lock)
+        assert not cluster._pools
         assert not cluster.started_by_us
-
-
-@pytest.mark.parametrize(
-    ("gpus", "each", "workers"), [(2, 0.5, 4), (2, 1, 2), (3, 2, 1), (1, 0.3, 3)]
-)
-def test_workers_are_as_many_as_the_gpus_hold(gpus, each, workers):
-    assert count_workers({"GPU": gpus}, gpus_per_worker=each, requested=None) == workers
-
-
-def test_without_gpus_there_is_one_worker_a_core():
-    assert count_workers({"CPU": 6.0}, gpus_per_worker=0, requested=None) == 6
-
-
-def test_more_workers_than_the_gpus_hold_are_refused():
-    with pytest.raises(ValueError, match="3 workers with gpus_per_worker=1: the cluster has 2"):
-        count_workers({"GPU": 2.0}, gpus_per_worker=1, requested=3)
 
 
 @pytest.mark.parametrize("part", [-1, 1.5])

@@ -104,14 +104,19 @@ def test_want_of_memory_is_said_where_ray_or_linux_says_so(monkeypatch):
     from ray.exceptions import ActorDiedError, OutOfMemoryError
 
     low = OutOfMemoryError("Task was killed due to the node running low on memory.\nMemory: 95 %")
-    said = Deaths().cause(low, None)
+    said = Deaths().cause(low, None, here=True)
     assert "want of memory: Task was killed" in said
     assert "--workers" in said
-    counted = iter([3, 4, 4])
+    counted = iter([3, 4, 4, 5])
     monkeypatch.setattr(deaths, "_kills", lambda: next(counted))
     deaths_here = Deaths()
-    assert "the system ended it for want of memory" in deaths_here.cause(ActorDiedError(), None)
-    assert "memory" not in deaths_here.cause(ActorDiedError(), None)
+
+    def cause(here=True):
+        return deaths_here.cause(ActorDiedError(), None, here=here)
+
+    assert "the system ended it for want of memory" in cause()
+    assert "memory" not in cause()
+    assert "memory" not in cause(here=False)  # this machine's memory, not that of its host
 
 
 class Joined:

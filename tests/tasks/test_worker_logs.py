@@ -167,3 +167,19 @@ def test_a_stage_tells_who_watches_it_how_many_failed():
     stage.step(2)
     stage.step(1, failed=1)
     assert seen == [(2, 0), (3, 1)]
+
+
+def test_lines_of_another_host_are_told_with_it_and_with_their_trial(logs, said):
+    def sent(*lines, pid: object = 7, is_err=True):
+        return {"ip": "10.0.0.3", "pid": pid, "is_err": is_err, "lines": list(lines)}
+
+    logs.hear(sent("loading", f"{MARK}ab12", "UserWarning: odd"))
+    logs.hear(sent("printed", pid=8))
+    logs.hear(sent("more"))
+    logs.hear(sent("a new node is needed", pid="autoscaler"))
+    assert said == [
+        "a worker on 10.0.0.3: loading",
+        "trial ab12 on 10.0.0.3: UserWarning: odd",
+        "a worker on 10.0.0.3: printed",
+        "trial ab12 on 10.0.0.3: more",
+    ]

@@ -1,0 +1,279 @@
+"""The actors of a pool: as many as its hosts have room for, while both come and go.
+
+One thread looks after all of them. Callers get a worker once it runs, so nobody waits for one
+whose host is gone, or whose core somebody else has booked.
+"""
+
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data_catalog.wording import plural
+from tasks.computing.deaths import Deaths
+from tasks.computing.hosts import Host
+from tasks.computing.matching import Matching
+from tasks.computing.ray_start import trouble_with_ray
+from tasks.environment import MachineError
+
+STARTS = 3  # workers of a host in a row that die before they have done anything
+START_LOOK_SECONDS = 0.2  # between two looks while workers start
+POLL_SECONDS = 2.0  # between two looks at whether Ray itself is there
+HOSTS_SECONDS = 5.0  # between two looks at which hosts are there
+NOBODY_SECONDS = 1800.0  # without any worker, before a run gives up
+
+
+@dataclass(eq=False)
+class Worker:
+    """An actor.
+
+    Attributes:
+        actor: Ray's handle.
+        host: Where it is.
+        ready: Ray's promise of its process id.
+        pid: Of its process, on its host; None until it is known to run.
+        had: Keys of what it has loaded.
+        last: The one of them that it had last.
+    """
+
+    actor: Any
+    host: Host
+    ready: Any
+    pid: int | None = None
+    had: set[str] = field(default_factory=set)
+    last: str = ""
+
+    def has(self, key: str) -> None:
+        """Notes that it has loaded what a key stands for."""
+        if key:
+            self.had.add(key)
+            self.last = key
+
+
+class Staff:
+    """Workers on hosts; see the module.
+
+    Attributes:
+        trouble: What became of Ray; empty while it is there.
+
+    Args:
+        create: Makes an actor on a host that gets so many, and gives Ray's promise of its process
+            id with it.
+        wanted: How many workers each host is to have now; asked again and again.
+        leave_out: Is told of a host where no worker starts, and why.
+        say: Takes a line for people: which hosts come and go.
+    """
+
+    def __init__(
+        self,
+        create: Callable[[Host, int], tuple[Any, Any]],
+        wanted: Callable[[], Mapping[Host, int]],
+        leave_out: Callable[[Host, str], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self.create = create
+        self.wanted = wanted
+        self.leave_out = leave_out
+        self.say = say
+        self.trouble = ""
+        self.deaths = Deaths()
+        self._matching: Matching[Worker] = Matching(self._closeness)
+        self._loaded: defaultdict[str, set[str]] = defaultdict(set)  # keys, by node
+        self._workers: list[Worker] = []
+        self._failed: Counter[str] = Counter()  # starts in a row, by node
+        self._full: set[str] = set()  # nodes that get no more
+        self._counts: dict[Host, int] = {}
+        self._lock = threading.RLock()
+        self._woken, self._over = threading.Event(), threading.Event()
+        self._fit()
+        threading.Thread(target=self._attend, name="staff", daemon=True).start()
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    @property
+    def workers(self) -> list[Worker]:
+        """All that run or start."""
+        with self._lock:
+            return list(self._workers)
+
+    def take(self, key: str) -> Worker:
+        """Waits for a worker that runs, the closer to what a key stands for the better.
+
+        Raises:
+            Exception: What `fail` was told.
+        """
+        return self._matching.take(key)
+
+    def give(self, worker: Worker) -> None:
+        """Gives a worker back."""
+        with self._lock:
+            self._loaded[worker.host.node_id] |= worker.had
+            there = worker in self._workers
+        if there:  # else its host has gone while it was about its last call
+            self._matching.give(worker)
+
+    def replace(self, gone: Worker) -> None:
+        """Ends a worker; another takes its place where its host is there."""
+        with self._lock:
+            _kill(gone)
+            if gone in self._workers:
+                self._workers.remove(gone)
+            if gone.host in self._counts:
+                self._hire(gone.host)
+
+    def lose(self, gone: Worker) -> None:
+        """Notes that a worker was lost with its host; if that is there, it gets another later."""
+        with self._lock:
+            _kill(gone)
+            if gone in self._workers:
+                self._workers.remove(gone)
+
+    def fail(self, error: Exception) -> None:
+        """Raises an error in all who wait for a worker or come for one."""
+        self._matching.fail(error)
+
+    def close(self) -> None:
+        """Ends all workers, whatever they do."""
+        with self._lock:
+            self._over.set()
+            self._woken.set()
+            if trouble_with_ray() is None:
+                for worker in self._workers:
+                    _kill(worker)
+
+    def wait_gone(self, seconds: float) -> None:
+        """Waits for the processes of workers of this machine that were ended, for a while."""
+        ends = time.monotonic() + seconds
+        waiting = {worker.pid for worker in self.workers if worker.pid is not None}
+        while waiting and time.monotonic() < ends:
+            waiting = {pid for pid in waiting if Path(f"/proc/{pid}").exists()}
+            time.sleep(0.02)
+
+    def _closeness(self, worker: Worker, key: str) -> int:
+        """How much of what a key stands for is at a worker: loaded, last or before; on its host."""
+        if not key:
+            return 0
+        if key in worker.had:
+            return 3 if worker.last == key else 2
+        return int(key in self._loaded.get(worker.host.node_id, ()))
+
+    def _attend(self) -> None:
+        """Looks after the workers until the pool is closed."""
+        looked = up = time.monotonic()
+        while not self._over.is_set():
+            try:
+                self._see_who_runs()
+                if trouble := trouble_with_ray():
+                    self.trouble = trouble
+                    self.fail(MachineError(trouble))
+                    return
+                now = time.monotonic()
+                if now - looked >= HOSTS_SECONDS:
+                    self._fit()
+                    looked = now
+                up = now if any(worker.pid for worker in self.workers) else up
+                if now - up > NOBODY_SECONDS:
+                    minutes = NOBODY_SECONDS / 60
+                    raise MachineError(f"no worker has run for {minutes:.0f} minutes.")
+            except Exception as error:  # of Ray, which has been left
+                if not self._over.is_set():
+                    known = isinstance(error, MachineError)
+                    self.fail(error if known else MachineError(str(error)))
+                return
+
+    def _see_who_runs(self) -> None:
+        """Waits a moment for workers to run; those that do are there for callers."""
+        import ray
+
+        starting = {worker.ready: worker for worker in self.workers if worker.pid is None}
+        if not starting:
+            self._woken.wait(POLL_SECONDS)
+            self._woken.clear()
+            return
+        promises = list(starting)
+        if ray.wait(promises, timeout=START_LOOK_SECONDS)[0]:
+            for promise in ray.wait(promises, num_returns=len(promises), timeout=0)[0]:
+                worker = starting[promise]
+                try:
+                    pid = ray.get(promise)
+                except Exception as error:  # whatever keeps it from running
+                    self._did_not_start(worker, error)
+                else:
+                    with self._lock:
+                        worker.pid = pid
+                        self._failed.pop(worker.host.node_id, None)
+                    self.give(worker)
+
+    def _did_not_start(self, worker: Worker, error: Exception) -> None:
+        """Starts another in the place of one that has ended, or gives up.
+
+        Raises:
+            MachineError: Nobody runs, nor is anybody about to.
+        """
+        cause = self.deaths.cause(error, None, here=True)
+        with self._lock:
+            if worker not in self._workers:
+                return
+            node = worker.host.node_id
+            self._workers.remove(worker)
+            self._failed[node] += 1
+            if self._failed[node] < STARTS:
+                self._hire(worker.host)
+                return
+            self._full.add(node)
+            mates = [each for each in self._workers if each.host == worker.host]
+            if any(each.pid is not None for each in mates):
+                return  # there is room for these
+            self._workers = [each for each in self._workers if each not in mates]
+            reason = (
+                f"no worker starts: {STARTS} in a row have ended before they did anything. {cause}"
+            )
+            if not self._workers:
+                raise MachineError(reason)
+        self.leave_out(worker.host, reason)
+
+    def _fit(self) -> None:
+        """Fits the workers to the hosts: new ones get theirs, and those that are gone lose them."""
+        counts = dict(self.wanted())
+        with self._lock:
+            before, self._counts = self._counts, counts
+            self._tell(before, counts)
+            nodes = {host.node_id for host in counts}
+            for worker in [each for each in self._workers if each.host.node_id not in nodes]:
+                self._workers.remove(worker)
+                self._matching.withdraw(worker)
+                _kill(worker)
+            for host, count in counts.items():
+                there = sum(each.host.node_id == host.node_id for each in self._workers)
+                for _ in range(count - there):
+                    self._hire(host)
+
+    def _tell(self, before: Mapping[Host, int], now: Mapping[Host, int]) -> None:
+        """Says which hosts have come and gone since the last look."""
+        for host in before.keys() - now.keys():
+            self.say(f"host {host.address} is gone, with {plural(before[host], 'worker')}.")
+        if before:
+            for host in now.keys() - before.keys():
+                self.say(f"host {host.address} joins, with {plural(now[host], 'worker')}.")
+
+    def _hire(self, host: Host) -> None:
+        if self._over.is_set() or host.node_id in self._full or trouble_with_ray():
+            return
+        self._workers.append(Worker(*self._made(host)))
+        self._woken.set()
+
+    def _made(self, host: Host) -> tuple[Any, Host, Any]:
+        actor, ready = self.create(host, self._counts[host])
+        return actor, host, ready
+
+
+def _kill(worker: Worker) -> None:
+    import ray
+
+    with suppress(Exception):
+        ray.kill(worker.actor)

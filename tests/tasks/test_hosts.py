@@ -1,0 +1,200 @@
+"""Which hosts of a cluster get how many workers, and which are left out."""
+
+from dataclasses import replace
+from importlib import metadata
+from typing import Any
+
+import pytest
+
+from tasks.computing import hosts
+from tasks.computing.hosts import (
+    Host,
+    HostWatch,
+    Needs,
+    check_room,
+    needed_of,
+    own_packages,
+    share_out,
+    survey,
+)
+from tasks.environment import MachineError
+
+
+def host(cpus: float = 1.0, gpus: float = 0.0, name: str = "a") -> Host:
+    return Host(f"node-{name}", f"10.0.0.{ord(name)}", cpus, gpus)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "each", "workers"),
+    [([2], 0.5, 4), ([2], 1, 2), ([3], 2, 1), ([1], 0.3, 3), ([1, 1], 2, 0), ([2, 1], 0.5, 6)],
+)
+def test_workers_are_as_many_as_the_gpus_of_each_host_hold(gpus, each, workers):
+    there = [host(8, n, chr(97 + i)) for i, n in enumerate(gpus)]
+    assert sum(share_out(there, gpus_per_worker=each, requested=None).values()) == workers
+
+
+def test_without_gpus_there_is_one_worker_a_core_and_none_on_a_head_without():
+    head, one, two = host(0, name="h"), host(6, name="b"), host(2.5, name="c")
+    counts = share_out([head, one, two], gpus_per_worker=0, requested=None)
+    assert counts == {head: 0, one: 6, two: 2}
+    assert share_out([head], gpus_per_worker=0, requested=None) == {head: 1}
+
+
+def test_workers_that_were_asked_for_are_shared_out_by_room():
+    large, small = host(6, name="b"), host(2, name="c")
+
+    def counts(requested, gpus=0.0):
+        return tuple(share_out([large, small], gpus_per_worker=gpus, requested=requested).values())
+
+    assert counts(4) == (3, 1)
+    assert counts(8) == (6, 2)
+    assert counts(16) == (12, 4)  # more than cores, as on one machine
+    assert counts(1) == (1, 0)
+    with_gpus = [host(8, 2, "b"), host(8, 1, "c")]
+    shared = share_out(with_gpus, gpus_per_worker=1, requested=5)
+    assert tuple(shared.values()) == (2, 1)
+
+
+def test_more_workers_than_the_gpus_hold_are_refused():
+    with pytest.raises(ValueError, match="3 workers with gpus_per_worker=1: the cluster has 2"):
+        check_room([host(8, 2)], gpus_per_worker=1, requested=3)
+    with pytest.raises(ValueError, match="gpus_per_worker=2: the cluster has 2 GPUs, which hold 0"):
+        check_room([host(8, 1), host(8, 1, "b")], gpus_per_worker=2, requested=None)
+    check_room([host(8, 2)], gpus_per_worker=0.5, requested=4)
+    check_room([host(0)], gpus_per_worker=0, requested=None)
+
+
+def test_a_host_that_sees_the_store_can_work_and_one_with_a_like_named_folder_cannot(tmp_path):
+    with needed_of(str(tmp_path / "store"), [str(tmp_path), "mini-clip"]) as needs:
+        assert needs.folders == (str(tmp_path),)
+        assert survey(needs) == ("", "")
+        elsewhere = tmp_path / "store"
+        marks = list(elsewhere.iterdir())
+        for mark in marks:  # as it is where the folder is another one
+            mark.unlink()
+        unmet, _ = survey(needs)
+    assert unmet.startswith(f"it does not see the store {elsewhere}: name a store that all hosts")
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_shared_folder_of_objects_is_looked_for_too(tmp_path):
+    with needed_of(f"file://{tmp_path}") as needs:
+        assert survey(needs) == ("", "")
+        next(tmp_path.glob(".seen-*")).unlink()
+        assert "does not see the store file://" in survey(needs)[0]
+
+
+def test_a_bucket_that_a_host_does_not_reach_is_told(monkeypatch):
+    monkeypatch.setattr(hosts, "REACH_SECONDS", 0.5)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    with needed_of("s3://bucket/store") as needs:
+        assert survey(needs)[0].startswith("it does not reach the store: ")
+
+
+def test_packages_that_a_host_lacks_are_named_and_others_versions_told():
+    packages = own_packages()
+    assert packages["torch"] == metadata.version("torch")
+    assert {"numpy", "pyarrow", "obstore", "ray"} <= packages.keys()
+    assert "moto" not in packages  # what tests need is not asked of hosts
+    lacking = Needs(packages=packages | {"no-such-package": "1.0"})
+    assert survey(lacking)[0].startswith("it lacks no-such-package, which Shotboard needs")
+    other = Needs(packages=packages | {"torch": "1.0", "requests": "1.0"})
+    assert survey(other) == ("", f"torch {packages['torch']}, not 1.0")
+
+
+def test_a_folder_that_was_asked_for_by_its_path_must_be_there(tmp_path):
+    needs = Needs(folders=(str(tmp_path / "clip"),))
+    assert survey(needs)[0].startswith(f"it has no {tmp_path / 'clip'}: put what was asked for")
+
+
+class Answers:
+    """In the place of Ray: each host answers, once it is told to, or raises."""
+
+    def __init__(self, monkeypatch):
+        import ray
+
+        self.answers: dict[str, Any] = {}
+        self.asked: list[str] = []
+        monkeypatch.setattr(ray, "remote", lambda **_: lambda function: self)
+        monkeypatch.setattr(hosts, "on", lambda host: {"host": host})
+        monkeypatch.setattr(
+            ray, "wait", lambda some, timeout: ([r for r in some if self.has(r)], [])
+        )
+        monkeypatch.setattr(ray, "get", self.get)
+
+    def options(self, host):
+        self.host = host
+        return self
+
+    def remote(self, needs):
+        self.asked.append(self.host.address)
+        return self.host.address
+
+    def has(self, address):
+        return address in self.answers
+
+    def get(self, address, timeout):
+        answer = self.answers[address]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def test_hosts_are_asked_once_and_nobody_is_waited_for(monkeypatch):
+    answers, said, there = Answers(monkeypatch), [], [host(name="b"), host(name="c")]
+    watch = HostWatch(Needs(), said.append, lambda: there)
+    assert watch.look() == [] == watch.look()
+    answers.answers[there[0].address] = ("", "torch 1.0, not 2.0")
+    assert watch.look() == [there[0]]
+    answers.answers[there[1].address] = ("it lacks torch.", "")
+    assert watch.look() == [there[0]] == watch.look()
+    assert answers.asked == [each.address for each in there]
+    assert said == [
+        "host 10.0.0.98 has torch 1.0, not 2.0: last digits of its figures may differ.",
+        "host 10.0.0.99 is left out: it lacks torch.",
+    ]
+    there.pop(0)
+    assert watch.look() == []
+    again = there.pop()._replace(node_id="later")  # a host that comes back is a new one to Ray
+    there.append(again)
+    answers.answers[again.address] = ("", "")
+    assert [watch.look(), watch.look()] == [[], [again]]
+
+
+def test_where_no_host_can_work_the_run_is_refused_with_all_reasons(monkeypatch):
+    answers, there = Answers(monkeypatch), [host(name="b"), host(name="c")]
+    answers.answers["10.0.0.98"] = ("it lacks torch.", "")
+    answers.answers["10.0.0.99"] = RuntimeError(
+        "a tale\n  ModuleNotFoundError: No module 'tasks'\n"
+    )
+    watch = HostWatch(Needs(), [].append, lambda: there)
+    with pytest.raises(
+        MachineError, match=r"no host of the Ray cluster can work\. 10\.0\.0\.98: it"
+    ):
+        watch.first()
+    assert watch.left_out["10.0.0.99"] == (
+        "it does not run our code (ModuleNotFoundError: No module 'tasks')."
+    )
+
+
+def test_a_host_that_never_answers_is_left_out(monkeypatch):
+    answers, there = Answers(monkeypatch), [host(name="b"), host(name="c")]
+    from ray.exceptions import GetTimeoutError
+
+    answers.answers["10.0.0.98"] = ("", "")
+    monkeypatch.setattr(hosts, "SURVEY_SECONDS", 0.0)
+    answers.answers["10.0.0.99"] = GetTimeoutError()
+    monkeypatch.setattr(answers, "has", lambda address: address == "10.0.0.98")
+    watch = HostWatch(Needs(), [].append, lambda: there)
+    assert watch.first() == [there[0]]
+    assert "did not answer" in watch.left_out["10.0.0.99"]
+
+
+def test_needs_travel_whole():
+    import pickle
+
+    needs = Needs("s3://b/s", "", ("/x",), {"torch": "2"})
+    assert pickle.loads(pickle.dumps(replace(needs, mark="m"))) == replace(needs, mark="m")
