@@ -96,6 +96,13 @@ class BackboneReference(NamedTuple):
     location: str
     precision: str = "fp32"
 
+    def __reduce__(self) -> Any:
+        """Weights that come with our packages are looked for where these lie, not as they were."""
+        if Path(self.location).is_relative_to(EMBEDDED):
+            place = Path(self.location).relative_to(EMBEDDED).as_posix()
+            return _embedded, (self.name, self.family, place, self.precision)
+        return BackboneReference, tuple(self)
+
     def describe(self) -> BackboneCard:
         """The card, with the fingerprint of the weights.
 
@@ -147,6 +154,11 @@ class BackboneReference(NamedTuple):
             return own.load(card, torch.device(device), dtype)
         with making_a_model("the weights or the tokenizer", self.location):
             return FAMILIES[card.family].load(card, self.location, torch.device(device), dtype)
+
+
+def _embedded(name: str, family: str, place: str, precision: str) -> BackboneReference:
+    """See `BackboneReference.__reduce__`."""
+    return BackboneReference(name, family, str(EMBEDDED / place), precision)
 
 
 def family_of(location: str) -> str:

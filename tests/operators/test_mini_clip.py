@@ -1,6 +1,7 @@
 """The CLIP that ships: small, whole, readable by transformers, and as good as its card says."""
 
 import json
+import pickle
 
 import pytest
 import torch
@@ -89,3 +90,16 @@ def test_zero_shot_is_near_chance_on_what_it_has_never_seen():
 
 def test_it_is_the_first_backbone_that_a_newcomer_sees():
     assert next(iter(BACKBONES)) == "mini-clip"
+
+
+def test_it_is_found_where_the_packages_lie_that_a_reference_comes_to(monkeypatch, tmp_path):
+    import operators.backbones as backbones
+
+    mini, theirs = reference("mini-clip"), reference(str(tmp_path))
+    sent = pickle.dumps([mini, mini._replace(precision="fp64"), theirs])
+    assert pickle.loads(sent) == [mini, mini._replace(precision="fp64"), theirs]
+    assert str(EMBEDDED).encode() not in sent
+    monkeypatch.setattr(backbones, "EMBEDDED", tmp_path / "elsewhere")  # as on another host
+    there, _, folder = pickle.loads(sent)
+    assert there == mini._replace(location=str(tmp_path / "elsewhere" / "mini_clip"))
+    assert folder == theirs
