@@ -3,7 +3,7 @@
 What it refuses is refused within seconds, so what takes torch and Ray is imported after that.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from prefect import flow, get_run_logger
 from prefect.states import Completed
@@ -39,7 +39,7 @@ def benchmark(
     suite: Annotated[str, file_or(shipped(FOLDER), YAML)] = "quickstart",
     *,
     ray_address: str | None = None,
-    gpus_per_worker: Annotated[float, Field(ge=0, le=1024)] = 0.0,
+    gpus_per_worker: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = 0.0,
     workers: Annotated[int | None, Field(ge=1, le=100_000)] = None,
     home: str | None = None,
     fresh: bool = False,
@@ -55,7 +55,7 @@ def benchmark(
         suite: A shipped suite or the path of a YAML file.
         changes: What differs from the suite, see `override`.
         ray_address: Address of a Ray cluster; default: start one here.
-        gpus_per_worker: GPUs, or a part of one, that each worker holds.
+        gpus_per_worker: Part of a GPU that each worker holds, or auto: by need, if there are any.
         workers: Workers; default: one a core or as GPUs allow.
         home: The store; default: SHOTBOARD_HOME or .shotboard.
         fresh: Compute again what is there already.
@@ -73,7 +73,8 @@ def benchmark(
         from tasks.computing.device import refuse_without_gpu
         from tasks.planning.choices import check
 
-        refuse_without_gpu(asked.precision, gpus_per_worker)
+        gpus = None if gpus_per_worker == "auto" else gpus_per_worker
+        refuse_without_gpu(asked.precision, gpus)
         request = check(store, asked)
         summary = run_request(
             store,
@@ -82,7 +83,7 @@ def benchmark(
             fresh=fresh,
             retry_quarantined=retry_quarantined,
             ray_address=ray_address,
-            gpus_per_worker=gpus_per_worker,
+            gpus_per_worker=gpus,
             workers=workers,
         )
     # The state of the flow run: whoever calls the flow gets the summary all the same.

@@ -13,12 +13,15 @@ from data_catalog import Dataset
 from flows.computing import compute_all, whole
 from flows.settling import begin, go_on, settle
 from flows.summary import Summary, TrialsFailed
+from tasks.computing.device import refuse_without_gpu
 from tasks.computing.failures import forgive
+from tasks.computing.gpus import smallest_card
 from tasks.computing.ray_cluster import ray_cluster
 from tasks.computing.ray_start import START_SECONDS
 from tasks.computing.sharing import Sharing
 from tasks.computing.worker import TrialWorker, worker_options
 from tasks.computing.worker_logs import passed_on
+from tasks.estimating.shares import share_of
 from tasks.ingestion.ingest import ingest
 from tasks.pages.artifacts import publish_artifacts
 from tasks.pages.rebuilding import rebuild_board
@@ -49,7 +52,7 @@ def run_request(
     fresh: bool,
     retry_quarantined: bool,
     ray_address: str | None,
-    gpus_per_worker: float,
+    gpus_per_worker: float | None,
     workers: int | None,
 ) -> Summary:
     """Does what a request asks for; see `benchmark`.
@@ -83,9 +86,14 @@ def run_request(
             if plan.missing:
                 with stage("workers") as starting:
                     starting.note(f"Ray starts, which may take up to {START_SECONDS:.0f} s")
+                    needed = plan.missing, datasets, request.backbones.references
+                    cluster.settle(lambda: share_of(*needed, smallest_card()))
+                    refuse_without_gpu(request.suite.precision, cluster.gpus_per_worker)
                     pool = cluster.pool(TrialWorker, store.place, **worker_options(request.suite))
                     pool.tell(reporter())
                     starting.summary = f"{len(pool)} on {cluster.address or 'this machine'}"
+                    if part := cluster.gpus_per_worker:
+                        starting.summary += f", each with {part:g} of a GPU"
                 provenance = {
                     "suite": plan.suite.name,
                     "flow_run_id": run.flow_run_id,

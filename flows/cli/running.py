@@ -42,7 +42,9 @@ def run(
     ray_address: Annotated[
         str | None, typer.Option(help="Ray cluster to join.  [default: start one here]")
     ] = None,
-    gpus_per_worker: Annotated[float, typer.Option(help="GPUs that each worker holds.")] = 0.0,
+    gpus_per_worker: Annotated[
+        str, typer.Option(help="Part of a GPU that each worker holds, or auto.")
+    ] = "0",
     workers: Annotated[int | None, typer.Option(help="Workers side by side.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Compute again what is there.")] = False,
     retry_quarantined: Annotated[
@@ -75,12 +77,13 @@ def run(
         store = Store.to_write(home)
         planned = planned_of(store, suite, changes)
         check_answers(store.mlflow_uri)
-        check_request(ray_address, gpus_per_worker=gpus_per_worker, workers=workers)
-        if gpus_per_worker and not ray_address:
-            _refuse_missing_gpus(gpus_per_worker)
+        gpus = _gpus(gpus_per_worker)
+        check_request(ray_address, gpus_per_worker=gpus, workers=workers)
+        if gpus and not ray_address:
+            _refuse_missing_gpus(gpus)
         missing = fresh or not planned.misses_nothing(store)
         if missing:
-            refuse_without_gpu(planned.suite.precision, gpus_per_worker)
+            refuse_without_gpu(planned.suite.precision, gpus)
         err.print(planned.about)
         for text in planned.standing:
             err.print(f"  {text}")
@@ -98,14 +101,11 @@ def run(
                 partial = moves_trials(changes)
                 summary = bring_up_to_date(store, planned.plan, planned.backbones, partial=partial)
             else:
-                resources = {
-                    "ray_address": ray_address,
-                    "gpus_per_worker": gpus_per_worker,
-                    "workers": workers,
-                }
+                where = {"ray_address": ray_address, "workers": workers}
                 again = {"fresh": fresh, "retry_quarantined": retry_quarantined}
-                with _workers(store, planned.suite, **resources):
-                    summary, failed = _flow(store, suite, changes, **again, **resources)
+                how = {**where, **again, "gpus_per_worker": "auto" if gpus is None else gpus}
+                with _workers(store, planned.suite, **where, gpus_per_worker=gpus):
+                    summary, failed = _flow(store, suite, changes, **how)
         rows = board_rows(store, summary.plan.specs)
         if as_json:
             print_json(
@@ -230,6 +230,22 @@ def _by_shots(cells: Mapping[tuple[Any, ...], list[bool]]) -> list[list[Any]]:
         [*place, ",".join(shown), len(done), sum(done)]
         for (*place, _, _), (shown, done) in rows.items()
     ]
+
+
+def _gpus(asked: str) -> float | None:
+    """The part of a GPU that a user asks for; None for `auto`.
+
+    Raises:
+        ValueError: It is no number.
+    """
+    if asked == "auto":
+        return None
+    try:
+        return float(asked)
+    except ValueError as error:
+        raise ValueError(
+            f"--gpus-per-worker {asked}: give a number from 0 to 1, such as 0.5, or auto."
+        ) from error
 
 
 def _refuse_missing_gpus(gpus_per_worker: float) -> None:

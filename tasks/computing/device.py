@@ -26,6 +26,11 @@ def device_for(choice: str) -> str:
             f"device {choice!r}: this machine has no GPU that torch can use. Leave --device out "
             "to train on the CPU."
         )
+    if kind == "cuda" and (torch.device(choice).index or 0) >= (count := torch.cuda.device_count()):
+        raise RequestError(
+            f"device {choice!r}: torch sees {count} GPU{'s' * (count > 1)} here, numbered from 0: "
+            f"give cuda:{count - 1} or less, or leave --device out."
+        )
     return choice
 
 

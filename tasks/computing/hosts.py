@@ -71,7 +71,7 @@ def share_out(
 
     Args:
         hosts: Of the cluster.
-        gpus_per_worker: GPUs, or the part of one, that each worker holds.
+        gpus_per_worker: The part of a GPU that each worker holds.
         requested: Workers that were asked for in all; they go where most room is left, and
             without GPUs they may be more than there are cores.
     """
@@ -109,8 +109,6 @@ def check_room(hosts: Sequence[Host], *, gpus_per_worker: float, requested: int 
 
 def _held(gpus: float, each: float) -> int:
     """Workers on the GPUs of one host."""
-    if each > 1:
-        return math.floor(gpus / each)
     # A worker's part lies on one GPU: three halves of two GPUs hold three workers, not four.
     return int(gpus) * math.floor(1 / each + 1e-9)
 

@@ -5,7 +5,7 @@ its own, and an actor keeps its backbones and features between trials.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,7 +26,8 @@ class Cluster:
     Attributes:
         address: Address that was asked for; None means this machine.
         cpus: Cores that a local Ray uses; None means all.
-        gpus_per_worker: GPUs, or the part of one, that each worker holds.
+        gpus_per_worker: The part of a GPU that each worker holds; None until it is settled by
+            what the trials need, see `settle`.
         requested: Workers that were asked for; None means as many as fit.
         shared_bytes: Shared memory of a local Ray, for what travels between processes.
         started_by_us: Whether a Ray was started or joined here, and is left at the end.
@@ -34,7 +35,7 @@ class Cluster:
 
     address: str | None
     cpus: int | None
-    gpus_per_worker: float
+    gpus_per_worker: float | None
     requested: int | None
     shared_bytes: int = SHARED_BYTES
     started_by_us: bool = False
@@ -60,9 +61,19 @@ class Cluster:
             if not self._started:
                 self.started_by_us = connect(self.address, self.cpus, self.shared_bytes)
                 self._started = True
-                check_room(
-                    hosts_there(), gpus_per_worker=self.gpus_per_worker, requested=self.requested
-                )
+                gpus = self.gpus_per_worker or 0.0
+                check_room(hosts_there(), gpus_per_worker=gpus, requested=self.requested)
+
+    def settle(self, share: Callable[[], float]) -> None:
+        """Says which part of a GPU each worker holds, where nobody has. Starts Ray.
+
+        Args:
+            share: Works it out; not asked where the cluster has no GPU, whose workers hold none.
+        """
+        if self.gpus_per_worker is None:
+            self.start()
+            there = any(host.gpus for host in hosts_there())
+            self.gpus_per_worker = share() if there else 0.0
 
     def pool(self, worker: type, *args: Any, **kwargs: Any) -> WorkerPool:
         """Actors of class `worker`, each constructed with the arguments.
@@ -91,7 +102,7 @@ class Cluster:
             worker,
             *args,
             workers=self.requested,
-            gpus_per_worker=self.gpus_per_worker,
+            gpus_per_worker=self.gpus_per_worker or 0.0,
             needs=needs,
             **kwargs,
         )
@@ -118,7 +129,7 @@ def ray_cluster(
     address: str | None = None,
     *,
     cpus: int | None = None,
-    gpus_per_worker: float = 0.0,
+    gpus_per_worker: float | None = 0.0,
     workers: int | None = None,
     shared_bytes: int = SHARED_BYTES,
 ) -> Iterator[Cluster]:
@@ -131,7 +142,8 @@ def ray_cluster(
     Args:
         address: `host:port` of a cluster's head, `ray://..` or `auto`; None starts one here.
         cpus: Cores that a local Ray uses; None means all.
-        gpus_per_worker: GPUs that each worker holds, such as 1, or 0.25 to share one by four.
+        gpus_per_worker: The part of a GPU that each worker holds, such as 1, or 0.25 to share one
+            by four; None until `Cluster.settle`.
         workers: Number of workers; None means one a core or as many as the GPUs hold.
         shared_bytes: Shared memory of a Ray that starts here.
 
@@ -161,7 +173,7 @@ def started_ahead(
     worker: type,
     *args: Any,
     address: str | None,
-    gpus_per_worker: float,
+    gpus_per_worker: float | None,
     workers: int | None,
     **kwargs: Any,
 ) -> Iterator[None]:
@@ -184,7 +196,10 @@ def started_ahead(
 
             def start() -> None:
                 with suppress(Exception):  # whoever asks for the pool gets it
-                    cluster.pool(worker, *args, **kwargs)
+                    if cluster.gpus_per_worker is None:  # before that nobody knows how many
+                        cluster.start()
+                    else:
+                        cluster.pool(worker, *args, **kwargs)
                 started.set()
                 over.wait()  # Ray's processes end with the thread that has started them
 
@@ -199,17 +214,20 @@ def started_ahead(
         over.set()
 
 
-def check_request(address: str | None, *, gpus_per_worker: float, workers: int | None) -> None:
+def check_request(
+    address: str | None, *, gpus_per_worker: float | None, workers: int | None
+) -> None:
     """Refuses what is wrong with the arguments of `ray_cluster` before anything starts.
 
     Raises:
         ConnectionError: Nobody listens at `address`.
         ValueError: `workers` or `gpus_per_worker` makes no sense.
     """
-    if gpus_per_worker < 0 or (gpus_per_worker > 1 and gpus_per_worker != int(gpus_per_worker)):
+    if gpus_per_worker is not None and not 0 <= gpus_per_worker <= 1:
         raise ValueError(
-            f"gpus_per_worker={gpus_per_worker:g}: give 0, a part of one GPU such as 0.5, or a "
-            "whole number."
+            f"gpus_per_worker={gpus_per_worker:g}: a trial computes on one GPU. Give 0 for the "
+            "CPU, 1, a part such as 0.5 for trials that share one, or auto. Several GPUs get "
+            "several workers; CUDA_VISIBLE_DEVICES says which of them are used."
         )
     if workers is not None and workers < 1:
         raise ValueError(f"workers={workers}: a run needs at least 1 worker.")

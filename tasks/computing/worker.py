@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tasks.computing.failures import note_failure, of_the_store
+from tasks.computing.gpus import device_of
 from tasks.computing.hosts import Needs, needed_of
 from tasks.computing.node import Node
 from tasks.computing.traces import mark
@@ -128,7 +129,7 @@ class TrialWorker:
 
     Args:
         home: Root of the store, or its URL.
-        device: `cpu`, `cuda`, or `auto` for a GPU where Ray gave one.
+        device: `cpu`, `cuda`, or `auto` for a GPU where Ray gave one; see `device_of`.
         into: Root of the store that gets the trials; default: the same.
         backbones: Names, folders or hub ids of what it may be asked for; a single one is loaded
             at once, before it is.
@@ -151,12 +152,10 @@ class TrialWorker:
         import torch
 
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         self.store = Store.placed(home)
         self.into = self.store if into is None else Store(into)
         self._node = Node(self.store)
-        self.device = device
+        self.device = device_of(device)
         self.traced = traced
         self._loaded = cache(self._load_backbone)
         self._dataset = cache(_open_dataset)
@@ -469,4 +468,4 @@ def _now() -> str:
 def _device_name(device: str) -> str:
     import torch
 
-    return torch.cuda.get_device_name() if device == "cuda" else device
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device

@@ -60,7 +60,8 @@ def test_the_form_of_a_benchmark_offers_what_there_is_and_refuses_the_rest():
     assert least == {"shots": 1, "seeds": 0}
     assert ways(form["shots"])["choose"]["items"]["enum"] == [1, 2, 4, 8, 16]
     assert form["workers"]["anyOf"][0]["minimum"] == 1
-    assert form["gpus_per_worker"]["minimum"] == 0
+    part, by_need = form["gpus_per_worker"]["anyOf"]
+    assert (part["minimum"], part["maximum"], by_need["const"]) == (0, 1, "auto")
     assert "bank" in ways(form["views"])["write"]["pattern"]
     assert ways(form["setting"])["choose"]["enum"] == ["paper", "clean"]
     assert ways(form["test_rows_per_class"])["all"]["enum"] == ["all"]

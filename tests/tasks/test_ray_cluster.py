@@ -354,7 +354,7 @@ def test_nothing_starts_before_it_is_needed():
         assert not cluster.started_by_us
 
 
-@pytest.mark.parametrize("part", [-1, 1.5])
+@pytest.mark.parametrize("part", [-1, 1.5, 2, float("nan")])
 def test_a_part_of_a_gpu_that_ray_cannot_give_is_refused(part):
     with pytest.raises(ValueError, match="gpus_per_worker="), ray_cluster(gpus_per_worker=part):
         pass
