@@ -1,9 +1,11 @@
 """`shotboard clean`."""
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from data_catalog.secrets import redact
 from flows.cli.common import (
     TRIALS_FAILED,
     AsJson,
@@ -59,6 +61,10 @@ def clean(
             print_json([_row(each, dry_run) for each in found])
         else:
             _show(store, found, dry_run)
+            if elsewhere := _elsewhere(store):
+                out.print(
+                    f"The histories of {elsewhere} stay: they are their servers' own to clear."
+                )
         stuck = [each.stuck for each in found if each.stuck]
         for trouble in stuck:
             err.print(f"error: {trouble}")
@@ -90,6 +96,15 @@ def _show(store: Store, found: "list[Found]", dry_run: bool) -> None:
     )
     total = sum(each.size if dry_run else each.freed for each in found)
     out.print(f"{in_bytes(total)} {'would be' if dry_run else 'were'} freed in {store.home}.")
+
+
+def _elsewhere(store: Store) -> str:
+    """The servers of others that runs of this store are told to; empty where there are none."""
+    api = os.environ.get("PREFECT_API_URL")  # that of a profile is not worth Prefect's import
+    told = [f"Prefect at {redact(api)}"] if api else []
+    if store.mlflow_database is None:
+        told.append(f"MLflow at {store.mlflow_uri_to_show}")
+    return " and ".join(told)
 
 
 def _row(found: "Found", dry_run: bool) -> dict[str, object]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from data_catalog.secrets import redact
 from flows.cli.common import Home, commands, one_sentence, signals_as_interrupts
 from flows.cli.terminal import err, out
 from tasks.environment import TOKEN
@@ -54,13 +55,21 @@ def up(
 def _serve(store: Store, ports: Ports) -> None:
     from flows.cli.display import TerminalReporter
     from tasks.progress import reporting_to
+    from tasks.services.server import configured_api
     from tasks.services.serving import project_folder, serving
 
     project = project_folder(PROJECT)
+    elsewhere = configured_api()
     with ExitStack() as stack:
         with TerminalReporter() as reporter, reporting_to(reporter):
             services = stack.enter_context(serving(store, project, ports))
         _show(services, store, project)
+        if elsewhere:
+            err.print(
+                f"PREFECT_API_URL is {redact(elsewhere)}: what is started there is not run from "
+                "here, where Prefect has a server of its own. `prefect worker start --pool "
+                "shotboard` does that (prefect.yaml)."
+            )
         try:
             services.watch()
         except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from operators.board import look
 from operators.board.reproductions import results_elsewhere
 from operators.episodes.array_files import broken
 from tasks.publishing.receipts import MODELS, read_models
+from tasks.services.server import reachable
 from tasks.sqlite_files import fault_of, remedy
 from tasks.storage.drafts import left_behind
 from tasks.storage.moving import moved_from
@@ -188,9 +189,13 @@ def reproductions(store: Store) -> Iterator[Check]:
 
 
 def tracking(store: Store) -> Check:
-    """Where MLflow is, and whether its database can be read."""
+    """Where MLflow is, and whether its server answers or its database can be read."""
     uri, path = store.mlflow_uri_to_show, store.mlflow_database
     if path is None:
+        served = uri.startswith(("http://", "https://"))
+        if served and (trouble := reachable(store.mlflow_uri, seconds=2)):
+            way_out = "Start it (`mlflow server`), or unset MLFLOW_TRACKING_URI."
+            return Check("tracking", "fail", f"{uri} does not answer: {trouble}", way_out)
         return Check("tracking", "ok", uri)
     if not path.exists():
         return Check("tracking", "ok", f"{uri} (is made by the first run)")

@@ -39,6 +39,7 @@ PROGRAMS = ("ip", "unshare", "nsenter", "setpriv", "mount")
 APART = ("--net", "--mount", "--ipc", "--uts", "--pid", "--fork", "--mount-proc")
 HOME = "/tmp/home"  # of each host, where its commands run
 RAY_PORT = 6379
+STARTS = 3  # of Ray, which gives up after 30 s where the machine is busy
 SECONDS = 300.0  # of what takes a moment where nothing else runs
 TMP_BYTES = 2 * 2**30  # of a host; taken from memory as it is filled
 SHARED_BYTES = 128 * 2**20  # of Ray's object store, through which names and paths travel
@@ -224,13 +225,18 @@ class Host:
         """
         own = ["--head", f"--port={RAY_PORT}", "--include-dashboard=false"]
         address = f"{(head or self).address}:{RAY_PORT}"
-        self.run(
+        command = [
             *("ray", "start", f"--node-ip-address={self.address}", f"--num-cpus={num_cpus}"),
             *(own if head is None else [f"--address={address}"]),
             *(f"--object-store-memory={SHARED_BYTES}", "--disable-usage-stats"),
             *([f"--resources={json.dumps(dict(resources))}"] if resources else ()),
-            env=env,
-        )
+        ]
+        for _ in range(STARTS):
+            answer = self.run(*command, env=env, check=False)
+            if "timed out during startup" not in answer.stderr:
+                break
+            self.stop_ray(force=True)
+        assert answer.returncode == 0, f"{self}: {answer.stderr or answer.stdout}"
         return address
 
     def stop_ray(self, force: bool = False) -> None:

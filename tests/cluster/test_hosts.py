@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import psutil
@@ -116,25 +115,6 @@ def test_those_whose_parents_have_ended_do_not_stay_as_zombies(hosts_module, pai
     hosts_module.wait_for(lambda: "sleep" not in names(), seconds=60, every=0.02)
 
 
-# When a head takes a node for lost: with Ray's own values after most of a minute.
-SOON = {
-    "RAY_health_check_failure_threshold": "3",
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "3000",
-}
-WATCH = """
-import time, ray
-ray.init("auto", log_to_driver=False)
-told = None
-while True:
-    names = sorted(node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"])
-    if names != told:
-        print("alive:", *names, flush=True)
-    told = names
-    time.sleep(0.5)
-"""
-
-
 def links():
     return {link["ifname"] for link in json.loads(subprocess.check_output(["ip", "-j", "link"]))}
 
@@ -192,31 +172,3 @@ def test_a_machine_without_the_programs_is_told(hosts_module, monkeypatch, tmp_p
     assert "ip, unshare, nsenter" in hosts_module.missing()
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert "root alone" in hosts_module.missing()
-
-
-@pytest.mark.slow
-@pytest.mark.served
-@pytest.mark.timeout(900)
-def test_ray_of_three_hosts_is_one_cluster_that_notices_who_has_gone(hosts_module):
-    with hosts_module.Rig() as rig:
-        head, *others = (rig.host(name) for name in ("head", "b", "c"))
-        address = head.start_ray(env=SOON)
-        starts = [threading.Thread(target=each.start_ray, args=(head,)) for each in others]
-        for start in starts:
-            start.start()
-        for start in starts:
-            start.join()
-
-        watching = head.popen(sys.executable, "-c", WATCH)
-        seen = []
-        for line in watching.stdout:
-            if not line.startswith("alive: "):  # Ray tells of slow raylets there as well
-                continue
-            seen.append(line.split()[1:])
-            if seen[-1] == ["b", "c", "head"]:
-                others[0].stop()
-            if len(seen) > 1 and seen[-1] == ["c", "head"]:
-                break
-        watching.kill()
-        assert seen[-2:] == [["b", "c", "head"], ["c", "head"]], watching.communicate()
-        assert address == f"{head.address}:6379"

@@ -28,7 +28,8 @@ def store(tmp_path):
 @pytest.fixture
 def clean(shotboard, store, monkeypatch):
     monkeypatch.setattr("tasks.cleaning.sessions._folders", set)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+        monkeypatch.delenv(name, raising=False)
     return lambda *words: shotboard("clean", *words, "--home", store)
 
 
@@ -69,6 +70,15 @@ def test_a_wrong_request_is_a_sentence(clean, words, sentence):
     answer = clean(*words)
     assert answer.code == 2
     assert answer.sentence.startswith(sentence)
+
+
+def test_histories_of_servers_elsewhere_are_named_and_stay(clean, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:hunter2@mlflow.lan:5000")
+    monkeypatch.setenv("PREFECT_API_URL", "http://prefect.lan:4200/api")
+    last = clean("--dry-run").out.splitlines()[-1]
+    assert last.startswith("The histories of Prefect at http://prefect.lan:4200/api and MLflow at ")
+    assert "mlflow.lan:5000 stay" in last
+    assert "hunter2" not in last
 
 
 def test_what_cannot_be_removed_is_an_error_and_exit_code_1(clean, store, monkeypatch):

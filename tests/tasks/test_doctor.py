@@ -129,6 +129,16 @@ def test_a_server_that_does_not_answer_fails(store, monkeypatch):
     assert url in check.detail
 
 
+def test_an_mlflow_server_that_does_not_answer_fails_and_shows_no_password(store, monkeypatch):
+    port = free_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:hunter2@127.0.0.1:{port}")
+    check = found(store, "tracking")
+    assert check.status == "fail"
+    assert f"127.0.0.1:{port} does not answer" in check.detail
+    assert "hunter2" not in check.detail
+    assert "mlflow server" in check.remedy
+
+
 def test_a_store_that_is_a_file_fails(store):
     store.home.write_text("")
     assert found(store, "store").status == "fail"
