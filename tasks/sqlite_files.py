@@ -38,6 +38,11 @@ def database_of(url: str) -> Path | None:
     return None if place in ("", ":memory:") else Path(place)
 
 
+def is_full(folder: Path) -> bool:
+    """Whether the disk of a folder has less room than SQLite wants."""
+    return shutil.disk_usage(folder).free < ROOM
+
+
 def remedy(database: Path, anew: str) -> str:
     """What to do about a SQLite file that cannot be used, as sentences.
 
@@ -46,7 +51,7 @@ def remedy(database: Path, anew: str) -> str:
         anew: What the next run does once it is out of the way.
     """
     name = shlex.quote(str(database))
-    if shutil.disk_usage(database.parent).free < ROOM:  # an I/O error, to SQLite
+    if is_full(database.parent):  # an I/O error, to SQLite
         return f"The disk of {database.parent} is full: make room, and run the same command again."
     if database.is_file() and not os.access(database, os.R_OK | os.W_OK):
         return f"`chmod u+rw {name}`, unless its disk is read-only."

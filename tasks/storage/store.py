@@ -26,8 +26,10 @@ A store may be at a URL as well. Then all of this is a working copy, which is ke
 see `tasks/storage/copies.py`.
 """
 
+import errno
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -47,6 +49,23 @@ _NOT_IN_DUCKDB = set("?\\") - {os.sep}  # it takes them for a query and for a sl
 def nearest(path: Path) -> Path:
     """The path itself, or the first folder above it that is there."""
     return next(each for each in (path, *path.parents) if each.exists())
+
+
+def _refuses_writing(folder: Path) -> str:
+    """Why no file can be made in a folder; empty if one can.
+
+    One is made, for root may write anywhere by the permissions, and where it may not is found out
+    by the first write alone: on /proc, on a folder of the network. A full disk is no reason, as
+    `shotboard clean` writes there.
+    """
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return "no right to write"
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return "" if full else error.strerror or type(error).__name__
+    return ""
 
 
 @dataclass(frozen=True)
@@ -130,12 +149,13 @@ class Store(Layout):
             OSError: As `at`.
         """
         store = cls.at(home)
-        there = nearest(store.home)
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise ValueError(
-                f"the store {str(store.home)!r} cannot be written, as {there} cannot: its disk is "
-                "read-only, or it is not yours. Give --home or SHOTBOARD_HOME a folder of yours."
-            )
+        for there in (nearest(store.home), *filter(Path.is_dir, store.written)):
+            if trouble := _refuses_writing(there):
+                raise ValueError(
+                    f"the store {str(store.home)!r} cannot be written, as {there} takes no file "
+                    f"({trouble}): its disk is read-only, or it is not yours. Give --home or "
+                    "SHOTBOARD_HOME a folder of yours."
+                )
         if store.copy is not None:
             store.copy.prove()
         return store

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import signal
 from dataclasses import replace
 
@@ -284,10 +283,10 @@ def test_a_device_that_is_not_there_is_refused():
 
 
 def test_one_worker_makes_pairs_beside_a_trainer_on_two_cores(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr("tasks.computing.device.cores", lambda: 2)
     assert workers_for("cpu", None) == 1
     assert workers_for("cpu", 0) == 0
-    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr("tasks.computing.device.cores", lambda: 16)
     assert workers_for("cuda", None) == 15
     assert device_kind("cpu", 1) == "1 CPU core"
     assert device_kind("cpu", 2) == "2 CPU cores"

@@ -5,16 +5,21 @@ import os
 import resource
 import subprocess
 import sys
+import time
 import zipfile
 from contextlib import contextmanager
 
 import pytest
 
+from data_catalog.resuming import spool_folder
 from data_catalog.sources.unpacking import unpack
 from data_catalog.writing import write_text
 from operators.files import commit_files, commit_folder, write_atomic, write_new
+from tasks.cleaning.clean import free, look
 from tasks.services.guard import guard_of
 from tasks.storage import runs
+from tasks.storage.drafts import left_behind
+from tasks.storage.leases import leases_of
 from tasks.storage.store import Store
 
 MUCH = b"x" * 5000
@@ -90,6 +95,34 @@ def test_a_token_that_cannot_be_written_is_an_error_and_no_half_of_one(tmp_path,
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("years", [-1, 1, 30])
+def test_a_clock_that_jumps_takes_nothing_away_that_is_in_use(tmp_path, monkeypatch, years):
+    """Neither a draft that somebody writes, nor what a run needs, a trial or a living lease."""
+    monkeypatch.setattr("tasks.cleaning.sessions._folders", set)
+    (tmp_path / "data" / "pets").mkdir(parents=True)
+    store, now = Store(tmp_path), time.time()
+    for place in ("features/a/b/c/features.npy", "trials/0123456789abcdef/trial.json"):
+        write_atomic(tmp_path / place, MUCH)
+    with (
+        commit_folder(store.trials / ("a" * 16)) as draft,
+        spool_folder(tmp_path / "data" / "pets", "key", useless=()) as spool,
+        leases_of(store) as leases,
+    ):
+        (draft / "trial.json").write_bytes(MUCH)
+        (spool / "rows").write_bytes(MUCH)
+        assert leases.take("it")
+        run = runs.begin(store, suite="mini", trial_ids=["a" * 16], flow_run_id=None)
+        monkeypatch.setattr("time.time", lambda: now + years * 365 * 86_400)
+        assert left_behind(store) == []
+        with leases_of(store) as others:
+            others.sweep()
+            assert not others.take("it")
+        free(store, look(store, "30d"))
+        runs.finish(store, run)
+    assert (tmp_path / "features/a/b/c/features.npy").is_file()
+    assert store.done() == {"0123456789abcdef", "a" * 16}
 
 
 def poor(*words, **environ):

@@ -1,7 +1,11 @@
 """A store may lie at any path that its databases can open, and is refused elsewhere at once."""
 
+import errno
+import io
 import os
+import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -135,6 +139,28 @@ def test_a_damaged_database_of_mlflow_is_a_sentence_with_a_remedy(database, dama
     assert "from the trials" in str(refused.value)
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_database_of_mlflow_that_was_half_made_is_made_anew_unless_a_run_is_in_it(
+    database, empty_database, kept, monkeypatch
+):
+    """As SIGKILL or a full disk leave it: tables that the next start wants to make are there."""
+    shutil.copy(empty_database, database)
+    with closing(sqlite3.connect(database)) as half:
+        half.execute("DROP TABLE job_locks")
+        half.execute("UPDATE alembic_version SET version_num = 'a1b2c3d4e5f6'")
+        if kept:
+            half.execute("INSERT INTO runs (run_uuid, experiment_id) VALUES ('it', 0)")
+        half.commit()
+    monkeypatch.setattr("tasks.publishing.mlflow_client.SETTLED_SECONDS", 0.2)
+    if kept:
+        with pytest.raises(Exception, match="already exists"):
+            connect(database_url(database))
+    else:
+        assert len(connect(database_url(database)).search_experiments()) == 1
+    with closing(sqlite3.connect(database)) as made:
+        assert made.execute("SELECT count(*) FROM runs").fetchone() == (int(kept),)
+
+
 @pytest.mark.parametrize("make", [None, newer, Path.touch])
 def test_a_database_that_can_be_used_has_no_fault(database, make):
     if make:
@@ -169,6 +195,26 @@ def test_a_store_that_cannot_be_written_is_read_and_refused_to_what_writes(
     assert Store.at(place).home == place
     with pytest.raises(ValueError, match=f"{place}.* cannot be written.*SHOTBOARD_HOME"):
         Store.to_write(place)
+
+
+def test_a_folder_that_takes_no_file_is_found_out_by_the_first_one(tmp_path, monkeypatch):
+    """By the permissions root may write to /proc."""
+    with pytest.raises(ValueError, match=r"/proc takes no file .*SHOTBOARD_HOME"):
+        Store.to_write("/proc/store")
+    for number in (errno.EROFS, errno.ENOSPC):
+
+        def refuses(*_, dir, number=number, **__):
+            if dir == tmp_path / "trials":
+                raise OSError(number, os.strerror(number))
+            return io.BytesIO()
+
+        monkeypatch.setattr("tempfile.TemporaryFile", refuses)
+        (tmp_path / "trials").mkdir(exist_ok=True)
+        if number == errno.ENOSPC:  # which `shotboard clean` is there to mend
+            assert Store.to_write(tmp_path).home == tmp_path
+        else:
+            with pytest.raises(ValueError, match=r"trials takes no file .Read-only file system"):
+                Store.to_write(tmp_path)
 
 
 def test_a_database_that_cannot_be_written_is_not_moved_away(database, read_only):
