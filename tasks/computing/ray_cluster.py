@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.computing.hosts import Needs, check_room, hosts_there, needed_of
-from tasks.computing.ray_start import connect, leave, no_cluster, nobody_listens
+from tasks.computing.joining import no_cluster, nobody_listens
+from tasks.computing.ray_start import connect, leave
 from tasks.computing.worker_pool import WorkerPool
 
 _ahead: "list[Cluster]" = []  # that have been started for a run which has not begun yet

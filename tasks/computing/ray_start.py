@@ -8,9 +8,6 @@ this is wanted here.
 import logging
 import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 import traceback
@@ -20,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from data_catalog.kinds.pool import cores
+from tasks.computing.joining import check_address, nobody_listens
 from tasks.computing.shipping import code_to_ship
-from tasks.environment import MachineError, for_workers, own_code, set_defaults, set_local_ray
+from tasks.environment import MachineError, for_workers, set_defaults, set_local_ray
 from tasks.services.children import descendants, process_name
 
-JOIN_SECONDS = 30.0
 START_SECONDS = 240.0  # some 5 where nothing else runs; Ray's own 30 are few on a busy machine
 STARTS = 2  # tries to start a Ray on this machine
 LOOKS = 3  # at a cluster that does not answer, before it counts as gone
@@ -73,7 +70,8 @@ def _init(address: str | None, cpus: int | None, shared_bytes: int) -> None:
                 ray.init(
                     address,
                     runtime_env={"env_vars": variables, "working_dir": str(code)},
-                    log_to_driver=True,  # to `worker_logs`, where `_hush` lets nobody print it
+                    # To `worker_logs`, where `_hush` lets nobody print it; a client would.
+                    log_to_driver=not address.startswith("ray://"),
                     configure_logging=False,
                     **own,
                 )
@@ -321,58 +319,6 @@ def _sockets_folder() -> str | None:
         f"bytes with `/ray` at its end. {chosen} is longer or may not be written to, and so is "
         "/tmp: set RAY_TMPDIR to a folder that does."
     )
-
-
-def check_address(address: str) -> None:
-    """Raises ConnectionError unless a Ray answers, for `ray.init` may wait for ever."""
-    trouble = nobody_listens(address)
-    if not trouble and address != "auto" and not address.startswith("ray://"):
-        trouble = _health(address)
-    if trouble:
-        raise ConnectionError(no_cluster(address, trouble))
-
-
-def nobody_listens(address: str) -> str | None:
-    """Returns what is wrong where a connection to `address` is refused; asks no Ray."""
-    if address == "auto":
-        return None
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except (OSError, ValueError, OverflowError) as error:
-        return str(error)
-    return None
-
-
-def no_cluster(address: str, trouble: str) -> str:
-    """The sentence about a cluster that is not there."""
-    return (
-        f"no Ray cluster answers at {address} ({trouble}). Start one there with `ray start "
-        "--head`, give the address that it prints, or leave out --ray-address to run on this "
-        "machine."
-    )
-
-
-def _health(address: str) -> str | None:
-    """Returns None where the head of a cluster is healthy, else the last line of Ray's complaint.
-
-    Asked in a process of its own, which can be ended.
-    """
-    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
-    try:
-        answer = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=JOIN_SECONDS,
-            env={**os.environ, **own_code()},
-        )
-    except subprocess.TimeoutExpired:
-        return f"no answer within {JOIN_SECONDS:.0f} s"
-    if answer.returncode == 0:
-        return None
-    lines = (answer.stderr or answer.stdout).strip().splitlines()
-    return lines[-1] if lines else f"health check ended with code {answer.returncode}"
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tasks.computing import joining
 from tasks.computing.batches import Feed, PairWorker
 from tasks.computing.deaths import OutOfTime, WorkerDied
 from tasks.computing.hosts import Host
@@ -338,7 +339,7 @@ def test_whatever_ray_raises_once_it_has_gone_is_a_sentence(monkeypatch):
 def test_an_address_where_nobody_listens_is_refused_at_once():
     address = f"127.0.0.1:{free_port()}"
     script = (
-        "from tasks.computing.ray_start import check_address\n"
+        "from tasks.computing.joining import check_address\n"
         f"try:\n    check_address({address!r})\n"
         "except ConnectionError as error:\n    print(error)"
     )
@@ -363,3 +364,24 @@ def test_a_part_of_a_gpu_that_ray_cannot_give_is_refused(part):
 def test_a_pool_of_no_workers_is_refused():
     with pytest.raises(ValueError, match="workers=0"), ray_cluster(workers=0):
         pass
+
+
+def test_a_machine_that_is_no_host_of_a_cluster_is_told_at_once_what_to_do(monkeypatch):
+    monkeypatch.setattr(joining, "nobody_listens", lambda _: None)
+    monkeypatch.setattr(joining, "_health", lambda _: None)
+    monkeypatch.setattr(joining, "_hosts_of", lambda _: {"192.0.2.7"})
+    with pytest.raises(ConnectionError, match=r"no host of the Ray .*ray://192\.0\.2\.7:10001"):
+        joining.check_address("192.0.2.7:6379")
+    joining.check_address("ray://192.0.2.7:10001")
+    monkeypatch.setattr(joining, "_hosts_of", lambda _: {"192.0.2.7", "127.0.0.1"})
+    joining.check_address("192.0.2.7:6379")
+    monkeypatch.setattr(joining, "_hosts_of", lambda _: set())  # then Ray says whether it may
+    joining.check_address("192.0.2.7:6379")
+
+
+@pytest.mark.slow
+def test_the_hosts_of_a_cluster_are_known_before_it_is_joined(pool):
+    import ray
+
+    assert joining._hosts_of(ray.get_runtime_context().gcs_address) == {"127.0.0.1"}
+    assert joining._hosts_of(f"127.0.0.1:{free_port()}") == set()
