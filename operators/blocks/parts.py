@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from operators.engine.room import in_room
 from operators.episodes.episode import Batch
 
 IMAGE_ROWS = 64  # images whose pixels or patches are in memory at a time
@@ -20,9 +21,12 @@ def in_parts(call: Callable[[Batch], Tensor], batch: Batch, rows: int) -> Tensor
     Args:
         call: Gives one row for each image that it is shown.
         batch: The images.
-        rows: Images of a part; 1 where it is less.
+        rows: Images of a part; 1 where it is less. Fewer where a GPU has no memory for them.
     """
     if torch.is_grad_enabled():
         return call(batch)
-    index = torch.arange(len(batch))
-    return torch.cat([call(batch.select(part)) for part in index.split(max(1, rows))])
+
+    def some(start: int, stop: int) -> Tensor:
+        return call(batch.select(torch.arange(start, stop)))
+
+    return torch.cat(in_room(some, len(batch), rows, "images"))

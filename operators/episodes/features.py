@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from operators.backbones import DualEncoder
+from operators.engine.room import in_room
 from operators.episodes.array_files import ArrayFile, fault_of, make
 from operators.episodes.views import View
 from operators.images import TRANSFORM_VERSION, decode
@@ -337,10 +338,11 @@ class DatasetImages:
         """
         if self.stores is not None and (view is None or view.kept):
             return self.stores(view).read(rows)
-        parts = np.split(rows, range(ENCODED_AT_ONCE, len(rows), ENCODED_AT_ONCE))
-        return torch.cat(
-            [self.backbone.encode_images(self.pixels(part, view)).float() for part in parts]
-        )
+
+        def some(start: int, stop: int) -> Tensor:
+            return self.backbone.encode_images(self.pixels(rows[start:stop], view)).float()
+
+        return torch.cat(in_room(some, len(rows), ENCODED_AT_ONCE, "images"))
 
     def pixels(self, rows: np.ndarray, view: View | None = None) -> Float[Tensor, "b 3 s s"]:
         """Preprocessed images. See `ImageSource.pixels`.

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from operators.backbones import Backbone
+from operators.engine.room import in_room
 from operators.episodes.episode import Batch, Classes
 from operators.methods.base import Method
 from operators.shapes import Float
@@ -83,11 +84,17 @@ def logits_of(method: Classifier, batch: Batch, rows: int = EVALUATION_ROWS) -> 
     Args:
         method: Put into evaluation mode.
         batch: Of any length b.
-        rows: Examples that are computed at a time.
+        rows: Examples that are computed at a time; fewer where a GPU has no memory for them,
+            unless what the method has seen of them already would count twice.
     """
     method.train(False)
-    index = torch.arange(len(batch))
-    return torch.cat([method.logits(batch.select(part)).float() for part in index.split(rows)])
+
+    def some(start: int, stop: int) -> Tensor:
+        return method.logits(batch.select(torch.arange(start, stop))).float()
+
+    if method.card.stream:
+        return torch.cat([some(i, min(i + rows, len(batch))) for i in range(0, len(batch), rows)])
+    return torch.cat(in_room(some, len(batch), rows, "examples"))
 
 
 def accuracy_on(method: Classifier, batch: Batch) -> float:

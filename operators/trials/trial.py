@@ -13,6 +13,7 @@ from operators.backbones import Backbone
 from operators.divergence import refuse_diverged
 from operators.engine.accounting import Work, counting
 from operators.engine.arithmetic import products_in
+from operators.engine.room import WAY_OUT, NoRoom, told
 from operators.engine.stacking import clock, lanes_worth
 from operators.episodes.episode import Classes, Episode
 from operators.episodes.joined import JoinedImages, joined_classes, joined_table, starts_of
@@ -111,12 +112,18 @@ def run_trial(
 
     Raises:
         TuningError: The loss is no number any more.
+        NoRoom: A GPU has no memory for a step, or for one example.
         ValueError: The method cannot do what the protocol or the view policy asks, or what it says
             of a test row is no number.
     """
     view_policy(spec)  # refused before anything is computed
-    with products_in(spec.precision):
-        return _computed(spec, backbone, data, source, teacher, targets, fitted, start)
+    try:
+        with products_in(spec.precision):
+            return _computed(spec, backbone, data, source, teacher, targets, fitted, start)
+    except torch.OutOfMemoryError as error:
+        said = told(error)
+    # Behind the block: what was computed lives as long as its error.
+    raise NoRoom(f"{said}: there is no room for this trial. {WAY_OUT}")
 
 
 def _computed(

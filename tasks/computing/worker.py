@@ -1,5 +1,6 @@
 """What runs on a Ray worker: it keeps backbones and features, and computes trials."""
 
+import logging
 import os
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from tasks.planning.data import TrialData
     from tasks.planning.suite import Suite
 
+log = logging.getLogger(__name__)
 COMMITS = 2  # trials of a worker that wait for the disk side by side, while it computes the next
 STORES_OPEN = 64  # feature stores whose checksums a worker keeps; 9 bytes a row
 
@@ -291,12 +293,41 @@ class TrialWorker:
             mark([spec.trial_id for spec in stack])
 
         try:
-            return run_stacked([partial(tried, spec) for spec in stack])
+            ended = run_stacked([partial(tried, spec) for spec in stack])
+            return self._in_smaller_stacks(stack, ended, context)
         except BaseException as error:
             if hasattr(error, "ray_terminate_msg") or len(stack) == 1:
                 raise
             # Raised where lanes meet, by nobody knows which: so each by itself.
             return [end for spec in stack for end in self._stacked([spec], context)]
+
+    def _in_smaller_stacks(
+        self,
+        stack: Sequence["TrialSpec"],
+        ended: list[dict[str, bytes] | BaseException],
+        context: Context,
+    ) -> list[dict[str, bytes] | BaseException]:
+        """What became of a stack, once those that had no room in it were tried in half of one.
+
+        Args:
+            stack: Trials.
+            ended: Of each its files, or what it raised.
+            context: What they share.
+        """
+        from operators.engine.room import NoRoom, give_back
+
+        short = [i for i, end in enumerate(ended) if isinstance(end, NoRoom)]
+        if not short or len(stack) == 1:
+            return ended
+        half = len(stack) // 2
+        log.warning("no room for %d seeds at once: goes on with %d.", len(stack), half)
+        for start in range(0, len(short), half):
+            places = short[start : start + half]
+            give_back()
+            again = self._stacked([stack[place] for place in places], context)
+            for place, end in zip(places, again, strict=True):
+                ended[place] = end
+        return ended
 
     def _computed(self, spec: "TrialSpec", context: Context) -> dict[str, bytes]:
         """The files of a trial."""

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from operators.episodes.features import FeatureStore, view_folder
@@ -312,6 +313,59 @@ def test_what_is_raised_where_seeds_meet_is_that_of_the_one_to_blame(
 
     monkeypatch.setattr(operators.engine.stacking, "_serve", serve)
     assert [done.error for done in job.compute()] == ["", ""]
+
+
+def test_seeds_that_have_no_room_together_are_tuned_in_smaller_stacks(
+    store, dataset_of, tiny, tmp_path, monkeypatch, caplog
+):
+    from operators.backbones.dual.merged_calls import TextCall
+
+    coop = {"coop": {"epochs": 2, "n_context": 2}}
+    job = Job(store, dataset_of(), tiny, [coop], seeds=[1, 2, 3, 4])
+    job.encode()
+    together, merged = TextCall.together, []
+
+    def small(self, calls):
+        merged.append(len(calls))
+        if len(calls) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return together(self, calls)
+
+    monkeypatch.setattr(TextCall, "together", small)
+    assert job.compute() == [Done(spec.trial_id, "") for spec in job.specs]
+    assert merged[0] == 4
+    assert set(merged[1:]) == {2}
+    assert caplog.messages == ["no room for 4 seeds at once: goes on with 2."]
+    aside = tmp_path / "aside"
+    store.trials.rename(aside)
+    for pair in (job.specs[:2], job.specs[2:]):
+        job.worker.compute(pair, job.context)
+    for spec in job.specs:
+        one, other = (
+            load_file(f / spec.trial_id / "prompt.safetensors") for f in (aside, store.trials)
+        )
+        assert all(np.array_equal(one[key], other[key]) for key in other)
+
+
+def test_a_trial_that_has_no_room_alone_fails_with_a_sentence_and_the_others_go_on(
+    store, dataset_of, tiny, monkeypatch
+):
+    job = Job(store, dataset_of(), tiny, [{"coop": {"epochs": 1}}, "zero-shot"], seeds=[1, 2])
+    job.encode()
+    tried = []
+
+    def loss(self, batch):
+        tried.append(1)
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(METHODS["coop"], "loss", loss)
+    *failed, fine = sorted(job.compute(), key=lambda done: not done.error)
+    assert [done.error for done in failed] == [
+        "CUDA out of memory: there is no room for this trial. Give it more of a GPU with "
+        "--gpus-per-worker (1 is a whole one), or ask for precision bf16 or a smaller batch_size."
+    ] * 2
+    assert fine.error == ""
+    assert len(tried) == 4  # together, and each by itself
 
 
 def test_ray_may_end_a_worker_in_the_middle_of_a_trial(job, broken, monkeypatch):

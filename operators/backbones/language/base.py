@@ -20,6 +20,7 @@ from operators.backbones.language.inputs import (
 )
 from operators.backbones.language.reading import TextReader
 from operators.backbones.language.template import Row, Template
+from operators.engine.room import in_room
 from operators.shapes import Float, Int
 
 TEXT_BATCH = 32  # texts a forward pass where no gradient is needed
@@ -172,11 +173,14 @@ class LanguageModel(Backbone):
             tokens: Of all texts.
             read: Is given some of like length at a time, so that little is padded.
         """
-        order, parts = tokens.end.argsort(), []
-        for rows in order.split(TEXT_BATCH):
+        order = tokens.end.argsort()
+
+        def some(start: int, stop: int) -> Tensor:
+            rows = order[start:stop]
             longest = int(tokens.end[rows].max()) + 1
-            parts.append(read(Tokens(tokens.ids[rows, :longest], tokens.end[rows])))
-        return torch.cat(parts)[order.argsort()]
+            return read(Tokens(tokens.ids[rows, :longest], tokens.end[rows]))
+
+        return torch.cat(in_room(some, len(order), TEXT_BATCH, "texts"))[order.argsort()]
 
     def token_log_probs(
         self,
