@@ -204,7 +204,8 @@ def step_rows(name: str, loaded: Loaded, classes: int, options: Any) -> Iterator
         method, forms = forms_of(name, backbone, classes, options)
         with products_in(precision), counting() as work, Calls() as calls:
             forms["ours"][0]()
-        found = {"calls": calls.count, "lanes_worth": lanes_worth(device, classes, tokens)}
+        lanes = lanes_worth(device, classes, tokens, work.done)
+        found = {"calls": calls.count, "lanes_worth": lanes}
         exact = _gradients(method) if exact is None else exact
         step = 0.0
         for form, (call, steps) in forms.items():
@@ -320,7 +321,7 @@ def trial_rows(
         ]
         step = min(known, default=1.0)
         seconds = min(0.8 * options.clock.left / (len(wanted) - place), options.trial_seconds)
-        if seconds < 5 * step:
+        if options.clock.left < 5 * step:
             yield row | {"left_out": "time"}
             continue
         try:

@@ -61,10 +61,14 @@ class _AnyGenerator(torch.Generator):
         return GENERATOR.__new__(GENERATOR if here else PretendedGenerator, "cpu")
 
 
+_modes: "list[_Pretending]" = []  # that are on
+
+
 @contextmanager
 def pretending() -> Iterator[Waits]:
     """Lets `cuda` be a device until the block ends, and gives what the host waited for."""
     mode = _Pretending()
+    _modes.append(mode)
     before = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # else `to` keeps their class
     try:
@@ -73,8 +77,17 @@ def pretending() -> Iterator[Waits]:
             torch.Generator = _AnyGenerator  # a class, which torch's functions do not go through
             yield mode.watch.waits
     finally:
+        _modes.remove(mode)
         torch.Generator = GENERATOR
         torch.__future__.set_overwrite_module_params_on_conversion(before)
+
+
+def pretending_here() -> TorchFunctionMode:
+    """A block in which this thread pretends what the thread of `pretending` does.
+
+    torch looks at the functions that one thread calls. Those of lanes are threads of their own.
+    """
+    return _modes[-1]
 
 
 def placed(value: Tensor) -> Tensor:

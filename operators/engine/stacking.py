@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from operators.engine.accounting import SharedWork, Work, counted, counting
+from operators.engine.launching import busy
 
 T = TypeVar("T")
 # The lane of this thread, asked by `clock`, `take_step` and `merged`. No argument could say it:
@@ -41,20 +42,24 @@ TOKENS_A_CLASS = 8  # of a class name that follows a shared context
 LANES = 16  # at most: each keeps its own images in memory, and more gain little
 
 
-def lanes_worth(device: torch.device, classes: int, image_tokens: int = 0) -> int:
+def lanes_worth(
+    device: torch.device, classes: int, image_tokens: int = 0, operations: float | None = None
+) -> int:
     """How many trials are worth tuning together.
 
     Measured on CPUs, where towers of any width gain while a step has few tokens: 1.7 times with
-    3 lanes of 10 classes on mini-clip, 1.3 with ViT-B/16, nothing at 100 classes. Off on GPUs,
-    where nothing was measured.
+    3 lanes of 10 classes on mini-clip, 1.3 with ViT-B/16, nothing at 100 classes. On GPUs as many
+    as fill the time that the host takes to name the operations of one step, by a rule that has been
+    measured on none (`benchmarks/gpu.py` does).
 
     Args:
         device: Of the frozen encoders.
         classes: Classes that are learned.
         image_tokens: Tokens of a step that go through the image tower.
+        operations: Floating-point operations of a step of one trial; None where nobody knows.
     """
     if device.type != "cpu":
-        return 1
+        return 1 if operations is None else max(1, min(LANES, int(1 / busy(operations))))
     tokens = classes * TOKENS_A_CLASS + image_tokens
     return max(1, min(LANES, TOKENS // tokens))
 

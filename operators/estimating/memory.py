@@ -100,7 +100,12 @@ def kept_numbers(step: Passes, classes: int, images: int, sizes: TowerSizes) -> 
 
 
 def memory_of(
-    work: Work, size: Size, hyperparameters: Mapping[str, Any], sizes: TowerSizes, precision: str
+    work: Work,
+    size: Size,
+    hyperparameters: Mapping[str, Any],
+    sizes: TowerSizes,
+    precision: str,
+    seeds: int = 1,
 ) -> int:
     """Bytes of a GPU that a trial takes, with the process that computes it.
 
@@ -110,10 +115,12 @@ def memory_of(
         hyperparameters: Of its method.
         sizes: Of its backbone.
         precision: Key of `PRECISIONS`.
+        seeds: That are tuned together.
     """
     images = min(size.images, hyperparameters.get("batch_size", size.images))
     texts, seen = kept_numbers(work.step, size.classes, images, sizes)
     each = BYTES[precision]
-    tuned = min(texts * each, TEXT_BUDGET) + seen * each + images * sizes.pixels * 4
+    tuned = min(seeds * texts * each, TEXT_BUDGET)
+    tuned += seeds * images * (max(0.0, seen) / max(images, 1) * each + sizes.pixels * 4)
     answered = EVALUATED * (FRESH * sizes.image / 12 * each + sizes.pixels * 4)
     return math.ceil(CONTEXT + sizes.parameters * each + SLACK * max(tuned, answered))

@@ -22,7 +22,7 @@ from operators.contract.drawn import DrawnPictures, drawn_pictures
 from operators.engine.accounting import counting
 from operators.episodes.episode import Classes, Vocabulary
 from operators.episodes.views import View
-from operators.estimating.towers import FULL_LENGTH, TowerOperations, text_operations
+from operators.estimating.towers import TowerOperations, operations_in
 from operators.estimating.work import Passes, Work
 from operators.methods import Method
 from operators.methods.hyperparameters import defaults
@@ -46,8 +46,7 @@ def probe(name: str, method: type[Method], backbone: DualEncoder) -> Work:
         method: Its class.
         backbone: A small one that has all that the method needs, and counts its operations.
     """
-    text = text_operations(backbone.packed_text.tower.shape, FULL_LENGTH)
-    towers = TowerOperations(text, float(backbone.image_flops))
+    towers = operations_in(backbone)
     case = Case(name, method, backbone)
     counts = {(c, b): _counted(case, c, b) for c in CLASSES for b in BATCHES}
     once, step, answer = (

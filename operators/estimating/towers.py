@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from operators.backbones import BackboneReference, BackboneUnavailable
+from operators.backbones import BackboneReference, BackboneUnavailable, DualEncoder
 from operators.backbones.formats.model_files import read_settings
 from operators.backbones.towers.flops import full_layers, product
 from operators.backbones.towers.transformer import TowerShape
@@ -61,6 +61,12 @@ def tower_operations(reference: BackboneReference) -> TowerOperations | None:
         )
     except (BackboneUnavailable, LookupError, TypeError, ZeroDivisionError):
         return None  # of another make, such as open_clip's ResNets
+
+
+def operations_in(backbone: DualEncoder) -> TowerOperations:
+    """What a pass through each tower of a backbone takes that is loaded."""
+    text = text_operations(backbone.packed_text.tower.shape, FULL_LENGTH)
+    return TowerOperations(text, float(backbone.image_flops))
 
 
 def _shape(settings: Mapping[str, Any]) -> TowerShape:

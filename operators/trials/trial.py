@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from operators.backbones import Backbone
+from operators.backbones import Backbone, DualEncoder
 from operators.divergence import refuse_diverged
 from operators.engine.accounting import Work, counting
 from operators.engine.arithmetic import products_in
@@ -19,6 +19,8 @@ from operators.episodes.episode import Classes, Episode
 from operators.episodes.joined import JoinedImages, joined_classes, joined_table, starts_of
 from operators.episodes.protocols import PROTOCOLS
 from operators.episodes.table import Table
+from operators.estimating.towers import operations_in
+from operators.estimating.work import known_work
 from operators.methods import method_for
 from operators.methods.hyperparameters import tuning_of
 from operators.metrics import Score, scores_of
@@ -83,7 +85,12 @@ def lanes_of(spec: TrialSpec, backbone: Backbone, episode: Episode) -> int:
         return 1
     through_tower = bool(method.needs_of(spec.hyperparameters))
     images = min(spec.hyperparameters["batch_size"], len(episode.train)) if through_tower else 0
-    return lanes_worth(backbone.device, len(episode.classes), images * backbone.image_tokens)
+    tokens, step = images * backbone.image_tokens, None
+    if isinstance(backbone, DualEncoder) and (work := known_work().get(spec.method)) is not None:
+        learned = min(spec.hyperparameters["batch_size"], len(episode.train))
+        towers = operations_in(backbone)
+        step = work.step.operations(towers, classes=len(episode.classes), images=learned)
+    return lanes_worth(backbone.device, len(episode.classes), tokens, step)
 
 
 def run_trial(

@@ -1,20 +1,26 @@
 """Which part of a GPU trials are given: as much as they need, and as little as keeps it busy."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import torch
 
 from data_catalog import Dataset
 from operators.backbones import BackboneReference
 from operators.engine.launching import busy
+from operators.engine.stacking import lanes_worth
 from operators.estimating.memory import memory_of, tower_sizes
 from operators.estimating.towers import tower_operations
 from operators.estimating.work import known_work
+from operators.methods import method_for
 from operators.spec import TrialSpec
 from tasks.estimating.estimate import size_of
 from tasks.planning.encodings import Draws
 
 USED = 0.95  # of the memory of a card: the system and what shows pictures have the rest
 MOST = 8  # trials on one GPU: a core has to name the operations of each
+GPU = torch.device("cuda")
 DIGITS = 4  # of a part of a GPU, as Ray counts them
 
 
@@ -35,7 +41,7 @@ def share(need: int, card: int, working: float) -> float:
 
 
 def share_of(
-    specs: Iterable[TrialSpec],
+    specs: Sequence[TrialSpec],
     datasets: Mapping[str, Dataset],
     references: Mapping[str, BackboneReference],
     card: int,
@@ -53,16 +59,20 @@ def share_of(
     """
     works, draws = known_work(), Draws(datasets)
     cells = {spec.cell_id: spec for spec in specs}
+    seeds = Counter(spec.cell_id for spec in specs)
     found = [0.0]
-    for spec in cells.values():
+    for cell, spec in cells.items():
         which = references[spec.backbone]
         sizes, towers = tower_sizes(which), tower_operations(which)
         work = works.get(spec.method)
         if sizes is None or towers is None or work is None:
             return 1.0
         size, values = size_of(spec, draws), spec.hyperparameters
-        need = memory_of(work, size, values, sizes, spec.precision)
         images = min(size.images, values.get("batch_size", size.images))
         step = work.step.operations(towers, classes=size.classes, images=images)
-        found.append(share(need, card, busy(step)))
+        lanes = 1
+        if method_for(spec).tuning is not None and method_for(spec).card.tower_steps:
+            lanes = min(seeds[cell], lanes_worth(GPU, size.classes, operations=step))
+        need = memory_of(work, size, values, sizes, spec.precision, lanes)
+        found.append(share(need, card, busy(lanes * step)))
     return max(found) or 1.0

@@ -2,16 +2,20 @@
 
 import json
 import random
+import runpy
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from operators.contract import Case
 from operators.contract.device_rules import DEVICE, WrongDevice
-from operators.contract.pretended import pretending
+from operators.contract.pretended import pretending, pretending_here
 from operators.engine.graphs import RepeatedSteps, on_cpu
+from operators.engine.stacking import LANES, lanes_worth, run_stacked
 from operators.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
@@ -117,3 +121,35 @@ def test_what_the_host_draws_is_not_in_a_recording():
     told = [float(steps.take(Examples())) for _ in range(5)]
     assert len(set(told[:2])) == 2
     assert len(set(told[2:])) == 1  # why a method has to say that its steps repeat
+
+
+@pytest.mark.parametrize("name", ["coop", "maple"])
+def test_seeds_together_on_a_device_learn_bit_for_bit_what_they_learn_together_on_a_cpu(clip, name):
+    on_device = runpy.run_path(str(ROOT / "benchmarks/waiting.py"))["on_device"]
+
+    def fitted(backbone, seed):
+        case = Case(name, METHODS[name], backbone)
+        method, report = case.fit(case.few, epochs=2, batch_size=6, seed=seed)
+        return {key: torch.tensor(x.tolist()) for key, x in method.learned().items()}, report.losses
+
+    def there(backbone, seed):
+        with pretending_here():
+            return fitted(backbone, seed)
+
+    alone = [fitted(clip, seed) for seed in (0, 1)]
+    here = run_stacked([partial(fitted, clip, seed) for seed in (0, 1)])
+    with pretending() as waits:
+        device = on_device(clip)
+        found = run_stacked([partial(there, device, seed) for seed in (0, 1)])
+    assert waits.every  # so it was on the device
+    for (learned, losses), (wanted, same), (apart, _) in zip(found, here, alone, strict=True):
+        assert losses == same
+        for key, value in wanted.items():
+            assert torch.equal(learned[key], value)
+            torch.testing.assert_close(value, apart[key], rtol=0, atol=1e-5)
+
+
+def test_seeds_are_worth_tuning_together_on_a_gpu_while_the_host_is_slower():
+    gpu = torch.device("cuda")
+    assert [lanes_worth(gpu, 10, operations=n) for n in (1e6, 2e10, 1e11, 1e12)] == [LANES, 7, 1, 1]
+    assert lanes_worth(gpu, 10) == 1  # where nobody knows what a step takes

@@ -46,12 +46,12 @@ def test_every_form_of_a_step_is_measured_and_gives_the_gradients_of_the_first(e
 
 def test_trials_and_images_are_measured_beside_the_rate_of_the_card(ended):
     assert {row["precision"] for row in ended["encode"]} == set(ended["rates"])
-    assert all(row["rate"] > 0 and 0 < row["share"] < 1 for row in ended["encode"])
+    assert all(row["rate"] > 0 and row["share"] > 0 for row in ended["encode"])
     assert [row["classes"] for row in ended["trials"]] == [3, 5]
     for row in ended["trials"]:
         assert 0 < row["steps"] <= row["published_steps"]
         assert row["tune_seconds"] > 0
-        assert 0 < row["share"] < 1
+        assert row["share"] > 0  # below 1, but where others take the core meanwhile
 
 
 def test_the_tables_follow_from_the_report_and_name_what_was_left_out(ended, benchmark):
