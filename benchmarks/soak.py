@@ -207,7 +207,7 @@ class Place:
                     continue
                 name = (folder / "comm").read_text().strip()
                 words = (folder / "cmdline").read_bytes()
-                name = "prefect" if b"uvicorn" in words else name
+                name = "prefect" if b"tasks.services.guarded" in words else name
                 if agents or not name.startswith(("ray::Dash", "ray::Runtime")):
                     found[int(folder.name)] = name
         return found

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -57,6 +57,7 @@ class Child:
         environment: All of its environment.
         way_out: A sentence about what to do when it fails.
         stop_seconds: What it gets to end politely.
+        sockets: Those of ours that it has too, under the same numbers.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Child:
         environment: Mapping[str, str],
         way_out: str = "",
         stop_seconds: float = STOP_SECONDS,
+        sockets: Sequence[socket.socket] = (),
     ) -> None:
         self.name = name
         self.log = log
@@ -82,6 +84,7 @@ class Child:
                 cwd=folder,
                 env=dict(environment),
                 start_new_session=True,
+                pass_fds=[each.fileno() for each in sockets],
             )
 
     @property

@@ -1,8 +1,11 @@
-"""The servers of Prefect and MLflow behind our guard: what `uvicorn` and `mlflow server` start.
+"""The servers of Prefect and MLflow behind our guard: run as a module, and by `mlflow server`.
 
+`python -m tasks.services.guarded 7` serves Prefect on the socket that is file 7 of this process.
 `shotboard` is an app of MLflow (`mlflow.app` in pyproject.toml), as its own `basic-auth` is one.
 """
 
+import socket
+import sys
 from typing import Any
 
 from tasks.services.guard import Guard, Refusal
@@ -68,3 +71,28 @@ def mlflow() -> Guarded:
     from importlib import import_module
 
     return Guarded(import_module("mlflow.server.fastapi_app").app, Guard.of_environment())
+
+
+def main(file: int) -> None:
+    """Serves Prefect until it is told to end.
+
+    Args:
+        file: Descriptor of a socket that somebody listens on.
+    """
+    import uvicorn
+
+    config = uvicorn.Config(
+        "tasks.services.guarded:prefect",
+        factory=True,
+        log_level="warning",
+        lifespan="on",
+        # A page of the UI that is open holds a connection, which would be waited for.
+        timeout_graceful_shutdown=3,
+    )
+    server = uvicorn.Server(config)
+    server.run(sockets=[socket.socket(fileno=file)])
+    sys.exit(not server.started)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -8,6 +8,7 @@ process and drained before it stops. It keeps its SQLite database in the store. 
 
 import os
 import re
+import socket
 import sqlite3
 import sys
 import time
@@ -18,13 +19,16 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
 from operators.files import write_atomic
 from tasks.environment import NOTIFY, QUIET, TOKEN, MachineError, own_code
-from tasks.services.children import POLL_SECONDS, Child, ChildError, free_port
+from tasks.progress import reporter
+from tasks.services.children import POLL_SECONDS, Child, ChildError
 from tasks.services.guard import HOST, Guard, reached_at
+from tasks.services.kept import Kept
 from tasks.sqlite_files import database_url, fault_of, is_full, remedy
 from tasks.storage.store import Store
 
@@ -91,7 +95,7 @@ def prefect_api(store: Store) -> Iterator[PrefectUrl]:
         return
     store.prefect.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        server, url = start_server(store.prefect, store.prefect / "server.log")
+        server, url = _kept(store.prefect, store.prefect / "server.log")
         # Undone from the last to the first: drained while this process still points there, then the
         # settings go back, and only then does the server stop.
         stack.callback(server.stop)
@@ -100,6 +104,32 @@ def prefect_api(store: Store) -> Iterator[PrefectUrl]:
         stack.callback(_drain, server)
         _tell_crashed(store)
         yield url
+
+
+def _kept(home: Path, log: Path) -> tuple[Kept, PrefectUrl]:
+    """A private server, which is started again at the same address where it ends by itself.
+
+    Prefect's clients ask again, and send again what was not confirmed; with nobody there, each
+    change of a state would hold the run for a minute, and a new client would fail at once.
+
+    Args:
+        home: Folder of its database.
+        log: What it writes; that of a server that ended is beside it.
+    """
+    place = socket.create_server((HOST, 0))
+    try:
+        server, url = _start_at(place, home, log)
+    except BaseException:
+        place.close()
+        raise
+    tell = reporter()  # of who starts it: a thread has none
+
+    def ended(child: Child) -> None:
+        log.replace(log.with_suffix(".ended.log"))
+        code = child.process.returncode
+        tell.say(f"the private Prefect server has ended (code {code}) and is started again.")
+
+    return Kept(server, place, lambda: _start_at(place, home, log)[0], ended), url
 
 
 def _tell_crashed(store: Store) -> None:
@@ -163,14 +193,7 @@ def _check_reachable(url: str) -> None:
 
 
 def start_server(
-    home: Path,
-    log: Path,
-    *,
-    port: int | None = None,
-    services: bool = False,
-    host: str = HOST,
-    guard: Guard | None = None,
-    shown: str | None = None,
+    home: Path, log: Path, *, port: int = 0, host: str = HOST, **how: Any
 ) -> tuple[Child, PrefectUrl]:
     """Starts a server and returns it when it answers; one at a time may set up a database.
 
@@ -178,54 +201,67 @@ def start_server(
         home: Folder of its database; it is there.
         log: What it writes.
         port: Where it listens; without one, wherever there is room.
-        services: Whether it also serves schedules, automations and the feed of events.
         host: At which address; by default no other machine reaches it.
-        guard: What a request must bring; by default that of a server of this machine.
-        shown: Where a browser finds it, if that is elsewhere.
+        how: `services`, `guard` and `shown`, see `_start_at`.
 
     Raises:
         ChildError: It did not start; the message ends with its log.
         MachineError: Its database cannot be used.
     """
+    with socket.create_server((host, port)) as place:
+        return _start_at(place, home, log, host=host, **how)
+
+
+def _start_at(
+    place: socket.socket,
+    home: Path,
+    log: Path,
+    *,
+    services: bool = False,
+    host: str = HOST,
+    guard: Guard | None = None,
+    shown: str | None = None,
+) -> tuple[Child, PrefectUrl]:
+    """Starts a server on a socket; see `start_server`.
+
+    Args:
+        place: Where it listens. Who holds it may start another there.
+        home: Folder of its database.
+        log: What it writes.
+        services: Whether it also serves schedules, automations and the feed of events.
+        host: Address of the place.
+        guard: What a request must bring; by default that of a server of this machine.
+        shown: Where a browser finds it, if that is elsewhere.
+    """
     if fault := fault_of(home / "prefect.db") or _no_room(home):
         raise _unusable(home, fault)
-    if port is None:
+    name = "the Prefect server" if services else "the private Prefect server"
+    way_out = "Run `shotboard doctor`."
+    if not services:
         way_out = "Run `shotboard doctor`, or set PREFECT_API_URL to a server of yours."
-    else:
-        way_out = "Run `shotboard doctor`."
+    url = PrefectUrl(f"http://{reached_at(host)}:{place.getsockname()[1]}/api")
+    environment = _environment(home, shown or url.ui, guard or Guard(), services=services)
     # Commands share the database of a store, and a migration is no single step: a second server
     # that started in its middle would find tables half made.
     with FileLock(home / "start.lock", timeout=START_SECONDS):
-        for attempt in range(3):
-            here = port or free_port()
-            url = PrefectUrl(f"http://{reached_at(host)}:{here}/api")
-            server = Child(
-                "the Prefect server" if port else "the private Prefect server",
-                *("uvicorn", "--factory", "tasks.services.guarded:prefect"),
-                *("--host", host, "--port", str(here), "--log-level", "warning"),
-                # A page of the UI that is open holds a connection, which would be waited for.
-                *("--lifespan", "on", "--timeout-graceful-shutdown", "3"),
-                log=log,
-                folder=home,
-                environment=_environment(
-                    home, shown or url.ui, guard or Guard(), services=services
-                ),
-                way_out=way_out,
-            )
-            try:
-                server.wait(partial(reachable, url, seconds=2), START_SECONDS)
-                _remember_schema(home)
-            except BaseException as error:
-                server.stop()
-                # Between the question for a free port and the server's own, another may take it.
-                if port is None and "address already in use" in str(error) and attempt < 2:
-                    continue
-                fault = _fault_in(log, home / "prefect.db") or _no_room(home)
-                if isinstance(error, ChildError) and fault:
-                    raise _unusable(home, fault) from error
-                raise
-            return server, url
-    raise AssertionError("unreachable")
+        server = Child(
+            *(name, "tasks.services.guarded", str(place.fileno())),
+            log=log,
+            folder=home,
+            environment=environment,
+            way_out=way_out,
+            sockets=(place,),
+        )
+        try:
+            server.wait(partial(reachable, url, seconds=2), START_SECONDS)
+            _remember_schema(home)
+        except BaseException as error:
+            server.stop()
+            fault = _fault_in(log, home / "prefect.db") or _no_room(home)
+            if isinstance(error, ChildError) and fault:
+                raise _unusable(home, fault) from error
+            raise
+        return server, url
 
 
 def _fault_in(log: Path, database: Path) -> str:
@@ -353,7 +389,7 @@ def _set(values: Mapping[str, str | None]) -> None:
             os.environ[name] = value
 
 
-def _drain(server: Child) -> None:
+def _drain(server: Kept) -> None:
     """Returns when the server has recorded every task run, state and log line of this process.
 
     Task runs travel as events, in one queue, to a recorder that writes behind. So one last task

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tasks.environment import MachineError
-from tasks.services.children import free_port
+from tasks.progress import reporting_to
+from tasks.services.children import free_port, listener
 from tasks.services.server import prefect_api, reachable, schema_is_current
 from tasks.storage.store import Store
 
@@ -154,3 +156,33 @@ def test_a_configured_server_that_does_not_answer_is_named(monkeypatch, tmp_path
     ):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def of_the_server(url):
+    """The process that listens where a private server is."""
+    return int(re.match(r"process (\d+) ", listener(int(url.ui.rpartition(":")[2])))[1])
+
+
+class Said:
+    """A reporter that keeps what is said."""
+
+    def __init__(self):
+        self.texts = []
+
+    def say(self, text):
+        self.texts.append(text)
+
+
+@pytest.mark.slow
+def test_a_private_server_that_is_killed_is_started_again_and_the_flow_ends_as_it_does(recorded):
+    scope: dict = {}
+    before = rows(recorded, "SELECT count(*) FROM task_run")[0][0]
+    said = Said()
+    with reporting_to(said), prefect_api(recorded) as url:
+        exec(FLOWS, scope)
+        scope["thirty"]()
+        os.kill(of_the_server(url), signal.SIGKILL)
+        scope["thirty"]()
+    assert ["started again" in text for text in said.texts] == [True]
+    assert rows(recorded, "SELECT DISTINCT state_name FROM flow_run") == [("Completed",)]
+    assert rows(recorded, "SELECT count(*) FROM task_run")[0][0] == before + 60
