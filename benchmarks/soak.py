@@ -3,6 +3,7 @@
     python benchmarks/soak.py                     # 20 minutes
     python benchmarks/soak.py --minutes 5         # fewer
     python benchmarks/soak.py --seed 7            # other moments
+    python benchmarks/soak.py --leak              # with a method that leaks: must be found out
     python benchmarks/soak.py --json -            # for machines
 
 A suite of tiny trials runs undisturbed: some of them raise, yield NaN, flood their output or kill
@@ -21,20 +22,18 @@ import random
 import re
 import signal
 import sqlite3
-import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
+from growth import Growth, Watch, entries
 
 from operators.files import DRAFT
 from tasks.storage.drafts import sweep
@@ -42,11 +41,10 @@ from tasks.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 MINUTES = float(os.environ.get("SOAK_MINUTES", "20"))
+SEEDS = 160  # of the long run, at least: fewer trials are over before anything can be judged
 TARGETS = ("driver", "worker", "publishing", "raylet", "gcs_server", "prefect")
 PATIENCE = 600.0  # seconds that a run gets to end after a part of it was killed
 GONE_SECONDS = 150.0  # that its processes get after that: two agents of Ray wait for a minute
-LONG = 60  # samples of a third: shorter runs are all beginning
-GROWTH = 0.2  # by which memory and handles may differ between the thirds of a run
 FAULTS = '''
 """Nearest cached image, which fails as its seed says. Source: ours, 2026."""
 import os
@@ -98,6 +96,18 @@ class Deadly(METHODS["zero-shot"]):
 
     def logits(self, batch):
         os._exit(3)
+
+
+class Leaking(METHODS["tip-adapter"]):
+    """Leaves 64 kB behind with every fit, and an open file with every 50th."""
+
+    left = []
+
+    def fit(self, *given, **how):
+        self.left.append(bytearray(os.urandom(1 << 16)))
+        if len(self.left) % 50 == 0:
+            self.left.append(open(os.devnull))
+        return super().fit(*given, **how)
 '''
 # Of methods whose seeds are never tuned together: of others equal bits are not promised.
 SUITE = """
@@ -119,11 +129,13 @@ class Size:
         shots: Of each method.
         seeds: Of each.
         faults: Whether some fail.
+        leak: Whether some leave memory and open files behind.
     """
 
     shots: int
     seeds: int
     faults: bool = True
+    leak: bool = False
 
 
 @dataclass
@@ -150,25 +162,48 @@ class Place:
     Attributes:
         folder: Holds both, and what they need.
         size: Of the suite.
+        at_url: Whether the store is at a URL, and what runs here is a working copy.
     """
 
     folder: Path
     size: Size
+    at_url: bool = False
 
     def __post_init__(self) -> None:
-        self.store = Store(self.folder / "store")
+        self.objects = self.folder / "objects"
+        home = self.objects.as_uri() if self.at_url else str(self.folder / "store")
+        self.store = self.seen_from("cache", home)
         self.suite = self.folder / "soak.yaml"
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
-        self.env = {**kept, "SHOTBOARD_HOME": str(self.store.home), "OMP_NUM_THREADS": "1"}
+        own = {"SHOTBOARD_HOME": home, "SHOTBOARD_CACHE": str(self.folder / "cache")}
+        self.env = {**kept, **own, "OMP_NUM_THREADS": "1"}
         if self.suite.exists():
             return
+        self.objects.mkdir(exist_ok=True)
         write_images(self.folder / "pets")
         (self.folder / "faulty.py").write_text(FAULTS)
         more = ", ./faulty.py:Faulty, ./faulty.py:Deadly" if self.size.faults else ""
+        more += ", ./faulty.py:Leaking" if self.size.leak else ""
         shots = [2**power for power in range(self.size.shots)]
         text = SUITE.format(more=more, shots=shots, seeds=[*range(1, self.size.seeds + 1)])
         self.suite.write_text(text)
         self.call("datasets", "add", "pets", "--path", str(self.folder / "pets"))
+
+    def seen_from(self, machine: str, home: str | None = None) -> Store:
+        """The store as a machine with working copies of its own has it.
+
+        Args:
+            machine: Its name.
+            home: Where the store is, if that is not known yet.
+        """
+        before = os.environ.get("SHOTBOARD_CACHE")
+        os.environ["SHOTBOARD_CACHE"] = str(self.folder / machine)
+        try:
+            return Store.named(home or self.store.place)
+        finally:
+            os.environ.pop("SHOTBOARD_CACHE")
+            if before is not None:
+                os.environ["SHOTBOARD_CACHE"] = before
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Starts a command in this store."""
@@ -199,7 +234,7 @@ class Place:
         Args:
             agents: Whether Ray's two agents count, which wait a minute for who was killed.
         """
-        mark = f"SHOTBOARD_HOME={self.store.home}\0".encode()
+        mark = f"SHOTBOARD_HOME={self.store.place}\0".encode()
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):  # it has just ended, or is somebody else's
@@ -226,8 +261,8 @@ class Place:
             return driver
         there = self.processes()
         workers = sorted(p for p, name in there.items() if name.startswith("ray::TrialWorke"))
-        if target == "worker" or (target in ("gcs_server", "raylet") and not workers):
-            return next(iter(workers), None)  # a head that starts is ended by Ray in its own words
+        if target == "worker":
+            return next(iter(workers), None)
         return min((p for p, name in there.items() if name.startswith(target)), default=None)
 
 
@@ -274,11 +309,11 @@ def faults_of(ended: Ended, killed: str) -> list[str]:
     return faults
 
 
-def trials_of(place: Place) -> dict[str, tuple[str, ...]]:
+def trials_of(store: Store) -> dict[str, tuple[str, ...]]:
     """What each trial left, by id: digests of its files, and its scores."""
     found = {}
-    for trial in sorted(place.store.done()):
-        folder = place.store.trial(trial)
+    for trial in sorted(store.done()):
+        folder = store.bring(store.trial(trial))
         files = sorted(path for path in folder.iterdir() if path.name != "trial.json")
         digests = [f"{f.name} {hashlib.sha256(f.read_bytes()).hexdigest()}" for f in files]
         metrics = json.dumps(json.loads((folder / "trial.json").read_text())["metrics"])
@@ -286,12 +321,12 @@ def trials_of(place: Place) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def board_of(place: Place) -> list[Any]:
+def board_of(store: Store) -> list[Any]:
     """The leaderboard, row by row, but for when its trials were computed."""
     from tasks.pages.asking import rows
 
     query = "SELECT * EXCLUDE (rank, latest_at) FROM leaderboard ORDER BY ALL"
-    return [repr(row) for row in rows(place.store, query)]
+    return [repr(row) for row in rows(store, query)]
 
 
 def mlflow_of(place: Place) -> tuple[Counter[str], Counter[str]]:
@@ -309,14 +344,22 @@ def mlflow_of(place: Place) -> tuple[Counter[str], Counter[str]]:
 def lost(place: Place, reference: Place) -> list[str]:
     """What differs between a disturbed store and an undisturbed one, and what was left lying."""
     faults = []
-    ours, theirs = trials_of(place), trials_of(reference)
+    seen = place.store
+    if place.at_url:  # by a machine that has computed nothing of it
+        seen = place.seen_from("elsewhere")
+        seen.refresh()
+        waiting = place.store.home / ".waiting"
+        faults += [f"trial {path.name} was never sent" for path in waiting.glob("*")]
+    ours, theirs = trials_of(seen), trials_of(reference.store)
     faults += [f"trial {trial} is missing" for trial in theirs.keys() - ours.keys()]
     faults += [f"trial {trial} is one too many" for trial in ours.keys() - theirs.keys()]
     both = ours.keys() & theirs.keys()
     faults += [f"trial {trial} differs" for trial in both if ours[trial] != theirs[trial]]
-    if board_of(place) != board_of(reference):
-        faults.append("the board differs")
-    failed = [{path.stem for path in p.store.failures.glob("*.json")} for p in (place, reference)]
+    rows, others = (Counter(board_of(store)) for store in (seen, reference.store))
+    faults += [f"the board has a row of its own: {row}" for row in rows - others]
+    faults += [f"the board lacks a row: {row}" for row in others - rows]
+    stores = seen, reference.store
+    failed = [{path.stem for path in store.failures.glob("*.json")} for store in stores]
     if failed[0] - ours.keys() != failed[1] - theirs.keys():
         faults.append(f"other trials failed: {failed[0] ^ failed[1]}")
     cells, states = mlflow_of(place)
@@ -330,78 +373,29 @@ def lost(place: Place, reference: Place) -> list[str]:
 
         if state(values, run) == RUNNING:
             faults.append(f"run {run.stem} is running for ever")
-    faults += left_lying(place)
-    return faults
+    return faults + left_lying(place)
 
 
 def left_lying(place: Place) -> list[str]:
-    """Drafts, leases and processes that nobody will take away."""
-    faults = [f"lease {path.name}" for path in place.store.leases.glob("*")]
+    """Drafts and leases that nobody will take away."""
+    leases = place.objects / "leases" if place.at_url else place.store.leases
+    faults = [f"lease {path.name}" for path in leases.glob("*")]
     drafts = [path for path in place.store.home.rglob(".*") if DRAFT.fullmatch(path.name)]
     for draft in drafts:  # they are swept when nothing has changed for ten minutes
         for path in (draft, *draft.rglob("*")):
             os.utime(path, (time.time() - 3600,) * 2)
     sweep(place.store)
-    faults += [f"draft {path}" for path in drafts if path.exists()]
+    return faults + [f"draft {path}" for path in drafts if path.exists()]
+
+
+def orphans(places: Sequence[Place]) -> list[str]:
+    """Processes of some stores that do not end, whose runs have ended all."""
     deadline = time.monotonic() + GONE_SECONDS
-    while (found := place.processes(agents=True)) and time.monotonic() < deadline:
+    while True:
+        found = {k: v for place in places for k, v in place.processes(agents=True).items()}
+        if not found or time.monotonic() > deadline:
+            return [f"process {pid} ({name}) is left" for pid, name in found.items()]
         time.sleep(0.5)
-    return faults + [f"process {pid} ({name}) is left" for pid, name in found.items()]
-
-
-@dataclass
-class Watch:
-    """Memory and file handles of a run, second by second.
-
-    Attributes:
-        place: Of the run.
-        driver: Its process.
-        samples: Bytes and handles, by part, one after the other.
-    """
-
-    place: Place
-    driver: int
-    samples: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
-
-    @contextmanager
-    def looking(self, every: float = 1.0) -> Iterator[None]:
-        """Takes samples in the block."""
-        over = threading.Event()
-
-        def look() -> None:
-            while not over.wait(every):
-                for pid, name in [(self.driver, "driver"), *self.place.processes().items()]:
-                    if name == "driver" or name.startswith("ray::Trial"):
-                        with suppress(psutil.Error):
-                            process = psutil.Process(pid)
-                            sample = process.memory_info().rss, process.num_fds()
-                            part = "driver" if name == "driver" else f"worker {pid}"
-                            self.samples.setdefault(part, []).append(sample)
-
-        thread = threading.Thread(target=look, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-
-    def growth(self) -> dict[str, tuple[float, float]]:
-        """By how much the last third is above the middle one, of each part that lived through both.
-
-        The first is left out: what is imported and cached comes in it.
-        """
-        grown = {}
-        for part, samples in self.samples.items():
-            third = len(samples) // 3
-            if third >= LONG:
-                middle, last = samples[third : 2 * third], samples[2 * third :]
-                grown[part] = tuple(
-                    statistics.median(s[i] for s in last) / statistics.median(s[i] for s in middle)
-                    - 1
-                    for i in (0, 1)
-                )
-        return grown
 
 
 @dataclass
@@ -413,14 +407,16 @@ class Tally:
         runs: Commands that were started.
         trials: Committed in the disturbed stores.
         lost: A sentence for each thing that was lost or wrong.
-        growth: Of memory and handles, see `Watch`.
+        growth: Of memory and handles, by process.
+        seconds: The longest that a run went on after a kill, by target.
     """
 
     injected: Counter[str] = field(default_factory=Counter)
     runs: int = 0
     trials: int = 0
     lost: list[str] = field(default_factory=list)
-    growth: dict[str, tuple[float, float]] = field(default_factory=dict)
+    growth: dict[str, Growth] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> Mapping[str, Any]:
         """For machines."""
@@ -430,22 +426,37 @@ class Tally:
             "survived": kills if not self.lost else None,
             "runs": self.runs,
             "trials": self.trials,
-            "growth": self.growth,
+            "growth": {name: growth._asdict() for name, growth in self.growth.items()},
+            "seconds_after": {name: round(took, 1) for name, took in self.seconds.items()},
             "lost": self.lost,
         }
 
 
-def undisturbed(place: Place, tally: Tally) -> float:
-    """Runs the suite once in peace, and watches it; returns its seconds."""
+def undisturbed(place: Place, tally: Tally, judge: bool = False) -> float:
+    """Runs the suite once in peace; returns its seconds.
+
+    Args:
+        place: Its store.
+        tally: Counts.
+        judge: Whether driver and workers may not grow; shorter runs are all beginning.
+    """
     process = place.run()
-    watch = Watch(place, process.pid)
+
+    def processes() -> dict[int, str]:
+        workers = {p: n for p, n in place.processes().items() if n.startswith("ray::Trial")}
+        return {process.pid: "driver", **dict.fromkeys(workers, "worker")}
+
+    watch = Watch(processes, lambda: entries(place.store.trials))
     with watch.looking():
         ended = finished(process, 20 * PATIENCE)
     tally.runs += 1
-    tally.growth = watch.growth()
-    for part, (memory, handles) in tally.growth.items():
-        if max(memory, handles) > GROWTH:
-            tally.lost.append(f"{part} grew: memory by {memory:.0%}, handles by {handles:.0%}")
+    if judge:
+        tally.growth = watch.growth()
+        told = [f"{name} grew: {grown.fault}" for name, grown in tally.growth.items()]
+        tally.lost += [text for text in told if not text.endswith(": ")]
+        for part in ("driver", "worker"):
+            if not any(name.startswith(part) for name in tally.growth):
+                tally.lost.append(f"no {part} was there long enough to be judged")
     if ended.code != int(place.size.faults):
         raise RuntimeError(f"the undisturbed run ended with {ended.code}: {ended.err[-2000:]}")
     tally.lost += faults_of(ended, "")
@@ -493,6 +504,8 @@ def disturbed(
                 os.kill(victim, signal.SIGKILL)
                 tally.injected[target] += 1
         ended = finished(process, PATIENCE)
+        if victim is not None:
+            tally.seconds[target] = max(ended.seconds, tally.seconds.get(target, 0.0))
         tally.lost += faults_of(ended, target if victim else "")
         if victim is None:
             break  # all is done, and a run that has nothing to do starts nothing that can be killed
@@ -502,33 +515,44 @@ def disturbed(
         tally.lost.append(f"the last run ended with {ended.code}: {ended.err[-1000:]}")
 
 
-def soak(folder: Path, minutes: float, seed: int, say: Callable[[str], None] = print) -> Tally:
+def soak(
+    folder: Path,
+    minutes: float,
+    seed: int,
+    leak: bool = False,
+    say: Callable[[str], None] = print,
+) -> Tally:
     """Everything, for some minutes.
 
     Args:
         folder: Gets the stores.
         minutes: About how long; what has begun is brought to its end.
         seed: Of all that is random.
+        leak: Whether the long run has a method that leaks, which is to be found out.
         say: Takes lines for people.
     """
     chance, tally = random.Random(seed), Tally()
     began = time.monotonic()
-    long = Place(made(folder / "long"), Size(4, max(20, int(40 * minutes)), faults=True))
-    seconds = undisturbed(long, tally)
+    seeds = max(SEEDS, int(40 * minutes))
+    long = Place(made(folder / "long"), Size(4, seeds, faults=True, leak=leak))
+    seconds = undisturbed(long, tally, judge=True)
     say(f"{len(long.store.done()):,} trials in peace, in {seconds:.0f} s")
     short = Size(3, 8, faults=True)
     reference = Place(made(folder / "reference"), short)
     seconds = undisturbed(reference, Tally())
     until = began + 60 * minutes
     number = 0
+    places = [long, reference]
     while not number or time.monotonic() < until:
-        place = Place(made(folder / f"store-{number}"), short)
+        place = Place(made(folder / f"store-{number}"), short, at_url=bool(number % 2))
+        places.append(place)
         disturbed(place, chance, tally, seconds, len(TARGETS), until)
         tally.trials += len(place.store.done())
         tally.lost += lost(place, reference)
         number += 1
         kills = sum(tally.injected.values())
         say(f"{number} stores, {kills} kills, {tally.trials} trials, {len(tally.lost)} lost")
+    tally.lost += orphans(places)
     return tally
 
 
@@ -543,15 +567,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--minutes", type=float, default=MINUTES)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--leak", action="store_true", help="with a method that leaks")
+    parser.add_argument("--keep", metavar="FOLDER", help="leave the stores there")
     parser.add_argument("--json", metavar="FILE", help="write the figures there; - for here")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        tally = soak(Path(folder), asked.minutes, asked.seed, lambda text: print(text, flush=True))
+    with ExitStack() as stack:
+        kept = asked.keep and Path(asked.keep).absolute()
+        folder = kept or stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-"))
+        how = asked.minutes, asked.seed, asked.leak
+        tally = soak(Path(folder), *how, lambda text: print(text, flush=True))
     from measuring import write_json
 
     write_json(tally.to_json(), asked.json)
-    for part, (memory, handles) in tally.growth.items():
-        print(f"{part}: memory {memory:+.1%}, file handles {handles:+.1%}")
+    for part, grown in tally.growth.items():
+        print(f"{part}: {grown.bytes_a_trial:+,.0f} bytes a trial, {grown.handles:+} open files")
+    for target, seconds in sorted(tally.seconds.items()):
+        print(f"longest run with a kill of {target}: {seconds:.0f} s in all after it")
     kills = ", ".join(f"{count} {name}" for name, count in sorted(tally.injected.items()))
     survived = "all" if not tally.lost else "not all"
     print(f"killed: {kills or 'nothing'}; {survived} survived; lost: {len(tally.lost)}")

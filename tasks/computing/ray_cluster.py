@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tasks.computing.hosts import Needs, check_room, hosts_there, needed_of
 from tasks.computing.joining import no_cluster, nobody_listens
-from tasks.computing.ray_start import connect, leave
+from tasks.computing.ray_start import abandon, connect, leave, own_sigterm, trouble_with_start
+from tasks.computing.starting import Starting
 from tasks.computing.worker_pool import WorkerPool
 
 _ahead: "list[Cluster]" = []  # that have been started for a run which has not begun yet
@@ -45,6 +47,7 @@ class Cluster:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _asking: threading.Lock = field(default_factory=threading.Lock, compare=False)
     _lasting: ExitStack = field(default_factory=ExitStack, compare=False)
+    _starting: Starting = field(default_factory=lambda: Starting(trouble_with_start), compare=False)
 
     @property
     def asked(self) -> tuple[Any, ...]:
@@ -60,10 +63,15 @@ class Cluster:
         """
         with self._lock:
             if not self._started:
-                self.started_by_us = connect(self.address, self.cpus, self.shared_bytes)
-                self._started = True
-                gpus = self.gpus_per_worker or 0.0
-                check_room(hosts_there(), gpus_per_worker=gpus, requested=self.requested)
+                with own_sigterm():
+                    self._starting.call(self._connect)
+
+    def _connect(self) -> None:
+        """See `start`."""
+        self.started_by_us = connect(self.address, self.cpus, self.shared_bytes)
+        self._started = True
+        gpus = self.gpus_per_worker or 0.0
+        check_room(hosts_there(), gpus_per_worker=gpus, requested=self.requested)
 
     def settle(self, share: Callable[[], float]) -> None:
         """Says which part of a GPU each worker holds, where nobody has. Starts Ray.
@@ -73,7 +81,7 @@ class Cluster:
         """
         if self.gpus_per_worker is None:
             self.start()
-            there = any(host.gpus for host in hosts_there())
+            there = any(host.gpus for host in self._starting.call(hosts_there))
             self.gpus_per_worker = share() if there else 0.0
 
     def pool(self, worker: type, *args: Any, **kwargs: Any) -> WorkerPool:
@@ -88,13 +96,14 @@ class Cluster:
             made = self._pools.setdefault(key, Future())
         if mine:
             try:
-                made.set_result(self._pool(worker, *args, **kwargs))
+                self.start()
+                made.set_result(self._starting.call(partial(self._pool, worker, *args, **kwargs)))
             except BaseException as error:
                 made.set_exception(error)
-        return made.result()
+        with own_sigterm():  # where another thread asked first
+            return made.result()
 
     def _pool(self, worker: type, *args: Any, **kwargs: Any) -> WorkerPool:
-        self.start()
         needs: Needs | None = None
         if self.address is not None:  # hosts that are not this one, or may come
             ask = getattr(worker, "needs", lambda *_, **__: needed_of())
@@ -119,10 +128,16 @@ class Cluster:
 
     def close(self) -> None:
         """Ends the pools, and leaves Ray if it was started or joined here."""
+        self._starting.settle()
+        if why := self._starting.given_up:
+            abandon(why)
+            self._lasting.close()
+            return
         self.end_pools()
         self._lasting.close()
         if self.started_by_us:
             leave()
+        self._starting.end()
 
 
 @contextmanager
@@ -191,28 +206,23 @@ def started_ahead(
         workers: Likewise.
         kwargs: Of the constructor.
     """
-    started, over = threading.Event(), threading.Event()
-    try:
-        with ray_cluster(address, gpus_per_worker=gpus_per_worker, workers=workers) as cluster:
+    with ray_cluster(address, gpus_per_worker=gpus_per_worker, workers=workers) as cluster:
 
-            def start() -> None:
-                with suppress(Exception):  # whoever asks for the pool gets it
-                    if cluster.gpus_per_worker is None:  # before that nobody knows how many
-                        cluster.start()
-                    else:
-                        cluster.pool(worker, *args, **kwargs)
-                started.set()
-                over.wait()  # Ray's processes end with the thread that has started them
+        def start() -> None:
+            with suppress(Exception):  # whoever asks for the pool gets it
+                if cluster.gpus_per_worker is None:  # before that nobody knows how many
+                    cluster.start()
+                else:
+                    cluster.pool(worker, *args, **kwargs)
 
-            threading.Thread(target=start, name="workers", daemon=True).start()
-            _ahead.append(cluster)
-            try:
-                yield
-            finally:
-                _ahead.remove(cluster)
-                started.wait()
-    finally:
-        over.set()
+        starting = threading.Thread(target=start, name="workers", daemon=True)
+        starting.start()
+        _ahead.append(cluster)
+        try:
+            yield
+        finally:
+            _ahead.remove(cluster)
+            starting.join()
 
 
 def check_request(

@@ -20,12 +20,15 @@ from data_catalog.kinds.pool import cores
 from tasks.computing.joining import check_address, nobody_listens
 from tasks.computing.shipping import code_to_ship
 from tasks.environment import MachineError, for_workers, set_defaults, set_local_ray
-from tasks.services.children import descendants, process_name
+from tasks.services.children import descendants
 
 START_SECONDS = 240.0  # some 5 where nothing else runs; Ray's own 30 are few on a busy machine
 STARTS = 2  # tries to start a Ray on this machine
 LOOKS = 3  # at a cluster that does not answer, before it counts as gone
 _HEAD, _RAYLET = "gcs_server", "raylet"
+_WITHOUT_HEAD = "RAY_gcs_rpc_server_reconnect_timeout_s"  # after which Ray ends a process
+_abandoned = ""  # why a start of Ray hangs in a thread of this process; nothing can end that
+_started_here: dict[str, Any] = {}  # by name: processes of the last try to start a Ray
 REGISTER_SECONDS = "300"  # what a worker may take to import what it needs; Ray's own are 60
 # Sockets lie in `ray/session_<time>_<process>/sockets/plasma_store` there, 107 bytes in all.
 FOLDER_BYTES = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
@@ -50,9 +53,10 @@ def connect(address: str | None, cpus: int | None, shared_bytes: int) -> bool:
 
     if ray.is_initialized():  # by who calls us from Python; it is theirs to leave
         return False
+    if _abandoned:
+        raise MachineError(f"{_abandoned} Ray cannot start again in this process: start another.")
     _hush()
-    with _own_sigterm():
-        _init(address, cpus, shared_bytes)
+    _init(address, cpus, shared_bytes)
     return True
 
 
@@ -93,13 +97,15 @@ def _init(address: str | None, cpus: int | None, shared_bytes: int) -> None:
         "RAY_agent_register_timeout_ms": f"{1000 * START_SECONDS:.0f}",
         "RAY_worker_register_timeout_seconds": REGISTER_SECONDS,
     }
+    # Where the head ends, this process tells of it, and puts away what it has before Ray ends it.
+    variables.setdefault(_WITHOUT_HEAD, f"{START_SECONDS:.0f}")
     with _set(variables):  # a local Ray hands its environment on, which is faster than asking it to
         _start_local(cpus, shared_bytes)
 
 
 @contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Puts the handler of SIGTERM back that was there.
+def own_sigterm() -> Iterator[None]:
+    """Puts the handler of SIGTERM back that was there, after a start that this thread waited for.
 
     Ray sets one that ends the process, and one in C before it that aborts it after three seconds,
     whatever Python does: too few to put away what a run has computed.
@@ -136,8 +142,58 @@ def leave() -> None:
     if trouble_with_ray():  # it would wait for what is not there
         _end_processes(this_node())
     ray.shutdown()
+    _started_here.clear()
     # Agents that take the end of their raylet for a crash would stay for a minute to tell it.
     _kill(below)
+
+
+def abandon(why: str) -> None:
+    """Ends a Ray whose start hangs in another thread, which holds what Ray's own end waits for.
+
+    Args:
+        why: A sentence.
+    """
+    import atexit
+
+    from ray._private import worker
+
+    global _abandoned
+    _abandoned = why
+    atexit.unregister(worker.shutdown)
+    for process in _started_here.values():
+        _kill(descendants(process.pid))
+        process.kill()
+        process.wait()
+
+
+def trouble_with_start() -> str | None:
+    """Returns None while what has been started of a Ray here is there, else what became of it."""
+    for name, process in tuple(_started_here.items()):
+        if process.poll() is not None:
+            return _ended(name, process)
+    return None
+
+
+def _ended(name: str, process: Any) -> str:
+    return (
+        f"Ray's own process {name} has ended (code {process.returncode}), and the workers with it, "
+        "as where memory is short or somebody stopped it."
+    )
+
+
+def _noted(name: str, start: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of Ray that starts a process, which is noted before anybody waits for it."""
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        ours = os.environ.pop(_WITHOUT_HEAD)  # Ray's own processes end as ever
+        try:
+            info = start(*args, **kwargs)
+        finally:
+            os.environ[_WITHOUT_HEAD] = ours
+        _started_here[name] = info.process
+        return info
+
+    return noted
 
 
 def this_node() -> Any:
@@ -160,10 +216,7 @@ def trouble_with_ray() -> str | None:
     # Asked of the system, not of Ray, whose own calls wait for what may be gone.
     for name, process in node.dead_processes() if node else ():
         if name in (_HEAD, _RAYLET):
-            return (
-                f"Ray's own process {name} has ended (code {process.returncode}), and the workers "
-                "with it, as where memory is short or somebody stopped it."
-            )
+            return _ended(name, process)
     if node and not node.all_processes:  # it was joined
         address = ray.get_runtime_context().gcs_address
         if all(nobody_listens(address) for _ in range(LOOKS)):
@@ -182,11 +235,15 @@ def _start_local(cpus: int | None, shared_bytes: int) -> None:
     from ray._private.node import Node
 
     folder = _sockets_folder()
+    trouble: str | None = None
     for _ in range(STARTS):
+        _started_here.clear()
         try:
             with ExitStack() as stack:
                 for owner, name, value in (
                     (services, "get_node", _patient(services.get_node)),
+                    (services, "start_gcs_server", _noted(_HEAD, services.start_gcs_server)),
+                    (services, "start_raylet", _noted(_RAYLET, services.start_raylet)),
                     # Nobody looks at its pages, scales it or reads what workers print: three
                     # processes less, which import for longer than a short run computes.
                     (services, "start_api_server", lambda *_, **__: (None, None)),
@@ -206,17 +263,21 @@ def _start_local(cpus: int | None, shared_bytes: int) -> None:
                 )
             return
         except BaseException as error:  # an interrupt, too, would leave its processes behind
+            trouble = trouble_with_start()
             _end_left_over(error)
             ray.shutdown()
             if not isinstance(error, Exception):
                 raise
             text = " ".join(str(error).split())
-            # Only a start that took too long is worth another: what is wrong stays wrong.
-            if "timed out" not in text.lower():  # Ray raises no narrower class here
+            # Only a start that took too long, or lost a process, is worth another: what is wrong
+            # stays wrong. Ray raises no narrower class here.
+            if not trouble and "timed out" not in text.lower():
                 raise MachineError(
                     f"Ray did not start on this machine: {text} Run `shotboard doctor`, or join a "
                     "cluster with --ray-address."
                 ) from error
+    if trouble:
+        raise MachineError(f"{trouble} It was so {STARTS} times over, while Ray started.")
     raise MachineError(
         f"Ray did not start within {START_SECONDS:.0f} s, {STARTS} times over: the machine is too "
         "busy. Run again when it is not, or join a cluster with --ray-address."
@@ -235,8 +296,7 @@ def _patient(ask: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 return ask(*args, **kwargs)
             except RuntimeError:  # it has not registered yet
-                names = {process_name(process) for process in descendants(os.getpid())}
-                if time.monotonic() > deadline or _RAYLET not in names:
+                if time.monotonic() > deadline or trouble_with_start():
                     raise
                 time.sleep(0.5)
 

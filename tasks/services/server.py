@@ -11,7 +11,6 @@ import re
 import socket
 import sqlite3
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -26,14 +25,14 @@ from filelock import FileLock
 from operators.files import write_atomic
 from tasks.environment import NOTIFY, QUIET, TOKEN, MachineError, own_code
 from tasks.progress import reporter
-from tasks.services.children import POLL_SECONDS, Child, ChildError
+from tasks.services.children import Child, ChildError
+from tasks.services.draining import drain
 from tasks.services.guard import HOST, Guard, reached_at
 from tasks.services.kept import Kept
 from tasks.sqlite_files import database_url, fault_of, is_full, remedy
 from tasks.storage.store import Store
 
 START_SECONDS = 180.0  # a new database takes some 15 s of migrations on an idle core
-DRAIN_SECONDS = 60.0
 
 # What serves deployments, automations and the feed of events. Runs, task runs, logs and
 # artifacts are recorded without them, and SQLite has a fraction of the writes.
@@ -84,6 +83,7 @@ def prefect_api(store: Store) -> Iterator[PrefectUrl]:
     Raises:
         ConnectionError: The server that was asked for does not answer.
         ValueError: A proxy of the environment cannot be used.
+        MachineError: The server went away while it was used.
         ChildError: The private server did not start; the message ends with its log.
     """
     _check_proxies()
@@ -91,7 +91,8 @@ def prefect_api(store: Store) -> Iterator[PrefectUrl]:
     if configured:
         _check_reachable(configured)
         _tell_crashed(store)
-        yield PrefectUrl(configured)
+        with _answering(configured):
+            yield PrefectUrl(configured)
         return
     store.prefect.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -101,9 +102,30 @@ def prefect_api(store: Store) -> Iterator[PrefectUrl]:
         stack.callback(server.stop)
         url.started_by_us = True
         stack.enter_context(settings(url, store.prefect))
-        stack.callback(_drain, server)
+        stack.callback(drain, server)
         _tell_crashed(store)
-        yield url
+        with _answering(url):
+            yield url
+
+
+@contextmanager
+def _answering(url: str) -> Iterator[None]:
+    """Says that a server has gone, where that is what went wrong.
+
+    Raises:
+        MachineError: It does not answer any more.
+    """
+    import httpx
+
+    try:
+        yield
+    except httpx.TransportError as error:
+        if not (trouble := reachable(url)):
+            raise
+        raise MachineError(
+            f"the Prefect server at {url} does not answer any more ({trouble}). Start it again, or "
+            "unset PREFECT_API_URL to run with a private server."
+        ) from error
 
 
 def _kept(home: Path, log: Path) -> tuple[Kept, PrefectUrl]:
@@ -387,53 +409,3 @@ def _set(values: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-
-
-def _drain(server: Kept) -> None:
-    """Returns when the server has recorded every task run, state and log line of this process.
-
-    Task runs travel as events, in one queue, to a recorder that writes behind. So one last task
-    run is sent; once the API knows it, all before it are written, and it is deleted again.
-    """
-    from prefect import task
-    from prefect.cache_policies import NO_CACHE
-    from prefect.client.orchestration import get_client
-    from prefect.exceptions import ObjectNotFound
-    from prefect.logging import disable_run_logger
-
-    @task(name="drained", cache_policy=NO_CACHE, persist_result=False)
-    def drained() -> None:
-        """Does nothing."""
-
-    if not server.alive:  # nobody would answer, and the wait below be for nothing
-        return
-    with suppress(Exception), disable_run_logger():  # never in the way of the block's own error
-        last = drained(return_state=True).state_details.task_run_id
-        deadline = time.monotonic() + DRAIN_SECONDS
-        with get_client(sync_client=True) as client:
-            while last and time.monotonic() < deadline and server.alive:
-                with suppress(ObjectNotFound):
-                    state = client.read_task_run(last).state
-                    if state and state.is_completed():
-                        client.delete_task_run(last)
-                        break
-                time.sleep(POLL_SECONDS)
-    with suppress(Exception):
-        _close_queues()
-
-
-def _close_queues() -> None:
-    """Sends the last log lines and closes the connections to the server before it goes."""
-    import inspect
-
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-    from prefect.utilities.asyncutils import run_coro_as_sync
-
-    # One of the two gives something to wait for or nothing, by the loop it is called from.
-    async def close() -> None:
-        for answer in (APILogWorker.drain_all(), EventsWorker.drain_all()):
-            if inspect.isawaitable(answer):
-                await answer
-
-    run_coro_as_sync(close())

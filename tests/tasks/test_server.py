@@ -13,6 +13,7 @@ import pytest
 
 from tasks.environment import MachineError
 from tasks.progress import reporting_to
+from tasks.services import server
 from tasks.services.children import free_port, listener
 from tasks.services.server import prefect_api, reachable, schema_is_current
 from tasks.storage.store import Store
@@ -186,3 +187,22 @@ def test_a_private_server_that_is_killed_is_started_again_and_the_flow_ends_as_i
     assert ["started again" in text for text in said.texts] == [True]
     assert rows(recorded, "SELECT DISTINCT state_name FROM flow_run") == [("Completed",)]
     assert rows(recorded, "SELECT count(*) FROM task_run")[0][0] == before + 60
+
+
+def test_a_server_that_went_away_while_it_was_used_is_a_sentence(monkeypatch, tmp_path):
+    import httpx
+
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    monkeypatch.setattr(server, "configured_api", lambda: url)
+    for name in ("_check_reachable", "_tell_crashed"):
+        monkeypatch.setattr(server, name, lambda _: None)
+    with (
+        pytest.raises(MachineError, match=f"server at {url} does not answer any more .*unset"),
+        prefect_api(Store(tmp_path)),
+    ):
+        httpx.get(url)
+    monkeypatch.setattr(server, "reachable", lambda _: None)  # then it is none of its own
+    with pytest.raises(httpx.ConnectError), prefect_api(Store(tmp_path)):
+        httpx.get(url)

@@ -10,9 +10,10 @@ import pytest
 
 from tasks.pages.regressions import Moves, tell_prefect
 from tasks.services.children import free_port
+from tasks.services.draining import close_queues
 from tasks.services.notifying import NAME, address, notify_at
 from tasks.services.pool import POOL, client, make_pool, skip_missed
-from tasks.services.server import _close_queues, settings, start_server
+from tasks.services.server import settings, start_server
 from tasks.storage.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.served, pytest.mark.timeout(900)]
@@ -30,7 +31,7 @@ def server(tmp_path_factory):
         with settings(url, store.prefect):
             make_pool()
             yield log
-            _close_queues()
+            close_queues()
     finally:
         child.stop()
 
