@@ -17,7 +17,7 @@ import psutil
 STEADY = 0.5, 0.98  # of all trials: after warming up, and before what ends a run
 SAMPLES = 20  # of these, for a judgement
 APART = 0.25  # of the steady part: nearer samples say more of noise than of growth
-BYTES = 8_000.0  # a trial, at most, for a process; some 1,500 were measured
+BYTES = 16_000.0  # a trial, at most, for a process; 300 to 4,500 were measured
 HANDLES = 2  # more at the end than before, at most, in what is open between trials
 EVERY = 0.25  # seconds
 

@@ -51,7 +51,7 @@ def test_a_process_that_warms_up_and_then_works_with_noise_does_not_grow(seed):
 @pytest.mark.parametrize(
     ("leak", "said"),
     [
-        ({"bytes_a_trial": 20_000}, "memory by"),
+        ({"bytes_a_trial": 30_000}, "memory by"),
         ({"handles_a_trial": 0.01}, "open files by"),
         ({"bytes_a_trial": 1e6, "handles_a_trial": 1}, "and open files by"),
     ],

@@ -26,9 +26,11 @@ CREATE MACRO without_additions(method) AS
 -- What numbers of shots are sorted by: -1, all of the train split, is more than any number.
 CREATE MACRO shots_order(shots) AS CASE WHEN shots = -1 THEN 2147483647 ELSE shots END;
 
--- Mean and spread of scores; NULL where one of them is not known or no number.
-CREATE MACRO whole_mean(score) AS CASE WHEN count(score) = count(*) THEN avg(score) END;
-CREATE MACRO whole_std(score) AS CASE WHEN count(score) = count(*) THEN stddev_samp(score) END;
+-- Mean and spread of scores; NULL where one of them is not known or no number. Sorted first, since
+-- the last digit of a sum follows from its order: that of rows is the one in which trials ended.
+CREATE MACRO whole_mean(score) AS CASE WHEN count(score) = count(*) THEN avg(score ORDER BY score) END;
+CREATE MACRO whole_std(score) AS
+    CASE WHEN count(score) = count(*) THEN stddev_samp(score ORDER BY score) END;
 
 -- Holm's correction of a p value for the comparisons of a query, those that WHERE leaves:
 -- SELECT .., holm(p, list(p) OVER ()) FROM .. . A NULL is no test and does not weigh.

@@ -1,4 +1,6 @@
 import math
+import random
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -69,6 +71,23 @@ def test_leaderboard_has_mean_deviation_and_interval_of_the_seeds(connection, ro
         (np.mean(values), np.std(values, ddof=1), 3)
     )
     assert (row["ci95_low"], row["ci95_high"]) == pytest.approx((low, high))
+
+
+def test_no_digit_follows_from_the_order_in_which_trials_ended(trial, empty_board, tmp_path):
+    chance = random.Random(1)
+    scores = {number: {s: chance.random() for s in ("all", "base", "new")} for number in range(9)}
+    seen = set()
+    for number in range(5):
+        order = [*scores]
+        chance.shuffle(order)
+        with duckdb.connect(shutil.copyfile(empty_board, tmp_path / f"{number}.duckdb")) as board:
+            fill(board, results=[trial(scores[seed], seed=seed) for seed in order])
+            views = ("leaderboard", "base_to_new", "averages", "few_shot_curves")
+            asked = [f"SELECT * FROM {view} ORDER BY ALL" for view in views]
+            told = [board.execute(query).fetchall() for query in asked]
+        assert told[0]
+        seen.add(repr(told))
+    assert len(seen) == 1
 
 
 def test_a_trial_has_its_losses_by_epoch(connection, rows, trial, trial_file):

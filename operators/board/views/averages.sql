@@ -8,7 +8,7 @@ WITH placed AS MATERIALIZED (SELECT * FROM dataset_ranks),
 lines AS (
     SELECT
         ground, method, variant, any_value(better) AS better, any_value(setting) AS setting,
-        CASE WHEN bool_and(is_whole) THEN avg(mean) FILTER (compared) END AS mean,
+        CASE WHEN bool_and(is_whole) THEN avg(mean ORDER BY mean) FILTER (compared) END AS mean,
         count(mean) FILTER (compared) AS datasets,
         string_agg(dataset, ', ' ORDER BY dataset) FILTER (compared AND mean IS NOT NULL) AS covers,
         string_agg(dataset, ', ' ORDER BY dataset) FILTER (compared AND mean IS NULL) AS missing,

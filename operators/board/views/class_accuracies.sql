@@ -16,7 +16,8 @@ seeds AS (
 cells AS (
     SELECT
         cell_id, split, label, any_value(tested_fingerprint) AS tested_fingerprint,
-        avg(accuracy) AS mean, stddev_samp(accuracy) AS std, count(*) AS n,
+        avg(accuracy ORDER BY accuracy) AS mean,
+        stddev_samp(accuracy ORDER BY accuracy) AS std, count(*) AS n,
         min(of_label) AS test_rows
     FROM seeds
     GROUP BY cell_id, split, label

@@ -5,14 +5,15 @@ CREATE VIEW class_spreads AS
 WITH accuracies AS (
     SELECT
         cell_id, split, label, any_value(of_label) AS test_rows,
-        sum(CASE WHEN label = predicted THEN counts.n / of_label ELSE 0 END)
+        sum(CASE WHEN label = predicted THEN counts.n / of_label ELSE 0 END ORDER BY counts.n / of_label)
             / count(DISTINCT trial_id) AS mean
     FROM confusion_counts AS counts
     GROUP BY cell_id, split, label
 ),
 cells AS (
     SELECT
-        cell_id, split, count(*) AS classes, avg(mean) AS mean, stddev_pop(mean) AS std,
+        cell_id, split, count(*) AS classes, avg(mean ORDER BY mean) AS mean,
+        stddev_pop(mean ORDER BY mean) AS std,
         min(mean) AS worst, quantile_cont(mean, 0.25) AS quartile1, median(mean) AS median,
         quantile_cont(mean, 0.75) AS quartile3, max(mean) AS best,
         arg_min(label, (mean, label)) AS worst_label, arg_max(label, (mean, -label)) AS best_label

@@ -84,12 +84,13 @@ lines AS (
 ),
 means AS (
     SELECT
-        family, unit, name, split, metric, count(*) AS n, stddev_samp(value) AS std,
+        family, unit, name, split, metric, count(*) AS n, stddev_samp(value ORDER BY value) AS std,
         joint_setting(setting) AS setting,
-        avg(variance) AS variance, bool_and(same_images) AS same_images,
+        avg(variance ORDER BY variance) AS variance, bool_and(same_images) AS same_images,
         min(test_rows) AS test_rows,
         -- The papers' convention: of the averaged base and new.
-        CASE metric WHEN 'harmonic_mean' THEN harmonic(avg(base), avg(new)) ELSE avg(base) END
+        CASE metric WHEN 'harmonic_mean' THEN harmonic(avg(base ORDER BY base), avg(new ORDER BY new))
+            ELSE avg(base ORDER BY base) END
             AS mean
     FROM lines
     GROUP BY family, unit, name, split, metric
