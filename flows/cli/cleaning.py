@@ -46,19 +46,14 @@ def clean(
     Trials stay unless --trials is given. While a run goes on, what it may need stays too.
     """
     with one_sentence():
-        from tasks.cleaning.clean import free, look
+        from tasks.cleaning.clean import by_kind, free, look
 
         store = Store.at(home) if dry_run else Store.to_write(home)
-        if trials and getattr(store, "url", None):
-            raise ValueError(
-                "--trials: the trials of a store at a URL are there, and here is a copy of them. "
-                "Remove them there, with the tools of that place."
-            )
         found = look(store, older_than, names(keep) or (), trials=trials)
         if not dry_run:
             free(store, found, older_than)
         if as_json:
-            print_json([_row(each, dry_run) for each in found])
+            print_json([by_kind(each, dry_run=dry_run) for each in found])
         else:
             _show(store, found, dry_run)
             if elsewhere := _elsewhere(store):
@@ -105,13 +100,3 @@ def _elsewhere(store: Store) -> str:
     if store.mlflow_database is None:
         told.append(f"MLflow at {store.mlflow_uri_to_show}")
     return " and ".join(told)
-
-
-def _row(found: "Found", dry_run: bool) -> dict[str, object]:
-    return {
-        "kind": found.kind,
-        "count": found.count if dry_run else found.gone,
-        "bytes": found.size if dry_run else found.freed,
-        "places": [str(item.place) for item in found.items],
-        "left": found.left or found.stuck or None,
-    }

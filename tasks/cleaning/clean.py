@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from tasks.cleaning.kinds import KINDS, Item
-from tasks.planning.resolve import resolve
+from tasks.planning.resolve import RequestError, resolve
 from tasks.storage.runs import RUNNING, state
 from tasks.storage.store import Store
 
@@ -50,11 +50,13 @@ def seconds_of(age: str) -> float:
     """`30d`, `12h`, `2w` as seconds; a number alone counts days.
 
     Raises:
-        ValueError: It is no age.
+        RequestError: It is no age.
     """
     found = _AGE.fullmatch(age.strip().lower())
     if found is None:
-        raise ValueError(f"{age!r} is no age: give a number with m, h, d or w, such as 30d or 12h.")
+        raise RequestError(
+            f"{age!r} is no age: give a number with m, h, d or w, such as 30d or 12h."
+        )
     return float(found[1]) * _SECONDS[found[2]]
 
 
@@ -70,9 +72,13 @@ def look(
         trials: Completed trials go too.
 
     Raises:
-        ValueError: It is no age.
-        RequestError: A kind is unknown.
+        RequestError: It is no age, a kind is unknown, or trials are at a URL.
     """
+    if trials and store.url:
+        raise RequestError(
+            "the trials of a store at a URL are there, and here is a copy of them. Remove them "
+            "there, with the tools of that place."
+        )
     since = time.time() - seconds_of(older_than)
     for name in keep:
         resolve("kind of things to keep", name, KINDS)
@@ -109,6 +115,22 @@ def free(store: Store, found: Collection[Found], older_than: str = OLDER_THAN) -
                 each.gone += item.entries
             except OSError as error:
                 each.stuck = f"{item.place} cannot be removed: {error.strerror or error}"
+
+
+def by_kind(found: Found, *, dry_run: bool = False) -> dict[str, object]:
+    """What was freed of a kind, as a row for machines.
+
+    Args:
+        found: What `look` and `free` say of it.
+        dry_run: What would be freed instead.
+    """
+    return {
+        "kind": found.kind,
+        "count": found.count if dry_run else found.gone,
+        "bytes": found.size if dry_run else found.freed,
+        "places": [str(item.place) for item in found.items],
+        "left": found.left or found.stuck or None,
+    }
 
 
 def runs_that_go_on(store: Store) -> list[str]:

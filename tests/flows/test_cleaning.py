@@ -1,10 +1,15 @@
 """`shotboard clean` as a user types it."""
 
+import logging
 import os
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
 
+ROOT = Path(__file__).resolve().parents[2]
 OLD = time.time() - 40 * 86_400
 
 
@@ -89,4 +94,47 @@ def test_what_cannot_be_removed_is_an_error_and_exit_code_1(clean, store, monkey
     answer = clean()
     assert answer.code == 1
     assert "cannot be removed: Read-only file system" in answer.err
+    assert not (store / "plans/a.json").exists()
+
+
+@pytest.fixture
+def flow(store, monkeypatch):
+    """The flow, without a server; what it leaves as an artifact is printed."""
+    from flows import cleaning
+
+    monkeypatch.setattr("tasks.cleaning.sessions._folders", set)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(cleaning, "create_table_artifact", lambda key, table, description: None)
+    monkeypatch.setattr(cleaning, "get_run_logger", lambda: logging.getLogger("flow"))
+    monkeypatch.setattr("flows.ending.flow_run", SimpleNamespace(get_id=lambda: None))
+    return lambda **asked: cleaning.clean.fn(home=str(store), **asked)
+
+
+def test_the_deployment_keeps_trials_and_frees_the_rest(flow, store):
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    (ours,) = (each for each in deployments if each["name"] == "clean")
+    assert ours["entrypoint"] == "flows/cleaning.py:clean"
+    (schedule,) = ours["schedules"]
+    assert (schedule["cron"], schedule["active"]) == ("30 5 * * *", True)
+    freed = {row["kind"]: row["count"] for row in flow(**ours["parameters"])}
+    assert (freed["features"], freed["plans"]) == (1, 1)
+    assert (store / "trials/0f/trial.json").is_file()
+
+
+def test_a_flow_that_is_asked_for_what_is_not_there_or_meets_a_refusal_fails_in_a_sentence(
+    flow, store, monkeypatch
+):
+    for asked in ({"older_than": "soon"}, {"keep": ["feature"]}):
+        state = flow(**asked)
+        assert state.is_failed()
+        assert str(next(iter(asked.values()))).strip("[]'") in state.message
+    assert (store / "plans/a.json").is_file()
+
+    def refuses(*_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("pathlib.Path.rename", refuses)
+    state = flow()
+    assert state.is_failed()
+    assert "cannot be removed: Read-only file system" in state.message
     assert not (store / "plans/a.json").exists()

@@ -67,6 +67,7 @@ class Day:
     pages: tuple[str, ...] = ()
     mlflow: str = ""
     deployments: list[dict[str, Any]] = field(default_factory=list)
+    cleaned: tuple[dict[str, Any], list[dict[str, Any]], list[Path]] | None = None
     nightly_runs: list[dict[str, Any]] = field(default_factory=list)
     first: dict[str, Any] = field(default_factory=dict)
     artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -156,8 +157,14 @@ def runs(pid):
     return False
 
 
-def start_run(day, parameters):
-    deployment = call(f"{day.api}/deployments/name/benchmark/quickstart")
+def ended_run(day, run_id):
+    """A flow run that has ended; nothing before."""
+    found = call(f"{day.api}/flow_runs/{run_id}")
+    return found if found["state"]["type"] in FINAL else None
+
+
+def start_run(day, parameters, name="benchmark/quickstart"):
+    deployment = call(f"{day.api}/deployments/name/{name}")
     url = f"{day.api}/deployments/{deployment['id']}/create_flow_run"
     return call(url, {"parameters": parameters})["id"]
 
@@ -197,6 +204,11 @@ def live(day, process, output):
     day.experiments = call(f"{day.mlflow}/api/2.0/mlflow/experiments/search", {"max_results": 10})[
         "experiments"
     ]
+    cleaning = start_run(day, {"older_than": "0", "keep": ["ray"]}, "clean/clean")
+    ended = wait(lambda: ended_run(day, cleaning), 300, "the end of the cleaning", logs)
+    of_run = {"artifacts": {"flow_run_id": {"any_": [cleaning]}}}
+    (artifact,) = call(f"{day.api}/artifacts/filter", of_run)
+    day.cleaned = (ended, json.loads(artifact["data"]), sorted(day.store.features.rglob("*.npy")))
     nightly = next(d for d in day.deployments if d["name"] == "nightly")
     body = {
         "deployments": {"id": {"any_": [nightly["id"]]}},
@@ -266,13 +278,24 @@ class TestUp:
             "nightly",
             "ingest",
             "pretrain",
+            "clean",
         }
         for name in ("benchmark/quickstart", "ingest/ingest", "pretrain/pretrain"):
             assert f"\n  {name}\n" in day.printed
+        assert re.search(r"\n  clean/clean +30 5 \* \* \* Europe/Berlin\n", day.printed)
         assert re.search(r"\n  benchmark/nightly +0 2 \* \* \* Europe/Berlin\n", day.printed)
 
     def test_the_nightly_gets_scheduled_runs(self, day):
         assert day.nightly_runs[0]["parameters"]["suite"] == "nightly"
+
+    def test_the_nightly_cleaning_frees_what_comes_back_and_no_trial(self, day):
+        run, table, features = day.cleaned
+        assert (run["name"], run["state"]["type"]) == ("older than 0", "COMPLETED")
+        freed = {row["kind"]: row["count"] for row in table}
+        assert freed["features"] == 1
+        assert features == []
+        assert "trials" not in freed and "ray" not in freed
+        assert len(day.trials[0]) == 1
 
     def test_a_run_over_rest_completes_and_is_called_by_what_it_did(self, day):
         assert day.first["name"] == (
