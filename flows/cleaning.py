@@ -12,7 +12,7 @@ from tasks.cleaning.kinds import KINDS
 from tasks.environment import MachineError
 from tasks.storage.store import Store
 
-_KINDS = {"items": {"type": "string", "enum": list(KINDS)}}
+_KINDS: Any = {"items": {"type": "string", "enum": list(KINDS)}}
 
 
 @flow(name="clean", flow_run_name="older than {older_than}", persist_result=False)
@@ -46,7 +46,7 @@ def clean(
         table=[{k: v for k, v in row.items() if k != "places"} for row in rows],
         description=f"What was freed in {store.place}.",
     )
-    get_run_logger().info("%s bytes were freed in %s", sum(r["bytes"] for r in rows), store.place)  # pyright: ignore[reportAttributeAccessIssue]
+    get_run_logger().info("%s bytes were freed in %s", sum(r["bytes"] for r in rows), store.place)
     if stuck := [each.stuck for each in found if each.stuck]:
         raise MachineError("; ".join(stuck))
     return rows

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 from tasks.cleaning.kinds import KINDS, Item
 from tasks.planning.resolve import RequestError, resolve
@@ -117,7 +118,7 @@ def free(store: Store, found: Collection[Found], older_than: str = OLDER_THAN) -
                 each.stuck = f"{item.place} cannot be removed: {error.strerror or error}"
 
 
-def by_kind(found: Found, *, dry_run: bool = False) -> dict[str, object]:
+def by_kind(found: Found, *, dry_run: bool = False) -> dict[str, Any]:
     """What was freed of a kind, as a row for machines.
 
     Args:
