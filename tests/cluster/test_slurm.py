@@ -101,7 +101,7 @@ def test_a_job_that_is_told_to_end_leaves_nothing_and_the_next_does_the_rest_tho
         said.append(line)
         if line.lstrip().startswith("encode digits mini-clip: "):
             first.send_signal(signal.SIGTERM)  # as Slurm does before the time is up
-    assert first.wait(300) != 0, said
+    assert first.wait(600) != 0, said
     assert "3 of 3 nodes are there\n" in said
     hosts_module.wait_for(lambda: not left_of(submit.hosts), seconds=60)
 
