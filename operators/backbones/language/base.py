@@ -105,9 +105,11 @@ class LanguageModel(Backbone):
 
     def embed_prompts(self, tokens: PromptTokens) -> PromptEmbeddings:
         """What enters the model where nothing is learned."""
-        shared = common_prefix(tokens.ids, tokens.end)
+        known, start = tokens.layout, self.reader.start
+        shared = common_prefix(tokens.ids, tokens.end) if known is None else known.shared
+        full = None if known is None else known.full
         embeddings = self.embed(tokens.ids)
-        return PromptEmbeddings(embeddings, tokens.end, tokens.slots, self.reader.start, shared)
+        return PromptEmbeddings(embeddings, tokens.end, tokens.slots, start, shared, full)
 
     def head(self, states: Float[Tensor, "*b w"]) -> Float[Tensor, "*b V"]:
         """Logits over the vocabulary.

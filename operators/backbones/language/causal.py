@@ -29,6 +29,7 @@ from operators.backbones.language.inputs import (
     cache_of,
 )
 from operators.backbones.language.reading import TextReader
+from operators.engine.transfer import onto
 from operators.shapes import Float, Int
 
 
@@ -40,12 +41,14 @@ class Tails(NamedTuple):
         step: (t,) its place in the answer, from 0: there its predecessor stands.
         read: (t,) token before it, which enters the model.
         target: (t,) the token itself.
+        longest: Most tokens of an answer behind its first.
     """
 
     answer: Tensor
     step: Tensor
     read: Tensor
     target: Tensor
+    longest: int
 
 
 class CausalLM(LanguageModel):
@@ -149,7 +152,7 @@ class CausalLM(LanguageModel):
         rows, length, _ = prompts.embeddings.shape
         past = [] if key_values is None else by_layer(key_values.to(self.dtype), self.heads)
         before = 0 if key_values is None else key_values.shape[-2]
-        longest = 0 if tails is None else int(tails.step.max()) + 1
+        longest = 0 if tails is None else tails.longest
         self.room_for(before + length + longest)
         embeddings = prompts.embeddings.to(self.dtype)
         common = prompts.shared if rows > 1 and (key_values is None or key_values.ndim == 4) else 0
@@ -164,7 +167,8 @@ class CausalLM(LanguageModel):
         mask: Tensor | None = self.mask(prompts.end, length)
         if tails is None:
             seen = F.pad(mask, (before, 0), value=True)
-            mask = None if bool(mask.all()) else seen.long()
+            full = bool(mask.all()) if prompts.full is None else prompts.full
+            mask = None if full else seen.long()
         else:
             answers = widened(self.embedding(tails.read)).to(self.dtype).expand(rows, -1, -1)
             embeddings = torch.cat([embeddings, answers], dim=1)
@@ -282,11 +286,9 @@ class CausalLM(LanguageModel):
 
 def tails_of(answers: Answers) -> Tails | None:
     """What stands behind the first tokens of answers; None where nothing does."""
-    answer, step = torch.nonzero(
-        torch.arange(1, answers.ids.shape[1] + 1, device=answers.ids.device)
-        < answers.lengths[:, None],
-        as_tuple=True,
-    )
-    if not len(answer):
+    behind = [(place, i) for place, n in enumerate(answers.counts) for i in range(n - 1)]
+    if not behind:
         return None
-    return Tails(answer, step, answers.ids[answer, step], answers.ids[answer, step + 1])
+    answer, step = onto(torch.tensor(behind), answers.ids.device).T
+    read, target = answers.ids[answer, step], answers.ids[answer, step + 1]
+    return Tails(answer, step, read, target, answers.longest - 1)

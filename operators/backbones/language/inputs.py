@@ -4,15 +4,58 @@ Positions are counted from 0; shorter rows are padded at their end, and what is 
 nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from operators.engine.transfer import onto
 from operators.shapes import Float, Int
 
 KeyValues = list[tuple[Tensor, Tensor]]  # of each layer: (b, heads, m, width of a head)
+
+
+class Layout(NamedTuple):
+    """What the host knows of rows of tokens without reading them from a device.
+
+    Attributes:
+        lengths: Tokens of each row, padding apart.
+        prefix: Leading tokens that all rows share, up to the length of the shortest.
+    """
+
+    lengths: tuple[int, ...]
+    prefix: int
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]]) -> "Layout":
+        """That of some rows of token ids, none of them empty."""
+        shortest = min(map(len, rows))
+        same = (len(set(column)) == 1 for column in zip(*rows, strict=False))
+        prefix = next((place for place, alike in enumerate(same) if not alike), shortest)
+        return cls(tuple(map(len, rows)), prefix)
+
+    @property
+    def shared(self) -> int:
+        """Leading tokens that all rows share, less than the shortest row has."""
+        return min(self.prefix, min(self.lengths) - 1)
+
+    @property
+    def full(self) -> bool:
+        """Whether no row is padded to the longest."""
+        return min(self.lengths) == max(self.lengths)
+
+    def followed(self, count: int) -> "Layout | None":
+        """That of the same rows with so many tokens behind each; None where it depends on these.
+
+        Args:
+            count: Tokens that follow.
+        """
+        lengths = tuple(length + count for length in self.lengths)
+        if len(lengths) == 1:
+            return Layout(lengths, lengths[0])
+        return Layout(lengths, self.prefix) if self.prefix < min(self.lengths) else None
 
 
 class PromptTokens(NamedTuple):
@@ -23,11 +66,13 @@ class PromptTokens(NamedTuple):
         end: (b,) position of each row's last token.
         slots: (b,) position whose output scores the answer: the mask token of a masked model,
             the last token of a causal one, which predicts the next.
+        layout: What the host knows of the rows; None where they have to be read for it.
     """
 
     ids: Int[Tensor, "b n"]
     end: Int[Tensor, "b"]  # noqa: F821
     slots: Int[Tensor, "b"]  # noqa: F821
+    layout: Layout | None = None
 
     def rows(self, index: Int[Tensor, "r"]) -> "PromptTokens":  # noqa: F821
         """Some rows, padded to the longest of them."""
@@ -42,16 +87,18 @@ class Answers(NamedTuple):
         words: As they were given.
         ids: (c, t), padded to the longest with 0.
         lengths: (c,) tokens of each, at least 1.
+        counts: The same, where the host has them.
     """
 
     words: tuple[str, ...]
     ids: Int[Tensor, "c t"]
     lengths: Int[Tensor, "c"]  # noqa: F821
+    counts: tuple[int, ...]
 
     @property
     def longest(self) -> int:
         """Most tokens of an answer: a model needs room for them behind a prompt."""
-        return int(self.lengths.max())
+        return max(self.counts)
 
 
 @dataclass(frozen=True)
@@ -67,6 +114,7 @@ class PromptEmbeddings:
             so that a gradient may reach them through one row: a causal model computes them once.
             Equal numbers are not enough: prompts that a network makes for each text may be equal
             when training begins.
+        full: Whether no row is padded; None where the rows have to be read for it.
     """
 
     embeddings: Float[Tensor, "b n w"]
@@ -74,6 +122,7 @@ class PromptEmbeddings:
     slots: Int[Tensor, "b"]  # noqa: F821
     start: int = 0
     shared: int = 0
+    full: bool | None = None
 
     def with_soft_prompt(self, tokens: Float[Tensor, "*b m w"]) -> "PromptEmbeddings":
         """The same with m learned tokens behind the special tokens in front.
@@ -119,8 +168,8 @@ def padded(rows: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]
         device: Where the tensors go.
     """
     longest = max(map(len, rows))
-    ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)
-    return ids, torch.tensor([len(row) - 1 for row in rows], device=device)
+    ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+    return onto(ids, device), onto(torch.tensor([len(row) - 1 for row in rows]), device)
 
 
 def common_prefix(ids: Int[Tensor, "b n"], end: Int[Tensor, "b"]) -> int:  # noqa: F821

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 
 from operators.backbones.base import Tokens
-from operators.backbones.language.inputs import Answers, PromptTokens, padded
+from operators.backbones.language.inputs import Answers, Layout, PromptTokens, padded
 from operators.backbones.language.template import FilledTemplate, Row, Template
+from operators.engine.transfer import onto
 
 
 class TextReader:
@@ -101,7 +102,8 @@ class TextReader:
                 else len(places) - 1
             )
         padded_ids, end = padded(ids, self.device)
-        return PromptTokens(padded_ids, end, torch.tensor(slots, device=self.device))
+        places = onto(torch.tensor(slots), self.device)
+        return PromptTokens(padded_ids, end, places, Layout.of(ids))
 
     def read_text(self, text: str) -> list[tuple[int, tuple[int, int]]]:
         """Token ids of a text with special ones, each with its (first, last + 1) character."""
@@ -165,7 +167,7 @@ class TextReader:
                 )
             seen[ids] = word
         ids, end = padded([list(row) for row in seen], self.device)
-        return Answers(tuple(words), ids, end + 1)
+        return Answers(tuple(words), ids, end + 1, tuple(map(len, seen)))
 
     def answer_ids(self, word: str, template: Template) -> list[int]:
         """Token ids of one answer, read as they stand behind the template's text.

@@ -13,13 +13,19 @@ from typing import Annotated, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from operators.backbones.language import LanguageModel, PromptEmbeddings, PromptTokens, Template
+from operators.backbones.language import (
+    Answers,
+    LanguageModel,
+    PromptEmbeddings,
+    PromptTokens,
+    Template,
+)
 from operators.blocks.demonstrations import chosen_examples, fitting_examples
 from operators.bounds import Bounds, Brief, Share
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
 from operators.methods.text_classification.base import PromptClassifier
-from operators.shapes import Float
+from operators.shapes import Float, Int
 from operators.tuning import FitReport, Tuning, tune
 
 SEPARATOR, INPUT_TEMPLATE, INPUT, OUTPUT_TEMPLATE, LABEL = range(5)  # what a token is part of
@@ -110,6 +116,9 @@ class CPT(PromptClassifier):
         """Puts examples in front of every question, not moved yet."""
         for name, value in context._asdict().items():
             self.register_buffer(name, value.to(self.backbone.device))
+        # Read once, not in each step: which tokens are labels, and how many examples they are of.
+        self.labels = (self.parts == LABEL).nonzero()[:, 0]
+        self.examples = int(self.example[-1]) + 1 if len(self.labels) else 0
         shape = (len(context.ids), self.backbone.token_width)
         self.shift = nn.Parameter(torch.zeros(shape, device=self.backbone.device))
         self.learned_tokens = len(context.ids)
@@ -156,16 +165,18 @@ class CPT(PromptClassifier):
         """Mean weighted cross-entropy of all label tokens, over the whole vocabulary."""
         device, start = self.backbone.device, self.backbone.reader.start
         tokens, right = self.tokens(batch.texts), batch.labels
-        answered = with_answers(tokens, self.answers.ids[right], self.answers.lengths[right])
+        answered = with_answers(tokens, self.answers, right)
         prompts = self.backbone.embed_prompts(answered).with_soft_prompt(self.context())
         states = self.backbone.states(prompts)
         # Of the context, the same in every row, and of each row's own answer behind it.
-        known = (self.parts == LABEL).nonzero()[:, 0]
-        examples = int(self.example[-1]) + 1 if len(known) else 0
-        weights = self.decay ** (examples - self.example[known])
-        lengths = self.answers.lengths[right]
-        steps = torch.arange(int(lengths.max()), device=device)
-        row, step = (steps < lengths[:, None]).nonzero(as_tuple=True)
+        known = self.labels
+        weights = self.decay ** (self.examples - self.example[known])
+        steps = torch.arange(self.answers.longest, device=device)
+        if len(set(self.answers.counts)) == 1:
+            row = torch.arange(len(right), device=device).repeat_interleave(len(steps))
+            step = steps.repeat(len(right))
+        else:  # which labels there are says how many tokens
+            row, step = (steps < self.answers.lengths[right][:, None]).nonzero(as_tuple=True)
         place = len(self.ids) + tokens.end[row] + 1 + step
         read = torch.cat([states[0, start + known - 1], states[row, place - 1]])
         wanted = torch.cat([self.ids[known], self.answers.ids[right][row, step]])
@@ -214,17 +225,27 @@ def context_of(
     )
 
 
-def with_answers(tokens: PromptTokens, ids: Tensor, lengths: Tensor) -> PromptTokens:
+def with_answers(
+    tokens: PromptTokens,
+    answers: Answers,
+    right: Int[Tensor, "b"],  # noqa: F821
+) -> PromptTokens:
     """Questions with an answer behind each.
+
+    Where answers differ in length, those of the labels are read.
 
     Args:
         tokens: Questions.
-        ids: (b, t) token ids of answers.
-        lengths: (b,) tokens of each answer.
+        answers: Of all classes.
+        right: Class of each question.
     """
+    ids, lengths = answers.ids[right], answers.lengths[right]
     most = ids.shape[1]
     wide = torch.nn.functional.pad(tokens.ids, (0, most))
     places = tokens.end[:, None] + 1 + torch.arange(most, device=ids.device)
     wide = wide.scatter(1, places, ids)
     end = tokens.end + lengths
-    return PromptTokens(wide[:, : int(end.max()) + 1], end, tokens.slots)
+    known = tokens.layout if len(set(answers.counts)) == 1 else None
+    layout = None if known is None else known.followed(most)
+    longest = int(end.max()) + 1 if layout is None else max(layout.lengths)
+    return PromptTokens(wide[:, :longest], end, tokens.slots, layout)
