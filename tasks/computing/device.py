@@ -45,8 +45,8 @@ def refuse_without_gpu(precision: str, gpus_per_worker: float | None) -> None:
     """
     if precision == "tf32" and gpus_per_worker == 0:
         raise RequestError(
-            "precision 'tf32' is how a GPU multiplies, and gpus_per_worker=0 computes on the CPU: "
-            "ask for precision fp32, which is more exact, or for --gpus-per-worker 1."
+            "precision 'tf32' is how a GPU multiplies, and the workers of this run hold none: ask "
+            "for precision fp32, which is more exact, or for --gpus-per-worker 1."
         )
 
 
