@@ -4,8 +4,11 @@
 `shotboard` is an app of MLflow (`mlflow.app` in pyproject.toml), as its own `basic-auth` is one.
 """
 
+import json
+import os
 import socket
 import sys
+from contextlib import suppress
 from typing import Any
 
 from tasks.services.guard import Guard, Refusal
@@ -59,11 +62,50 @@ async def _answer(refused: Refusal, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+class SameOrigin:
+    """Prefect's application, whose pages call it at the address that they were asked for at.
+
+    Prefect tells them one address, and a browser refuses a page that calls another than its own:
+    this machine has several, of which a stranger may know one.
+
+    Args:
+        app: The application; its guard has looked at the name by which it is asked.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answers one request; see the ASGI specification."""
+        if scope["type"] != "http" or not scope["path"].endswith("/ui-settings"):
+            await self.app(scope, receive, send)
+            return
+        messages: list[Any] = []
+
+        async def keep(message: Any) -> None:
+            messages.append(message)
+
+        headers = [each for each in scope["headers"] if each[0] != b"accept-encoding"]
+        await self.app({**scope, "headers": headers}, receive, keep)
+        start, body = messages[0], b"".join(each.get("body", b"") for each in messages[1:])
+        with suppress(ValueError, TypeError):  # another version has no such settings
+            host = dict(headers)[b"host"].decode("latin-1")
+            told = json.loads(body) | {"api_url": f"{scope['scheme']}://{host}/api"}
+            body = json.dumps(told).encode()
+        kept = [each for each in start["headers"] if each[0].lower() != b"content-length"]
+        length = (b"content-length", str(len(body)).encode())
+        await send({**start, "headers": [*kept, length]})
+        await send({"type": "http.response.body", "body": body})
+
+
 def prefect() -> Guarded:
     """Prefect's server, of the environment."""
     from prefect.server.api.server import create_app
 
-    return Guarded(create_app(), Guard.of_environment(), own_sockets=True)
+    app = create_app()
+    # A proxy has a name and a scheme that requests do not show here.
+    own = app if os.environ.get("SHOTBOARD_PREFECT_URL") else SameOrigin(app)
+    return Guarded(own, Guard.of_environment(), own_sockets=True)
 
 
 def mlflow() -> Guarded:

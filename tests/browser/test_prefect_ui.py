@@ -1,8 +1,9 @@
 """A benchmark from Prefect's own pages, as a user clicks: form, run, artifacts, cancel.
 
-`shotboard up` runs as a process, on a store of its own.
+`shotboard up --host` runs as a process, on a store of its own, and asks for the login.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,9 @@ from tasks.services.children import free_port
 from tasks.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
+TOKEN = "t0ken-of-a-test-that-is-long"
+LOGIN = f"shotboard:{TOKEN}"
+KNOWN = {"Authorization": f"Basic {b64encode(LOGIN.encode()).decode()}"}
 SECONDS = 400  # of what takes half a minute where nothing else runs
 pytestmark = [pytest.mark.slow, pytest.mark.served, pytest.mark.timeout(1800)]
 BUSY = 503  # of a database that others write to
@@ -45,7 +50,9 @@ def served(chromium):
     home = Path(tempfile.mkdtemp(prefix="sb-"))  # short: Ray's sockets have 107 characters
     output, port = home / "output", free_port()
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
+    env["SHOTBOARD_TOKEN"] = TOKEN
     command = [sys.executable, "-c", "from flows.cli import main; main()", "up"]
+    command += ["--host", "0.0.0.0"]
     ports = ["--port", str(port), "--mlflow-port", str(free_port())]
     ports += ["--board-port", str(free_port())]
     with output.open("wb") as written:
@@ -75,8 +82,25 @@ class Pages:
 
     def __init__(self, browser, address):
         self.address = address
-        self.page = browser.new_page(viewport={"width": 1400, "height": 1200})
+        known = {"username": "shotboard", "password": TOKEN}
+        size = {"width": 1400, "height": 1200}
+        self.page = browser.new_page(viewport=size, http_credentials=known)
         self.page.set_default_timeout(60_000)
+        self.log_in()
+
+    def log_in(self):
+        """Prefect's page asks once more, after the browser."""
+        from playwright.sync_api import TimeoutError
+
+        asked = self.page.get_by_placeholder("admin:pass")
+        for _ in range(5):  # Chromium drops what it loads where the machine's network changes
+            self.page.goto(f"{self.address}/deployments")
+            with contextlib.suppress(TimeoutError):
+                asked.wait_for()
+                break
+        asked.fill(LOGIN)
+        self.page.get_by_role("button", name="Login").click()
+        self.page.get_by_role("link", name="quickstart", exact=True).wait_for()
 
     def form(self):
         """From the list of deployments to the form."""
@@ -124,7 +148,8 @@ class Pages:
     def message(self, flow_run):
         """What the state of a flow run says, from the server that the pages ask."""
         api = self.address.removesuffix("/v2") + "/api"
-        with urllib.request.urlopen(f"{api}/flow_runs/{flow_run}") as answer:
+        asked = urllib.request.Request(f"{api}/flow_runs/{flow_run}", headers=KNOWN)
+        with urllib.request.urlopen(asked) as answer:
             return json.load(answer)["state"]["message"] or ""
 
     def wait_for(self, text):
@@ -136,6 +161,20 @@ def pages(chromium, served):
     pages = Pages(chromium, served[0])
     yield pages
     pages.page.close()
+
+
+def test_nobody_sees_a_page_without_the_login(chromium, served):
+    from playwright.sync_api import Error
+
+    for known in ({}, {"http_credentials": {"username": "shotboard", "password": "x" * 20}}):
+        page = chromium.new_page(**known)
+        try:
+            answer = page.goto(f"{served[0]}/deployments")
+        except Error as error:  # Chromium may call it one of the network
+            assert "AUTH" in error.message
+        else:
+            assert answer.status == 401
+        page.close()
 
 
 def test_the_form_offers_what_there_is_and_a_wrong_value_is_refused_in_it(pages):

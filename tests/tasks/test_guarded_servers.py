@@ -80,6 +80,7 @@ def status(url, body=None, **headers):
         return error.code
 
 
+BROWSER = {"Accept-Encoding": "gzip, deflate"}
 SEARCH = "/api/2.0/mlflow/experiments/search"
 PLACES = [  # server, path, body
     *(("board", path, None) for path in ("/", "/health", "/x")),
@@ -109,6 +110,17 @@ def test_no_page_and_no_api_answers_a_stranger(closed, loopback, server, path, b
     assert status(url, body, Host="10.evil.example") == 421
     assert status(url, body, Origin="https://evil.example") == 403
     assert status(url, body, Origin="http://127.0.0.1:1") == 403
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "192.0.2.7"])
+def test_prefects_pages_call_the_address_that_they_were_asked_for_at(closed, host):
+    """A browser refuses what a page asks of another."""
+    asked = f"{host}:{closed[0]['prefect'].rpartition(':')[2]}"
+    request = urllib.request.Request(
+        closed[0]["prefect"] + "/ui-settings", headers={"Host": asked, **KNOWN, **BROWSER}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert json.load(answer)["api_url"] == f"http://{asked}/api"
 
 
 def test_whoever_has_the_token_is_served(closed):
