@@ -219,7 +219,8 @@ class HostWatch:
     """Which hosts of a cluster work for a run, now.
 
     Args:
-        needs: What they must have; None asks nobody.
+        needs: What they must have; None asks nobody, and looks once: on this machine alone nothing
+            comes, and where its Ray has ended a question to it would hang.
         say: Takes a line for people.
         there: Gives the hosts that are there, for tests.
     """
@@ -234,12 +235,14 @@ class HostWatch:
         self.say = say
         self.there = there
         self.left_out: dict[str, str] = {}  # reasons, by address
+        self._alone: Sequence[Host] = ()
         self._fit: dict[str, bool] = {}  # by node id
         self._asked: dict[str, tuple[Any, float]] = {}  # answers that are waited for, and since
 
     def look(self) -> list[Host]:
         """The hosts that can work; asks those that are new, and waits for nobody."""
-        hosts = self.there()
+        hosts = self._alone or self.there()
+        self._alone = hosts if self.needs is None else ()
         for host in hosts:
             if host.node_id not in self._fit:
                 self._see(host)

@@ -1,16 +1,69 @@
-"""Whether a Ray cluster is there to be joined, and from here; Ray itself might wait for ever."""
+"""A Ray cluster that is joined: whether it is there, and can be from here, before Ray may wait."""
 
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import psutil
 
+from tasks.computing.shipping import code_to_ship
 from tasks.environment import own_code
 
 JOIN_SECONDS = 30.0
+JOINS = 3  # tries to join as a client, for whom the head starts a process; Ray gives that 30 s
+_SLOW = "Starting Ray client server failed"
 _ALIVE = 0  # a state of nodes, in the protocol of Ray's head
+
+
+def join(address: str, variables: Mapping[str, str], **own: Any) -> None:
+    """Joins a cluster, with our code for its hosts.
+
+    Args:
+        address: `host:port` of its head, `ray://..` or `auto`.
+        variables: That workers get.
+        own: Other arguments of Ray.
+
+    Raises:
+        ConnectionError: There is none, or it cannot be joined from here.
+    """
+    check_address(address)
+    client = address.startswith("ray://")
+    with code_to_ship() as code:
+        for attempt in range(1, JOINS + 1):
+            try:
+                _init(
+                    address,
+                    runtime_env={"env_vars": dict(variables), "working_dir": str(code)},
+                    log_to_driver=not client,  # to `worker_logs`; a client would print it
+                    configure_logging=False,
+                    **own,
+                )
+                return
+            except (RuntimeError, ConnectionError) as error:  # Ray raises no narrower classes
+                text = " ".join(str(error).split())
+                if "version mismatch" in text.lower():
+                    raise ConnectionError(
+                        f"the Ray cluster at {address} is of another version: {text} Its hosts and "
+                        "this machine need the same Ray and the same Python."
+                    ) from error
+                if not (client and _SLOW in text):
+                    raise
+                if attempt == JOINS:
+                    raise ConnectionError(
+                        f"the head of the Ray cluster at {address} started no process for this "
+                        f"run in time, {JOINS} times over: it is too busy, or short of memory. Run "
+                        "again when it is not, or start the run on a host of the cluster."
+                    ) from error
+
+
+def _init(*args: Any, **how: Any) -> None:
+    """Of Ray, for tests."""
+    import ray
+
+    ray.init(*args, **how)
 
 
 def check_address(address: str) -> None:

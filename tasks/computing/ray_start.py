@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from data_catalog.kinds.pool import cores
-from tasks.computing.joining import check_address, nobody_listens
-from tasks.computing.shipping import code_to_ship
+from tasks.computing.joining import join, nobody_listens
 from tasks.environment import MachineError, for_workers, set_defaults, set_local_ray
 from tasks.services.children import descendants
 
@@ -62,31 +61,11 @@ def connect(address: str | None, cpus: int | None, shared_bytes: int) -> bool:
 
 def _init(address: str | None, cpus: int | None, shared_bytes: int) -> None:
     """See `connect`."""
-    import ray
-
     variables = for_workers()
     if address:
-        check_address(address)
         # A client (`ray://`) has a job of its own making: its process is started at the head.
         own = {} if address.startswith("ray://") else {"job_config": _job()}
-        with code_to_ship() as code:
-            try:
-                ray.init(
-                    address,
-                    runtime_env={"env_vars": variables, "working_dir": str(code)},
-                    # To `worker_logs`, where `_hush` lets nobody print it; a client would.
-                    log_to_driver=not address.startswith("ray://"),
-                    configure_logging=False,
-                    **own,
-                )
-            except RuntimeError as error:  # Ray raises no narrower class where versions differ
-                if "version mismatch" not in str(error).lower():
-                    raise
-                text = " ".join(str(error).split())
-                raise ConnectionError(
-                    f"the Ray cluster at {address} is of another version: {text} Its hosts and "
-                    "this machine need the same Ray and the same Python."
-                ) from error
+        join(address, variables, **own)
         return
     # It tells every local Ray that it has a password, which is so and needs no reader.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)

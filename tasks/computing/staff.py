@@ -1,6 +1,6 @@
 """The actors of a pool: as many as its hosts have room for, while both come and go.
 
-One thread looks after all of them. Callers get a worker once it runs, so nobody waits for one
+Threads of its own look after them. Callers get a worker once it runs, so nobody waits for one
 whose host is gone, or whose core somebody else has booked.
 """
 
@@ -90,7 +90,8 @@ class Staff:
         self._lock = threading.RLock()
         self._woken, self._over = threading.Event(), threading.Event()
         self._fit()
-        threading.Thread(target=self._attend, name="staff", daemon=True).start()
+        for look_after in (self._attend, self._watch):
+            threading.Thread(target=look_after, name="staff", daemon=True).start()
 
     def __len__(self) -> int:
         return len(self._workers)
@@ -123,8 +124,7 @@ class Staff:
             _kill(gone)
             if gone in self._workers:
                 self._workers.remove(gone)
-            if gone.host in self._counts:
-                self._hire(gone.host)
+            self._hire(gone.host)
 
     def lose(self, gone: Worker) -> None:
         """Notes that a worker was lost with its host; if that is there, it gets another later."""
@@ -162,16 +162,21 @@ class Staff:
             return 3 if worker.last == key else 2
         return int(key in self._loaded.get(worker.host.node_id, ()))
 
-    def _attend(self) -> None:
-        """Looks after the workers until the pool is closed."""
-        looked = up = time.monotonic()
-        while not self._over.is_set():
-            try:
-                self._see_who_runs()
-                if trouble := trouble_with_ray():
+    def _watch(self) -> None:
+        """Looks whether Ray is there until the pool is closed; nothing here waits for Ray."""
+        while not self._over.wait(POLL_SECONDS):
+            if trouble := trouble_with_ray():
+                if not self._over.is_set():
                     self.trouble = trouble
                     self.fail(MachineError(trouble))
-                    return
+                return
+
+    def _attend(self) -> None:
+        """Looks after the workers until the pool is closed, or Ray has gone."""
+        looked = up = time.monotonic()
+        while not (self._over.is_set() or self.trouble):
+            try:
+                self._see_who_runs()
                 now = time.monotonic()
                 if now - looked >= HOSTS_SECONDS:
                     self._fit()
@@ -180,10 +185,12 @@ class Staff:
                 if now - up > NOBODY_SECONDS:
                     minutes = NOBODY_SECONDS / 60
                     raise MachineError(f"no worker has run for {minutes:.0f} minutes.")
-            except Exception as error:  # of Ray, which has been left
+            except Exception as error:  # of Ray, which has been left, or is about to be
+                if not isinstance(error, MachineError):
+                    self._over.wait(2 * POLL_SECONDS)  # `_watch` has better words, if it has any
+                    error = MachineError(str(error))
                 if not self._over.is_set():
-                    known = isinstance(error, MachineError)
-                    self.fail(error if known else MachineError(str(error)))
+                    self.fail(error)
                 return
 
     def _see_who_runs(self) -> None:
@@ -249,9 +256,13 @@ class Staff:
                 self._matching.withdraw(worker)
                 _kill(worker)
             for host, count in counts.items():
-                there = sum(each.host.node_id == host.node_id for each in self._workers)
-                for _ in range(count - there):
+                there = [each for each in self._workers if each.host.node_id == host.node_id]
+                for _ in range(count - len(there)):
                     self._hire(host)
+                for worker in there[count:]:  # as on a head, once others are there
+                    if self._matching.withdraw(worker):
+                        self._workers.remove(worker)
+                        _kill(worker)
 
     def _tell(self, before: Mapping[Host, int], now: Mapping[Host, int]) -> None:
         """Says which hosts have come and gone since the last look."""
@@ -262,7 +273,8 @@ class Staff:
                 self.say(f"host {host.address} joins, with {plural(now[host], 'worker')}.")
 
     def _hire(self, host: Host) -> None:
-        if self._over.is_set() or host.node_id in self._full or trouble_with_ray():
+        full = host not in self._counts or host.node_id in self._full
+        if full or self._over.is_set() or trouble_with_ray():
             return
         self._workers.append(Worker(*self._made(host)))
         self._woken.set()

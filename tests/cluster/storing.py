@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,13 @@ class Bucket(NamedTuple):
 
     url: str
     env: dict[str, str]
+
+    def count(self, prefix: str) -> int:
+        """How many objects of the store begin so."""
+        place, folder = self.url.removeprefix("s3://").split("/")
+        asked = f"{self.env['AWS_ENDPOINT_URL']}/{place}?list-type=2&prefix={folder}/{prefix}"
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            return answer.read().count(b"<Key>")
 
 
 @contextmanager

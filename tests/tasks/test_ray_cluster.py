@@ -385,3 +385,29 @@ def test_the_hosts_of_a_cluster_are_known_before_it_is_joined(pool):
 
     assert joining._hosts_of(ray.get_runtime_context().gcs_address) == {"127.0.0.1"}
     assert joining._hosts_of(f"127.0.0.1:{free_port()}") == set()
+
+
+@pytest.mark.parametrize(
+    ("address", "raised", "said", "tries"),
+    [
+        ("ray://h:1", ConnectionError("x\nStarting Ray client server failed. See"), "too busy", 3),
+        ("h:1", RuntimeError("Version mismatch: Ray: 1\nPython: 2"), "of another version", 1),
+        ("h:1", ConnectionError("Starting Ray client server failed"), "^Starting Ray", 1),
+    ],
+)
+def test_what_keeps_a_cluster_from_being_joined_is_a_sentence(
+    address, raised, said, tries, monkeypatch
+):
+    asked = []
+
+    def refuse(address, **how):
+        asked.append(sorted(Path(how["runtime_env"]["working_dir"]).glob("*/__init__.py")))
+        raise raised
+
+    monkeypatch.setattr(joining, "check_address", lambda _: None)
+    monkeypatch.setattr(joining, "_init", refuse)
+    with pytest.raises(ConnectionError, match=said) as error:
+        joining.join(address, {})
+    assert "\n" not in str(error.value)
+    assert len(asked) == tries
+    assert {path.parent.name for path in asked[0]} >= {"operators", "tasks", "flows"}
