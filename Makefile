@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: run test test-served test-portable soak lint install clean
+.PHONY: run test test-served test-portable test-fuzz soak lint install clean
 
 run: $(INSTALLED)
 	$(BIN)/shotboard run
@@ -20,6 +20,10 @@ test-served: $(INSTALLED)
 test-portable: $(INSTALLED)
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
 		$(BIN)/python -m pytest -n 0 -m bits tests/operators
+
+# Bad input as it is drawn, a thousand examples a test and others each time, on all cores.
+test-fuzz: $(INSTALLED)
+	$(BIN)/python -m pytest -n auto --hypothesis-profile=long --timeout 3600 tests/*/test_bad_input.py
 
 # Runs of which parts are killed at random moments, for SOAK_MINUTES (20): nothing may be lost.
 soak: $(INSTALLED)

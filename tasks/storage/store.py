@@ -109,8 +109,8 @@ class Store(Layout):
             there = nearest(path)
         except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, no text
             raise ValueError(
-                f"the store {place!r} cannot be a folder: {error}. Give --home or SHOTBOARD_HOME "
-                "another path."
+                f"the store {place!r} cannot be a folder: {str(error).rstrip('.')}. Give --home "
+                "or SHOTBOARD_HOME another path."
             ) from error
         if odd := sorted(_NOT_IN_DUCKDB & set(str(path))):
             raise ValueError(

@@ -79,6 +79,7 @@ def test_the_board_reads_trials_whatever_the_path_is(tmp_path, complete, spec, n
         (os.fsdecode(b"a\xffb"), "surrogates not allowed"),
         ("loop/store", "loop"),
         ("file/store", "must be a folder"),
+        ("~nobody-is-called-that/store", r"home directory\. Give --home"),
     ],
 )
 def test_a_place_that_cannot_be_used_is_refused_with_the_reason(
