@@ -162,9 +162,10 @@ def ask(store: Store, sql: str) -> Iterator[Answer]:
     try:
         sql.encode()
     except UnicodeEncodeError as error:
+        wrong = ord(sql[error.start])  # a byte of another encoding, or half of a pair of UTF-16
+        what = f"the byte {wrong - 0xDC00:02x}" if wrong >= 0xDC80 else f"U+{wrong:04X}"
         raise BoardError(
-            f"the SQL is not UTF-8: character {error.start + 1} is the byte "
-            f"{sql[error.start].encode(errors='surrogateescape').hex()}. Write it in UTF-8."
+            f"the SQL is not UTF-8: character {error.start + 1} is {what}. Write it in UTF-8."
         ) from None
     with reading(store) as connection:
         with _with_excerpt(connection):

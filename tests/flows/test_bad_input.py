@@ -127,6 +127,8 @@ SQL = st.one_of(st.lists(PIECES, max_size=10).map(" ".join), st.text(max_size=30
 @example("select " + "(" * 2_000)
 @example("select getenv('HOME')")
 @example("install httpfs")
+@example("\ud800")
+@example("\udcff")
 def test_sql_is_answered_or_refused_in_a_sentence_and_reaches_no_file(
     filled, tmp_path_factory, sql
 ):
