@@ -7,11 +7,10 @@ from prefect.artifacts import create_table_artifact
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
-from data_catalog import Dataset
 from flows.ending import in_a_sentence
+from flows.ingesting import ingest_each
 from flows.knobs import form_of
 from flows.naming import of_names
-from tasks.ingestion.ingest import ingest as ingest_task
 from tasks.ingestion.ingest import quality_row, twin_rows
 from tasks.planning import resolve
 from tasks.planning.own_datasets import with_own_cards
@@ -47,10 +46,7 @@ def ingest(
         resolve.dataset_card(store, name)
     sweep(store)
     with reporting_to(reporter() if chosen() else LogReporter(get_run_logger())):  # pyright: ignore[reportArgumentType]
-        futures = [ingest_task.submit(name, store.place) for name in names]
-        for future in futures:
-            future.wait()
-    done = [Dataset.open(future.result()) for future in futures]
+        done = list(ingest_each(store.place, names).values())
     create_table_artifact(
         key="datasets",
         table=[

@@ -16,9 +16,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
-from data_catalog import Dataset
 from data_catalog.secrets import redact, revealed
 from flows.ending import in_a_sentence
+from flows.ingesting import ingest_each
 from flows.knobs import YAML, file_or
 from flows.naming import pretraining_named
 from flows.recipes import FOLDER, load_recipe
@@ -27,7 +27,6 @@ from tasks.computing.batches import PairWorker, shared_bytes
 from tasks.computing.device import device_for, workers_for
 from tasks.computing.ray_cluster import ray_cluster
 from tasks.computing.worker_pool import WorkerPool
-from tasks.ingestion.ingest import ingest
 from tasks.pages.artifacts import link_pages
 from tasks.planning import resolve
 from tasks.planning.resolve import RequestError
@@ -175,7 +174,7 @@ def run_pretraining(
 ) -> PretrainSummary:
     """The steps of the flow: ingest, tokenizer, train, export with test rows, publish."""
     there_already = run.model.is_dir()
-    datasets = ingest_all(run)
+    datasets = list(ingest_each(run.store.place, run.asked.evaluate).values())
     if not there_already:
         learn_tokenizer(run)
         with data_workers(run, workers, ray_address) as pool:
@@ -211,14 +210,6 @@ def data_workers(
             pool = cluster.pool(PairWorker, run.source, size, side)
             starting.summary = f"{len(pool)} on {cluster.address or 'this machine'} make pairs"
         yield pool
-
-
-def ingest_all(run: PretrainingRun) -> list[Dataset]:
-    """Every dataset that the recipe evaluates on, ingested."""
-    futures = [ingest.submit(name, run.store.place) for name in run.asked.evaluate]
-    for future in futures:
-        future.wait()
-    return [Dataset.open(future.result()) for future in futures]
 
 
 def publish(run: PretrainingRun) -> Published | None:

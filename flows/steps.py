@@ -1,16 +1,14 @@
 """The steps of a benchmark: ingest, plan, encode, tune and evaluate, publish, aggregate."""
 
-from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import wait
 from prefect.runtime import flow_run
 
-from data_catalog import Dataset
 from flows.computing import compute_all, whole
+from flows.ingesting import ingest_each
 from flows.settling import begin, go_on, settle
 from flows.summary import Summary, TrialsFailed
 from tasks.computing.device import refuse_without_gpu
@@ -22,7 +20,6 @@ from tasks.computing.sharing import Sharing
 from tasks.computing.worker import TrialWorker, worker_options
 from tasks.computing.worker_logs import passed_on
 from tasks.estimating.shares import share_of
-from tasks.ingestion.ingest import ingest
 from tasks.pages.artifacts import publish_artifacts
 from tasks.pages.rebuilding import rebuild_board
 from tasks.pages.regressions import tell_prefect
@@ -68,7 +65,7 @@ def run_request(
             ray_cluster(ray_address, gpus_per_worker=gpus_per_worker, workers=workers) as cluster,
             ExitStack() as lasting,
         ):
-            datasets = ingest_all(store, request.cards)
+            datasets = ingest_each(store.place, request.cards)
             plan = make_plan(store, request, datasets)
             store.set_aside([*plan.torn, *(plan.done if fresh else ())])
             if plan.searches and (fresh or plan.torn):  # what was chosen by them is chosen again
@@ -138,10 +135,3 @@ def run_request(
         if failed:
             raise TrialsFailed(summary)
         return summary
-
-
-def ingest_all(store: Store, names: Iterable[str]) -> dict[str, Dataset]:
-    """Some datasets by name, ingested."""
-    futures = {name: ingest.submit(name, store.place) for name in names}
-    wait(list(futures.values()))
-    return {name: Dataset.open(future.result()) for name, future in futures.items()}

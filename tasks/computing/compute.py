@@ -19,11 +19,11 @@ from tasks.computing.attempts import Attempts, seconds_of
 from tasks.computing.deaths import OutOfTime, WorkerDied
 from tasks.computing.failures import in_quarantine, left_alone, note_failure
 from tasks.computing.sharing import Sharing, Turn
-from tasks.computing.stopped import until_stopped
 from tasks.computing.worker import Context, Done
 from tasks.computing.worker_pool import First, WorkerPool
 from tasks.planning.planned import Bundle, expected_cost
 from tasks.progress import Stage
+from tasks.stopped import until_stopped
 from tasks.storage.store import Store
 
 CALL_SECONDS = 0.5  # what a call of quick trials should take: little beside it is lost on Ray

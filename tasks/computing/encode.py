@@ -19,7 +19,6 @@ from operators.methods import method_for
 from operators.spec import TrialSpec
 from operators.tracks import track_of
 from tasks.computing.shared_features import fetch_features, send_features
-from tasks.computing.stopped import until_stopped
 from tasks.computing.worker import Context, Encoder, TargetFolders
 from tasks.computing.worker_pool import WorkerPool
 from tasks.environment import MachineError
@@ -28,6 +27,7 @@ from tasks.planning.choices import Backbones
 from tasks.planning.encodings import needed_rows
 from tasks.planning.own_methods import sources_of
 from tasks.progress import Stage, reporter, stage
+from tasks.stopped import until_stopped
 from tasks.storage.copies import WorkingCopy
 from tasks.storage.leases import Leases
 from tasks.storage.locks import alone

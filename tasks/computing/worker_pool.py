@@ -23,6 +23,7 @@ from tasks.computing.ray_start import trouble_with_ray
 from tasks.computing.staff import POLL_SECONDS, Staff, Worker
 from tasks.environment import MachineError
 from tasks.progress import Reporter
+from tasks.stopped import RunStopped
 
 TRIES = 3  # of a call whose worker died
 HOSTS_LOST = 10  # tries of a call beside these, each of which was lost with its host
@@ -52,11 +53,8 @@ class First(NamedTuple):
     args: tuple[Any, ...]
 
 
-class PoolClosed(MachineError):
-    """The pool was closed while a call was under way, as when somebody stops the run."""
-
-    def __init__(self) -> None:
-        super().__init__("the run was stopped.")
+class PoolClosed(RunStopped):
+    """The pool was closed while a call was under way."""
 
 
 class _Death(Exception):

@@ -13,6 +13,7 @@ from data_catalog import ingest as ingest_card
 from data_catalog.wording import plural
 from tasks.planning import resolve
 from tasks.progress import Stage, stage
+from tasks.stopped import until_stopped
 from tasks.storage.locks import alone
 from tasks.storage.store import Store
 
@@ -20,27 +21,35 @@ _RATE_SECONDS = 1.0
 
 
 @task(name="ingest", task_run_name="ingest {name}", cache_policy=NO_CACHE, persist_result=False)
-def ingest(name: str, place: str) -> Path:
+@until_stopped
+def ingest(name: str, place: str, look: Callable[[], None] = lambda: None) -> Path:
     """Ingests a dataset unless it is there; returns the folder that `Dataset.open` reads.
 
     Args:
         name: Of the dataset.
         place: Of the store.
+        look: Is called now and then while another command ingests it; what it raises ends the wait.
 
     Raises:
         RequestError: No dataset has this name.
         SourceError: Its source is missing, malformed or out of reach.
         IngestionError: What was read makes no sound dataset.
     """
-    return ingest_dataset(name, Store.placed(place)).folder
+    return ingest_dataset(name, Store.placed(place), look).folder
 
 
-def ingest_dataset(name: str, store: Store) -> Dataset:
-    """As `ingest`, without Prefect."""
+def ingest_dataset(name: str, store: Store, look: Callable[[], None] = lambda: None) -> Dataset:
+    """As `ingest`, without Prefect.
+
+    Args:
+        name: Of the dataset.
+        store: Gets it.
+        look: See `ingest`.
+    """
     card = resolve.dataset_card(store, name)
     folder = store.data / name
     waiting = f"another command ingests {name}: waiting for it."
-    with stage(f"ingest {name}") as progress, alone(folder / ".lock", waiting):
+    with stage(f"ingest {name}") as progress, alone(folder / ".lock", waiting, look):
         store.bring_current(name)
         dataset = ingest_card(card, folder, progress=_with_rate(progress, card.kind))
         store.share(dataset.folder)

@@ -1,14 +1,22 @@
 """The sentence that a flow run ends with, as the message of its state."""
 
+import threading
+import time
+from pathlib import Path
+
 import pytest
+from filelock import FileLock
 from prefect.exceptions import TerminationSignal
 
 from flows.ending import in_a_sentence
 from flows.naming import command_of
-from tasks.computing.stopped import until_stopped
 from tasks.computing.worker_pool import PoolClosed
 from tasks.environment import MachineError
+from tasks.ingestion.ingest import ingest_dataset
 from tasks.planning.resolve import RequestError
+from tasks.stopped import RunStopped, until_stopped
+from tasks.storage import locks
+from tasks.storage.store import Store
 
 
 def raising(error, **options):
@@ -72,3 +80,45 @@ def test_the_command_that_goes_on_asks_for_the_same(monkeypatch, tmp_path):
     assert command_of("zoo", asked) == command
     asked["home"] = str(tmp_path / "b")
     assert command_of("zoo", asked) == f"{command} --home {tmp_path / 'b'}"
+
+
+def test_a_run_that_is_stopped_waits_for_nobody_who_ingests(tmp_path, monkeypatch):
+    """Ctrl-C while another command has the dataset under way."""
+    from flows import ingesting
+
+    store = Store(tmp_path)
+    waits, ended = threading.Event(), []
+
+    class Told:
+        def say(self, text):
+            assert text == "another command ingests digits: waiting for it."
+            waits.set()
+
+    def submit(name, place, look):
+        def work():
+            try:
+                ingest_dataset(name, Store(Path(place)), look)
+            except Exception as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        return thread
+
+    def wait(threads):
+        assert waits.wait(60)
+        assert ended == []
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(locks, "reporter", Told)
+    monkeypatch.setattr(ingesting.ingest, "submit", submit)
+    monkeypatch.setattr(ingesting, "wait", wait)
+    lock = store.data / "digits" / ".lock"
+    lock.parent.mkdir(parents=True)
+    with FileLock(lock):
+        with pytest.raises(KeyboardInterrupt):
+            ingesting.ingest_each(store.place, ["digits"])
+        deadline = time.monotonic() + 60
+        while not ended and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert [type(error) for error in ended] == [RunStopped]

@@ -6,19 +6,26 @@ from typing import Any, TypeVar
 
 from prefect.states import Cancelled
 
-from tasks.computing.worker_pool import PoolClosed
+from tasks.environment import MachineError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class RunStopped(MachineError):
+    """Somebody has stopped the run meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__("the run was stopped.")
+
+
 def until_stopped(function: F) -> F:
-    """The body of a task, which ends as cancelled once its pool of workers is closed."""
+    """The body of a task, which ends as cancelled where it raises `RunStopped`."""
 
     @wraps(function)
     def stopped(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except PoolClosed as error:
+        except RunStopped as error:
             return Cancelled(message=str(error))
 
     return stopped  # pyright: ignore[reportReturnType]
