@@ -4,8 +4,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from prefect.states import Cancelled
-
 from tasks.environment import MachineError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,6 +24,8 @@ def until_stopped(function: F) -> F:
         try:
             return function(*args, **kwargs)
         except RunStopped as error:
+            from prefect.states import Cancelled  # whoever raises needs no Prefect for that
+
             return Cancelled(message=str(error))
 
     return stopped  # pyright: ignore[reportReturnType]
