@@ -180,6 +180,16 @@ def _is_abandoned(draft: Path) -> bool:
 
 
 @contextmanager
+def passing_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path` that is there as long as the block lasts.
+
+    Whoever sweeps takes it for a draft: it is left alone, unless its process was killed.
+    """
+    with _draft_of(path) as folder:
+        yield folder
+
+
+@contextmanager
 def _draft_of(path: Path) -> Iterator[Path]:
     """A folder beside `path` that is gone when the block ends, moved or removed."""
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")

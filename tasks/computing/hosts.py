@@ -7,7 +7,6 @@ needs. So each is asked before it gets a worker, and who cannot serve is left ou
 import heapq
 import math
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_catalog.wording import some
+from operators.files import passing_folder
 from tasks.computing.ray_start import this_node
 from tasks.environment import MachineError
 
@@ -119,7 +119,7 @@ class Needs:
 
     Attributes:
         store: Root of the store, or its URL; empty where none is needed.
-        mark: A file that lies in it now; empty where it is at a URL.
+        mark: A folder that is in it now; empty where it is at a URL.
         folders: Folders that are asked for by their path, such as a backbone's.
         packages: Versions of what Shotboard imports, by the name of the package.
     """
@@ -201,13 +201,8 @@ def needed_of(store: str = "", folders: Iterable[str] = ()) -> Iterator[Needs]:
     if not store or "://" in str(store.removeprefix("file://")):
         yield needs
         return
-    mark = root / f".seen-{uuid.uuid4().hex}"  # a folder of the same name elsewhere has none
-    root.mkdir(parents=True, exist_ok=True)
-    mark.touch()
-    try:
+    with passing_folder(root / "seen") as mark:  # a folder of the same name elsewhere has none
         yield replace(needs, mark=str(mark))
-    finally:
-        mark.unlink(missing_ok=True)
 
 
 def survey(needs: Needs) -> tuple[str, str]:

@@ -1,11 +1,14 @@
 """Which hosts of a cluster get how many workers, and which are left out."""
 
+import os
 from dataclasses import replace
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from operators.files import abandoned
 from tasks.computing import hosts
 from tasks.computing.hosts import (
     Host,
@@ -71,7 +74,7 @@ def test_a_host_that_sees_the_store_can_work_and_one_with_a_like_named_folder_ca
         elsewhere = tmp_path / "store"
         marks = list(elsewhere.iterdir())
         for mark in marks:  # as it is where the folder is another one
-            mark.unlink()
+            mark.rmdir()
         unmet, _ = survey(needs)
     assert unmet.startswith(f"it does not see the store {elsewhere}: name a store that all hosts")
     assert list(elsewhere.iterdir()) == []
@@ -80,7 +83,7 @@ def test_a_host_that_sees_the_store_can_work_and_one_with_a_like_named_folder_ca
 def test_a_shared_folder_of_objects_is_looked_for_too(tmp_path):
     with needed_of(f"file://{tmp_path}") as needs:
         assert survey(needs) == ("", "")
-        next(tmp_path.glob(".seen-*")).unlink()
+        next(tmp_path.glob(".seen.*")).rmdir()
         assert "does not see the store file://" in survey(needs)[0]
 
 
@@ -198,3 +201,14 @@ def test_needs_travel_whole():
 
     needs = Needs("s3://b/s", "", ("/x",), {"torch": "2"})
     assert pickle.loads(pickle.dumps(replace(needs, mark="m"))) == replace(needs, mark="m")
+
+
+def test_what_shows_the_store_to_hosts_is_swept_once_its_run_was_killed_and_not_before(tmp_path):
+    with needed_of(str(tmp_path)) as needs:
+        os.utime(needs.mark, (0, 0))
+        assert list(abandoned(tmp_path)) == []
+    left = Path(needs.mark)
+    assert not left.exists()
+    left.mkdir()  # as by a run that was killed
+    os.utime(left, (0, 0))
+    assert list(abandoned(tmp_path)) == [left]
