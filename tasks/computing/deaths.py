@@ -95,11 +95,16 @@ class Deaths:
 
 def of_the_host(error: BaseException | None) -> bool:
     """Whether Ray says that a worker is gone with its host, or that nobody can reach it."""
-    from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError
+    from ray.exceptions import (
+        ActorDiedError,
+        ActorUnavailableError,
+        ActorUnschedulableError,
+        NodeDiedError,
+    )
 
     if isinstance(error, ActorDiedError):
         return bool(_NODE.search(" ".join(str(error).split())))
-    return isinstance(error, ActorUnavailableError | NodeDiedError)
+    return isinstance(error, ActorUnavailableError | ActorUnschedulableError | NodeDiedError)
 
 
 def last_words(pid: int | None) -> list[str]:

@@ -58,10 +58,10 @@ def hosts_there() -> list[Host]:
     ]
 
 
-def own_address() -> str:
-    """Of the host that this process is on; empty where it joined as a client."""
+def is_here(host: Host) -> bool:
+    """Whether a host is this machine; never for a process that joined as a client."""
     node = this_node()
-    return node.node_ip_address if node else ""
+    return node is not None and node.node_ip_address == host.address
 
 
 def share_out(

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from data_catalog.wording import plural
-from tasks.computing.deaths import Deaths
-from tasks.computing.hosts import Host
+from tasks.computing.deaths import Deaths, of_the_host
+from tasks.computing.hosts import Host, is_here
 from tasks.computing.matching import Matching
 from tasks.computing.ray_start import trouble_with_ray
 from tasks.environment import MachineError
@@ -114,9 +114,8 @@ class Staff:
         """Gives a worker back."""
         with self._lock:
             self._loaded[worker.host.node_id] |= worker.had
-            there = worker in self._workers
-        if there:  # else its host has gone while it was about its last call
-            self._matching.give(worker)
+            if worker in self._workers:  # else its host has gone while it was about its last call
+                self._matching.give(worker)
 
     def replace(self, gone: Worker) -> None:
         """Ends a worker; another takes its place where its host is there."""
@@ -222,7 +221,7 @@ class Staff:
         Raises:
             MachineError: Nobody runs, nor is anybody about to.
         """
-        cause = self.deaths.cause(error, None, here=True)
+        cause = self.deaths.cause(error, None, here=is_here(worker.host))
         with self._lock:
             if worker not in self._workers:
                 return
@@ -230,7 +229,8 @@ class Staff:
             self._workers.remove(worker)
             self._failed[node] += 1
             if self._failed[node] < STARTS:
-                self._hire(worker.host)
+                if not of_the_host(error):  # else `_fit` sees whether that is there
+                    self._hire(worker.host)
                 return
             self._full.add(node)
             mates = [each for each in self._workers if each.host == worker.host]

@@ -15,8 +15,8 @@ from tasks.computing.hosts import (
     HostWatch,
     Needs,
     check_room,
+    is_here,
     on,
-    own_address,
     share_out,
 )
 from tasks.computing.ray_start import trouble_with_ray
@@ -310,7 +310,7 @@ class WorkerPool:
                 staff.lose(worker)
                 raise HostLost(method, worker.host.address) from error.__cause__
             else:
-                here = not self._cluster or worker.host.address == own_address()
+                here = is_here(worker.host)
                 cause = staff.deaths.cause(error.__cause__, worker.pid, here=here)
                 staff.replace(worker)
                 raise WorkerDied(method, 1, cause) from error.__cause__
