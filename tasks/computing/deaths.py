@@ -15,7 +15,9 @@ _DETAIL = re.compile(r"Worker exit type: (\w+) Worker exit detail: (.*?)(?: Some
 _SIGNAL = re.compile(r"\*\*\* (SIG[A-Z]+) received|Fatal Python error: (.+)")
 _FRAME = re.compile(r'^  File "')  # the first is where it was
 NOISE = re.compile(r"^\[[\d\- :,]+ [A-Z] .*|^\[\S+ (?:I|W) .*|^\s*$")  # Ray's own lines
-_NODE = re.compile(r"(?i)\bnode\b[^.]*\b(died|dead|terminated|failed|drained|preempted)")
+_NODE = re.compile(  # whoever ends a host tells all its processes, as systemd and Slurm do
+    r"(?i)\bnode\b[^.]*\b(died|dead|terminated|failed|drained|preempted)|\bSIGTERM\b"
+)
 _KILLS = ("/sys/fs/cgroup/memory.events", "/proc/vmstat")  # where Linux counts whom it ends
 
 
@@ -100,11 +102,14 @@ def of_the_host(error: BaseException | None) -> bool:
         ActorUnavailableError,
         ActorUnschedulableError,
         NodeDiedError,
+        ObjectLostError,
     )
+
+    lost = (ActorUnavailableError, ActorUnschedulableError, NodeDiedError, ObjectLostError)
 
     if isinstance(error, ActorDiedError):
         return bool(_NODE.search(" ".join(str(error).split())))
-    return isinstance(error, ActorUnavailableError | ActorUnschedulableError | NodeDiedError)
+    return isinstance(error, lost)
 
 
 def last_words(pid: int | None) -> list[str]:

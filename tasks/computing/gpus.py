@@ -50,7 +50,8 @@ def smallest_card(seconds: float = ASK_SECONDS) -> int:
         seconds: What each node may take to answer.
 
     Raises:
-        RequestError: A node has GPUs that torch cannot use, or all of them are in use.
+        RequestError: A node has GPUs that torch cannot use, all of them are in use, or no node
+            that has some can work.
     """
     import ray
     from ray.exceptions import GetTimeoutError
@@ -70,6 +71,8 @@ def smallest_card(seconds: float = ASK_SECONDS) -> int:
                 f"answered in {seconds:g} s. Say with --gpus-per-worker how much of one each "
                 "worker is to hold, or wait for the others."
             ) from error
+        except Exception:  # it cannot work at all: it is left out, with the reason, later
+            continue
         if not found:
             raise RequestError(
                 f"gpus_per_worker=auto: Ray counts GPUs at {host.address} that torch cannot use. "
@@ -77,6 +80,11 @@ def smallest_card(seconds: float = ASK_SECONDS) -> int:
                 "https://pytorch.org/get-started/, or ask for --gpus-per-worker 0."
             )
         sizes.append(found)
+    if not sizes:
+        raise RequestError(
+            "gpus_per_worker=auto: no host with GPUs runs our code. Ask for --gpus-per-worker 0, "
+            "and the run says what each of them lacks."
+        )
     return min(sizes)
 
 

@@ -49,16 +49,21 @@ class Matching(Generic[W]):
         with self._changed:
             caller: _Caller[W] = _Caller(key)
             self._waiting.append(caller)
-            self._match()
             try:
-                while caller.worker is None:
-                    if self._error is not None:
-                        raise self._error
+                self._match()
+                while caller.worker is None and self._error is None:
                     self._changed.wait()
+                if self._error is not None:
+                    raise self._error
+                assert caller.worker is not None
                 return caller.worker
-            finally:  # an interrupt, too: else a worker would be given to nobody
-                if caller in self._waiting:
+            except BaseException:  # an interrupt, too: else a worker would be given to nobody
+                if caller.worker is None:
                     self._waiting.remove(caller)
+                else:
+                    self._idle.append(caller.worker)
+                    self._match()
+                raise
 
     def give(self, worker: W) -> None:
         """Makes a worker idle, whether it is new or was taken."""

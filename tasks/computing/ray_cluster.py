@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from tasks.computing.hosts import Needs, check_room, hosts_there, needed_of
+from tasks.computing.hosts import check_room, hosts_there
 from tasks.computing.joining import no_cluster, nobody_listens
 from tasks.computing.ray_start import abandon, connect, leave, own_sigterm, trouble_with_start
 from tasks.computing.starting import Starting
+from tasks.computing.surveying import Needs, needed_of
 from tasks.computing.worker_pool import WorkerPool
 
 _ahead: "list[Cluster]" = []  # that have been started for a run which has not begun yet
@@ -47,6 +48,7 @@ class Cluster:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _asking: threading.Lock = field(default_factory=threading.Lock, compare=False)
     _lasting: ExitStack = field(default_factory=ExitStack, compare=False)
+    _stopped: threading.Event = field(default_factory=threading.Event, compare=False)
     _starting: Starting = field(default_factory=lambda: Starting(trouble_with_start), compare=False)
 
     @property
@@ -114,8 +116,13 @@ class Cluster:
             workers=self.requested,
             gpus_per_worker=self.gpus_per_worker or 0.0,
             needs=needs,
+            stopped=self._stopped,
             **kwargs,
         )
+
+    def stop(self) -> None:
+        """Ends the wait for hosts that have not answered, if there is one."""
+        self._stopped.set()
 
     def end_pools(self) -> None:
         """Ends the workers of all pools, whatever they do; none commits a trial after this."""
@@ -128,6 +135,7 @@ class Cluster:
 
     def close(self) -> None:
         """Ends the pools, and leaves Ray if it was started or joined here."""
+        self.stop()
         self._starting.settle()
         if why := self._starting.given_up:
             abandon(why)
@@ -222,6 +230,7 @@ def started_ahead(
             yield
         finally:
             _ahead.remove(cluster)
+            cluster.stop()
             starting.join()
 
 

@@ -23,6 +23,7 @@ from tasks.services.children import descendants
 
 START_SECONDS = 240.0  # some 5 where nothing else runs; Ray's own 30 are few on a busy machine
 STARTS = 2  # tries to start a Ray on this machine
+LOOK_SECONDS = 0.5  # between looks
 LOOKS = 3  # at a cluster that does not answer, before it counts as gone
 _HEAD, _RAYLET = "gcs_server", "raylet"
 _WITHOUT_HEAD = "RAY_gcs_rpc_server_reconnect_timeout_s"  # after which Ray ends a process
@@ -198,8 +199,11 @@ def trouble_with_ray() -> str | None:
             return _ended(name, process)
     if node and not node.all_processes:  # it was joined
         address = ray.get_runtime_context().gcs_address
-        if all(nobody_listens(address) for _ in range(LOOKS)):
-            return f"the Ray cluster at {address} has gone."
+        for look in range(LOOKS):
+            time.sleep(LOOK_SECONDS if look else 0.0)
+            if not nobody_listens(address):
+                return None
+        return f"the Ray cluster at {address} has gone."
     return None
 
 

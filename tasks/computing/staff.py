@@ -37,6 +37,7 @@ class Worker:
         ready: Ray's promise of its process id.
         pid: Of its process, on its host; None until it is known to run.
         had: Keys of what it has loaded.
+        prepared: Keys of what it was told to load before a first call.
         last: The one of them that it had last.
     """
 
@@ -45,6 +46,7 @@ class Worker:
     ready: Any
     pid: int | None = None
     had: set[str] = field(default_factory=set)
+    prepared: set[str] = field(default_factory=set)
     last: str = ""
 
     def has(self, key: str) -> None:
@@ -86,6 +88,8 @@ class Staff:
         self._workers: list[Worker] = []
         self._failed: Counter[str] = Counter()  # starts in a row, by node
         self._full: set[str] = set()  # nodes that get no more
+        self._left: set[str] = set()  # nodes that were left out
+        self._begun = False
         self._counts: dict[Host, int] = {}
         self._lock = threading.RLock()
         self._woken, self._over = threading.Event(), threading.Event()
@@ -119,16 +123,15 @@ class Staff:
 
     def replace(self, gone: Worker) -> None:
         """Ends a worker; another takes its place where its host is there."""
+        self.lose(gone)
         with self._lock:
-            _kill(gone)
-            if gone in self._workers:
-                self._workers.remove(gone)
             self._hire(gone.host)
 
     def lose(self, gone: Worker) -> None:
         """Notes that a worker was lost with its host; if that is there, it gets another later."""
         with self._lock:
             _kill(gone)
+            self._full.discard(gone.host.node_id)  # what it had may be enough for another
             if gone in self._workers:
                 self._workers.remove(gone)
 
@@ -164,7 +167,10 @@ class Staff:
     def _watch(self) -> None:
         """Looks whether Ray is there until the pool is closed; nothing here waits for Ray."""
         while not self._over.wait(POLL_SECONDS):
-            if trouble := trouble_with_ray():
+            trouble = None
+            with suppress(Exception):  # of a Ray that is just being left
+                trouble = trouble_with_ray()
+            if trouble:
                 if not self._over.is_set():
                     self.trouble = trouble
                     self.fail(MachineError(trouble))
@@ -227,21 +233,21 @@ class Staff:
                 return
             node = worker.host.node_id
             self._workers.remove(worker)
+            if of_the_host(error):  # `_fit` sees whether that is there
+                return
             self._failed[node] += 1
             if self._failed[node] < STARTS:
-                if not of_the_host(error):  # else `_fit` sees whether that is there
-                    self._hire(worker.host)
+                self._hire(worker.host)
                 return
             self._full.add(node)
-            mates = [each for each in self._workers if each.host == worker.host]
-            if any(each.pid is not None for each in mates):
+            if any(each.host == worker.host for each in self._workers):
                 return  # there is room for these
-            self._workers = [each for each in self._workers if each not in mates]
             reason = (
                 f"no worker starts: {STARTS} in a row have ended before they did anything. {cause}"
             )
             if not self._workers:
                 raise MachineError(reason)
+            self._left.add(node)
         self.leave_out(worker.host, reason)
 
     def _fit(self) -> None:
@@ -266,15 +272,19 @@ class Staff:
 
     def _tell(self, before: Mapping[Host, int], now: Mapping[Host, int]) -> None:
         """Says which hosts have come and gone since the last look."""
-        for host in before.keys() - now.keys():
-            self.say(f"host {host.address} is gone, with {plural(before[host], 'worker')}.")
-        if before:
-            for host in now.keys() - before.keys():
+        for host in sorted(before.keys() - now.keys()):
+            if host.node_id not in self._left:  # of those the reason was told
+                self.say(f"host {host.address} is gone, with {plural(before[host], 'worker')}.")
+        if self._begun:
+            for host in sorted(now.keys() - before.keys()):
                 self.say(f"host {host.address} joins, with {plural(now[host], 'worker')}.")
+        self._begun = True
 
     def _hire(self, host: Host) -> None:
-        full = host not in self._counts or host.node_id in self._full
-        if full or self._over.is_set() or trouble_with_ray():
+        there = sum(each.host.node_id == host.node_id for each in self._workers)
+        if there >= self._counts.get(host, 0) or host.node_id in self._full:
+            return
+        if self._over.is_set() or self.trouble or trouble_with_ray():
             return
         self._workers.append(Worker(*self._made(host)))
         self._woken.set()

@@ -17,8 +17,8 @@ import numpy as np
 
 from tasks.computing.failures import note_failure, of_the_store
 from tasks.computing.gpus import device_of
-from tasks.computing.hosts import Needs, needed_of
 from tasks.computing.node import Node
+from tasks.computing.surveying import Needs, needed_of
 from tasks.computing.traces import mark
 from tasks.planning import own_backbones, own_functions
 from tasks.planning.own_files import Source
@@ -173,7 +173,10 @@ class TrialWorker:
         home: Path | str, *_: Any, backbones: Sequence[str] = (), **__: Any
     ) -> AbstractContextManager[Needs]:
         """What a host must have for such a worker, while the block lasts."""
-        return needed_of(str(home), backbones)
+        from operators.backbones import is_location
+        from operators.files import at_home
+
+        return needed_of(str(home), [at_home(name) for name in backbones if is_location(name)])
 
     def encode(
         self, rows: np.ndarray, context: Context, track: str, view: "View | None" = None

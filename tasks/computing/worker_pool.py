@@ -1,5 +1,6 @@
 """Long-lived Ray actors that threads of the driver share, and what becomes of those that die."""
 
+import math
 import os
 import queue
 import threading
@@ -12,8 +13,6 @@ from typing import Any, NamedTuple
 from tasks.computing.deaths import HostLost, OutOfTime, WorkerDied, of_the_host
 from tasks.computing.hosts import (
     Host,
-    HostWatch,
-    Needs,
     check_room,
     is_here,
     on,
@@ -21,6 +20,7 @@ from tasks.computing.hosts import (
 )
 from tasks.computing.ray_start import trouble_with_ray
 from tasks.computing.staff import POLL_SECONDS, Staff, Worker
+from tasks.computing.surveying import HostWatch, Needs
 from tasks.environment import MachineError
 from tasks.progress import Reporter
 from tasks.stopped import RunStopped
@@ -74,6 +74,7 @@ class WorkerPool:
         workers: Number of actors in all; None means one a core, or as many as the GPUs hold.
         gpus_per_worker: GPUs that Ray books for each.
         needs: What a host must have to get a worker; None asks nobody, as on this machine alone.
+        stopped: Is set where somebody stops the run before the hosts have answered.
 
     Raises:
         MachineError: No host of the cluster can work.
@@ -87,6 +88,7 @@ class WorkerPool:
         workers: int | None = None,
         gpus_per_worker: float = 0.0,
         needs: Needs | None = None,
+        stopped: threading.Event | None = None,
         **kwargs: Any,
     ) -> None:
         import ray
@@ -101,14 +103,19 @@ class WorkerPool:
         watch = HostWatch(needs, self._say)
 
         def create(host: Host, count: int) -> tuple[Any, Any]:
-            cores = min(1.0, host.cpus / count)
+            # Ray counts in ten thousandths, and rounds: three of two thirds are more than two.
+            cores = math.floor(10_000 * min(1.0, host.cpus / count)) / 10_000
             actor = actor_class.options(num_cpus=cores, **on(host)).remote(*args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
             return actor, actor.__ray_call__.remote(_pid)
 
         def wanted() -> dict[Host, int]:
             return share_out(watch.look(), gpus_per_worker=gpus_per_worker, requested=workers)
 
-        check_room(watch.first(), gpus_per_worker=gpus_per_worker, requested=workers)
+        found = watch.first(stopped or threading.Event())
+        try:
+            check_room(found, gpus_per_worker=gpus_per_worker, requested=workers)
+        except ValueError as error:
+            raise ValueError(" ".join(filter(None, (str(error), watch.reasons)))) from error
         self._staff = Staff(create, wanted, watch.leave_out, self._say)
         self._closed = False
 
@@ -294,9 +301,8 @@ class WorkerPool:
         """
         staff = self._staff
         try:
-            if first and first.key not in worker.had:
-                self._call(worker, first.method, first.args, PREPARE_SECONDS)
-                worker.has(first.key)
+            if first and first.key not in worker.prepared:
+                self._prepare(worker, first)
             answer = self._call(worker, method, args, seconds)
         except Exception as error:
             if self._closed:  # whatever a worker that is ended, or a Ray that is left, gives
@@ -322,6 +328,18 @@ class WorkerPool:
         staff.give(worker)
         return answer
 
+    def _prepare(self, worker: Worker, first: First) -> None:
+        """Has a worker do what comes before the first call of a kind.
+
+        Raises:
+            _Death: It took too long as well: that is no call's time.
+        """
+        try:
+            self._call(worker, first.method, first.args, PREPARE_SECONDS)
+        except OutOfTime as error:
+            raise _Death from error
+        worker.prepared.add(first.key)
+
     def _call(self, worker: Worker, method: str, args: Sequence[Any], seconds: float | None) -> Any:
         """What one call returns.
 
@@ -329,7 +347,20 @@ class WorkerPool:
             _Death, OutOfTime, MachineError, Exception: See `run`.
         """
         import ray
-        from ray.exceptions import OutOfMemoryError, RayActorError, RaySystemError, RayTaskError
+        from ray.exceptions import (
+            LocalRayletDiedError,
+            NodeDiedError,
+            ObjectLostError,
+            OutOfMemoryError,
+            RayActorError,
+            RaySystemError,
+            RayTaskError,
+            WorkerCrashedError,
+        )
+
+        # The last one: a large answer stays on its host until it is fetched.
+        deaths = (OutOfMemoryError, RayActorError, RaySystemError, WorkerCrashedError)
+        deaths += (LocalRayletDiedError, NodeDiedError, ObjectLostError)
 
         try:
             answer = getattr(worker.actor, method).remote(*args)
@@ -352,7 +383,7 @@ class WorkerPool:
             # Whatever Ray raises, and in which words: without it nothing goes on.
             if trouble := trouble_with_ray():
                 raise MachineError(trouble) from error
-            if isinstance(error, RayActorError | OutOfMemoryError | RaySystemError):
+            if isinstance(error, deaths):
                 raise _Death from error
             raise
 

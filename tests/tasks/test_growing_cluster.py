@@ -7,8 +7,8 @@ import pytest
 
 from tasks.computing import staff
 from tasks.computing.deaths import HostLost
-from tasks.computing.hosts import needed_of
 from tasks.computing.ray_cluster import ray_cluster
+from tasks.computing.surveying import needed_of
 
 SECONDS = 240  # of what takes a moment where nothing else runs
 pytestmark = [pytest.mark.slow, pytest.mark.served, pytest.mark.timeout(900)]

@@ -1,6 +1,7 @@
 """Which hosts of a cluster get how many workers, and which are left out."""
 
 import os
+import threading
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -9,18 +10,18 @@ from typing import Any
 import pytest
 
 from operators.files import abandoned
-from tasks.computing import hosts
-from tasks.computing.hosts import (
-    Host,
+from tasks.computing import surveying
+from tasks.computing.hosts import Host, check_room, share_out
+from tasks.computing.surveying import (
+    AGAIN_SECONDS,
     HostWatch,
     Needs,
-    check_room,
     needed_of,
     own_packages,
-    share_out,
     survey,
 )
 from tasks.environment import MachineError
+from tasks.stopped import RunStopped
 
 
 def host(cpus: float = 1.0, gpus: float = 0.0, name: str = "a") -> Host:
@@ -68,7 +69,7 @@ def test_more_workers_than_the_gpus_hold_are_refused():
 
 
 def test_a_host_that_sees_the_store_can_work_and_one_with_a_like_named_folder_cannot(tmp_path):
-    with needed_of(str(tmp_path / "store"), [str(tmp_path), "mini-clip"]) as needs:
+    with needed_of(str(tmp_path / "store"), [tmp_path, Path("mini-clip")]) as needs:
         assert needs.folders == (str(tmp_path),)
         assert survey(needs) == ("", "")
         elsewhere = tmp_path / "store"
@@ -88,7 +89,7 @@ def test_a_shared_folder_of_objects_is_looked_for_too(tmp_path):
 
 
 def test_a_bucket_that_a_host_does_not_reach_is_told(monkeypatch):
-    monkeypatch.setattr(hosts, "REACH_SECONDS", 0.5)
+    monkeypatch.setattr(surveying, "REACH_SECONDS", 0.5)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
@@ -122,7 +123,7 @@ class Answers:
         self.answers: dict[str, Any] = {}
         self.asked: list[str] = []
         monkeypatch.setattr(ray, "remote", lambda **_: lambda function: self)
-        monkeypatch.setattr(hosts, "on", lambda host: {"host": host})
+        monkeypatch.setattr(surveying, "on", lambda host: {"host": host})
         monkeypatch.setattr(
             ray, "wait", lambda some, timeout: ([r for r in some if self.has(r)], [])
         )
@@ -177,7 +178,7 @@ def test_where_no_host_can_work_the_run_is_refused_with_all_reasons(monkeypatch)
     with pytest.raises(
         MachineError, match=r"no host of the Ray cluster can work\. 10\.0\.0\.98: it"
     ):
-        watch.first()
+        watch.first(threading.Event())
     assert watch.left_out["10.0.0.99"] == (
         "it does not run our code (ModuleNotFoundError: No module 'tasks')."
     )
@@ -188,11 +189,11 @@ def test_a_host_that_never_answers_is_left_out(monkeypatch):
     from ray.exceptions import GetTimeoutError
 
     answers.answers["10.0.0.98"] = ("", "")
-    monkeypatch.setattr(hosts, "SURVEY_SECONDS", 0.0)
+    monkeypatch.setattr(surveying, "SURVEY_SECONDS", 0.0)
     answers.answers["10.0.0.99"] = GetTimeoutError()
     monkeypatch.setattr(answers, "has", lambda address: address == "10.0.0.98")
     watch = HostWatch(Needs(), [].append, lambda: there)
-    assert watch.first() == [there[0]]
+    assert watch.first(threading.Event()) == [there[0]]
     assert "did not answer" in watch.left_out["10.0.0.99"]
 
 
@@ -212,3 +213,36 @@ def test_what_shows_the_store_to_hosts_is_swept_once_its_run_was_killed_and_not_
     left.mkdir()  # as by a run that was killed
     os.utime(left, (0, 0))
     assert list(abandoned(tmp_path)) == [left]
+
+
+def test_a_host_that_goes_before_it_answers_keeps_nobody_waiting(monkeypatch):
+    answers, there = Answers(monkeypatch), [host(name="b"), host(name="c")]
+    answers.answers["10.0.0.98"] = ("", "")
+    watch = HostWatch(Needs(), [].append, lambda: there)
+    assert watch.look() == []
+    gone = there.pop()
+    assert watch.first(threading.Event()) == there
+    assert gone.address in answers.asked
+
+
+def test_a_run_that_is_stopped_waits_for_no_answer(monkeypatch):
+    Answers(monkeypatch)
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(RunStopped):
+        HostWatch(Needs(), [].append, lambda: [host()]).first(stopped)
+
+
+def test_a_host_that_was_left_out_is_asked_again_later_and_told_once(monkeypatch):
+    answers, said, one, now = Answers(monkeypatch), [], host(name="b"), [0.0]
+    watch = HostWatch(Needs(), said.append, lambda: [one], lambda: now[0])
+    answers.answers[one.address] = ("it does not reach the store: busy.", "")
+    for _ in range(2):
+        for _ in range(3):
+            assert watch.look() == []
+        now[0] += AGAIN_SECONDS
+    assert len(answers.asked) == 2
+    assert len(said) == 1
+    answers.answers[one.address] = ("", "")
+    assert [watch.look(), watch.look()] == [[], [one]]
+    assert watch.reasons == ""

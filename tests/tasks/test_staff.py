@@ -190,3 +190,30 @@ def test_the_end_of_ray_is_told_to_who_waits(ray, hire):
     with pytest.raises(MachineError, match="the Ray cluster has gone"):
         staff.take("")
     assert staff.trouble == "the Ray cluster has gone."
+
+
+def test_a_surplus_worker_that_ends_in_a_call_is_not_replaced(ray, hire):
+    head, two = host(0, cpus=0.0), host(2)
+    ray.there = {head: 1}
+    staff = hire()
+    busy = staff.take("")
+    ray.there = {head: 0, two: 1}
+    assert staff.take("").host == two
+    staff.replace(busy)
+    assert addresses(staff) == [two.address]
+    assert ray.made.count(head) == 1
+
+
+def test_who_was_given_up_gets_another_try_once_a_mate_has_ended(ray, hire):
+    one = host(1)
+    ray.there = {one: 1}
+    staff = hire()
+    runs = staff.take("")
+    ray.broken = {one.node_id: ValueError("no memory")}
+    ray.there = {one: 2}
+    until(lambda: ray.made.count(one) == 1 + STARTS)
+    until(lambda: staff.workers == [runs])  # no more of them, and the one that runs stays
+    assert ray.left_out == {}
+    ray.broken = {}
+    staff.replace(runs)
+    assert staff.take("").host == one
