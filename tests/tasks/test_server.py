@@ -179,6 +179,7 @@ class Said:
 
 
 @pytest.mark.slow
+@pytest.mark.served
 def test_a_private_server_that_is_killed_is_started_again_and_the_flow_ends_as_it_does(recorded):
     scope: dict = {}
     before = rows(recorded, "SELECT count(*) FROM task_run")[0][0]
