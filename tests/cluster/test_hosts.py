@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -110,7 +111,11 @@ def test_those_whose_parents_have_ended_do_not_stay_as_zombies(hosts_module, pai
     one.run("sh", "-c", "sleep 0.1 & exit 0")
 
     def names():
-        return [process.name() for process in one.processes()]
+        found = []
+        for process in one.processes():
+            with suppress(psutil.NoSuchProcess):  # it ends as it is looked at
+                found.append(process.name())
+        return found
 
     hosts_module.wait_for(lambda: "sleep" not in names(), seconds=60, every=0.02)
 
