@@ -2,13 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from operators.backbones import BackboneReference, BackboneUnavailable
-from operators.backbones.formats.model_files import read_settings
+from operators.backbones import BackboneReference
 from operators.backbones.towers.packed_text import TEXT_BUDGET
-from operators.estimating.towers import FULL_LENGTH
+from operators.estimating.towers import FULL_LENGTH, known_or_read
 from operators.estimating.work import Passes, Size, Work
 
 # Numbers that autograd keeps of a token in a layer, in widths of the tower: 10 to 22 were counted,
@@ -57,29 +55,24 @@ def tower_sizes(reference: BackboneReference) -> TowerSizes | None:
     Args:
         reference: A known name, or a folder in the format of transformers, whose settings say it.
     """
-    if reference.name in _KNOWN:
-        return _KNOWN[reference.name]
-    settings = Path(reference.location) / "config.json"
-    if not settings.is_file():
-        return None
-    try:
-        values = read_settings(settings)
-        text, image = values["text_config"], values["vision_config"]
-        side = image["image_size"]
-        tokens = (side // image["patch_size"]) ** 2 + 1
-        parameters = text["vocab_size"] * text["hidden_size"]
-        for tower in (text, image):
-            width = tower["hidden_size"]
-            layer = width * (4 * width + 2 * tower["intermediate_size"])
-            parameters += tower["num_hidden_layers"] * layer
-        return TowerSizes(
-            text["num_hidden_layers"] * text["hidden_size"],
-            tokens * image["num_hidden_layers"] * image["hidden_size"],
-            3 * side**2,
-            parameters,
-        )
-    except (BackboneUnavailable, LookupError, TypeError, ZeroDivisionError):
-        return None  # of another make
+    return known_or_read(reference, _KNOWN, _sizes)
+
+
+def _sizes(text: Mapping[str, Any], image: Mapping[str, Any]) -> TowerSizes:
+    """See `tower_sizes`."""
+    side = image["image_size"]
+    tokens = (side // image["patch_size"]) ** 2 + 1
+    parameters = text["vocab_size"] * text["hidden_size"]
+    for tower in (text, image):
+        width = tower["hidden_size"]
+        layer = width * (4 * width + 2 * tower["intermediate_size"])
+        parameters += tower["num_hidden_layers"] * layer
+    return TowerSizes(
+        text["num_hidden_layers"] * text["hidden_size"],
+        tokens * image["num_hidden_layers"] * image["hidden_size"],
+        3 * side**2,
+        parameters,
+    )
 
 
 def kept_numbers(step: Passes, classes: int, images: int, sizes: TowerSizes) -> tuple[float, float]:

@@ -1,8 +1,8 @@
 """Operations of one pass through the towers of a backbone, whose weights need not be here."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from operators.backbones import BackboneReference, BackboneUnavailable, DualEncoder
 from operators.backbones.formats.model_files import read_settings
@@ -10,6 +10,7 @@ from operators.backbones.towers.flops import full_layers, product
 from operators.backbones.towers.transformer import TowerShape
 from operators.engine.accounting import forward
 
+T = TypeVar("T")
 FULL_LENGTH = 77  # tokens to which CLIP's code pads a text; texts of all towers are counted in it
 
 
@@ -44,23 +45,42 @@ def tower_operations(reference: BackboneReference) -> TowerOperations | None:
     Args:
         reference: A known name, or a folder in the format of transformers, whose settings say it.
     """
-    if reference.name in _KNOWN:
-        return _KNOWN[reference.name]
+    return known_or_read(reference, _KNOWN, _operations)
+
+
+def known_or_read(
+    reference: BackboneReference,
+    known: Mapping[str, T],
+    read: Callable[[Mapping[str, Any], Mapping[str, Any]], T],
+) -> T | None:
+    """Something about the towers of a backbone; None where nobody knows.
+
+    Args:
+        reference: A known name, or a folder in the format of transformers, whose settings say it.
+        known: By name.
+        read: Makes it of the settings of the text tower and of the image tower.
+    """
+    if reference.name in known:
+        return known[reference.name]
     settings = Path(reference.location) / "config.json"
     if not settings.is_file():
         return None
     try:
         values = read_settings(settings)
-        text, image = values["text_config"], values["vision_config"]
-        side, patch = image["image_size"], image["patch_size"]
-        patches = (side // patch) ** 2
-        embedding = product(patches, 3 * patch**2, image["hidden_size"])
-        layers = full_layers(_shape(image), 1, patches + 1)
-        return TowerOperations(
-            text_operations(_shape(text), FULL_LENGTH), float(embedding + forward(layers))
-        )
+        return read(values["text_config"], values["vision_config"])
     except (BackboneUnavailable, LookupError, TypeError, ZeroDivisionError):
         return None  # of another make, such as open_clip's ResNets
+
+
+def _operations(text: Mapping[str, Any], image: Mapping[str, Any]) -> TowerOperations:
+    """See `tower_operations`."""
+    side, patch = image["image_size"], image["patch_size"]
+    patches = (side // patch) ** 2
+    embedding = product(patches, 3 * patch**2, image["hidden_size"])
+    layers = full_layers(_shape(image), 1, patches + 1)
+    return TowerOperations(
+        text_operations(_shape(text), FULL_LENGTH), float(embedding + forward(layers))
+    )
 
 
 def operations_in(backbone: DualEncoder) -> TowerOperations:

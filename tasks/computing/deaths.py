@@ -106,7 +106,6 @@ def of_the_host(error: BaseException | None) -> bool:
     )
 
     lost = (ActorUnavailableError, ActorUnschedulableError, NodeDiedError, ObjectLostError)
-
     if isinstance(error, ActorDiedError):
         return bool(_NODE.search(" ".join(str(error).split())))
     return isinstance(error, lost)

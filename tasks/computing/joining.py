@@ -29,12 +29,14 @@ def join(address: str, variables: Mapping[str, str], **own: Any) -> None:
     Raises:
         ConnectionError: There is none, or it cannot be joined from here.
     """
+    import ray
+
     check_address(address)
     client = address.startswith("ray://")
     with code_to_ship() as code:
         for attempt in range(1, JOINS + 1):
             try:
-                _init(
+                ray.init(
                     address,
                     runtime_env={"env_vars": dict(variables), "working_dir": str(code)},
                     log_to_driver=not client,  # to `worker_logs`; a client would print it
@@ -57,13 +59,6 @@ def join(address: str, variables: Mapping[str, str], **own: Any) -> None:
                         f"run in time, {JOINS} times over: it is too busy, or short of memory. Run "
                         "again when it is not, or start the run on a host of the cluster."
                     ) from error
-
-
-def _init(*args: Any, **how: Any) -> None:
-    """Of Ray, for tests."""
-    import ray
-
-    ray.init(*args, **how)
 
 
 def check_address(address: str) -> None:

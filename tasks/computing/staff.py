@@ -286,12 +286,9 @@ class Staff:
             return
         if self._over.is_set() or self.trouble or trouble_with_ray():
             return
-        self._workers.append(Worker(*self._made(host)))
-        self._woken.set()
-
-    def _made(self, host: Host) -> tuple[Any, Host, Any]:
         actor, ready = self.create(host, self._counts[host])
-        return actor, host, ready
+        self._workers.append(Worker(actor, host, ready))
+        self._woken.set()
 
 
 def _kill(worker: Worker) -> None:

@@ -112,11 +112,12 @@ def needed_of(store: str = "", folders: Iterable[Path] = ()) -> Iterator[Needs]:
         folders=tuple(sorted({str(each.resolve()) for each in folders if each.is_dir()})),
         packages=own_packages(),
     )
-    root = Path(store.removeprefix("file://"))
-    if not store or "://" in str(store.removeprefix("file://")):
+    root = store.removeprefix("file://")
+    if not root or "://" in root:
         yield needs
         return
-    with passing_folder(root / "seen") as mark:  # a folder of the same name elsewhere has none
+    # A folder of the same name elsewhere has none of these.
+    with passing_folder(Path(root) / "seen") as mark:
         yield replace(needs, mark=str(mark))
 
 

@@ -11,13 +11,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from tasks.computing.deaths import HostLost, OutOfTime, WorkerDied, of_the_host
-from tasks.computing.hosts import (
-    Host,
-    check_room,
-    is_here,
-    on,
-    share_out,
-)
+from tasks.computing.hosts import Host, check_room, is_here, on, share_out
 from tasks.computing.ray_start import trouble_with_ray
 from tasks.computing.staff import POLL_SECONDS, Staff, Worker
 from tasks.computing.surveying import HostWatch, Needs
@@ -193,8 +187,8 @@ class WorkerPool:
         """Calls `method(batch, *args)` for every batch; yields results as they come.
 
         A batch that fails costs itself alone. Several threads may map over one pool, which shares
-        the workers out. Batches are taken one by one, when a worker is there for the next, so that
-        may follow from how the last ones went. Closing the generator leaves what has not begun
+        the workers out. Batches are taken one by one, as calls end, so the next one may follow from
+        how the last ones went. Closing the generator leaves what has not begun
         undone.
 
         Args:

@@ -405,7 +405,7 @@ def test_what_keeps_a_cluster_from_being_joined_is_a_sentence(
         raise raised
 
     monkeypatch.setattr(joining, "check_address", lambda _: None)
-    monkeypatch.setattr(joining, "_init", refuse)
+    monkeypatch.setattr("ray.init", refuse)
     with pytest.raises(ConnectionError, match=said) as error:
         joining.join(address, {})
     assert "\n" not in str(error.value)
