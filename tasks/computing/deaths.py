@@ -5,7 +5,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from tasks.computing.ray_start import this_node
+from tasks.computing.ray_processes import this_node
 from tasks.environment import MachineError
 
 LAST_WORDS = 3  # lines of a worker's log that are shown

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from tasks.computing.ray_start import this_node
+from tasks.computing.ray_processes import this_node
 
 
 class Host(NamedTuple):

@@ -14,7 +14,8 @@ from typing import Any
 
 from tasks.computing.hosts import check_room, hosts_there
 from tasks.computing.joining import no_cluster, nobody_listens
-from tasks.computing.ray_start import abandon, connect, leave, own_sigterm, trouble_with_start
+from tasks.computing.ray_processes import abandon, leave, trouble_with_start
+from tasks.computing.ray_start import connect, own_sigterm
 from tasks.computing.starting import Starting
 from tasks.computing.surveying import Needs, needed_of
 from tasks.computing.worker_pool import WorkerPool

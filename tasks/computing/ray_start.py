@@ -10,25 +10,28 @@ import os
 import signal
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from data_catalog.kinds.pool import cores
-from tasks.computing.joining import join, nobody_listens
+from tasks.computing.joining import join
+from tasks.computing.ray_processes import (
+    HEAD,
+    RAYLET,
+    WITHOUT_HEAD,
+    abandoned,
+    end_left_over,
+    noted,
+    started_here,
+    trouble_with_start,
+)
+from tasks.computing.witness import witnessed
 from tasks.environment import MachineError, for_workers, set_defaults, set_local_ray
-from tasks.services.children import descendants
 
 START_SECONDS = 240.0  # some 5 where nothing else runs; Ray's own 30 are few on a busy machine
 STARTS = 2  # tries to start a Ray on this machine
-LOOK_SECONDS = 0.5  # between looks
-LOOKS = 3  # at a cluster that does not answer, before it counts as gone
-_HEAD, _RAYLET = "gcs_server", "raylet"
-_WITHOUT_HEAD = "RAY_gcs_rpc_server_reconnect_timeout_s"  # after which Ray ends a process
-_abandoned = ""  # why a start of Ray hangs in a thread of this process; nothing can end that
-_started_here: dict[str, Any] = {}  # by name: processes of the last try to start a Ray
 REGISTER_SECONDS = "300"  # what a worker may take to import what it needs; Ray's own are 60
 # Sockets lie in `ray/session_<time>_<process>/sockets/plasma_store` there, 107 bytes in all.
 FOLDER_BYTES = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
@@ -53,8 +56,8 @@ def connect(address: str | None, cpus: int | None, shared_bytes: int) -> bool:
 
     if ray.is_initialized():  # by who calls us from Python; it is theirs to leave
         return False
-    if _abandoned:
-        raise MachineError(f"{_abandoned} Ray cannot start again in this process: start another.")
+    if why := abandoned():
+        raise MachineError(f"{why} Ray cannot start again in this process: start another.")
     _hush()
     _init(address, cpus, shared_bytes)
     return True
@@ -66,7 +69,8 @@ def _init(address: str | None, cpus: int | None, shared_bytes: int) -> None:
     if address:
         # A client (`ray://`) has a job of its own making: its process is started at the head.
         own = {} if address.startswith("ray://") else {"job_config": _job()}
-        join(address, variables, **own)
+        with witnessed(dict):
+            join(address, variables, **own)
         return
     # It tells every local Ray that it has a password, which is so and needs no reader.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
@@ -78,7 +82,7 @@ def _init(address: str | None, cpus: int | None, shared_bytes: int) -> None:
         "RAY_worker_register_timeout_seconds": REGISTER_SECONDS,
     }
     # Where the head ends, this process tells of it, and puts away what it has before Ray ends it.
-    variables.setdefault(_WITHOUT_HEAD, f"{START_SECONDS:.0f}")
+    variables.setdefault(WITHOUT_HEAD, f"{START_SECONDS:.0f}")
     with _set(variables):  # a local Ray hands its environment on, which is faster than asking it to
         _start_local(cpus, shared_bytes)
 
@@ -114,99 +118,6 @@ def _hush() -> None:
     worker.print_to_stdstream = lambda *_, **__: None
 
 
-def leave() -> None:
-    """Ends the Ray that started here, or leaves the one that was joined."""
-    import ray
-
-    below = _below(this_node())  # while it is known whose children they are
-    if trouble_with_ray():  # it would wait for what is not there
-        _end_processes(this_node())
-    ray.shutdown()
-    _started_here.clear()
-    # Agents that take the end of their raylet for a crash would stay for a minute to tell it.
-    _kill(below)
-
-
-def abandon(why: str) -> None:
-    """Ends a Ray whose start hangs in another thread, which holds what Ray's own end waits for.
-
-    Args:
-        why: A sentence.
-    """
-    import atexit
-
-    from ray._private import worker
-
-    global _abandoned
-    _abandoned = why
-    atexit.unregister(worker.shutdown)
-    for process in _started_here.values():
-        _kill(descendants(process.pid))
-        process.kill()
-        process.wait()
-
-
-def trouble_with_start() -> str | None:
-    """Returns None while what has been started of a Ray here is there, else what became of it."""
-    for name, process in tuple(_started_here.items()):
-        if process.poll() is not None:
-            return _ended(name, process)
-    return None
-
-
-def _ended(name: str, process: Any) -> str:
-    return (
-        f"Ray's own process {name} has ended (code {process.returncode}), and the workers with it, "
-        "as where memory is short or somebody stopped it."
-    )
-
-
-def _noted(name: str, start: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of Ray that starts a process, which is noted before anybody waits for it."""
-
-    def noted(*args: Any, **kwargs: Any) -> Any:
-        ours = os.environ.pop(_WITHOUT_HEAD)  # Ray's own processes end as ever
-        try:
-            info = start(*args, **kwargs)
-        finally:
-            os.environ[_WITHOUT_HEAD] = ours
-        _started_here[name] = info.process
-        return info
-
-    return noted
-
-
-def this_node() -> Any:
-    """What Ray knows of its processes here; None where it was joined through a client."""
-    from ray._private import worker
-
-    return worker._global_node
-
-
-def trouble_with_ray() -> str | None:
-    """Returns None while Ray is there, else what became of it.
-
-    Ray itself waits for a minute, and then ends this process.
-    """
-    import ray
-
-    if not ray.is_initialized():
-        return "Ray has been stopped in the middle of the run."
-    node = this_node()
-    # Asked of the system, not of Ray, whose own calls wait for what may be gone.
-    for name, process in node.dead_processes() if node else ():
-        if name in (_HEAD, _RAYLET):
-            return _ended(name, process)
-    if node and not node.all_processes:  # it was joined
-        address = ray.get_runtime_context().gcs_address
-        for look in range(LOOKS):
-            time.sleep(LOOK_SECONDS if look else 0.0)
-            if not nobody_listens(address):
-                return None
-        return f"the Ray cluster at {address} has gone."
-    return None
-
-
 def _start_local(cpus: int | None, shared_bytes: int) -> None:
     """Starts Ray.
 
@@ -220,13 +131,13 @@ def _start_local(cpus: int | None, shared_bytes: int) -> None:
     folder = _sockets_folder()
     trouble: str | None = None
     for _ in range(STARTS):
-        _started_here.clear()
+        started_here.clear()
         try:
             with ExitStack() as stack:
                 for owner, name, value in (
                     (services, "get_node", _patient(services.get_node)),
-                    (services, "start_gcs_server", _noted(_HEAD, services.start_gcs_server)),
-                    (services, "start_raylet", _noted(_RAYLET, services.start_raylet)),
+                    (services, "start_gcs_server", noted(HEAD, services.start_gcs_server)),
+                    (services, "start_raylet", noted(RAYLET, services.start_raylet)),
                     # Nobody looks at its pages, scales it or reads what workers print: three
                     # processes less, which import for longer than a short run computes.
                     (services, "start_api_server", lambda *_, **__: (None, None)),
@@ -234,6 +145,7 @@ def _start_local(cpus: int | None, shared_bytes: int) -> None:
                     (Node, "start_log_monitor", lambda _: None),
                 ):
                     stack.enter_context(_replaced(owner, name, value))
+                stack.enter_context(witnessed(_ids))
                 ray.init(
                     "local",  # whatever RAY_ADDRESS says, or an earlier `ray start` has noted
                     num_cpus=cpus or cores(),
@@ -247,7 +159,7 @@ def _start_local(cpus: int | None, shared_bytes: int) -> None:
             return
         except BaseException as error:  # an interrupt, too, would leave its processes behind
             trouble = trouble_with_start()
-            _end_left_over(error)
+            end_left_over(error)
             ray.shutdown()
             if not isinstance(error, Exception):
                 raise
@@ -267,6 +179,11 @@ def _start_local(cpus: int | None, shared_bytes: int) -> None:
     )
 
 
+def _ids() -> dict[str, int]:
+    """The processes of the last try to start a Ray, by name."""
+    return {name: process.pid for name, process in started_here.items()}
+
+
 def _patient(ask: Callable[..., Any]) -> Callable[..., Any]:
     """Ray's question for its own node, asked for as long as the node is there.
 
@@ -284,45 +201,6 @@ def _patient(ask: Callable[..., Any]) -> Callable[..., Any]:
                 time.sleep(0.5)
 
     return answer
-
-
-def _end_left_over(error: BaseException) -> None:
-    """Ends what Ray has started before it raised an error; else it would be there as long as we.
-
-    Ray keeps no other trace of it than the frames of the error.
-    """
-    from ray._private.node import Node
-
-    # It was raised by the constructor of the node, before any variable of Ray refers to it. What
-    # does is `self` in the frames that the error passed through.
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    nodes = {id(n): n for f in frames if isinstance(n := f.f_locals.get("self"), Node)}
-    for node in nodes.values():
-        _end_processes(node)
-
-
-def _end_processes(node: Any) -> None:
-    """Ends the processes of a Ray that started here, and what they have started."""
-    _kill(_below(node))
-    for process in _started(node):
-        process.kill()
-        process.wait()
-
-
-def _started(node: Any) -> list[Any]:
-    """The processes that Ray has started here by itself; none where it was joined."""
-    return [i.process for each in getattr(node, "all_processes", {}).values() for i in each]
-
-
-def _below(node: Any) -> list[int]:
-    """Ids of the processes that these have started: agents and workers."""
-    return [below for process in _started(node) for below in descendants(process.pid)]
-
-
-def _kill(processes: Iterable[int]) -> None:
-    for process in processes:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(process, signal.SIGKILL)
 
 
 def _job() -> Any:

@@ -17,7 +17,7 @@ from data_catalog.wording import plural
 from tasks.computing.deaths import Deaths, of_the_host
 from tasks.computing.hosts import Host, is_here
 from tasks.computing.matching import Matching
-from tasks.computing.ray_start import trouble_with_ray
+from tasks.computing.ray_processes import trouble_with_ray
 from tasks.environment import MachineError
 
 STARTS = 3  # workers of a host in a row that die before they have done anything

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.computing.deaths import NOISE
-from tasks.computing.ray_start import this_node
+from tasks.computing.ray_processes import this_node
 from tasks.computing.traces import MARK
 from tasks.plain_text import plain
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from tasks.computing.deaths import HostLost, OutOfTime, WorkerDied, of_the_host
 from tasks.computing.hosts import Host, check_room, is_here, on, share_out
-from tasks.computing.ray_start import trouble_with_ray
+from tasks.computing.ray_processes import trouble_with_ray
 from tasks.computing.staff import POLL_SECONDS, Staff, Worker
 from tasks.computing.surveying import HostWatch, Needs
 from tasks.environment import MachineError

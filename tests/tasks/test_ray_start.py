@@ -7,15 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.computing import deaths, ray_start
+from tasks.computing import deaths, ray_processes, ray_start
 from tasks.computing.deaths import Deaths
-from tasks.computing.ray_start import (
-    FOLDER_BYTES,
-    _end_left_over,
-    _sockets_folder,
-    _start_local,
-    trouble_with_ray,
-)
+from tasks.computing.ray_processes import end_left_over, is_there, trouble_with_ray
+from tasks.computing.ray_start import FOLDER_BYTES, _sockets_folder, _start_local
 from tasks.environment import MachineError
 from tasks.services.children import descendants, free_port
 
@@ -76,28 +71,21 @@ def stuck(monkeypatch):
     return started
 
 
-def running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def test_what_a_start_that_gave_up_left_behind_is_ended_and_it_is_tried_again(stuck, monkeypatch):
     monkeypatch.setattr(ray_start, "START_SECONDS", 7.0)
     with pytest.raises(MachineError, match=r"did not start within 7 s, 2 times over.*too busy"):
         _start_local(1, 10**8)
     assert len(stuck) == 4
     deadline = time.monotonic() + SECONDS
-    while any(map(running, stuck)) and time.monotonic() < deadline:
+    while any(map(is_there, stuck)) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not any(map(running, stuck))
+    assert not any(map(is_there, stuck))
 
 
 def test_an_error_that_no_ray_raised_ends_nothing():
     with pytest.raises(ValueError, match="other") as other:
         raise ValueError("other")
-    _end_left_over(other.value)
+    end_left_over(other.value)
 
 
 def test_want_of_memory_is_said_where_ray_or_linux_says_so(monkeypatch):
@@ -140,7 +128,7 @@ class Joined:
 )
 def test_a_ray_whose_own_processes_end_is_noticed(ended, said, monkeypatch):
     monkeypatch.setattr("ray.is_initialized", lambda: True)
-    monkeypatch.setattr(ray_start, "this_node", lambda: Joined(*ended))
+    monkeypatch.setattr(ray_processes, "this_node", lambda: Joined(*ended))
     trouble = trouble_with_ray()
     assert trouble == said if said is None else said in str(trouble)
 
@@ -152,5 +140,5 @@ def test_a_cluster_that_goes_is_noticed(monkeypatch):
     context = type("Context", (), {"gcs_address": address})
     monkeypatch.setattr("ray.is_initialized", lambda: True)
     monkeypatch.setattr("ray.get_runtime_context", lambda: context)
-    monkeypatch.setattr(ray_start, "this_node", lambda: node)
+    monkeypatch.setattr(ray_processes, "this_node", lambda: node)
     assert trouble_with_ray() == f"the Ray cluster at {address} has gone."

@@ -1,13 +1,17 @@
 """A Ray whose head ends while it starts: the start is given up, in a sentence, within seconds."""
 
+import os
 import subprocess
 import sys
 import threading
+import time
+import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tasks.computing import ray_start, starting
+from tasks.computing import ray_processes, ray_start, starting
 from tasks.computing.starting import Starting
 from tasks.environment import MachineError
 
@@ -101,12 +105,13 @@ def test_a_start_that_lost_a_process_is_tried_again_and_then_told(monkeypatch):
             return self.returncode
 
     def fails(*_, **__):
-        ray_start._started_here["raylet"] = Process()
+        ray_processes.started_here["raylet"] = Process()
         tries.append(1)
         raise RuntimeError("The current node has not registered.")
 
     monkeypatch.setattr(ray, "init", fails)
-    monkeypatch.setattr(ray_start, "_started_here", {})
+    monkeypatch.setattr(ray_start, "started_here", {})
+    monkeypatch.setattr(ray_processes, "started_here", ray_start.started_here)
     with pytest.raises(MachineError, match=r"raylet has ended \(code -9\).*2 times over"):
         ray_start._start_local(1, 10**8)
     assert len(tries) == ray_start.STARTS
@@ -129,3 +134,55 @@ def test_a_head_that_is_killed_while_it_starts_is_a_sentence_and_leaves_no_proce
     assert first.startswith(f"MachineError: Ray's own process {name} has ended (code -9)")
     assert left == "left: []"
     assert second.endswith("Ray cannot start again in this process: start another.")
+
+
+REGISTER = """
+import os, sys
+from ray import _raylet
+from tasks.computing.ray_cluster import ray_cluster
+from tasks.computing.ray_processes import started_here
+
+register = _raylet.CoreWorker
+
+def without(*args, **kwargs):
+    os.kill(started_here[sys.argv[1]].pid, 9)
+    return register(*args, **kwargs)
+
+_raylet.CoreWorker = without
+with ray_cluster(workers=2) as cluster:
+    cluster.start()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.served
+@pytest.mark.parametrize("name", ["gcs_server", "raylet"])
+def test_a_head_that_is_killed_before_ray_registers_this_process_is_a_sentence(name):
+    """Ray keeps all threads of the process waiting there, and ends it."""
+    mark = f"marked-{uuid.uuid4()}"
+    told = subprocess.run(
+        [sys.executable, "-c", REGISTER, name],
+        cwd=ROOT,
+        env={**os.environ, "MARK": mark},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert told.returncode == 1
+    first, second = told.stderr.splitlines()
+    assert first.startswith(f"error: Ray's own process {name} has ended, and the workers with it")
+    assert second == "What was computed stays; the same command goes on from here."
+    deadline = time.monotonic() + 2 * SECONDS
+    while (left := _marked(mark)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert left == []
+
+
+def _marked(mark: str) -> list[str]:
+    """Names of the processes with a text in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.append((folder / "comm").read_text().strip())
+    return found
