@@ -6,9 +6,12 @@ Examples are drawn; `--hypothesis-profile=long` draws many more.
 import io
 import json
 import pickle
+import runpy
 import tarfile
 import zipfile
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,35 +29,10 @@ from data_catalog.sources.base import Example
 from data_catalog.sources.unpacking import unpack
 from data_catalog.split_lists import listed_rows
 
-NAMES = st.text(max_size=12)
-VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), NAMES),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(NAMES, inner, max_size=3)),
-    max_leaves=8,
-)
-DEEP = "[" * 3_000
-
-
-def is_a_sentence(error):
-    text = str(error)
-    assert text.strip() and "Traceback" not in text
-    assert len(text) < 5000
-
-
-class Trap:
-    """A pickle of it makes a file where it is read."""
-
-    place = ""
-
-    def __reduce__(self):
-        return Path.touch, (Path(self.place),)
-
-
-def trapped(place):
-    trap = Trap()
-    Trap.place = str(place)
-    return pickle.dumps(trap)
-
+BAD = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "bad_input.py")))
+NAMES, VALUES, DEEP = BAD.WORDS, BAD.values(max_leaves=8), BAD.deep(3_000)
+is_a_sentence = partial(BAD.is_a_sentence, longest=5_000)
+surroundings = BAD.surroundings
 
 FIELDS = ("name", "source", "classes", "template", "templates", "kind", "domains", "verbalizer")
 FIELDS += ("split_sizes", "split_names", "max_corrupt_share", "duplicate_class_names", "seed")
@@ -82,11 +60,11 @@ def cards(draw):
 @example("name: pets\nsource: {kind: folder, path: null}")
 @example("name: ../../pets\nsource: {kind: folder, path: x}")
 def test_a_card_is_read_or_refused_in_a_sentence(tmp_path_factory, text):
-    folder = tmp_path_factory.mktemp("cards")
-    content = text if isinstance(text, bytes) else text.encode(errors="surrogatepass")
-    (folder / "pets.yaml").write_bytes(content)
     faults = {}
-    found = read_cards(folder, CATALOG, faults)
+    with surroundings(tmp_path_factory) as around:
+        (around.place / "pets.yaml").write_bytes(BAD.as_bytes(text))
+        found = read_cards(around.place, CATALOG, faults)
+        assert [path.name for path in around.place.iterdir()] == ["pets.yaml"]
     assert len(found) + len(faults) == 1
     for fault in faults.values():
         is_a_sentence(fault)
@@ -163,23 +141,24 @@ TABLES = st.lists(st.lists(CELLS, min_size=1, max_size=4), min_size=1, max_size=
 @example("image,label\n../../../../etc/passwd,cat", "all.csv")
 @example("image,label\nfile:///etc/passwd,cat\nhttp://[::1,dog", "all.csv")
 def test_a_table_is_read_or_refused_in_a_sentence(tmp_path_factory, content, name):
-    folder = tmp_path_factory.mktemp("table")
-    content = content if isinstance(content, bytes) else content.encode(errors="surrogatepass")
-    (folder / name).write_bytes(content)
-    for place in (folder / name, folder):
-        try:
-            source = source_for(place, cache=folder / "cache")
-            rows = list(source.examples())
-        except ValueError as error:  # SourceError is one
-            is_a_sentence(error)
-        else:
-            assert all(isinstance(row.path, str) for row in rows)
-    assert [path.name for path in folder.iterdir() if path.name != "cache"] == [name]
+    with surroundings(tmp_path_factory) as around:
+        folder = around.place
+        (folder / name).write_bytes(BAD.as_bytes(content))
+        for place in (folder / name, folder):
+            try:
+                source = source_for(place, cache=folder / "cache")
+                rows = list(source.examples())
+            except ValueError as error:  # SourceError is one
+                is_a_sentence(error)
+            else:
+                assert all(isinstance(row.path, str) for row in rows)
+        assert [path.name for path in folder.iterdir() if path.name != "cache"] == [name]
 
 
 MEMBERS = st.one_of(
     st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12),
     st.sampled_from(("../out", "/out", "a/../../out", "C:\\out", "..\\out", "a//b", "./a", "a\0b")),
+    st.sampled_from(("AROUND/out", "AROUND/file", "../../file", "../beside/file", "~/.profile")),
 )
 BODIES = st.one_of(st.binary(max_size=20), st.sampled_from((tarfile.SYMTYPE, tarfile.LNKTYPE)))
 
@@ -221,25 +200,23 @@ def test_an_archive_is_unpacked_inside_its_folder_or_refused(
     tmp_path_factory, members, zips, flips
 ):
     """Some of its bytes are changed afterwards."""
-    folder = tmp_path_factory.mktemp("archive")
-    try:
-        content = bytearray(as_zip(members) if zips else as_tar(members))
-    except (ValueError, UnicodeError):
-        return  # what no archive can hold
-    for place, value in flips:
-        content[place % len(content)] = value
     name = "a.zip" if zips else "a.tar"
-    (folder / name).write_bytes(content)
-    target = folder / "in" / "side"
-    target.mkdir(parents=True)
-    try:
-        unpack(folder / name, target, name)
-    except SourceError as error:
-        is_a_sentence(error)
-    assert {path.name for path in folder.iterdir()} == {name, "in"}
-    assert [path.name for path in (folder / "in").iterdir()] == ["side"]
-    for path in target.rglob("*"):
-        assert path.parent.resolve().is_relative_to(target.resolve())
+    file = tmp_path_factory.mktemp("archive") / name
+    with surroundings(tmp_path_factory) as around:
+        named = [(path.replace("AROUND", str(around.folder)), body) for path, body in members]
+        try:
+            content = bytearray(as_zip(named) if zips else as_tar(named))
+        except (ValueError, UnicodeError):
+            return  # what no archive can hold
+        for place, value in flips:
+            content[place % len(content)] = value
+        file.write_bytes(content)
+        try:
+            unpack(file, around.place, name)
+        except SourceError as error:
+            is_a_sentence(error)
+        for path in around.place.rglob("*"):
+            assert path.parent.resolve().is_relative_to(around.place.resolve())
 
 
 def encoded(kind):
@@ -269,18 +246,36 @@ def test_an_image_is_decoded_or_set_aside_with_a_reason(kind, flips, cut):
         assert decode(checked.example.content).ndim == 3
 
 
+WRITTEN = {
+    "made": lambda around: (around.folder / "up" / "out").touch(),
+    "changed": lambda around: (around.folder / "file").write_text("another's"),
+    "removed": lambda around: (around.folder / "up" / "beside" / "file").unlink(),
+    "in the working folder": lambda around: Path("out").mkdir(),
+    "at home": lambda around: Path("~/out").expanduser().touch(),
+    "beside the store": lambda around: (around.folder.parent / "also" / "out").touch(),
+}
+
+
+@pytest.mark.parametrize("write", WRITTEN.values(), ids=WRITTEN)
+def test_what_is_written_outside_is_seen(tmp_path_factory, write):
+    also = tmp_path_factory.getbasetemp() / "also"
+    also.mkdir(exist_ok=True)
+    with surroundings(tmp_path_factory, also) as around:
+        (around.place / "in").mkdir()
+    with pytest.raises(AssertionError), surroundings(tmp_path_factory, also) as around:
+        write(around)
+
+
 @pytest.mark.parametrize(
     "name", ["all.csv", "all.parquet", "a.zip", "a.tar", "train.jsonl", "a.pkl"]
 )
 def test_a_pickle_is_never_read(tmp_path, name):
-    trap = tmp_path / "trapped"
+    trap = BAD.Trap(tmp_path / "trapped")
     folder = tmp_path / "data"
     folder.mkdir()
-    (folder / name).write_bytes(trapped(trap))
+    (folder / name).write_bytes(pickle.dumps(trap))
     for place in (folder / name, folder):
         with pytest.raises(ValueError):
             list(source_for(place, cache=tmp_path / "cache").examples())
-    assert check_image(Example(trapped(trap), "a.png")).error
-    assert not trap.exists()
-    pickle.loads(trapped(trap))
-    assert trap.exists(), "the trap is none"
+    assert check_image(Example(pickle.dumps(trap), "a.png")).error
+    trap.check()

@@ -4,11 +4,14 @@ Examples are drawn; `--hypothesis-profile=long` draws many more.
 """
 
 import keyword
+import runpy
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from flows.cli.common import class_names, names, numbers, one_each, pairs
@@ -17,21 +20,10 @@ from tasks.planning.own_files import module_of, pick, place_of, read_source
 from tasks.planning.resolve import RequestError
 from tasks.planning.suite import Suite, read_suite
 
-SOME = settings(max_examples=max(5, settings.default.max_examples // 2))
-WORDS = st.text(max_size=12)
-VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), WORDS),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(WORDS, inner, max_size=3)),
-    max_leaves=6,
-)
-DEEP = "[" * 3_000
-
-
-def is_a_sentence(error):
-    text = str(error)
-    assert text.strip() and "Traceback" not in text
-    assert len(text) < 20_000
-
+BAD = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "bad_input.py")))
+SOME, WORDS, VALUES, DEEP = BAD.fewer(2), BAD.WORDS, BAD.values(max_leaves=6), BAD.deep(3_000)
+is_a_sentence = partial(BAD.is_a_sentence, longest=20_000)
+surroundings = BAD.surroundings
 
 KEYS = st.one_of(st.sampled_from(sorted(Suite.model_fields)), WORDS)
 SUITES = st.dictionaries(KEYS, VALUES, max_size=4).map(yaml.safe_dump)
@@ -46,13 +38,14 @@ SUITES = st.dictionaries(KEYS, VALUES, max_size=4).map(yaml.safe_dump)
 @example(DEEP)
 @example(b"\xff\xfe")
 def test_a_suite_is_read_or_refused_in_a_sentence(tmp_path_factory, text):
-    file = tmp_path_factory.mktemp("suite") / "mine.yaml"
-    file.write_bytes(text if isinstance(text, bytes) else text.encode(errors="surrogatepass"))
-    try:
-        read_suite(file)
-    except RequestError as error:
-        is_a_sentence(error)
-    assert [path.name for path in file.parent.iterdir()] == ["mine.yaml"]
+    with surroundings(tmp_path_factory) as around:
+        file = around.place / "mine.yaml"
+        file.write_bytes(BAD.as_bytes(text))
+        try:
+            read_suite(file)
+        except RequestError as error:
+            is_a_sentence(error)
+        assert [path.name for path in around.place.iterdir()] == ["mine.yaml"]
 
 
 PIECES = st.sampled_from(
@@ -132,20 +125,14 @@ SQL = st.one_of(st.lists(PIECES, max_size=10).map(" ".join), st.text(max_size=30
 def test_sql_is_answered_or_refused_in_a_sentence_and_reaches_no_file(
     filled, tmp_path_factory, sql
 ):
-    folder = tmp_path_factory.mktemp("sql")
-    before = sorted(path for path in filled.home.iterdir())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("HOME", "/a/secret")
+    with surroundings(tmp_path_factory, filled.home) as around:
         try:
             answer = rows(filled, sql)
         except BoardError as error:
             is_a_sentence(error)
         else:
             assert "root:" not in str(answer)
-            assert "/a/secret" not in str(answer)
-    assert list(folder.iterdir()) == []
-    assert sorted(path for path in filled.home.iterdir()) == before
+            assert str(around.folder) not in str(answer)  # where home is
 
 
 LISTS = st.one_of(st.text(max_size=20), st.lists(st.text(max_size=4), max_size=4).map(",".join))
@@ -234,9 +221,10 @@ def lines(draw):
 @example(["predict", "", ""])
 @example(["clean", "--dry-run", "--older-than", "9" * 400])
 def test_a_command_line_is_done_or_refused_in_a_sentence(filled, shotboard, tmp_path_factory, line):
-    folder = tmp_path_factory.mktemp("cli")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+    with (
+        surroundings(tmp_path_factory, filled.home.parent),
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setenv("SHOTBOARD_HOME", str(filled.home))
         answer = shotboard(*line)
     assert answer.trouble is None or isinstance(answer.trouble, SystemExit), line
@@ -244,7 +232,6 @@ def test_a_command_line_is_done_or_refused_in_a_sentence(filled, shotboard, tmp_
     assert "Traceback" not in answer.err
     if answer.code == 2:
         assert answer.err.startswith(("error: ", "Usage: ")), (line, answer.err)
-    assert list(folder.iterdir()) == []
 
 
 @given(st.text(max_size=20))
@@ -276,14 +263,15 @@ RAISED = [
 @given(st.one_of(CODE, st.binary(max_size=20)))
 @example(b"\xff")
 def test_a_plug_in_is_taken_or_refused_in_a_sentence(tmp_path_factory, text):
-    file = tmp_path_factory.mktemp("own") / "mine.py"
-    content = text if isinstance(text, bytes) else text.encode(errors="surrogatepass")
+    content = BAD.as_bytes(text)
     assume(b"while" not in content)
-    file.write_bytes(content)
-    try:
-        pick(read_source(file), "Mine", lambda value: False, "a method")
-    except RequestError as error:
-        is_a_sentence(error)
+    with surroundings(tmp_path_factory) as around:
+        file = around.place / "mine.py"
+        file.write_bytes(content)
+        try:
+            pick(read_source(file), "Mine", lambda value: False, "a method")
+        except RequestError as error:
+            is_a_sentence(error)
 
 
 @pytest.mark.parametrize("text", RAISED)
