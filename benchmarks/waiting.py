@@ -1,9 +1,10 @@
 """What the host waits for in a step of each method, on a GPU that is pretended.
 
-Prints a line of JSON for each method: the steps of two fits, what the second waited for beyond the
-first, by file and line, and how many values the first read. A method that puts a tensor on the
-wrong device says so instead. Of methods whose steps repeat it says whether a recording gives the
-same.
+Prints a line of JSON for each method as published, and one for each choice that it offers beside:
+the steps of two fits, what the second waited for beyond the first, by file and line, and how many
+values the first read. A method that puts a tensor on the wrong device says so instead. Of methods
+whose steps repeat it says whether a recording gives the same. Of language models the answers are of
+one token each, and of different numbers of them.
 
     python benchmarks/waiting.py --dual FOLDER --language FOLDER [method ..]
 """
@@ -11,8 +12,10 @@ same.
 import argparse
 import copy
 import json
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import numpy as np
 import torch
@@ -22,13 +25,18 @@ from operators.backbones.towers.packed_text import PackedText
 from operators.contract import Case
 from operators.contract.case import LABELS
 from operators.contract.device_rules import DEVICE
+from operators.contract.drawn import DrawnPictures, drawn_pictures
 from operators.contract.pretended import place_module, placed, pretending
 from operators.engine.graphs import RepeatedSteps, on_cpu
 from operators.episodes.episode import Batch
 from operators.methods import METHODS
 from operators.methods.classifier import logits_of
+from operators.methods.hyperparameters import annotations, defaults
 from operators.tracks import TRACKS
+from operators.tuning import Tuning
 
+UNEVEN = ("good", "a tea pot", "great", "a very old tree")  # answers of 1 to 15 tokens
+OF_THE_LOOP = "clip-adapter"  # tries optimisers and schedules
 CUDA = torch.device("cuda")  # as a worker says it; tensors say cuda:0
 
 
@@ -48,19 +56,28 @@ def on_device(backbone: Any) -> Any:
     return twin
 
 
-def waits_of(name: str, backbone: Any) -> dict[str, Any]:
+def waits_of(
+    name: str, backbone: Any, words: tuple[str, ...] = (), **choice: Any
+) -> dict[str, Any]:
     """Fits a method twice, with more steps the second time, and asks it of some examples.
 
     Args:
         name: Of the method.
         backbone: On the pretended device.
+        words: Answers of the classes; those of the contract where there are none.
+        choice: Hyperparameters that are not as published.
     """
     waited, steps = [], []
     with pretending() as waits:
         case = Case(name, METHODS[name], backbone)
+        own = {**defaults(case.method), **case.settings(**choice)}
+        if isinstance(backbone, DualEncoder) and case.method.needs_of(own):
+            case.draw = with_pixels  # which the choice needs, though the card asks for none
+        if words:
+            case.classes = replace(case.classes, verbalizer=words)
         for size in (len(LABELS), len(LABELS) // 3):
             waits.every.clear()
-            fitted, report = case.fit(case.few, epochs=2, batch_size=size)
+            fitted, report = case.fit(case.few, epochs=2, batch_size=size, **choice)
             waited.append(waits.counted())
             steps.append(report.steps)
         fitted.forget()
@@ -74,6 +91,39 @@ def waits_of(name: str, backbone: Any) -> dict[str, Any]:
         "more": {" ".join(wait): count for wait, count in more.items() if count > 0},
         "answers": [str(scores.device == DEVICE and scores.device), list(scores.shape)],
     }
+
+
+def with_pixels(_: Any, *drawn: Any, **seed: int) -> DrawnPictures:
+    """What `drawn_images` gives for a method that needs pixels whatever is chosen."""
+    return drawn_pictures(*drawn, **seed)
+
+
+def choices_of(name: str) -> list[dict[str, Any]]:
+    """What a user may choose of a method instead of what is published, one thing at a time.
+
+    Choices that change nothing beside what is published, or cannot be, are left out. The loop is
+    the same for all, so one method makes its choices for them.
+
+    Args:
+        name: Of the method.
+    """
+    method = METHODS[name]
+    case = Case(name, method, None)
+    kinds, usual = annotations(method), {**defaults(method), **case.settings()}
+    if name != OF_THE_LOOP:
+        kinds = {key: kind for key, kind in kinds.items() if key not in vars(Tuning())}
+    found = []
+    for key, kind in kinds.items():
+        kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+        values = (True, False) if kind is bool else get_args(kind)
+        if get_origin(kind) is not Literal and kind is not bool:
+            continue
+        for value in values:
+            if value != usual[key]:
+                with suppress(ValueError):
+                    case.settings(**{key: value})
+                    found.append({key: value})
+    return found
 
 
 def same_from_a_recording(name: str, backbone: Any) -> bool:
@@ -119,14 +169,18 @@ def main() -> None:
     for name in asked.methods or METHODS:
         method = METHODS[name]
         dual = TRACKS[method.track].backbones is DualEncoder
-        told: dict[str, Any] = {"method": name}
-        try:
-            told |= waits_of(name, there[dual])
-            if method.repeats:
-                told["recorded"] = same_from_a_recording(name, here[dual])
-        except Exception as error:  # whatever a method raises
-            told["error"] = f"{type(error).__name__}: {error}"
-        print(json.dumps(told), flush=True)
+        asked_of: list[dict[str, Any]] = [{}, *choices_of(name)]
+        if not dual:
+            asked_of.append({"words": UNEVEN})
+        for choice in asked_of:
+            told: dict[str, Any] = {"method": name, "with": choice}
+            try:
+                told |= waits_of(name, there[dual], **choice)
+                if method.repeats and not choice:
+                    told["recorded"] = same_from_a_recording(name, here[dual])
+            except Exception as error:  # whatever a method raises
+                told["error"] = f"{type(error).__name__}: {error}"
+            print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":

@@ -204,6 +204,7 @@ class Batch:
         view: What the images are seen under; None is the centre crop.
         device: Where tensors go; that of the labels where there are some.
         part_of: A batch whose features hold these ones, and where.
+        host_labels: The labels in memory of the host, where somebody has them there.
     """
 
     def __init__(
@@ -215,12 +216,14 @@ class Batch:
         *,
         device: torch.device | None = None,
         part_of: "_Part | None" = None,
+        host_labels: Int[Tensor, "b"] | None = None,  # noqa: F821
     ) -> None:
         self._source: Any = source
         self._part_of = part_of
         self._read_in_parts = False
         self._read_by_steps = False
         self._labels = labels
+        self._host_labels = host_labels
         self._ahead: Future[Tensor] | None = None
         self.rows = rows
         self.view = view
@@ -242,6 +245,19 @@ class Batch:
                 "only what it shows. Labelled ones are in `FewShot.train`."
             )
         return self._labels
+
+    @property
+    def host_labels(self) -> Int[Tensor, "b"]:  # noqa: F821
+        """The labels where the host has them, so that no step waits for a device.
+
+        Those that somebody has made on a device are read, once.
+
+        Raises:
+            ValueError: These images have no labels.
+        """
+        if self._host_labels is None:
+            self._host_labels = self.labels.cpu()
+        return self._host_labels
 
     @property
     def kept(self) -> bool:
@@ -315,8 +331,17 @@ class Batch:
         index, places = index.cpu(), onto(index, self.device)
         rows = self.rows[index.numpy()]
         labels = None if self._labels is None else self._labels[places]
+        known = None if self._host_labels is None else self._host_labels[index]
         part_of = None if self._read_in_parts else _Part(self, index, places)
-        return Batch(self._source, rows, labels, self.view, device=self.device, part_of=part_of)
+        return Batch(
+            self._source,
+            rows,
+            labels,
+            self.view,
+            device=self.device,
+            part_of=part_of,
+            host_labels=known,
+        )
 
     def labelled(self, labels: Int[Tensor, "b"]) -> "Batch":  # noqa: F821
         """The same images with labels that somebody made for them."""
@@ -346,7 +371,14 @@ class Batch:
         return self._like(source, self.view)
 
     def _like(self, source: ImageSource | TextSource, view: View | None) -> "Batch":
-        other = Batch(source, self.rows, self._labels, view, device=self.device)
+        other = Batch(
+            source,
+            self.rows,
+            self._labels,
+            view,
+            device=self.device,
+            host_labels=self._host_labels,
+        )
         other._read_in_parts = not other.kept
         other._read_by_steps = other.kept and self._part_of is not None
         return other
@@ -496,4 +528,5 @@ def batch_of(
     """
     position = {label: index for index, label in enumerate(classes)}
     indices = [position[int(label)] for label in labels[rows]]
-    return Batch(source, rows, torch.tensor(indices, dtype=torch.long, device=device))
+    here = torch.tensor(indices, dtype=torch.long)
+    return Batch(source, rows, onto(here, device), host_labels=here)

@@ -20,39 +20,51 @@ from operators.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
 READS_OF_A_SEARCH = 6  # of a fit without gradient steps: what was found, once
-NEEDED = {  # fits that look at values as they go, and why nothing else gives the same
-    "linear-probe": "the line search of L-BFGS decides by each loss where it looks next",
-    "text-linear-probe": "as linear-probe",
-    "llm-bbo": "what is proposed next depends on how good the templates before were",
-    "pac-bayes": "each word is chosen by the bound of the words before",
-}
+# Searches without gradient steps that decide by values where they look next: how many values each
+# reads at most in this fit, and how many in an iteration of L-BFGS, whose line search is torch's.
+DECIDING = {"llm-bbo": (16, 0), "pac-bayes": (11, 0)}
+DECIDING |= dict.fromkeys(["linear-probe", "text-linear-probe"], (30, 8))
 
 
 @pytest.fixture(scope="module")
 def told(clip_folder, causal_folder):
-    """By method; in a process of its own, where no shape is checked at each of a million calls."""
+    """What each method waits for, as published and with each other choice, by its name.
+
+    In a process of its own, where no shape is checked at each of a million calls.
+    """
     command = [sys.executable, str(ROOT / "benchmarks/waiting.py")]
     command += ["--dual", str(clip_folder), "--language", str(causal_folder)]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     lines = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
     assert ended.returncode == 0, ended.stderr[-2000:]
-    return {line["method"]: line for line in lines}
+    return {name: [line for line in lines if line["method"] == name] for name in METHODS}
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_runs_on_a_device_and_no_step_of_it_waits(name, told):
-    one = told[name]
-    assert "error" not in one
-    assert one["answers"] == ["cuda:0", [4, 4]]
-    if name in NEEDED:
-        assert one["reads"] > READS_OF_A_SEARCH
-    elif METHODS[name].tuning is None:
-        assert one["reads"] <= READS_OF_A_SEARCH
-    else:
+    published, *choices = told[name]
+    assert published["with"] == {}
+    assert published.get("recorded", METHODS[name].repeats) == METHODS[name].repeats
+    for one in (published, *choices):
+        assert "error" not in one
+        assert one["answers"] == ["cuda:0", [4, 4]]
         few, many = one["steps"]
-        assert many > few
-        assert one["more"] == {}
-    assert one.get("recorded", METHODS[name].repeats) == METHODS[name].repeats
+        if METHODS[name].tuning is None:
+            values, in_an_iteration = DECIDING.get(name, (READS_OF_A_SEARCH, 0))
+            assert one["reads"] <= values + in_an_iteration * few
+        else:
+            assert many > few
+            assert one["more"] == {}, one["with"]
+
+
+def test_every_form_of_a_method_is_among_what_waits_for_nothing(told):
+    made = {name: [one["with"] for one in lines] for name, lines in told.items()}
+    assert {"encoder": "transformer"} in made["pre"]
+    assert {"modality": "visual"} in made["grip"]
+    assert {"host": "maple"} in made["dept-clip"]
+    assert {"optimizer": "adafactor"} in made["clip-adapter"]
+    uneven = [name for name, choices in made.items() if any("words" in one for one in choices)]
+    assert uneven == [name for name, one in METHODS.items() if one.track == "text-classification"]
 
 
 def test_what_a_gpu_refuses_is_refused():

@@ -139,9 +139,10 @@ def test_classes_without_a_label_are_learned_from_their_names(
     assert method.with_classes(classes).logits(batch).shape == (len(rows), 4)
 
 
-def test_with_labels_for_all_it_learns_from_these_in_one_round(clip, classes, shots):
+@pytest.mark.parametrize("rules", ["paper", "released"])
+def test_with_labels_for_all_it_learns_from_these_in_one_round(clip, classes, shots, rules):
     given = shots(labelled=range(8), unlabelled=range(8))
-    report = fit(build(clip, classes), given)
+    report = fit(build(clip, classes, rules=rules), given)
     assert report.steps == 2 * 2  # two epochs of two batches
 
 

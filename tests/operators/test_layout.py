@@ -1,6 +1,7 @@
 """What the host knows of rows of tokens is what would be read of them, and gives the same bits."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,6 @@ from operators.backbones.language.causal import tails_of
 from operators.backbones.language.inputs import (
     Answers,
     Layout,
-    PromptTokens,
     common_prefix,
     padded,
 )
@@ -36,18 +36,16 @@ def test_a_layout_says_what_would_be_read():
         assert layout.full == bool((torch.arange(ids.shape[1]) <= end[:, None]).all())
         more = drawn.randint(1, 3)
         behind = [row + [drawn.randint(1, 2) for _ in range(more)] for row in rows]
-        followed = layout.followed(more)
-        assert followed in (None, Layout.of(behind))
-        if followed is None:
-            assert len(rows) > 1
-            assert layout.prefix == min(map(len, rows))
+        tails = [row[len(front) :] for row, front in zip(behind, rows, strict=True)]
+        assert layout.followed(tails) == Layout.of(behind)
 
 
 @pytest.mark.parametrize("counts", [(1, 1), (2, 2, 2), (1, 3, 2)])
 def test_what_stands_behind_the_first_tokens_of_answers_is_what_would_be_read(counts):
-    ids, end = padded([list(range(10 * i + 1, 10 * i + 1 + n)) for i, n in enumerate(counts)], CPU)
+    rows = tuple(tuple(range(10 * i + 1, 10 * i + 1 + n)) for i, n in enumerate(counts))
+    ids, end = padded(list(map(list, rows)), CPU)
     lengths = end + 1
-    answers = Answers(tuple("abc"[: len(counts)]), ids, lengths, counts)
+    answers = Answers(tuple("abc"[: len(counts)]), ids, lengths, rows)
     there = torch.arange(1, ids.shape[1] + 1) < lengths[:, None]
     answer, step = there.nonzero(as_tuple=True)
     found = tails_of(answers)
@@ -61,23 +59,26 @@ def test_what_stands_behind_the_first_tokens_of_answers_is_what_would_be_read(co
 
 @pytest.mark.parametrize("name", ["soft-prompt", "dept", "cpt"])
 @pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("words", [(), ("good", "a tea pot", "great", "a very old tree")])
 def test_what_is_learned_does_not_depend_on_who_knows_the_lengths(
-    name, size, tiny_causal, monkeypatch
+    name, size, words, tiny_causal, monkeypatch
 ):
     def fitted():
         case = Case(name, METHODS[name], tiny_causal)
+        if words:
+            case.classes = replace(case.classes, verbalizer=words)
         method, report = case.fit(case.few, epochs=2, batch_size=size)
         return report.losses, method.learned()
 
     losses, learned = fitted()
-    make = PromptTokens.__new__
+    embed = tiny_causal.embed_prompts
     unknown = []
 
-    def without(cls, ids, end, slots, layout=None):
-        unknown.append(layout is not None)
-        return make(cls, ids, end, slots)
+    def without(tokens):
+        unknown.append(tokens.layout is not None)
+        return embed(tokens._replace(layout=None))
 
-    monkeypatch.setattr(PromptTokens, "__new__", without)
+    monkeypatch.setattr(tiny_causal, "embed_prompts", without)
     again, others = fitted()
     assert any(unknown)
     assert again == losses

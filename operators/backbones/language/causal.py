@@ -286,7 +286,7 @@ class CausalLM(LanguageModel):
 
 def tails_of(answers: Answers) -> Tails | None:
     """What stands behind the first tokens of answers; None where nothing does."""
-    behind = [(place, i) for place, n in enumerate(answers.counts) for i in range(n - 1)]
+    behind = [(place, i) for place, ids in enumerate(answers.rows) for i in range(len(ids) - 1)]
     if not behind:
         return None
     answer, step = onto(torch.tensor(behind), answers.ids.device).T

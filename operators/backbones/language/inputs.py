@@ -6,6 +6,7 @@ nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -17,45 +18,46 @@ from operators.shapes import Float, Int
 KeyValues = list[tuple[Tensor, Tensor]]  # of each layer: (b, heads, m, width of a head)
 
 
-class Layout(NamedTuple):
+@dataclass(frozen=True)
+class Layout:
     """What the host knows of rows of tokens without reading them from a device.
 
     Attributes:
-        lengths: Tokens of each row, padding apart.
-        prefix: Leading tokens that all rows share, up to the length of the shortest.
+        rows: Token ids of each row, none of them empty, padding apart.
     """
 
-    lengths: tuple[int, ...]
-    prefix: int
+    rows: tuple[tuple[int, ...], ...]
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]]) -> "Layout":
         """That of some rows of token ids, none of them empty."""
-        shortest = min(map(len, rows))
-        same = (len(set(column)) == 1 for column in zip(*rows, strict=False))
-        prefix = next((place for place, alike in enumerate(same) if not alike), shortest)
-        return cls(tuple(map(len, rows)), prefix)
+        return cls(tuple(map(tuple, rows)))
 
-    @property
+    @cached_property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of each row, padding apart."""
+        return tuple(map(len, self.rows))
+
+    @cached_property
     def shared(self) -> int:
         """Leading tokens that all rows share, less than the shortest row has."""
-        return min(self.prefix, min(self.lengths) - 1)
+        columns = zip(*self.rows, strict=False)
+        unlike = (place for place, column in enumerate(columns) if len(set(column)) > 1)
+        return min(next(unlike, min(self.lengths)), min(self.lengths) - 1)
 
     @property
     def full(self) -> bool:
         """Whether no row is padded to the longest."""
         return min(self.lengths) == max(self.lengths)
 
-    def followed(self, count: int) -> "Layout | None":
-        """That of the same rows with so many tokens behind each; None where it depends on these.
+    def followed(self, tails: Sequence[Sequence[int]]) -> "Layout":
+        """That of the same rows with more tokens behind each.
 
         Args:
-            count: Tokens that follow.
+            tails: Token ids that follow, a row each.
         """
-        lengths = tuple(length + count for length in self.lengths)
-        if len(lengths) == 1:
-            return Layout(lengths, lengths[0])
-        return Layout(lengths, self.prefix) if self.prefix < min(self.lengths) else None
+        pairs = zip(self.rows, tails, strict=True)
+        return Layout.of([(*row, *tail) for row, tail in pairs])
 
 
 class PromptTokens(NamedTuple):
@@ -87,18 +89,18 @@ class Answers(NamedTuple):
         words: As they were given.
         ids: (c, t), padded to the longest with 0.
         lengths: (c,) tokens of each, at least 1.
-        counts: The same, where the host has them.
+        rows: The ids of each, where the host has them.
     """
 
     words: tuple[str, ...]
     ids: Int[Tensor, "c t"]
     lengths: Int[Tensor, "c"]  # noqa: F821
-    counts: tuple[int, ...]
+    rows: tuple[tuple[int, ...], ...]
 
     @property
     def longest(self) -> int:
         """Most tokens of an answer: a model needs room for them behind a prompt."""
-        return max(self.counts)
+        return max(map(len, self.rows))
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ class TextReader:
                 )
             seen[ids] = word
         ids, end = padded([list(row) for row in seen], self.device)
-        return Answers(tuple(words), ids, end + 1, tuple(map(len, seen)))
+        return Answers(tuple(words), ids, end + 1, tuple(seen))
 
     def answer_ids(self, word: str, template: Template) -> list[int]:
         """Token ids of one answer, read as they stand behind the template's text.

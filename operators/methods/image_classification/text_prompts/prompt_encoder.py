@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from operators.blocks.linear_maps import draw_uniform, drawn_linear
+from operators.engine.transfer import onto
 from operators.shapes import Float
 
 EncoderKind = Literal["lstm1", "lstm2", "mlp1", "mlp2", "transformer"]
@@ -64,7 +65,8 @@ class PromptEncoder(nn.Module):
     def forward(self, tokens: Float[Tensor, "c m w"]) -> Float[Tensor, "c m w"]:
         """The tokens that the text tower reads; each context is encoded on its own."""
         if self.kind == "transformer":
-            tokens = tokens + positions(tokens.shape[1], tokens.shape[2]).to(tokens)
+            places = positions(tokens.shape[1], tokens.shape[2]).to(tokens.dtype)
+            tokens = tokens + onto(places, tokens.device)
         found = self.network(tokens)
         if isinstance(found, tuple):
             found = found[0]  # an LSTM gives its last states too

@@ -91,7 +91,8 @@ def on_boards(scores: Float[Tensor, "n k"], count: int) -> PseudoLabels:
             for other in others:
                 offer(boards[other], row[other], image)
     found = [(image, label) for label, board in enumerate(boards) for _, image in board]
-    index, labels = torch.tensor(found, device=scores.device).view(-1, 2).unbind(dim=1)
+    both = onto(torch.tensor(found, dtype=torch.long), scores.device)  # maybe none at all
+    index, labels = both.view(-1, 2).unbind(dim=1)
     return PseudoLabels(index, labels)
 
 

@@ -7,6 +7,7 @@ what is learned is added to those of their texts and of the template, and is pro
 about zero before each pass. The loss is that of the labels in the context and of the text's own.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, NamedTuple
 
@@ -20,12 +21,14 @@ from operators.backbones.language import (
     PromptTokens,
     Template,
 )
+from operators.backbones.language.inputs import padded
 from operators.blocks.demonstrations import chosen_examples, fitting_examples
 from operators.bounds import Bounds, Brief, Share
+from operators.engine.transfer import onto
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
 from operators.methods.text_classification.base import PromptClassifier
-from operators.shapes import Float, Int
+from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
 SEPARATOR, INPUT_TEMPLATE, INPUT, OUTPUT_TEMPLATE, LABEL = range(5)  # what a token is part of
@@ -127,7 +130,7 @@ class CPT(PromptClassifier):
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
         """Draws the examples, and moves them by what the other texts teach. See `Method.fit`."""
-        labels, texts = shots.train.labels.tolist(), shots.train.texts
+        labels, texts = shots.train.host_labels.tolist(), shots.train.texts
         order = chosen_examples(labels, generator)
         texts = [texts[row] for row in order]
         words = [self.classes.words[labels[row]] for row in order]
@@ -137,7 +140,7 @@ class CPT(PromptClassifier):
         if tuning is None:
             return FitReport()
         rest = [row for place, row in enumerate(order) if place not in shown] or order
-        train = shots.train.select(torch.tensor(rest, device=shots.train.device))
+        train = shots.train.select(torch.tensor(rest))
         return tune(self, replace(shots, train=train), tuning, generator)
 
     def radii(self) -> Float[Tensor, "n"]:  # noqa: F821
@@ -163,23 +166,21 @@ class CPT(PromptClassifier):
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Mean weighted cross-entropy of all label tokens, over the whole vocabulary."""
-        device, start = self.backbone.device, self.backbone.reader.start
-        tokens, right = self.tokens(batch.texts), batch.labels
+        start = self.backbone.reader.start
+        # What the host knows says where all stands, so nothing is read from a device.
+        right = batch.host_labels.tolist()
+        tokens = self.tokens(batch.texts)
         answered = with_answers(tokens, self.answers, right)
         prompts = self.backbone.embed_prompts(answered).with_soft_prompt(self.context())
         states = self.backbone.states(prompts)
         # Of the context, the same in every row, and of each row's own answer behind it.
         known = self.labels
         weights = self.decay ** (self.examples - self.example[known])
-        steps = torch.arange(self.answers.longest, device=device)
-        if len(set(self.answers.counts)) == 1:
-            row = torch.arange(len(right), device=device).repeat_interleave(len(steps))
-            step = steps.repeat(len(right))
-        else:  # which labels there are says how many tokens
-            row, step = (steps < self.answers.lengths[right][:, None]).nonzero(as_tuple=True)
+        own_tokens = [(r, i) for r, c in enumerate(right) for i in range(len(self.answers.rows[c]))]
+        row, step = onto(torch.tensor(own_tokens), batch.device).T
         place = len(self.ids) + tokens.end[row] + 1 + step
         read = torch.cat([states[0, start + known - 1], states[row, place - 1]])
-        wanted = torch.cat([self.ids[known], self.answers.ids[right][row, step]])
+        wanted = torch.cat([self.ids[known], self.answers.ids[batch.labels[row], step]])
         found = -self.backbone.token_log_probs(read, wanted)
         of_context, own = found[: len(known)], found[len(known) :]
         total = len(right) * (of_context * weights).sum() + own.sum()
@@ -225,27 +226,15 @@ def context_of(
     )
 
 
-def with_answers(
-    tokens: PromptTokens,
-    answers: Answers,
-    right: Int[Tensor, "b"],  # noqa: F821
-) -> PromptTokens:
+def with_answers(tokens: PromptTokens, answers: Answers, right: Sequence[int]) -> PromptTokens:
     """Questions with an answer behind each.
 
-    Where answers differ in length, those of the labels are read.
-
     Args:
-        tokens: Questions.
+        tokens: Questions, as the model's reader gives them.
         answers: Of all classes.
         right: Class of each question.
     """
-    ids, lengths = answers.ids[right], answers.lengths[right]
-    most = ids.shape[1]
-    wide = torch.nn.functional.pad(tokens.ids, (0, most))
-    places = tokens.end[:, None] + 1 + torch.arange(most, device=ids.device)
-    wide = wide.scatter(1, places, ids)
-    end = tokens.end + lengths
-    known = tokens.layout if len(set(answers.counts)) == 1 else None
-    layout = None if known is None else known.followed(most)
-    longest = int(end.max()) + 1 if layout is None else max(layout.lengths)
-    return PromptTokens(wide[:, :longest], end, tokens.slots, layout)
+    assert tokens.layout is not None
+    layout = tokens.layout.followed([answers.rows[label] for label in right])
+    ids, end = padded(list(map(list, layout.rows)), tokens.ids.device)
+    return PromptTokens(ids, end, tokens.slots, layout)
