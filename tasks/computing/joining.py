@@ -1,9 +1,11 @@
 """A Ray cluster that is joined: whether it is there, and can be from here, before Ray may wait."""
 
+import logging
 import os
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +17,12 @@ from tasks.environment import own_code
 JOIN_SECONDS = 30.0
 JOINS = 3  # tries to join as a client, for whom the head starts a process; Ray gives that 30 s
 _SLOW = "Starting Ray client server failed"
+_SILENT = "ray client connection timeout"
+_TOKEN = "AuthenticationError"  # in Ray's words about a token that is missing or wrong
+_GIVE_TOKEN = (
+    "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to what its head was started with or has in "
+    "~/.ray/auth_token."
+)
 _ALIVE = 0  # a state of nodes, in the protocol of Ray's head
 
 
@@ -32,6 +40,7 @@ def join(address: str, variables: Mapping[str, str], **own: Any) -> None:
     import ray
 
     check_address(address)
+    warnings.filterwarnings("ignore", message="Ray Client connection timed out")  # told below
     client = address.startswith("ray://")
     with code_to_ship() as code:
         for attempt in range(1, JOINS + 1):
@@ -51,6 +60,12 @@ def join(address: str, variables: Mapping[str, str], **own: Any) -> None:
                         f"the Ray cluster at {address} is of another version: {text} Its hosts and "
                         "this machine need the same Ray and the same Python."
                     ) from error
+                if client and _SILENT in text:
+                    raise ConnectionError(
+                        f"{address} does not answer as a Ray cluster answers clients. Where it "
+                        f"asks for a token, {_GIVE_TOKEN} Else give the port that its head has for "
+                        "clients, 10001 unless `ray start --ray-client-server-port` said another."
+                    ) from error
                 if not (client and _SLOW in text):
                     raise
                 if attempt == JOINS:
@@ -65,8 +80,15 @@ def check_address(address: str) -> None:
     """Raises ConnectionError unless a Ray answers, for `ray.init` may wait for ever."""
     trouble = nobody_listens(address)
     joins = address != "auto" and not address.startswith("ray://")
+    if not trouble:
+        _have_token()
     if not trouble and joins:
         trouble = _health(address)
+    if trouble and _TOKEN in trouble:
+        raise ConnectionError(
+            f"the Ray cluster at {address} asks for a token, and this process has none or another: "
+            f"{_GIVE_TOKEN}"
+        )
     if trouble:
         raise ConnectionError(no_cluster(address, trouble))
     if joins and not _among(_hosts_of(address)):
@@ -76,6 +98,17 @@ def check_address(address: str) -> None:
             f"--address={address}`, start the run on a host, or join from outside with "
             f"--ray-address ray://{host}:10001."
         )
+
+
+def _have_token() -> None:
+    """Has the token of this machine sent, where there is one and nobody has said whether to.
+
+    So does `ray.init`, and here a cluster is asked before.
+    """
+    from ray._private.authentication import authentication_token_setup as setup
+
+    setup.logger.setLevel(logging.ERROR)  # that it does so needs no reader
+    setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def _hosts_of(address: str) -> set[str]:

@@ -391,6 +391,7 @@ def test_the_hosts_of_a_cluster_are_known_before_it_is_joined(pool):
     ("address", "raised", "said", "tries"),
     [
         ("ray://h:1", ConnectionError("x\nStarting Ray client server failed. See"), "too busy", 3),
+        ("ray://h:1", ConnectionError("ray client connection timeout"), "a token, set RAY_AUTH", 1),
         ("h:1", RuntimeError("Version mismatch: Ray: 1\nPython: 2"), "of another version", 1),
         ("h:1", ConnectionError("Starting Ray client server failed"), "^Starting Ray", 1),
     ],

@@ -1,0 +1,91 @@
+"""A cluster that asks for a token: who has it joins, and who has not is told how to give it."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tasks.services.children import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 200
+OTHER = "cd" * 32
+RAY = [sys.executable, "-m", "ray.scripts.scripts"]
+CHECK = """
+import sys
+from tasks.computing.joining import check_address
+try:
+    check_address(sys.argv[1])
+    print("answers")
+except ConnectionError as error:
+    print(error)
+"""
+
+
+@pytest.fixture(scope="module")
+def head():
+    """Starts a head as a person does on a machine with a token; gives address and environment."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    with tempfile.TemporaryDirectory(prefix="r-") as folder:  # Ray's sockets want a short path
+        env = {**kept, "HOME": folder, "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder}
+        token = Path(folder, ".ray", "auth_token")
+        token.parent.mkdir()
+        token.write_text("ab" * 32)
+        port, others = free_port(), ["dashboard-port", "dashboard-agent-listen-port"]
+        others += ["ray-client-server-port", "runtime-env-agent-port", "metrics-export-port"]
+        command = ["start", "--head", "--block", f"--port={port}", "--node-ip-address=127.0.0.1"]
+        command += [f"--{name}={free_port()}" for name in others]
+        command += ["--include-dashboard=false", "--num-cpus=1", "--object-store-memory=80000000"]
+        log = Path(folder, "log")
+        with log.open("w") as file:
+            process = subprocess.Popen([*RAY, *command], env=env, stdout=file, stderr=file)
+        try:
+            address = f"127.0.0.1:{port}"
+            health = [*RAY, "health-check", "--address", address]
+            asking = {**env, "RAY_AUTH_MODE": "token"}
+            for _ in range(60):
+                answer = subprocess.run(health, env=asking, capture_output=True, timeout=SECONDS)
+                if answer.returncode == 0:
+                    break
+                assert process.poll() is None, log.read_text()
+            yield address, env
+        finally:
+            process.terminate()
+            process.wait(SECONDS)
+
+
+def asked(address, env):
+    return subprocess.run(
+        [sys.executable, "-c", CHECK, address],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.served
+def test_a_cluster_that_asks_for_the_token_of_this_machine_is_joined_without_a_word(head):
+    address, env = head
+    told = asked(address, env)
+    assert (told.stdout, told.stderr) == ("answers\n", "")
+
+
+@pytest.mark.slow
+@pytest.mark.served
+@pytest.mark.parametrize(
+    "more",
+    [{"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": OTHER}, {"RAY_AUTH_MODE": "disabled"}],
+    ids=["another", "none"],
+)
+def test_a_cluster_that_asks_for_another_token_says_how_to_give_it(head, more):
+    address, env = head
+    told = asked(address, env | more)
+    assert told.stdout.startswith(f"the Ray cluster at {address} asks for a token, and this")
+    assert "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN" in told.stdout
+    assert told.stderr == ""
