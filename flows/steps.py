@@ -28,7 +28,7 @@ from tasks.planning.choices import Request
 from tasks.planning.plan import make_plan
 from tasks.progress import reporter, stage
 from tasks.publishing import publish
-from tasks.publishing.mlflow_client import check_answers
+from tasks.publishing.mlflow_client import check_usable
 from tasks.storage import runs
 from tasks.storage.drafts import sweep
 from tasks.storage.leases import leases_of
@@ -57,7 +57,7 @@ def run_request(
     Raises:
         TrialsFailed: Some trials failed; the board holds the others.
     """
-    check_answers(store.mlflow_uri)
+    check_usable(store)
     sweep(store)
     with leases_of(store, suite=request.suite.name) as leases:
         leases.sweep()

@@ -69,14 +69,14 @@ def run(
         from flows.cli.telling import tell
         from tasks.computing.device import refuse_without_gpu
         from tasks.computing.ray_cluster import check_request
-        from tasks.publishing.mlflow_client import check_answers
+        from tasks.publishing.mlflow_client import check_usable
         from tasks.services.notifying import address
 
         changes = overrides(asked)
         wanted = address()
         store = Store.to_write(home)
         planned = planned_of(store, suite, changes)
-        check_answers(store.mlflow_uri)
+        check_usable(store)
         gpus = _gpus(gpus_per_worker)
         check_request(ray_address, gpus_per_worker=gpus, workers=workers)
         if gpus and not ray_address:

@@ -10,6 +10,7 @@ from data_catalog.wording import plural, some
 from operators.board import look
 from operators.board.reproductions import results_elsewhere
 from operators.episodes.array_files import broken
+from tasks.publishing.mlflow_database import is_current
 from tasks.publishing.receipts import MODELS, read_models
 from tasks.services.server import reachable
 from tasks.sqlite_files import fault_of, remedy
@@ -206,6 +207,9 @@ def tracking(store: Store) -> Check:
         what = f"{path} has its artifacts in {', '.join(before)}, where the store was before"
         way_out = "`shotboard up` and the next run have them here."
         return Check("tracking", "warn", what, way_out)
+    if not is_current(path):
+        what = f"{path} has not the tables of the MLflow that is installed"
+        return Check("tracking", "warn", what, "The next run makes them, or says what is wrong.")
     return Check("tracking", "ok", uri)
 
 

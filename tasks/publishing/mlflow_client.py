@@ -1,6 +1,7 @@
 """How MLflow is reached: one client for benchmarks (`publish.py`) and pretraining (`track.py`)."""
 
 import logging
+import os
 import re
 import sqlite3
 import time
@@ -13,11 +14,11 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from tasks.environment import MachineError, set_defaults
+from tasks.publishing.mlflow_database import HALF_MADE, holds_anything, is_current, stranger
 from tasks.services.server import reachable
 from tasks.sqlite_files import database_of, fault_of, is_full, remedy
 from tasks.storage.store import Store
 
-_HALF_MADE = re.compile(r"(?i)already exists|no such|duplicate column|out-of-date database schema")
 SETTLED_SECONDS = 10.0  # without a change: nobody sets a database up any more
 NOTE = "mlflow.note.content"  # the tag that MLflow shows as the description
 
@@ -28,13 +29,14 @@ class TrackingError(MachineError):
     Args:
         trouble: What is wrong.
         database: Its file, if it has one; it may be made anew from the trials.
+        way_out: A sentence in the place of the usual one.
     """
 
-    def __init__(self, trouble: str, database: Path | None) -> None:
-        way_out = "Run the same command again when it answers."
+    def __init__(self, trouble: str, database: Path | None, way_out: str = "") -> None:
         if database is not None:
-            way_out = remedy(database, "writes a new one from the trials")
-        super().__init__(f"MLflow could not be written: {trouble.rstrip('.')}. {way_out}")
+            way_out = way_out or remedy(database, "writes a new one from the trials")
+        way_out = way_out or "Run the same command again when it answers."
+        super().__init__(f"MLflow cannot be written: {trouble.rstrip('.')}. {way_out}")
 
 
 def connect(uri: str) -> Any:
@@ -51,15 +53,12 @@ def connect(uri: str) -> Any:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     if (database := database_of(uri)) is not None:
         database.parent.mkdir(parents=True, exist_ok=True)
-        if fault := fault_of(database):
-            raise TrackingError(fault, database)
-        if is_full(database.parent):
-            raise TrackingError(f"{database} has no room to grow", database)
+        _check_file(database)
         _write_ahead(database)
     try:  # a database that is new is set up here
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     except Exception as error:
-        if database is None or not _HALF_MADE.search(str(error)) or _holds_runs(database):
+        if database is None or not HALF_MADE.search(str(error)) or holds_anything(database):
             raise
     with FileLock(database.with_name(f".{database.name}.lock")):
         _wait_until_settled(database)
@@ -72,6 +71,25 @@ def connect(uri: str) -> Any:
         with closing(sqlite3.connect(database)) as half, closing(sqlite3.connect(":memory:")) as no:
             no.backup(half)
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def check_usable(store: Store) -> None:
+    """Refuses a run whose numbers could not be told to MLflow, before anything is computed.
+
+    Raises:
+        ConnectionError: Its server does not answer, or its database cannot be used; the text says
+            what to do.
+    """
+    check_answers(store.mlflow_uri)
+    database = store.mlflow_database
+    if database is None or not database.exists():
+        return
+    try:
+        _check_file(database)
+        if not is_current(database):  # MLflow brings an older one up to date, or says what it is
+            connect(store.mlflow_uri)
+    except Exception as error:  # whatever MLflow raises
+        raise ConnectionError(str(explained(error, store))) from error
 
 
 def check_answers(uri: str) -> None:
@@ -95,10 +113,22 @@ def explained(error: Exception, store: Store) -> Exception:
     if isinstance(error, MachineError | ConnectionError):
         return error
     text = str(error).strip()
-    schema = re.search(r"(?i)out-of-date database schema|can't locate revision", text)
-    if schema and store.mlflow_database is not None:
+    if HALF_MADE.search(text) and store.mlflow_database is not None:
         text = f"{store.mlflow_database} was written by another version of MLflow"
     return TrackingError(" ".join(text.partition("\n")[0].split())[:300], store.mlflow_database)
+
+
+def _check_file(database: Path) -> None:
+    """Raises TrackingError where a file is no database of this MLflow, or cannot grow."""
+    if fault := fault_of(database):
+        raise TrackingError(fault, database)
+    if fault := stranger(database):
+        # Ours is in the way; one that was named is somebody's.
+        named = os.environ.get("MLFLOW_TRACKING_URI")
+        other = "Name another one in MLFLOW_TRACKING_URI, or unset it to keep runs in the store."
+        raise TrackingError(fault, database, other if named else "")
+    if is_full(database.parent):
+        raise TrackingError(f"{database} has no room to grow", database)
 
 
 def _wait_until_settled(database: Path) -> None:
@@ -114,16 +144,6 @@ def _wait_until_settled(database: Path) -> None:
         time.sleep(0.1)
         if (now := state()) != before:
             before, since = now, time.monotonic()
-
-
-def _holds_runs(database: Path) -> bool:
-    """Whether any run is in a database, thrown away or not, or may be."""
-    try:
-        url = f"{database.as_uri()}?mode=ro"
-        with closing(sqlite3.connect(url, uri=True)) as connection:
-            return bool(connection.execute("SELECT EXISTS (SELECT * FROM runs)").fetchone()[0])
-    except sqlite3.Error as error:
-        return "no such table" not in str(error)
 
 
 def _write_ahead(database: Path) -> None:

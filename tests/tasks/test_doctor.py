@@ -167,6 +167,16 @@ def test_a_tracking_database_of_another_folder_is_told(store):
     assert "the next run" in check.remedy
 
 
+def test_a_tracking_database_of_another_program_is_told(store):
+    store.home.mkdir()
+    with closing(sqlite3.connect(store.home / "mlflow.db")) as database:
+        database.execute("CREATE TABLE alembic_version (version_num TEXT)")
+    check = found(store, "tracking")
+    assert check.status == "warn"
+    assert "mlflow.db has not the tables of the MLflow that is installed" in check.detail
+    assert "next run" in check.remedy
+
+
 def test_the_line_that_installs_the_language_model_is_that_of_its_backbone(store, monkeypatch):
     from operators.backbones.language.smollm2 import INSTALL
 

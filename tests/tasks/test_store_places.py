@@ -15,7 +15,8 @@ from sqlalchemy import create_engine, text
 from data_catalog import SourceError, source_for
 from operators.files import at_home
 from tasks.pages.board import rebuild
-from tasks.publishing.mlflow_client import TrackingError, connect, explained
+from tasks.publishing.mlflow_client import TrackingError, check_usable, connect, explained
+from tasks.publishing.mlflow_database import is_current
 from tasks.sqlite_files import database_of, database_url, fault_of, remedy
 from tasks.storage.store import Store
 
@@ -167,6 +168,104 @@ def test_a_database_that_can_be_used_has_no_fault(database, make):
     if make:
         make(database)
     assert fault_of(database) == ""
+
+
+NOISE = b"SQLite format 3\0" + b"\xff" * 5000
+
+
+def _other_program(path):
+    with closing(sqlite3.connect(path)) as made:
+        made.execute("CREATE TABLE metrics (name TEXT)")
+        made.execute("INSERT INTO metrics VALUES ('somebody''s')")
+        made.commit()
+
+
+def _other_version(path):
+    with closing(sqlite3.connect(path)) as made:
+        made.execute("UPDATE alembic_version SET version_num = '0123456789ab'")
+        made.execute("DROP TABLE job_locks")
+        made.commit()
+
+
+UNUSABLE = {
+    "noise": (lambda path: path.write_bytes(NOISE), "cannot be read"),
+    "a text": (lambda path: path.write_text("no database"), "is not a SQLite database"),
+    "a folder": (Path.mkdir, "is a folder"),
+    "another program's": (_other_program, "was written by another program"),
+    "another version's": (_other_version, "was written by a newer MLflow, or by another program"),
+}
+
+
+@pytest.mark.parametrize(("damage", "reason"), UNUSABLE.values(), ids=UNUSABLE)
+def test_a_database_that_mlflow_cannot_use_is_refused_before_a_run_and_stays_as_it_is(
+    store, empty_database, monkeypatch, damage, reason
+):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    database = store.mlflow_database
+    database.parent.mkdir()
+    if damage is _other_version:
+        shutil.copy(empty_database, database)
+    damage(database)
+    before = database.is_file() and database.read_bytes()
+    with pytest.raises(ConnectionError, match=reason) as refused:
+        check_usable(store)
+    said = str(refused.value)
+    assert said.startswith(f"MLflow cannot be written: {database}")
+    assert f"`mv {database} {database}.damaged`; the next run writes" in said
+    assert (database.is_file() and database.read_bytes()) == before
+
+
+def test_a_database_of_another_program_that_was_named_is_not_to_be_moved_away(
+    store, tmp_path, monkeypatch
+):
+    _other_program(tmp_path / "theirs.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'theirs.db'}")
+    for ask in (check_usable, lambda _: connect(store.mlflow_uri)):
+        with pytest.raises(Exception, match="by another program") as refused:
+            ask(store)
+        assert "Name another one in MLFLOW_TRACKING_URI" in str(refused.value)
+        assert "mv " not in str(refused.value)
+
+
+def test_a_database_that_can_only_be_read_is_refused_before_a_run(
+    store, empty_database, monkeypatch, read_only
+):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store.home.mkdir()
+    shutil.copy(empty_database, store.mlflow_database)
+    with pytest.raises(ConnectionError, match="cannot be written") as refused:
+        check_usable(store)
+    assert f"chmod u+rw {store.mlflow_database}" in str(refused.value)
+
+
+def test_what_can_be_used_is_found_so_without_mlflow(store, empty_database, monkeypatch):
+    """To import it takes seconds, which each run would wait for."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr("tasks.publishing.mlflow_client.connect", None)
+    check_usable(store)
+    store.home.mkdir()
+    store.mlflow_database.touch()
+    check_usable(store)
+    shutil.copy(empty_database, store.mlflow_database)
+    assert is_current(store.mlflow_database)
+    check_usable(store)
+
+
+def test_a_database_of_an_older_mlflow_is_brought_up_to_date_before_a_run(
+    store, empty_database, monkeypatch
+):
+    """By MLflow itself, where it can: a table is lacking that its last step makes."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr("tasks.publishing.mlflow_client.SETTLED_SECONDS", 0.2)
+    store.home.mkdir()
+    shutil.copy(empty_database, store.mlflow_database)
+    with closing(sqlite3.connect(store.mlflow_database)) as older:
+        older.execute("DROP TABLE job_locks")
+        older.execute("UPDATE alembic_version SET version_num = 'a1b2c3d4e5f6'")
+        older.commit()
+    assert not is_current(store.mlflow_database)
+    check_usable(store)
+    assert is_current(store.mlflow_database)
 
 
 def test_a_database_of_another_version_of_mlflow_is_a_sentence(tmp_path, monkeypatch):
