@@ -22,6 +22,8 @@ HEAD, RAYLET = "gcs_server", "raylet"
 WITHOUT_HEAD = "RAY_gcs_rpc_server_reconnect_timeout_s"  # after which Ray ends a process
 started_here: dict[str, Any] = {}  # by name: processes of the last try to start a Ray
 looking_on: list[Any] = []  # processes that look on while a Ray registers this one
+_LISTED = Path("/proc/net/unix")  # sockets that are files
+_listened: set[str] = set()  # those of them at which a Ray has been seen
 _abandoned = ""  # why a start of Ray hangs in a thread of this process; nothing can end that
 
 
@@ -55,6 +57,11 @@ def trouble_with_ray() -> str | None:
         if name in (HEAD, RAYLET):
             return ended(name, process.returncode)
     if node and not node.all_processes:  # it was joined
+        if _has_ended(node.raylet_socket_name):
+            return (
+                "the Ray of this machine has ended, through which this run asks its cluster for "
+                "everything: start it again."
+            )
         address = ray.get_runtime_context().gcs_address
         for look in range(LOOKS):
             time.sleep(LOOK_SECONDS if look else 0.0)
@@ -62,6 +69,18 @@ def trouble_with_ray() -> str | None:
                 return None
         return f"the Ray cluster at {address} has gone."
     return None
+
+
+def _has_ended(socket: str) -> bool:
+    """Whether nobody listens any more at a socket of this machine, where somebody did.
+
+    A process that shares a folder with Ray and no network, as in containers, sees nobody at all.
+    """
+    with suppress(OSError):  # another system has no such list
+        if any(line.endswith(f" {socket}") for line in _LISTED.read_text().splitlines()):
+            _listened.add(socket)
+            return False
+    return socket in _listened
 
 
 def ended(name: str, code: int | None = None) -> str:

@@ -1,14 +1,17 @@
-"""A cluster that asks for a token: who has it joins, and who has not is told how to give it."""
+"""A cluster that is joined: its token, and what ends while a run goes on."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tasks.services.children import free_port
+from tasks.services.children import descendants, free_port, process_name
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 200
@@ -25,9 +28,31 @@ except ConnectionError as error:
 """
 
 
-@pytest.fixture(scope="module")
-def head():
-    """Starts a head as a person does on a machine with a token; gives address and environment."""
+RUN = """
+import sys, time
+from tasks.computing.ray_cluster import ray_cluster
+
+class Worker:
+    def wait(self):
+        time.sleep(1)
+
+try:
+    with ray_cluster(sys.argv[1], workers=1) as cluster:
+        pool = cluster.pool(Worker)
+        while True:
+            pool.run("wait")
+            print("at work", flush=True)
+except Exception as error:
+    print(f"{type(error).__name__}: {error}")
+"""
+
+
+@contextmanager
+def started():
+    """Starts a head as a person does on a machine with a token.
+
+    Gives address, environment, and the process with its log.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     with tempfile.TemporaryDirectory(prefix="r-") as folder:  # Ray's sockets want a short path
         env = {**kept, "HOME": folder, "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder}
@@ -51,10 +76,16 @@ def head():
                 if answer.returncode == 0:
                     break
                 assert process.poll() is None, log.read_text()
-            yield address, env
+            yield address, env, process
         finally:
             process.terminate()
             process.wait(SECONDS)
+
+
+@pytest.fixture(scope="module")
+def head():
+    with started() as (address, env, _):
+        yield address, env
 
 
 def asked(address, env):
@@ -89,3 +120,30 @@ def test_a_cluster_that_asks_for_another_token_says_how_to_give_it(head, more):
     assert told.stdout.startswith(f"the Ray cluster at {address} asks for a token, and this")
     assert "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN" in told.stdout
     assert told.stderr == ""
+
+
+@pytest.mark.slow
+@pytest.mark.served
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("raylet", "of this machine has ended"), ("gcs_server", "has (ended|gone)")],
+)
+def test_a_run_whose_ray_or_head_ends_is_a_sentence(name, said):
+    with started() as (address, env, head):
+        run = subprocess.Popen(
+            [sys.executable, "-c", RUN, address],
+            cwd=ROOT,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert run.stdout is not None
+        assert run.stdout.readline() == "at work\n"
+        victims = [pid for pid in descendants(head.pid) if process_name(pid) == name]
+        assert len(victims) == 1
+        os.kill(victims[0], signal.SIGKILL)
+        out, err = run.communicate(timeout=SECONDS)
+    assert re.match(f"MachineError: the Ray .*{said}", out.splitlines()[-1]), (out, err)
+    assert "Traceback" not in err
+    assert run.returncode == 0

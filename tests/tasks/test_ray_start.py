@@ -1,5 +1,6 @@
 """Where a Ray of this machine has its sockets, and what is ended where it does not start."""
 
+import socket
 import subprocess
 import sys
 import time
@@ -112,6 +113,7 @@ class Joined:
 
     def __init__(self, *ended):
         self.ended = ended
+        self.raylet_socket_name = "/nowhere"
         self.all_processes = {"gcs_server": [], "raylet": []}
 
     def dead_processes(self):
@@ -131,6 +133,23 @@ def test_a_ray_whose_own_processes_end_is_noticed(ended, said, monkeypatch):
     monkeypatch.setattr(ray_processes, "this_node", lambda: Joined(*ended))
     trouble = trouble_with_ray()
     assert trouble == said if said is None else said in str(trouble)
+
+
+def test_a_ray_of_this_machine_that_ends_is_noticed_by_who_has_joined_it(monkeypatch, tmp_path):
+    node = Joined()
+    node.all_processes = {}
+    node.raylet_socket_name = str(tmp_path / "raylet")
+    context = type("Context", (), {"gcs_address": "127.0.0.1:1"})
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    monkeypatch.setattr("ray.get_runtime_context", lambda: context)
+    monkeypatch.setattr(ray_processes, "this_node", lambda: node)
+    monkeypatch.setattr(ray_processes, "nobody_listens", lambda _: None)
+    assert trouble_with_ray() is None  # it is out of sight, as from a container
+    with socket.socket(socket.AF_UNIX) as raylet:
+        raylet.bind(node.raylet_socket_name)
+        raylet.listen()
+        assert trouble_with_ray() is None
+    assert "the Ray of this machine has ended" in str(trouble_with_ray())
 
 
 def test_a_cluster_that_goes_is_noticed(monkeypatch):
