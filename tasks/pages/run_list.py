@@ -37,7 +37,8 @@ def run_rows(store: Store, now: datetime | None = None) -> list[dict[str, Any]]:
         asked = set(row["trial_ids"])
         row["status"] = state(row, path)
         end = row["ended_at"] or (now if row["status"] == RUNNING else None)
-        row["seconds"] = (end - row["started_at"]).total_seconds() if end else None
+        # Not below nothing, where the clock has been set back since.
+        row["seconds"] = max(0.0, (end - row["started_at"]).total_seconds()) if end else None
         row["missing"] = len(asked - done)
         row["failed_trials"] = sorted(
             trial for trial in asked - done if (store.failures / f"{trial}.json").is_file()

@@ -28,7 +28,14 @@ from operators.spec import digest
 from tasks.plain_text import without_secrets
 from tasks.pretraining.heldout import RESULTS
 from tasks.progress import reporter
-from tasks.publishing.mlflow_client import commit_tags, connect, ensure_model, open_experiment, safe
+from tasks.publishing.mlflow_client import (
+    commit_tags,
+    connect,
+    end_run,
+    ensure_model,
+    open_experiment,
+    safe,
+)
 from tasks.sqlite_files import database_of
 from tasks.storage.moving import settle
 from tasks.storage.store import Store
@@ -115,7 +122,7 @@ class Tracker:
             there = _fill(client, run_id, self.known)
             while self._send(client, run_id, there):
                 self._closing.wait(SEND_SECONDS)
-            client.set_terminated(run_id, status=self._status)
+            end_run(client, run_id, self._status)
         except Exception as error:  # whatever MLflow raises
             self.trouble = error
             self._reporter.say(
@@ -188,7 +195,7 @@ def publish_model(
     else:
         source = f"{client.get_run(run_id).info.artifact_uri}/model"
         version = client.create_model_version(model, source, run_id=run_id).version
-    client.set_terminated(run_id)
+    end_run(client, run_id)
     published = Published(uri, run_id, model, str(version))
     noted = {**published._asdict(), "figures": figures}
     secret = without_secrets(uri) != uri

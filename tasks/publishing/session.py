@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.publishing import receipts
 from tasks.publishing.mlflow_cell import note_of_flow_run
-from tasks.publishing.mlflow_client import NOTE, commit_tags, connect, open_experiment
+from tasks.publishing.mlflow_client import NOTE, commit_tags, connect, end_run, open_experiment
 from tasks.storage import runs
 from tasks.storage.moving import settle
 from tasks.storage.store import Store
@@ -77,7 +77,7 @@ class Session:
         if not self._counted and counts:
             params = [Param(name, str(count)) for name, count in counts.items()]
             self.client.log_batch(self.parent, params=params)
-        self.client.set_terminated(self.parent, status=status)
+        end_run(self.client, self.parent, status)
 
     def _runs_of_cells(self) -> dict[str, Any]:
         runs: dict[str, Any] = {}
@@ -116,6 +116,6 @@ def settle_killed(client: Any, store: Store) -> None:
     for run in client.search_runs(experiments, running, max_results=MOST_RUNNING):
         run_id = run.data.tags.get("shotboard.run_id")
         if run_id and not runs.goes_on(store, run_id):
-            client.set_terminated(run.info.run_id, status="KILLED")
+            end_run(client, run.info.run_id, "KILLED")
     for mark in receipts.killed(store):
         receipts.forget_killed(mark)

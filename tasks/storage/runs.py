@@ -160,7 +160,7 @@ def finish(
         text = f"{failed} of {len(run.trial_ids)} trials failed"
     if not whole and not text:
         text = f"{len(run.trial_ids)} trials were asked for, of which some are missing"
-    now = _now()
+    now = max(_now(), run.started_at)  # the clock may have been set back since
     ended = replace(
         run,
         finished_at=now if whole and not cancelled else None,

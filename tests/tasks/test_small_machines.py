@@ -3,11 +3,13 @@
 import errno
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
 import zipfile
 from contextlib import contextmanager
+from datetime import datetime
 
 import pytest
 
@@ -16,6 +18,8 @@ from data_catalog.sources.unpacking import unpack
 from data_catalog.writing import write_text
 from operators.files import commit_files, commit_folder, write_atomic, write_new
 from tasks.cleaning.clean import free, look
+from tasks.pages.run_list import run_rows
+from tasks.publishing.mlflow_client import connect, end_run
 from tasks.services.guard import guard_of
 from tasks.storage import runs
 from tasks.storage.drafts import left_behind
@@ -123,6 +127,28 @@ def test_a_clock_that_jumps_takes_nothing_away_that_is_in_use(tmp_path, monkeypa
         runs.finish(store, run)
     assert (tmp_path / "features/a/b/c/features.npy").is_file()
     assert store.done() == {"0123456789abcdef", "a" * 16}
+
+
+def test_a_run_takes_no_less_than_no_time_where_the_clock_is_set_back(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    run, goes_on = (
+        runs.begin(store, suite=name, trial_ids=[], flow_run_id=None) for name in ("one", "two")
+    )
+    monkeypatch.setattr(runs, "_now", lambda: "2001-01-01T00:00:00.000+00:00")
+    assert runs.finish(store, run).ended_at == run.started_at
+    took = {row["suite"]: row["seconds"] for row in run_rows(store, datetime(2001, 1, 1))}
+    assert took == {"one": 0, "two": 0}
+    runs.finish(store, goes_on)
+
+
+def test_a_run_of_mlflow_ends_no_earlier_than_it_began(empty_database, tmp_path, monkeypatch):
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    client = connect(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    later = int(time.time() * 1000) + 86_400_000
+    run = client.create_run("0", start_time=later)
+    end_run(client, run.info.run_id, "FAILED")
+    found = client.get_run(run.info.run_id).info
+    assert (found.status, found.end_time) == ("FAILED", later)
 
 
 def poor(*words, **environ):

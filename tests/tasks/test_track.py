@@ -24,7 +24,8 @@ class Client:
     def get_run(self, run_id):
         names = {name: 0.0 for name, _, _ in self.points}
         return SimpleNamespace(
-            data=SimpleNamespace(metrics=names), info=SimpleNamespace(artifact_uri="here")
+            data=SimpleNamespace(metrics=names),
+            info=SimpleNamespace(artifact_uri="here", start_time=0),
         )
 
     def get_metric_history(self, run_id, name):
@@ -36,8 +37,8 @@ class Client:
     def update_run(self, run_id, status):
         self.status = status
 
-    def set_terminated(self, run_id, status="FINISHED"):
-        self.status = status
+    def set_terminated(self, run_id, status=None, end_time=None):
+        self.status = status or "FINISHED"
 
     def log_artifacts(self, run_id, folder, name):
         self.uploads += 1
