@@ -1,7 +1,10 @@
 """What a worker writes so that whoever reads its output knows what it is of."""
 
 import sys
+import traceback
 from collections.abc import Sequence
+
+from tasks.plain_text import without_secrets
 
 MARK = "::shotboard trial "  # a line of its own, before what is of that trial
 
@@ -11,3 +14,9 @@ def mark(trial_ids: Sequence[str]) -> None:
     more = f" and {len(trial_ids) - 1} more" if len(trial_ids) > 1 else ""
     for stream in (sys.stdout, sys.stderr):
         print(f"{MARK}{trial_ids[0]}{more}", file=stream, flush=True)
+
+
+def show(error: BaseException) -> None:
+    """Writes where an error comes from; Ray keeps it in a file, so without passwords in URLs."""
+    sys.stderr.write(without_secrets("".join(traceback.format_exception(error))))
+    sys.stderr.flush()

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
@@ -19,7 +18,7 @@ from tasks.computing.failures import note_failure, of_the_store
 from tasks.computing.gpus import device_of
 from tasks.computing.node import Node
 from tasks.computing.surveying import Needs, needed_of
-from tasks.computing.traces import mark
+from tasks.computing.traces import mark, show
 from tasks.planning import own_backbones, own_functions
 from tasks.planning.own_files import Source
 from tasks.planning.own_methods import FILE, make_known, source_of
@@ -287,7 +286,7 @@ class TrialWorker:
                 if hasattr(error, "ray_terminate_msg"):  # that is how Ray stops a worker
                     raise
                 if self.traced:
-                    traceback.print_exception(error)
+                    show(error)
                 return error
 
         if self.traced:

@@ -152,7 +152,7 @@ class Tracker:
 
 
 class Published(NamedTuple):
-    """Where the model is in MLflow."""
+    """Where the model is in MLflow, whose URI is without a password."""
 
     tracking_uri: str
     mlflow_run_id: str
@@ -174,14 +174,15 @@ def publish_model(
         folder: The export.
         receipt: File that remembers what is in MLflow.
     """
-    uri = store.mlflow_uri
+    uri, shown = store.mlflow_uri, store.mlflow_uri_to_show
     model = safe(tracked.name)
     figures = digest((folder / RESULTS).read_text())
     if receipt.is_file():
         noted = json.loads(receipt.read_text())
         database = database_of(uri)
         gone = database is not None and not database.exists()
-        if noted["tracking_uri"] == uri and noted.get("figures") == figures and not gone:
+        same = without_secrets(noted["tracking_uri"]) == shown
+        if same and noted.get("figures") == figures and not gone:
             return Published(*(noted[name] for name in Published._fields))
     settle(store)
     client = connect(uri)
@@ -196,10 +197,9 @@ def publish_model(
         source = f"{client.get_run(run_id).info.artifact_uri}/model"
         version = client.create_model_version(model, source, run_id=run_id).version
     end_run(client, run_id)
-    published = Published(uri, run_id, model, str(version))
+    published = Published(shown, run_id, model, str(version))
     noted = {**published._asdict(), "figures": figures}
-    secret = without_secrets(uri) != uri
-    write_atomic(receipt, json.dumps(noted, indent=1).encode(), private=secret)
+    write_atomic(receipt, json.dumps(noted, indent=1).encode())
     return published
 
 

@@ -82,7 +82,10 @@ def _receipt(
         content: What is in it.
     """
     entry = content["experiments"].get(suite, {})
-    if content["tracking_uri"] != _noted(store, uri) or entry.get("layout") != LAYOUT:
+    if (
+        without_secrets(content["tracking_uri"]) != _noted(store, uri)
+        or entry.get("layout") != LAYOUT
+    ):
         return None
     trials = frozenset(entry["trial_ids"])
     return Receipt(entry["mlflow_run_id"], trials, path.stat().st_mtime_ns)
@@ -107,7 +110,8 @@ def write(
     """Notes what is in MLflow: the last suite on top, and every suite under `experiments`."""
     path = store.published / f"{cell_id}.json"
     before, noted = _content(path), _noted(store, uri)
-    experiments = before["experiments"] if before.get("tracking_uri") == noted else {}
+    same = without_secrets(before.get("tracking_uri", "")) == noted
+    experiments = before["experiments"] if same else {}
     entry = {"mlflow_run_id": run_id, "trial_ids": sorted(trial_ids), "layout": LAYOUT}
     content = {
         "cell_id": cell_id,
@@ -116,8 +120,7 @@ def write(
         "experiment": suite,
         "experiments": experiments | {suite: entry},
     }
-    secret = without_secrets(uri) != uri
-    write_atomic(path, json.dumps(content, indent=1).encode(), private=secret)
+    write_atomic(path, json.dumps(content, indent=1).encode())
     return Receipt(run_id, frozenset(trial_ids), path.stat().st_mtime_ns)
 
 
@@ -186,7 +189,7 @@ def read_models(store: Store) -> dict[str, dict[str, Any]]:
     try:
         known = read_object(path)
         if (
-            known.get("tracking_uri") != _noted(store, store.mlflow_uri)
+            without_secrets(str(known.get("tracking_uri"))) != _noted(store, store.mlflow_uri)
             or known.get("rule") != RULE
         ):
             return {}
@@ -208,27 +211,29 @@ def write_models(store: Store, models: Mapping[str, Mapping[str, Any]]) -> None:
         store: Where it is noted.
         models: By name.
     """
-    uri = store.mlflow_uri
-    content = {"tracking_uri": _noted(store, uri), "rule": RULE, "models": models}
-    secret = without_secrets(uri) != uri
-    text = json.dumps(content, indent=1)
-    write_atomic(store.published / MODELS, text.encode(), private=secret)
+    content = {"tracking_uri": _noted(store, store.mlflow_uri), "rule": RULE, "models": models}
+    write_atomic(store.published / MODELS, json.dumps(content, indent=1).encode())
 
 
 def uri_of(store: Store, receipt: Mapping[str, Any]) -> str:
-    """Where the MLflow is that a receipt is of.
+    """Where the MLflow is that a receipt is of, with the password that this process was told.
 
     Args:
         store: Whose receipt it is.
         receipt: Its content.
     """
-    noted = str(receipt["tracking_uri"])
-    return database_url(store.home / OWN) if noted == OWN else noted
+    noted = without_secrets(str(receipt["tracking_uri"]))
+    if noted == OWN:
+        return database_url(store.home / OWN)
+    return store.mlflow_uri if noted == store.mlflow_uri_to_show else noted
 
 
 def _noted(store: Store, uri: str) -> str:
-    """What a receipt says of a tracking URI: the store's own has no place, for it moves along."""
-    return OWN if database_of(uri) == store.home / OWN else uri
+    """What a receipt says of a tracking URI: the store's own has no place, for it moves along.
+
+    A password has no business there: it may change, and whoever publishes brings one.
+    """
+    return OWN if database_of(uri) == store.home / OWN else without_secrets(uri)
 
 
 def _content(path: Path) -> dict[str, Any]:

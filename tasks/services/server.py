@@ -6,6 +6,7 @@ process and drained before it stops. It keeps its SQLite database in the store. 
 (`serving.py`) starts its server here too.
 """
 
+import base64
 import os
 import re
 import socket
@@ -19,6 +20,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
@@ -163,9 +165,18 @@ def _tell_crashed(store: Store) -> None:
 
 
 def reachable(url: str, *, seconds: float = 5.0) -> str | None:
-    """Returns None where a Prefect API answers at `url`, else what is wrong."""
+    """Returns None where a Prefect API or an MLflow server answers at `url`, else what is wrong.
+
+    A name and a password in it are sent as the clients of both send them, as a login.
+    """
     try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=seconds) as answer:
+        place = urlsplit(url.rstrip("/"))
+        login, known, host = place.netloc.rpartition("@")
+        asked = urllib.request.Request(f"{place._replace(netloc=host).geturl()}/health")
+        if known:
+            packed = base64.b64encode(unquote(login).encode()).decode()
+            asked.add_header("Authorization", f"Basic {packed}")
+        with urllib.request.urlopen(asked, timeout=seconds) as answer:
             return None if answer.status == 200 else f"status {answer.status}"
     except urllib.error.HTTPError as error:
         # Behind a login, as Prefect Cloud is, the page of health is not for everybody.

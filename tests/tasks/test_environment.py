@@ -1,6 +1,9 @@
 import os
 import subprocess
 import sys
+import threading
+from base64 import b64encode
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,27 @@ def test_a_user_who_uses_no_proxy_at_all_is_left_alone():
 
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+
+
+def test_a_login_in_the_url_of_a_server_is_sent_as_its_clients_send_it():
+    """Without it there is no such host, to Python's own client."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            known = self.headers.get("Authorization") == f"Basic {b64encode(b'anna:p@ss').decode()}"
+            self.send_response(200 if known and self.path == "/api/health" else 500)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            assert reachable(f"http://anna:p%40ss@127.0.0.1:{server.server_port}/api/") is None
+            assert reachable(f"http://127.0.0.1:{server.server_port}/api") is not None
+        finally:
+            server.shutdown()
 
 
 @pytest.mark.parametrize("proxy", PROXIES)

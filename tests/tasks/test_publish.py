@@ -746,3 +746,20 @@ def test_an_address_that_begins_alike_is_not_taken_for_one_of_the_store(store, c
         database.commit()
     assert client.get_experiment_by_name("near").artifact_location == near
     assert client.get_experiment_by_name("far").artifact_location == "file:///new/mlartifacts/far"
+
+
+def test_a_receipt_has_no_password_and_counts_whatever_the_password_is(tmp_path, monkeypatch):
+    store, uri = Store(tmp_path), "http://anna:{}@mlflow.lan:5000"
+    receipts.write(store, uri.format("s3cr3t"), "quick", "c" * 16, "run", ["t" * 16])
+    (file,) = store.published.glob("*.json")
+    assert "s3cr3t" not in file.read_text()
+    assert receipts.read(store, uri.format("changed"), "quick").keys() == {"c" * 16}
+    assert receipts.read(store, "http://other.lan:5000", "quick") == {}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format("n3w"))
+    ((_, noted),) = receipts.contents(store)
+    assert receipts.uri_of(store, noted) == uri.format("n3w")
+    older = noted | {"tracking_uri": uri.format("s3cr3t")}  # as it was written before
+    file.write_text(json.dumps(older))
+    assert receipts.read(store, uri.format("n3w"), "quick").keys() == {"c" * 16}
+    receipts.write_models(store, {})
+    assert "n3w" not in (store.published / receipts.MODELS).read_text()

@@ -4,7 +4,7 @@ import pytest
 
 from tasks.computing import compute
 from tasks.computing.compute import ProgressArtifact
-from tasks.computing.traces import MARK, mark
+from tasks.computing.traces import MARK, mark, show
 from tasks.computing.worker_logs import BURST, BURST_SECONDS, WorkerLogs
 from tasks.progress import Stage
 
@@ -183,3 +183,13 @@ def test_lines_of_another_host_are_told_with_it_and_with_their_trial(logs, said)
         "a worker on 10.0.0.3: printed",
         "trial ab12 on 10.0.0.3: more",
     ]
+
+
+def test_where_an_error_comes_from_is_written_without_its_secrets(capsys):
+    try:
+        raise OSError("https://anna:s3cr3t@example.org/w.pt?sig=s3cr3t answers 403")
+    except OSError as error:
+        show(error)
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback")
+    assert said.endswith("OSError: https://anna:***@example.org/w.pt?sig=*** answers 403\n")
