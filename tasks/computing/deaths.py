@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tasks.computing.ray_processes import this_node
+from tasks.computing.traces import MARK
 from tasks.environment import MachineError
 
 LAST_WORDS = 3  # lines of a worker's log that are shown
@@ -18,6 +19,7 @@ NOISE = re.compile(r"^\[[\d\- :,]+ [A-Z] .*|^\[\S+ (?:I|W) .*|^\s*$")  # Ray's o
 _NODE = re.compile(  # whoever ends a host tells all its processes, as systemd and Slurm do
     r"(?i)\bnode\b[^.]*\b(died|dead|terminated|failed|drained|preempted)|\bSIGTERM\b"
 )
+_OF_RAY = re.compile(r"^:(job_id|actor_name|task_name):")
 _KILLS = ("/sys/fs/cgroup/memory.events", "/proc/vmstat")  # where Linux counts whom it ends
 
 
@@ -112,12 +114,14 @@ def of_the_host(error: BaseException | None) -> bool:
 
 
 def last_words(pid: int | None) -> list[str]:
-    """The last lines that a worker of this machine has written to its standard error."""
+    """The last lines that a worker of this machine wrote of what it died with."""
     lines: list[str] = []
     with suppress(Exception):
         for log in Path(this_node().get_logs_dir_path()).glob(f"worker-*-{pid}.err"):
             lines += log.read_text(errors="replace")[-20_000:].splitlines()
-    return lines
+    marks = [place for place, line in enumerate(lines) if line.startswith(MARK)]
+    of_it = lines[marks[-1] + 1 :] if marks else lines  # what is before is of other trials
+    return [line for line in of_it if not _OF_RAY.match(line)]
 
 
 def _kills() -> int:

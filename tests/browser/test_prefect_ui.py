@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from base64 import b64encode
 from pathlib import Path
@@ -145,12 +146,32 @@ class Pages:
         self.page.goto(f"{self.address}/runs/flow-run/{made}")
         return made
 
-    def message(self, flow_run):
-        """What the state of a flow run says, from the server that the pages ask."""
+    def ask(self, path, body=None):
+        """The answer of the server that the pages ask, again where it is too busy for one."""
         api = self.address.removesuffix("/v2") + "/api"
-        asked = urllib.request.Request(f"{api}/flow_runs/{flow_run}", headers=KNOWN)
-        with urllib.request.urlopen(asked) as answer:
-            return json.load(answer)["state"]["message"] or ""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {**KNOWN, "Content-Type": "application/json"}
+        asked = urllib.request.Request(f"{api}/{path}", data, headers)
+        deadline = time.monotonic() + SECONDS
+        while True:
+            try:
+                with urllib.request.urlopen(asked) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(2)
+
+    def message(self, flow_run):
+        """What the state of a flow run says."""
+        return self.ask(f"flow_runs/{flow_run}")["state"]["message"] or ""
+
+    def started(self, parameters):
+        """Starts a run as another program does, and opens its page; returns its id."""
+        found = self.ask("deployments/name/benchmark/quickstart")
+        made = self.ask(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})
+        self.page.goto(f"{self.address}/runs/flow-run/{made['id']}")
+        return made["id"]
 
     def wait_for(self, text):
         self.page.get_by_text(text, exact=True).first.wait_for(timeout=1000 * SECONDS)
@@ -217,6 +238,52 @@ def test_a_run_that_is_cancelled_in_the_page_says_what_is_kept(pages, served):
     said = re.compile(rf"stopped: (\d+) of {SEEDS} trials are kept and on the board")
     kept = until(lambda: said.search(pages.message(made)), "what is kept is not said")
     assert int(kept[1]) == len(store.done() - before) > 0
+
+
+BROKEN = """
+import os
+
+from operators.methods import METHODS
+
+
+class Cold(METHODS["zero-shot"]):
+    def logits(self, batch):
+        raise ValueError("the oven is cold")
+
+
+class Deadly(METHODS["zero-shot"]):
+    def logits(self, batch):
+        os._exit(3)
+"""
+BROKEN_SUITE = """
+name: broken
+datasets: [digits]
+views: none
+backbones: [mini-clip]
+methods: [zero-shot, "./broken.py:Cold", "./broken.py:Deadly"]
+shots: [1]
+seeds: [1]
+test_rows_per_class: 5
+"""
+
+
+def test_the_page_of_a_run_says_which_trials_failed_and_why(pages, tmp_path):
+    """One fails by an error, one costs each worker that tries it and is left alone after that."""
+    (tmp_path / "broken.py").write_text(BROKEN)
+    (tmp_path / "broken.yaml").write_text(BROKEN_SUITE)
+    parameters = {"suite": str(tmp_path / "broken.yaml"), "workers": 1}
+    ends = ("the next run tries it once, alone", "no run tries it again unless told by")
+    for tried, end in zip((r"all of \d tries", "its one try"), ends, strict=True):
+        pages.started(parameters)
+        pages.wait_for("Failed")
+        pages.page.get_by_role("tab", name="Details").click()
+        failed = r"[0-9a-f]{16}: the oven is cold; "
+        died = rf"[0-9a-f]{{16}}: its worker died in {tried}: its process ended without a word"
+        said = re.compile(rf"3 trials: .*2 failed\. {failed}{died}.* It is in quarantine: {end}")
+        message = pages.page.get_by_text(said).first
+        message.wait_for()
+        for foreign in ("Its log", ":job_id:", "::shotboard"):  # it said nothing
+            assert foreign not in message.inner_text()
 
 
 def until(true, otherwise):

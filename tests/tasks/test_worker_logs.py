@@ -1,8 +1,10 @@
 """What workers write, as lines in the log of a run."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from tasks.computing import compute
+from tasks.computing import compute, deaths
 from tasks.computing.compute import ProgressArtifact
 from tasks.computing.traces import MARK, mark, show
 from tasks.computing.worker_logs import BURST, BURST_SECONDS, WorkerLogs
@@ -183,6 +185,19 @@ def test_lines_of_another_host_are_told_with_it_and_with_their_trial(logs, said)
         "a worker on 10.0.0.3: printed",
         "trial ab12 on 10.0.0.3: more",
     ]
+
+
+def test_the_last_words_of_a_worker_are_of_the_trial_that_it_died_with(tmp_path, monkeypatch):
+    node = SimpleNamespace(get_logs_dir_path=lambda: tmp_path)
+    monkeypatch.setattr(deaths, "this_node", lambda: node)
+    log = tmp_path / "worker-0123-7.err"
+    before = f":job_id:01\n:actor_name:TrialWorker\n{MARK}one\nValueError: the oven is cold\n"
+    log.write_text(f"{before}{MARK}two\nabout to die\n")
+    assert deaths.last_words(7) == ["about to die"]
+    log.write_text(f"{before}{MARK}two\n")
+    assert deaths.last_words(7) == []
+    log.write_text(":job_id:01\nno room\n")  # before any trial
+    assert deaths.last_words(7) == ["no room"]
 
 
 def test_where_an_error_comes_from_is_written_without_its_secrets(capsys):
