@@ -141,13 +141,3 @@ def drawn(rows: int, steps: int, tuning: Tuning, generator: torch.Generator) -> 
     while len(found) < steps:
         found += batches(rows, tuning, generator)
     return found[:steps]
-
-
-def last_without_validation(tuning: Tuning, shots: FewShot) -> Tuning:
-    """The settings, with the last step kept where there is nothing to choose an epoch on.
-
-    Args:
-        tuning: Of the loop.
-        shots: Of the episode.
-    """
-    return tuning if len(shots.val) else replace(tuning, selection="last")

@@ -107,7 +107,7 @@ def fast_paths_change_no_loss_and_no_gradient(case: Case) -> Iterator[str]:
     images.values = images.values.double()
     shots = exact.shots(source=images, val=())
     built = exact.build(own=own_of(case.method, exact.settings())).double()
-    tuning = replace(case.method.tuning, epochs=1, warmup_epochs=0)
+    tuning = replace(case.method.tuning, epochs=1, warmup_epochs=0, selection="last")
     given = exact.with_extras(shots)
     built.fit(given, tuning=tuning, generator=torch.Generator())
 
@@ -220,7 +220,7 @@ def two_classes_and_few_examples_will_do(case: Case) -> Iterator[str]:
     two = case.classes.subset([1, 0])
     for train in ([0, 1], [1, 0, 1]):
         shots = case.shots(train, ())
-        fitted = case.fit(shots, two, epochs=2).method
+        fitted = case.fit(shots, two, epochs=2, selection="last").method
         shape = tuple(fitted.logits(shots.train).shape)
         if shape != (len(train), 2):
             yield f"{len(train)} examples of two classes give logits of shape {shape}."

@@ -55,6 +55,9 @@ class MethodCard:
         views: The policy by which it was published to see training images, as
             `operators/episodes/views.py` writes it; `none` where it reads centre crops.
         views_source: Where that is said; empty where it trains on no image.
+        without_validation: Why its last step is as published where there are no validation rows to
+            choose an epoch on, as a sentence goes on after "the last step is kept:"; empty where a
+            published selection=val needs such rows.
         departures: Where it differs from the published code, one sentence each.
     """
 
@@ -82,6 +85,7 @@ class MethodCard:
     seconds_per_image: float = 5.0
     views: str = "none"
     views_source: str = ""
+    without_validation: str = ""
     departures: tuple[str, ...] = ()
 
 

@@ -49,6 +49,7 @@ def facts(row: Mapping[str, Any]) -> dict[str, str | list[str]]:
         "head for unseen classes": card.get("unseen_head", ""),
         "flags": [text for flag, text in FLAGS.items() if row[flag]] or "none",
         "views": _views(card),
+        "without validation": _last_step(card.get("without_validation", "")),
         "source": row["source"],
         "departures": card["departures"],
         "revision": str(row["revision"]),
@@ -59,6 +60,11 @@ def facts(row: Mapping[str, Any]) -> dict[str, str | list[str]]:
 def _starts(card: Mapping[str, Any]) -> bool:
     """Whether it starts from what was learned before."""
     return "source_datasets" in card.get("hyperparameters", {})
+
+
+def _last_step(why: str) -> str:
+    """What is done where there is nothing to choose an epoch on; empty where nothing is said."""
+    return f"the last step is kept: {why}" if why else ""
 
 
 def _views(card: Mapping[str, Any]) -> str:

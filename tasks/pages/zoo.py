@@ -112,6 +112,7 @@ def method_row(name: str, method: type[Method]) -> dict[str, Any]:
             "views": method.card.views,
             "views_show": ViewPolicy.parse(method.card.views).described,
             "views_source": method.card.views_source,
+            "without_validation": method.card.without_validation,
             "departures": list(method.card.departures),
             "hyperparameters": defaults(method),
             "bounds": {name: described(kind) for name, kind in annotations(method).items()},

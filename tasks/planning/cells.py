@@ -143,10 +143,17 @@ def cell_of(draft: Draft, condition: Condition, settings: Settings, shots: int) 
     fits = condition.fits(method)
     chooses = fits and values.get("selection") == "val"
     if chooses and lacks_validation(dataset, protocol, condition.ground, shots):
-        raise RequestError(
-            f"{choice.id} with selection='val' on {dataset.name}: it has no validation rows for "
-            f"{condition.protocol_name} of {shots_said(shots)}. Use selection='last'."
-        )
+        of = f"it has no validation rows for {condition.protocol_name} of {shots_said(shots)}"
+        why = method.card.without_validation
+        if not why or "selection" in choice.hyperparameters:
+            raise RequestError(
+                f"{choice.id} with selection='val' on {dataset.name}: {of}. Use selection='last'."
+            )
+        values = {**values, "selection": "last"}
+        draft.notices[
+            f"{choice.id} on {dataset.name}: {of}, so the last step is kept (selection='last'): "
+            f"{why}."
+        ] = None
     looks = fits and method.view_epochs(values)
     views = policy_of(suite.views, method.card.views) if looks else "none"
     if fits and not looks and not suite.views.endswith((PUBLISHED, views)):

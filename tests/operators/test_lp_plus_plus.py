@@ -86,11 +86,6 @@ def test_of_equally_good_epochs_the_last_is_kept(clip, classes, shots, monkeypat
     assert report.selected == {"epoch": 2.0, "val_accuracy": 0.75}
 
 
-def test_without_validation_images_the_last_step_is_kept(clip, classes, few_shot):
-    _, report, _ = fitted(clip, classes, few_shot(clip.feature_width, LABELS), 3)
-    assert (report.selected, report.steps) == (None, 3)
-
-
 def test_lr_multiplies_the_rate_of_weights_alone(clip, classes, shots):
     slow, fast = (
         fitted(clip, classes, shots, 1, lr=lr, blend_every=1, selection="last")[0]

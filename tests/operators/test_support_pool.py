@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from operators.blocks.support_pool import HeldFeatures, SupportPool, last_without_validation
+from operators.blocks.support_pool import HeldFeatures, SupportPool
 from operators.episodes.views import CENTRE, ViewPolicy
 from operators.tuning import Tuning, batches
 
@@ -78,9 +78,3 @@ def test_held_features_are_part_of_no_whole_and_have_no_pixels(shots):
     assert part.labels.tolist() == [1, 1]
     with pytest.raises(ValueError, match="no pixels behind held features"):
         _ = part.pixels
-
-
-def test_the_last_step_is_kept_where_there_is_nothing_to_choose_on(few_shot):
-    asked = Tuning(selection="val")
-    assert last_without_validation(asked, few_shot(6, LABELS, [0])) is asked
-    assert last_without_validation(asked, few_shot(6, LABELS)).selection == "last"

@@ -486,6 +486,25 @@ def test_selection_on_validation_needs_validation_rows(plan, dataset_of):
     assert not len(without.rows_of("val"))
     with pytest.raises(RequestError, match=r"selection='val' on few: it has no validation rows"):
         plan(without, methods=[{"coop": {"selection": "val"}}])
+    with pytest.raises(RequestError, match=r"no validation rows .* Use selection='last'"):
+        plan(without, methods=["cross-modal"])  # whose authors have validation rows always
+
+
+def test_the_last_step_is_kept_without_validation_rows_where_the_paper_ends_with_it(
+    plan, dataset_of
+):
+    without, with_some = dataset_of("few", train=1, val=0, test=2), dataset_of("more")
+    found = plan(without, methods=["lp-plus-plus"])
+    assert {spec.selection for spec in found.specs} == {"last"}
+    notices = [each for each in found.notices if "the last step is kept" in each]
+    assert len(notices) == len({spec.shots for spec in found.specs})
+    assert notices[0].startswith("lp-plus-plus on few: it has no validation rows for few_shot")
+    asked = plan(without, methods=[{"lp-plus-plus": {"selection": "last"}}])
+    assert asked.specs == found.specs  # the very same trials, and nothing to note
+    assert not any("the last step is kept" in each for each in asked.notices)
+    assert {spec.selection for spec in plan(with_some, methods=["lp-plus-plus"]).specs} == {"val"}
+    with pytest.raises(RequestError, match=r"lp-plus-plus with selection='val' on few"):
+        plan(without, methods=[{"lp-plus-plus": {"selection": "val"}}])
 
 
 @pytest.mark.parametrize(

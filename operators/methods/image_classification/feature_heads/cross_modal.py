@@ -16,7 +16,7 @@ from operators.backbones import DualEncoder, unit
 from operators.blocks.class_text import ChosenTemplates, mean_vectors, templates_of
 from operators.blocks.free_vectors import FreeVectors
 from operators.blocks.linear_maps import draw_uniform
-from operators.blocks.support_pool import Passes, SupportPool, last_without_validation
+from operators.blocks.support_pool import Passes, SupportPool
 from operators.bounds import Bounds, Brief, Share
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
@@ -65,7 +65,6 @@ class CrossModal(StaticClassifier):
             "the scale is the backbone's own, where theirs is 100, that of CLIP",
             "where there are fewer texts than images of a batch all are in it; theirs leaves such "
             "batch sizes out",
-            "the last step is kept where there are no validation images",
         ),
     )
     tuning = Tuning(
@@ -122,7 +121,6 @@ class CrossModal(StaticClassifier):
         if tuning is None:
             return FitReport()
         pool = SupportPool(shots, self.view_passes, self.examples_of_text())
-        tuning = last_without_validation(tuning, shots)
         draw = partial(pool.draw_with_texts, steps=self.epoch_steps)
         report = tune(self, pool.shots, tuning, generator, draw=draw)
         self.head.vectors.data.lerp_(self.texts, self.text_share)

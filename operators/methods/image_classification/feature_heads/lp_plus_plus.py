@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from operators.backbones import DualEncoder, unit
 from operators.blocks.class_text import ChosenTemplates, class_vectors, templates_of
 from operators.blocks.linear_maps import draw_uniform
-from operators.blocks.support_pool import Passes, SupportPool, last_without_validation
+from operators.blocks.support_pool import Passes, SupportPool
 from operators.bounds import Bounds, Brief
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
@@ -57,11 +57,13 @@ class LPPlusPlus(ImageClassifier):
         views="fresh:crop-0.5",
         views_source="LP++ code, main.py: RandomResizedCrop with scale 0.5 to 1, and flip, once an "
         "image",
+        without_validation="the paper's algorithm, whose start and rates follow from the images, "
+        "ends with it; an epoch is chosen in the code alone",
         departures=(
             "the gradient of the blend is summed over all epochs, as in the code, which never "
             "clears it; blend_gradient=last is the step that the paper describes",
             "validation images are those of the draw, at most 4 a class, where theirs are as many "
-            "as the shots; the last step is kept where there are none",
+            "as the shots",
             "float32 instead of float16",
         ),
     )
@@ -139,7 +141,7 @@ class LPPlusPlus(ImageClassifier):
         return tune(
             self,
             pool.shots,
-            last_without_validation(tuning, shots),
+            tuning,
             generator,
             epoch_end=step_of_blend,
             rates={"weights": rate, "intercepts": rate, "blend": 0.0},
