@@ -80,6 +80,15 @@ class Tuning:
             found["warmup_lr"] = "schedule=ramp starts at 0. Ask for schedule=epoch as well."
         return found
 
+    def leaves_one_alone(self, rows: int) -> bool:
+        """Whether a batch would hold one example, of which a batch norm knows no variance.
+
+        Args:
+            rows: Training examples.
+        """
+        dropped = self.drop_last and rows > self.batch_size
+        return rows % self.batch_size == 1 and not dropped
+
     def over(self, rows: int) -> "Tuning":
         """The same for so many training examples: where it says steps, the epochs they take."""
         if not self.total_steps:

@@ -13,6 +13,7 @@ from operators.episodes.episode import Batch, FewShot
 from operators.episodes.views import View, ViewPolicy
 from operators.methods.constructing import EPISODE, own_defaults
 from operators.methods.leaning import Leaning, Starting, Teaching
+from operators.methods.material import Material
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
@@ -183,6 +184,22 @@ class Method(nn.Module, ABC):
         Raises:
             ValueError: Names the value and the rule.
         """
+
+    @classmethod
+    def lacking(
+        cls, hyperparameters: Mapping[str, Any], tuning: Tuning | None, material: Material
+    ) -> str:
+        """Why it cannot learn from what there is, as a sentence with the way out; empty if it can.
+
+        A plan asks it, so that nothing is encoded or queued for a fit that would be refused. What
+        has to be read to be known, such as the tokens of class names, is refused by the fit.
+
+        Args:
+            hyperparameters: All of its own, resolved.
+            tuning: That part of them which the loop reads.
+            material: What there is.
+        """
+        return ""
 
     @classmethod
     def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:

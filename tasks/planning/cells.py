@@ -7,11 +7,13 @@ from typing import Any
 from data_catalog import Dataset
 from operators.backbones import BackboneCard, is_a
 from operators.episodes.episode import Classes
+from operators.episodes.joined import joined_classes
 from operators.episodes.protocols import PROTOCOLS, Protocol
 from operators.episodes.shots import shots_said
 from operators.episodes.views import PUBLISHED, policy_of
 from operators.images import TRANSFORM_VERSION
 from operators.methods import Method
+from operators.methods.hyperparameters import tuning_of
 from operators.spec import Target, TrialSpec, digest
 from operators.tracks import track_of
 from tasks.planning.data import (
@@ -28,7 +30,7 @@ from tasks.planning.resolve import RequestError
 from tasks.planning.search import Search
 from tasks.planning.settings import Settings
 from tasks.planning.suite import Suite
-from tasks.planning.suited import lacks_validation
+from tasks.planning.suited import lacks_validation, material_of
 from tasks.planning.transfer import Ground, alike
 from tasks.storage.store import Store
 
@@ -134,6 +136,37 @@ def obstacle(condition: Condition, settings: Settings) -> str:
                 f"classes of {target.name} are not those of {condition.dataset.name}."
             )
     return ""
+
+
+def lacks(draft: Draft, condition: Condition, settings: Settings, shots: int) -> str:
+    """Why a method cannot learn from what a dataset has for it; empty if it can, or none knows yet.
+
+    Args:
+        draft: Knows the classes.
+        condition: Under which it is planned.
+        settings: Of the method there.
+        shots: Labelled examples a class.
+    """
+    method, dataset = settings.method, condition.dataset
+    asks: Any = method.lacking
+    if asks.__func__ is vars(Method)["lacking"].__func__ or not condition.fits(method):
+        return ""  # as of most methods, so that no rows are drawn for them
+    learned = [dataset, *(condition.ground.targets if condition.protocol.joins else ())]
+    classes = joined_classes([draft.classes(condition, each, method) for each in learned])
+    material = material_of(
+        dataset,
+        condition.protocol,
+        condition.ground,
+        shots if condition.learns(method) else 0,
+        templates=classes.templates,
+        unlabelled=method.card.unlabelled,
+        clean=condition.suite.setting == "clean",
+    )
+    if material is None:
+        return ""
+    tuning = tuning_of(method, settings.values)
+    reason = method.lacking(settings.values, tuning, material)
+    return f"{settings.choice.id} on {dataset.name}: {reason}" if reason else ""
 
 
 def cell_of(draft: Draft, condition: Condition, settings: Settings, shots: int) -> dict[str, Any]:

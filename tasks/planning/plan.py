@@ -11,7 +11,7 @@ from operators.episodes.shots import shots_of
 from operators.methods.leaning import LEANINGS
 from operators.spec import TrialSpec
 from operators.tracks import TRACKS
-from tasks.planning.cells import Condition, Draft, cell_of, obstacle
+from tasks.planning.cells import Condition, Draft, cell_of, lacks, obstacle
 from tasks.planning.choices import Backbones, Request, Sought
 from tasks.planning.data import Preview
 from tasks.planning.planned import Plan, whole_of, with_done
@@ -100,7 +100,7 @@ def _specs(
     draft: Draft, condition: Condition, settings: Settings, shots: int, backbones: Backbones
 ) -> tuple[TrialSpec, ...]:
     """The trials of one method and number of shots, by seed; or says why there are none."""
-    if reason := obstacle(condition, settings):
+    if reason := obstacle(condition, settings) or lacks(draft, condition, settings, shots):
         draft.skipped[reason] = None
         return ()
     cell = cell_of(draft, condition, settings, shots)
@@ -206,11 +206,11 @@ def _leant_on(
         role: What it is to them.
         student: Id of their method.
     """
-    if reason := _no_place(condition, other):
-        draft.skipped[f"{student}: its {role} has no place: {reason}"] = None
-        return {}
     learns = condition.learns(other.method)
     own = shots if other.shots is None else other.shots
+    if reason := _no_place(condition, other) or lacks(draft, condition, other, own):
+        draft.skipped[f"{student}: its {role} has no place: {reason}"] = None
+        return {}
     cell = cell_of(draft, condition, other, own if learns else 0)
     return {seed: TrialSpec(seed=seed if learns else 0, **cell) for seed in condition.suite.seeds}
 

@@ -8,8 +8,10 @@ from data_catalog import Dataset
 from data_catalog.wording import some
 from operators.episodes.compositional import NO_PAIRS
 from operators.episodes.episode import Episode
-from operators.episodes.protocols import PROTOCOLS, Protocol
+from operators.episodes.joined import joined_table
+from operators.episodes.protocols import PROTOCOLS, Protocol, pool_of
 from operators.episodes.table import Setup
+from operators.methods.material import Material
 from operators.tracks import TRACKS
 from operators.wording import either
 from tasks.planning.data import Preview, TrialData
@@ -106,6 +108,44 @@ def lacks_validation(
     """
     episode = _sample(dataset, protocol, ground, shots)
     return episode is not None and not len(episode.val)
+
+
+def material_of(
+    dataset: "Dataset | Preview",
+    protocol: Protocol,
+    ground: Ground,
+    shots: int,
+    *,
+    templates: tuple[str, ...],
+    unlabelled: bool,
+    clean: bool,
+) -> Material | None:
+    """What a method is given to learn from; None where a dataset is not ingested.
+
+    Args:
+        dataset: That is learned.
+        protocol: Says from where the rows come.
+        ground: What is tested.
+        shots: That are drawn of a class; 0 where the method learns from no label.
+        templates: Of its card, as methods read them.
+        unlabelled: Whether it is given examples without labels.
+        clean: Whether these are of the learned classes alone.
+    """
+    episode = _sample(dataset, protocol, ground, shots)
+    if episode is None or not isinstance(dataset, Dataset):
+        return None
+    table = TrialData(dataset).table
+    pool = episode.unlabelled
+    if unlabelled and pool is None:
+        pool = pool_of(table.without(ground.held_out), episode, clean=clean)
+    learned = [dataset, *(ground.targets if protocol.joins else ())]
+    every = joined_table([TrialData(each).table for each in learned if isinstance(each, Dataset)])
+    return Material(
+        templates=templates,
+        present=len(np.unique(every.labels[episode.train])),
+        train=len(episode.train),
+        unlabelled=len(pool.rows) if unlabelled and pool is not None else 0,
+    )
 
 
 def _sample(

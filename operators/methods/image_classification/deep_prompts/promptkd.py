@@ -36,6 +36,7 @@ from operators.episodes.kept_pixels import KeptRows
 from operators.methods.base import Method, MethodCard
 from operators.methods.image_classification.base import StaticClassifier, Teacher
 from operators.methods.leaning import Teaching
+from operators.methods.material import Material
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
@@ -197,6 +198,13 @@ class PromptKD(StaticClassifier):
             )
 
     @classmethod
+    def lacking(
+        cls, hyperparameters: Mapping[str, Any], tuning: Tuning | None, material: Material
+    ) -> str:
+        """See `Method.lacking`."""
+        return lone_image(material.unlabelled, tuning) if tuning else ""
+
+    @classmethod
     def check_teacher(cls, teacher: type[Method]) -> None:
         """See `Method.check_teacher`."""
         if not issubclass(teacher, StaticClassifier):
@@ -216,7 +224,8 @@ class PromptKD(StaticClassifier):
         images, unlabelled = shots.without_labels(), shots.unlabelled
         if tuning is None or unlabelled is None:
             return FitReport()
-        refuse_lone_image(len(unlabelled.images), tuning)
+        if reason := lone_image(len(unlabelled.images), tuning):
+            raise ValueError(reason)
         self.teacher_logits = TeacherLogits(self.teacher.over(unlabelled.classes))
         return tune(self, images, tuning, generator)
 
@@ -241,19 +250,16 @@ class PromptKD(StaticClassifier):
         )
 
 
-def refuse_lone_image(images: int, tuning: Tuning) -> None:
-    """Raises where a batch would hold one image, of which a batch norm knows no variance.
+def lone_image(images: int, tuning: Tuning) -> str:
+    """Why the projector cannot learn; empty where no batch holds one image.
 
     Args:
         images: How many are learned from.
         tuning: Says how large a batch is, and whether the last, smaller one is dropped.
-
-    Raises:
-        ValueError: Says how many images there are.
     """
-    alone = images == 1 or (not tuning.drop_last and images % tuning.batch_size == 1)
-    if alone:
-        raise ValueError(
-            f"{images} unlabelled images in batches of {tuning.batch_size} leave one alone, and "
-            "the projector has a batch norm: choose another batch_size, or drop_last=true."
-        )
+    if not tuning.leaves_one_alone(images):
+        return ""
+    return (
+        f"{images} unlabelled images in batches of {tuning.batch_size} leave one alone, and "
+        "the projector has a batch norm: choose another batch_size, or drop_last=true."
+    )

@@ -90,12 +90,8 @@ def caption_tasks(
     labels, texts = labels.cpu(), texts.detach().cpu()
     counts = torch.bincount(labels, minlength=len(texts))
     present = counts.nonzero().flatten()
-    if len(present) < FEWEST:
-        raise ValueError(
-            f"a start is learned by telling captions apart in clusters, which takes {FEWEST} "
-            f"captions or more, and the images have {len(present)}: name a source dataset with "
-            "more classes."
-        )
+    if reason := few_captions(len(present)):
+        raise ValueError(reason)
     clusters = max(2, len(present) // captions)
     found = even_clusters(texts[present], clusters, generator)
     parts = [present[found == number] for number in range(clusters)]
@@ -109,6 +105,21 @@ def caption_tasks(
         first=counts.cumsum(0) - counts,
         counts=counts,
         captions=min(captions, len(present) // clusters),
+    )
+
+
+def few_captions(present: int) -> str:
+    """Why there are too few different captions for two clusters of two; empty if there are not.
+
+    Args:
+        present: Captions that images have.
+    """
+    if present >= FEWEST:
+        return ""
+    return (
+        f"a start is learned by telling captions apart in clusters, which takes {FEWEST} "
+        f"captions or more, and the images have {present}: name a source dataset with more "
+        "classes."
     )
 
 

@@ -37,10 +37,12 @@ from operators.methods.image_classification.base import StaticClassifier
 from operators.methods.image_classification.shared_starts.caption_tasks import (
     CaptionTasks,
     caption_tasks,
+    few_captions,
 )
 from operators.methods.image_classification.shared_starts.gradient_regulator import (
     GradientRegulator,
 )
+from operators.methods.material import Material
 from operators.shapes import Float, Int
 from operators.tuning import FitReport, Tuning, tune
 
@@ -163,6 +165,13 @@ class GRAM(StaticClassifier):
                 f"stage='meta' learns a start and has none itself, but source_datasets={sources!r}:"
                 " say source_datasets='' as well, or leave stage out."
             )
+
+    @classmethod
+    def lacking(
+        cls, hyperparameters: Mapping[str, Any], tuning: Tuning | None, material: Material
+    ) -> str:
+        """A start takes some captions. See `Method.lacking`."""
+        return few_captions(material.present) if hyperparameters["stage"] == "meta" else ""
 
     @classmethod
     def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:

@@ -33,6 +33,7 @@ from operators.methods.image_classification.text_prompts.template_groups import 
     learned_template,
     template_groups,
 )
+from operators.methods.material import Material
 from operators.shapes import Float
 from operators.tuning import FitReport, Tuning, tune
 
@@ -95,11 +96,8 @@ class MoCoOp(KeepsTexts):
     ) -> None:
         super().__init__(backbone, classes)
         self.groups = template_groups((*classes.templates, *TEMPLATES[templates]))
-        if active > len(self.groups):
-            raise ValueError(
-                f"active={active}, but the templates are of {len(self.groups)} groups: ask for "
-                f"active={len(self.groups)} or fewer."
-            )
+        if reason := _few_groups(active, len(self.groups)):
+            raise ValueError(reason)
         self.active, self.clip_norm = active, clip_norm
         self.text_weight, self.gate_weight = text_weight, gate_weight
         laid = [learned_template(backbone, classes.names, group[0]) for group in self.groups]
@@ -119,6 +117,15 @@ class MoCoOp(KeepsTexts):
     def with_classes(self, classes: Classes) -> Classifier:
         """See `Classifier.with_classes`; the templates stay those that were learned."""
         return super().with_classes(replace(classes, templates=self.classes.templates))
+
+    @classmethod
+    def lacking(
+        cls, hyperparameters: Mapping[str, Any], tuning: Tuning | None, material: Material
+    ) -> str:
+        """As many groups are active as there are. See `Method.lacking`."""
+        written = TEMPLATES[hyperparameters["templates"]]
+        groups = template_groups((*material.templates, *written))
+        return _few_groups(hyperparameters["active"], len(groups))
 
     @classmethod
     def recipe(cls, *, protocol: str, shots: int, dataset: str) -> Mapping[str, Any]:
@@ -230,3 +237,13 @@ def guided_gating_loss(
     """
     largest, chosen = similarities.topk(active, dim=1)
     return kl_divergence(scores, similarities.scatter(1, chosen, largest + FAVOUR)).mean()
+
+
+def _few_groups(active: int, groups: int) -> str:
+    """Why so many groups cannot be active; empty if they can."""
+    if active <= groups:
+        return ""
+    return (
+        f"active={active}, but the templates are of {groups} groups: ask for active={groups} or "
+        "fewer."
+    )

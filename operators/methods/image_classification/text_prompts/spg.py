@@ -32,6 +32,7 @@ from operators.methods.image_classification.text_prompts.prompt_game import (
     Generator,
     Lengths,
 )
+from operators.methods.material import Material
 from operators.shapes import Float, Int
 from operators.tuning import FitReport, Tuning, tune
 
@@ -186,6 +187,13 @@ class SPG(ImageClassifier):
             )
 
     @classmethod
+    def lacking(
+        cls, hyperparameters: Mapping[str, Any], tuning: Tuning | None, material: Material
+    ) -> str:
+        """See `Method.lacking`."""
+        return _lone_image(material.train, tuning) if tuning else ""
+
+    @classmethod
     def view_epochs(cls, hyperparameters: Mapping[str, Any]) -> int:
         """Those of the longer stage. See `Method.view_epochs`."""
         return max(hyperparameters["epochs"], hyperparameters["prompt_epochs"])
@@ -212,12 +220,8 @@ class SPG(ImageClassifier):
                 "SPG learns a prompt for each domain, and the examples have none: choose a "
                 "dataset with domains."
             )
-        dropped = tuning.drop_last and len(shots.train) > tuning.batch_size
-        if len(shots.train) % tuning.batch_size == 1 and not dropped:
-            raise ValueError(
-                f"{len(shots.train)} images in batches of {tuning.batch_size} leave one alone, and "
-                "the generator has batch norms: take another batch_size, or drop_last=true."
-            )
+        if reason := _lone_image(len(shots.train), tuning):
+            raise ValueError(reason)
         there, domains = shots.domains.unique(return_inverse=True)
         labels = torch.stack(
             [self.words_of(shots, domains == place, generator) for place in range(len(there))]
@@ -285,3 +289,13 @@ class SPG(ImageClassifier):
         context = self.prompt(self.drawn_noise(batch.rows), images)
         texts = unit(self.backbone.encode_prompts(self.layout, context[:, None]))
         return self.backbone.logit_scale * torch.einsum("bd,bkd->bk", images, texts)
+
+
+def _lone_image(images: int, tuning: Tuning) -> str:
+    """Why the generator cannot learn; empty where no batch holds one image."""
+    if not tuning.leaves_one_alone(images):
+        return ""
+    return (
+        f"{images} images in batches of {tuning.batch_size} leave one alone, and the generator has "
+        "batch norms: take another batch_size, or drop_last=true."
+    )
