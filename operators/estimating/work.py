@@ -78,27 +78,32 @@ class Size(NamedTuple):
         classes: That are learned.
         images: That are learned from.
         answers: Classes and test images of each split.
+        tuned_on: Images of each run of the tuning loop; empty for all of them once.
     """
 
     classes: int
     images: int
     answers: tuple[tuple[int, int], ...]
+    tuned_on: tuple[int, ...] = ()
 
 
-def steps_of(size: Size, hyperparameters: Mapping[str, Any]) -> int | float:
+def steps_of(size: Size, hyperparameters: Mapping[str, Any]) -> int:
     """Optimiser steps of a trial: as the tuning loop makes them: epochs times batches, or so many.
 
     Args:
         size: Of the trial.
-        hyperparameters: Of its method; without epochs there are none. As `Method.passes` counts
-            them they may be parts of one.
+        hyperparameters: Of its method; without epochs there are none.
     """
-    epochs, batch = hyperparameters.get("epochs", 0), hyperparameters.get("batch_size", 1)
-    whole, rest = divmod(size.images, batch)
-    kept = bool(rest) and (not whole or not hyperparameters.get("drop_last", True))
+    runs = size.tuned_on or (size.images,)
     if steps := hyperparameters.get("total_steps", 0):
-        return steps
-    return epochs * (whole + kept)
+        return steps * len(runs)
+    epochs, batch = hyperparameters.get("epochs", 0), hyperparameters.get("batch_size", 1)
+    found = 0
+    for images in runs:
+        whole, rest = divmod(images, batch)
+        kept = bool(rest) and (not whole or not hyperparameters.get("drop_last", True))
+        found += epochs * (whole + kept)
+    return found
 
 
 def operations_of(

@@ -275,6 +275,27 @@ class Method(nn.Module, ABC):
         return hyperparameters.get("epochs", 0)
 
     @classmethod
+    def tuned_on(
+        cls,
+        hyperparameters: Mapping[str, Any],
+        *,
+        images: int,
+        classes: int,
+        labelled: int,
+        unlabelled: int,
+    ) -> tuple[int, ...]:
+        """On how many images the tuning loop runs, each time that it does: on all once, for most.
+
+        Args:
+            hyperparameters: All of them, resolved.
+            images: That are learned from.
+            classes: That these may show.
+            labelled: Those with a label.
+            unlabelled: Other ones without.
+        """
+        return (images,)
+
+    @classmethod
     def encodings(cls, hyperparameters: Mapping[str, Any], views: ViewPolicy) -> tuple[int, int]:
         """How often it has each training and each test image encoded in a view that nobody keeps.
 

@@ -43,6 +43,7 @@ def time_limit(spec: TrialSpec, datasets: "Mapping[str, Dataset]", asked: float 
         learned = len(dataset.rows_of("test"))
     values = spec.hyperparameters
     steps = values.get("total_steps", 0) * values.get("batch_size", 0)
+    steps *= len(method.tuned_on(values, images=1, classes=1, labelled=0, unlabelled=1))
     images = steps or max(1, method.passes(values)) * learned
     images += sum(datasets[name].rows for name in (spec.dataset, *spec.targets))
     return BASE_SECONDS + method.card.seconds_per_image * images

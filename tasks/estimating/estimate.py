@@ -9,6 +9,8 @@ step takes whatever its size. It is an estimate: between half and twice of what 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from data_catalog import Dataset
 from operators.backbones import BackboneCard, BackboneReference
 from operators.estimating.towers import TowerOperations, tower_operations
@@ -84,7 +86,7 @@ def estimate(
     images = rows = room = 0
     for spec in meant:
         tower, size = towers[spec.backbone], size_of(spec, draws)
-        values = {**spec.hyperparameters, "epochs": method_for(spec).passes(spec.hyperparameters)}
+        values = spec.hyperparameters
         fit = operations_of(works[spec.method], size, values, tower)
         encoded = anew.get(spec.trial_id, 0)
         images += encoded
@@ -139,4 +141,13 @@ def size_of(spec: TrialSpec, draws: Draws) -> Size:
     episode, pool = draws.episode(spec), draws.unlabelled(spec)
     learned = (episode.classes, episode.train) if pool is None else (pool.classes, pool.rows)
     answers = tuple((len(each.classes), len(each.rows)) for each in episode.evaluations)
-    return Size(len(learned[0]), len(learned[1]), answers)
+    classes, images = len(learned[0]), len(learned[1])
+    fresh = np.empty(0) if pool is None else np.setdiff1d(pool.rows, episode.train)
+    runs = method_for(spec).tuned_on(
+        spec.hyperparameters,
+        images=images,
+        classes=classes,
+        labelled=len(episode.train),
+        unlabelled=len(fresh),
+    )
+    return Size(classes, images, answers, runs)

@@ -1,5 +1,7 @@
 """GRIP: its rounds in each setting and modality against plain torch, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torch.nn import functional as F
 
 from operators.backbones import unit
 from operators.episodes.episode import Batch, Classes, FewShot, Unlabelled, batch_of
+from operators.estimating.work import Size, steps_of
 from operators.methods import METHODS
 from operators.methods.hyperparameters import resolve
 from operators.methods.image_classification.text_prompts.pseudo_labels import confident_by_class
@@ -137,6 +140,33 @@ def test_classes_without_a_label_are_learned_from_their_names(
     assert sorted(asked[0][2] + asked[1][2]) == [0, 0, 1, 1, 2, 2, 3, 3]
     batch = Batch(given.train._source, rows, None)
     assert method.with_classes(classes).logits(batch).shape == (len(rows), 4)
+
+
+@pytest.mark.parametrize("strategy", ["fpl", "ifpl", "grip"])
+@pytest.mark.parametrize("labelled", [(), (0, 1, 4, 5), range(8)])
+@pytest.mark.parametrize(
+    ("count", "changes"), [(2, {}), (10, {}), (2, {"total_steps": 3, "epochs": 1})]
+)
+def test_steps_are_known_before_they_are_taken(
+    clip, classes, shots, strategy, labelled, count, changes
+):
+    given = shots(labelled=labelled)
+    own = {"strategy": strategy, "rounds": 3, "pseudo_shots": count}
+    rest = set(given.unlabelled.images.rows.tolist()) - set(given.train.rows.tolist())
+    runs = GRIP.tuned_on(
+        {**own, "train_share": 0.8},
+        images=len(given.unlabelled.images),
+        classes=len(classes),
+        labelled=len(given.train),
+        unlabelled=len(rest),
+    )
+    tuning = replace(GRIP.tuning, epochs=2, batch_size=3, warmup_epochs=0)
+    tuning = replace(tuning, **changes)
+    asked = {"epochs": tuning.epochs, "batch_size": 3, "drop_last": False}
+    asked["total_steps"] = tuning.total_steps
+    method = build(clip, classes, **own)
+    report = method.fit(given, tuning=tuning, generator=torch.Generator().manual_seed(0))
+    assert report.steps == steps_of(Size(len(classes), len(given.train), (), runs), asked)
 
 
 @pytest.mark.parametrize("rules", ["paper", "released"])

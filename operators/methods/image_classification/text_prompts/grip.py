@@ -211,6 +211,31 @@ class GRIP(StaticClassifier):
         of = {"fpl": 1.0, "ifpl": float(rounds), "grip": (rounds + 1) / 2}
         return epochs * of[hyperparameters["strategy"]] * hyperparameters["train_share"]
 
+    @classmethod
+    def tuned_on(
+        cls,
+        hyperparameters: Mapping[str, Any],
+        *,
+        images: int,
+        classes: int,
+        labelled: int,
+        unlabelled: int,
+    ) -> tuple[int, ...]:
+        """The labelled and the pseudo-labelled of each round. See `Method.tuned_on`."""
+        if not unlabelled:
+            return (labelled,)
+        strategy, found = hyperparameters["strategy"], []
+        rounds = 1 if strategy == "fpl" else hyperparameters["rounds"]
+        for number in range(1, rounds + 1):
+            count = hyperparameters["pseudo_shots"]
+            if strategy == "grip":
+                count = growing_count(number, rounds, unlabelled, classes)
+            pseudo = min(count * classes, unlabelled)
+            if count >= HELD_OUT_FROM:
+                pseudo = max(1, int(pseudo * hyperparameters["train_share"]))
+            found.append(labelled + pseudo)
+        return tuple(found)
+
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
     ) -> FitReport:
