@@ -15,7 +15,7 @@ from tasks.computing.worker_pool import TRIES
 if TYPE_CHECKING:
     from data_catalog import Dataset
 
-HOSTS_LOST = 3  # with a trial on them, before it counts as its doing
+HOSTS_FORGIVEN = 3  # with a trial on them, before it counts as its doing
 BASE_SECONDS = 3600.0  # of a time limit: what no image is to blame for
 
 
@@ -91,7 +91,7 @@ class Attempts:
         """
         for spec in left:
             self._hosts[spec.trial_id] += isinstance(error, HostLost)
-            if isinstance(error, HostLost) and self._hosts[spec.trial_id] <= HOSTS_LOST:
+            if isinstance(error, HostLost) and self._hosts[spec.trial_id] <= HOSTS_FORGIVEN:
                 self._alone.append(spec)
                 continue
             self._deaths[spec.trial_id] += isinstance(error, WorkerDied)

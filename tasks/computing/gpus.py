@@ -1,9 +1,10 @@
 """What GPUs a cluster has, and what of one a worker holds."""
 
 import sys
+import time
 from typing import Any
 
-from tasks.computing.hosts import hosts_there, on
+from tasks.computing.hosts import Host, hosts_there, on
 from tasks.planning.resolve import RequestError
 
 SLIVER = 0.01  # of a GPU, to ask how large it is
@@ -47,7 +48,7 @@ def smallest_card(seconds: float = ASK_SECONDS) -> int:
     """Bytes of the smallest GPU of the cluster that this process is connected to.
 
     Args:
-        seconds: What each node may take to answer.
+        seconds: What the nodes may take to answer, which are asked at once.
 
     Raises:
         RequestError: A node has GPUs that torch cannot use, all of them are in use, or no node
@@ -57,29 +58,35 @@ def smallest_card(seconds: float = ASK_SECONDS) -> int:
     from ray.exceptions import GetTimeoutError
 
     ask = ray.remote(num_cpus=0, num_gpus=SLIVER, max_retries=0)(_bytes)
+    asked: dict[Host, Any] = {
+        host: ask.options(**on(host)).remote()  # pyright: ignore[reportAttributeAccessIssue]
+        for host in hosts_there()
+        if host.gpus
+    }
+    ends = time.monotonic() + seconds
     sizes = []
-    for host in hosts_there():
-        if not host.gpus:
-            continue
-        asked: Any = ask.options(**on(host)).remote()  # pyright: ignore[reportAttributeAccessIssue]
-        try:
-            found = ray.get(asked, timeout=seconds)
-        except GetTimeoutError as error:
-            ray.cancel(asked)
-            raise RequestError(
-                f"gpus_per_worker=auto: the GPUs of {host.address} are in use, and none has "
-                f"answered in {seconds:g} s. Say with --gpus-per-worker how much of one each "
-                "worker is to hold, or wait for the others."
-            ) from error
-        except Exception:  # it cannot work at all: it is left out, with the reason, later
-            continue
-        if not found:
-            raise RequestError(
-                f"gpus_per_worker=auto: Ray counts GPUs at {host.address} that torch cannot use. "
-                "Install a build of torch for CUDA there, see "
-                "https://pytorch.org/get-started/, or ask for --gpus-per-worker 0."
-            )
-        sizes.append(found)
+    try:
+        for host, answer in asked.items():
+            try:
+                found = ray.get(answer, timeout=max(0.0, ends - time.monotonic()))
+            except GetTimeoutError as error:
+                raise RequestError(
+                    f"gpus_per_worker=auto: the GPUs of {host.address} are in use, and none has "
+                    f"answered in {seconds:g} s. Say with --gpus-per-worker how much of one each "
+                    "worker is to hold, or wait for the others."
+                ) from error
+            except Exception:  # it cannot work at all: it is left out, with the reason, later
+                continue
+            if not found:
+                raise RequestError(
+                    f"gpus_per_worker=auto: Ray counts GPUs at {host.address} that torch cannot "
+                    "use. Install a build of torch for CUDA there, see "
+                    "https://pytorch.org/get-started/, or ask for --gpus-per-worker 0."
+                )
+            sizes.append(found)
+    finally:
+        for answer in asked.values():  # of a host that is busy, it would wait as long as that is
+            ray.cancel(answer)
     if not sizes:
         raise RequestError(
             "gpus_per_worker=auto: no host with GPUs runs our code. Ask for --gpus-per-worker 0, "

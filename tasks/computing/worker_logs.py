@@ -8,7 +8,7 @@ written on other hosts of a cluster Ray's own log monitors send here.
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,8 @@ LOOK_SECONDS = 1.0  # between two looks at the files
 BURST = 60  # lines that are passed on in `BURST_SECONDS`; the others are counted
 BURST_SECONDS = 10.0
 LINE = 500  # most letters of one
-_JOB = ":job_id:"  # Ray writes it before what a worker does for a job
+PIECE = 1 << 16  # bytes of a file that are read at once
+_JOB = ":job_id:"  # Ray writes it before all that a worker does; a worker is of one job
 _OF_RAY = re.compile(r"^:(actor_name|task_name):")
 
 
@@ -36,7 +37,7 @@ class _File:
         position: In bytes.
         begun: A line without an end so far.
         trial: That the next line is of.
-        ours: Whether it is of this run.
+        ours: Whether it is of this run; one that is not is read no further.
         host: Where it is; empty for this machine.
     """
 
@@ -76,8 +77,10 @@ class WorkerLogs:
         for path in sorted(self.folder.glob("worker-*.out")) + sorted(
             self.folder.glob("worker-*.err")
         ):
-            with suppress(OSError):
-                self._read(self._files.setdefault(path, _File(path)), last)
+            file = self._files.setdefault(path, _File(path))
+            if file.ours:
+                with suppress(OSError):
+                    self._read(file, last)
         if last or self._room():
             self._tell_held()
 
@@ -94,14 +97,18 @@ class WorkerLogs:
                 self._pass_on(file, line.rstrip())
 
     def _read(self, file: _File, last: bool) -> None:
+        # On a cluster there may be days of what workers of other jobs have written.
         with file.path.open("rb") as opened:
             opened.seek(file.position)
-            content = file.begun + opened.read()
-            file.position = opened.tell()
-        *lines, file.begun = content.split(b"\n")
-        if last and file.begun:
-            lines.append(file.begun)
-            file.begun = b""
+            while file.ours and (piece := opened.read(PIECE)):
+                file.position = opened.tell()
+                *lines, file.begun = (file.begun + piece).split(b"\n")
+                self._pass_on_all(file, lines)
+        if last and file.ours and file.begun:
+            lines, file.begun = [file.begun], b""
+            self._pass_on_all(file, lines)
+
+    def _pass_on_all(self, file: _File, lines: Iterable[bytes]) -> None:
         for line in lines:
             self._pass_on(file, line.decode(errors="replace").rstrip())
 

@@ -20,7 +20,7 @@ from tasks.progress import Reporter
 from tasks.stopped import RunStopped
 
 TRIES = 3  # of a call whose worker died
-HOSTS_LOST = 10  # tries of a call beside these, each of which was lost with its host
+HOST_TRIES = 10  # of a call beside these, each of which was lost with its host
 PREPARE_SECONDS = 1800.0  # what a worker may take to load what its calls share
 MOST_THREADS = 10_000  # of one map; more workers than these wait for calls
 
@@ -169,7 +169,7 @@ class WorkerPool:
                 return self._answer(worker, method, args, seconds=seconds, first=first, near=near)
             except HostLost:
                 lost += 1
-                if tries == 1 or lost == HOSTS_LOST:
+                if tries == 1 or lost == HOST_TRIES:
                     raise
             except WorkerDied as error:
                 died += 1

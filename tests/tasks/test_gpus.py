@@ -153,6 +153,53 @@ def test_a_gpu_is_chosen_by_its_number_or_refused(monkeypatch, asked, said):
         device_for(asked)
 
 
+class Asked:
+    """In the place of Ray: hosts say how large their GPUs are once all of them were asked."""
+
+    def __init__(self, monkeypatch, sizes):
+        import ray
+        from ray.exceptions import GetTimeoutError
+
+        self.asked, self.cancelled, self.busy = [], [], GetTimeoutError()
+        self.sizes = {f"10.0.0.{n}": size for n, size in enumerate(sizes)}
+        there = [Host(name, name, 1.0, 1.0) for name in self.sizes]
+        there.append(Host("without", "10.0.0.9", 1.0, 0.0))
+        monkeypatch.setattr(gpus, "hosts_there", lambda: there)
+        monkeypatch.setattr(gpus, "on", lambda host: {"host": host})
+        monkeypatch.setattr(ray, "remote", lambda **_: lambda _: self)
+        monkeypatch.setattr(ray, "get", self.get)
+        monkeypatch.setattr(ray, "cancel", self.cancelled.append)
+
+    def options(self, host):
+        self.host = host
+        return self
+
+    def remote(self):
+        self.asked.append(self.host.address)
+        return self.host.address
+
+    def get(self, address, timeout):
+        assert self.asked == list(self.sizes)
+        size = self.sizes[address]
+        if size is None:
+            raise self.busy
+        if isinstance(size, Exception):
+            raise size
+        return size
+
+
+def test_hosts_with_gpus_are_asked_at_once_and_the_smallest_one_counts(monkeypatch):
+    Asked(monkeypatch, [24 * GIB, OSError("no torch"), 16 * GIB, 80 * GIB])
+    assert gpus.smallest_card() == 16 * GIB
+
+
+def test_gpus_that_are_all_in_use_are_told_and_nobody_goes_on_waiting_for_them(monkeypatch):
+    asked = Asked(monkeypatch, [24 * GIB, None, 16 * GIB])
+    with pytest.raises(RequestError, match=r"the GPUs of 10\.0\.0\.1 are in use"):
+        gpus.smallest_card()
+    assert asked.cancelled == asked.asked
+
+
 TWO_GPUS = """
 import os, ray
 ray.init(address="local", num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)

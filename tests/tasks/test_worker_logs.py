@@ -7,7 +7,7 @@ import pytest
 from tasks.computing import compute, deaths
 from tasks.computing.compute import ProgressArtifact
 from tasks.computing.traces import MARK, mark, show
-from tasks.computing.worker_logs import BURST, BURST_SECONDS, WorkerLogs
+from tasks.computing.worker_logs import BURST, BURST_SECONDS, PIECE, WorkerLogs
 from tasks.progress import Stage
 
 
@@ -76,9 +76,31 @@ def test_what_ray_itself_writes_is_left_out(tmp_path, logs, said):
 
 
 def test_workers_of_another_job_on_the_same_ray_are_left_out(tmp_path, logs, said):
-    write(tmp_path, ":job_id:02\ntheirs\n:job_id:01\nours\n")
+    write(tmp_path, ":job_id:02\ntheirs\n")
+    write(tmp_path, ":job_id:01\nours\n", "worker-2-01-8.err")
     logs.look()
+    write(tmp_path, "theirs, later\n")
+    logs.look(last=True)
     assert said == ["a worker: ours"]
+
+
+def test_of_what_another_job_has_written_no_more_is_read_than_whose_it_is(tmp_path, logs):
+    days = tmp_path / "worker-1-01-7.err"
+    days.write_text(":job_id:02\n" + "theirs\n" * PIECE)
+    for _ in range(2):
+        logs.look()
+    assert logs._files[days].position == PIECE < days.stat().st_size
+
+
+def test_a_long_file_is_told_whole_and_a_line_of_two_pieces_once(tmp_path, logs, said):
+    write(
+        tmp_path, ":job_id:01\n" + "x" * (PIECE - 15) + "\nacross\n" + "y" * 3 * PIECE + "\nend\n"
+    )
+    logs.look()
+    assert [line.removeprefix("a worker: ")[:6] for line in said] == [
+        *("xxxxxx", "across"),
+        *("yyyyyy", "end"),
+    ]
 
 
 def test_a_worker_that_writes_much_is_held_back_and_the_rest_is_counted(
