@@ -43,6 +43,19 @@ class HostLost(WorkerDied):
         super().__init__(method, 1, f"its host {host} is gone, or cannot be reached.")
 
 
+class HostUnfit(HostLost):
+    """A call was lost with its host, which was left out; the call is not to blame.
+
+    Args:
+        method: Of the call.
+        host: Its address.
+        reason: Why it was left out, in a sentence.
+    """
+
+    def __init__(self, method: str, host: str, reason: str) -> None:
+        WorkerDied.__init__(self, method, 1, f"its host {host} was left out: {reason}")
+
+
 class OutOfTime(MachineError):
     """A call took longer than it may; its worker was ended.
 

@@ -66,7 +66,8 @@ class Staff:
         create: Makes an actor on a host that gets so many, and gives Ray's promise of its process
             id with it.
         wanted: How many workers each host is to have now; asked again and again.
-        leave_out: Is told of a host where no worker starts, and why.
+        leave_out: Is told of a host that is given no more work, and why; `wanted` leaves it out
+            from then on, until it may be tried again.
         say: Takes a line for people: which hosts come and go.
     """
 
@@ -88,10 +89,11 @@ class Staff:
         self._workers: list[Worker] = []
         self._failed: Counter[str] = Counter()  # starts in a row, by node
         self._full: set[str] = set()  # nodes that get no more
-        self._left: set[str] = set()  # nodes that were left out
+        self._left: dict[str, str] = {}  # why nodes were left out
         self._begun = False
         self._counts: dict[Host, int] = {}
         self._lock = threading.RLock()
+        self._fitting = threading.RLock()  # held by one who asks who is wanted, and sees to it
         self._woken, self._over = threading.Event(), threading.Event()
         self._fit()
         for look_after in (self._attend, self._watch):
@@ -134,6 +136,34 @@ class Staff:
             self._full.discard(gone.host.node_id)  # what it had may be enough for another
             if gone in self._workers:
                 self._workers.remove(gone)
+
+    def left_out(self, host: Host) -> str:
+        """Why a host was left out; empty where it was not."""
+        with self._lock:
+            return self._left.get(host.node_id, "")
+
+    def dismiss(self, host: Host, reason: str) -> bool:
+        """Leaves a host out, and ends its workers, whatever they do.
+
+        Args:
+            host: Which.
+            reason: A sentence.
+
+        Returns:
+            Whether any other host is there to work.
+
+        Raises:
+            MachineError: Ray has ended.
+        """
+        with self._fitting:
+            with self._lock:
+                self._left[host.node_id] = reason
+            self.leave_out(host, reason)
+            try:
+                self._fit()
+            except Exception as error:  # whatever Ray raises: without it nothing goes on
+                raise MachineError(trouble_with_ray() or str(error)) from error
+            return any(self._counts.values())
 
     def fail(self, error: Exception) -> None:
         """Raises an error in all who wait for a worker or come for one."""
@@ -247,16 +277,22 @@ class Staff:
             )
             if not self._workers:
                 raise MachineError(reason)
-            self._left.add(node)
-        self.leave_out(worker.host, reason)
+        self.dismiss(worker.host, reason)
 
     def _fit(self) -> None:
         """Fits the workers to the hosts: new ones get theirs, and those that are gone lose them."""
-        counts = dict(self.wanted())
+        with self._fitting:
+            self._fit_to(dict(self.wanted()))
+
+    def _fit_to(self, counts: dict[Host, int]) -> None:
         with self._lock:
             before, self._counts = self._counts, counts
             self._tell(before, counts)
             nodes = {host.node_id for host in counts}
+            for node in self._left.keys() & nodes:  # it was asked again, and can work
+                del self._left[node]
+                self._full.discard(node)
+                self._failed.pop(node, None)
             for worker in [each for each in self._workers if each.host.node_id not in nodes]:
                 self._workers.remove(worker)
                 self._matching.withdraw(worker)

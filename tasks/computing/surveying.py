@@ -22,6 +22,7 @@ from tasks.stopped import RunStopped
 
 SURVEY_SECONDS = 300.0  # what a host may take to answer; it gets our code first
 REACH_SECONDS = 120.0  # for which a host tries to read a store at a URL
+ROOM_BYTES = 1 << 20  # that a host must be able to write: what a trial leaves, and some more
 AGAIN_SECONDS = 600.0  # after which one that was left out is asked once more
 LOOK_SECONDS = 0.1  # between two looks at whether all have answered
 WAY_OUT = "docs/cluster.md says what a host needs."
@@ -52,15 +53,27 @@ class Needs:
                 f"it lacks {some(lacking)}, which Shotboard needs: install them into the Python "
                 "that runs its `ray start`."
             )
+        if trouble := self.trouble_with_store():
+            return trouble
+        if missing := [folder for folder in self.folders if not Path(folder).is_dir()]:
+            return f"it has no {some(missing)}: put what was asked for by its path there as well."
+        return ""
+
+    def trouble_with_store(self, seconds: float = REACH_SECONDS) -> str:
+        """Why this machine cannot keep a trial in the store; empty where it can.
+
+        Args:
+            seconds: For which it tries to read a store at a URL.
+        """
         if self.mark and not Path(self.mark).exists():
             return (
                 f"it does not see the store {self.store}: name a store that all hosts reach, a URL "
                 "such as s3://bucket/store or a folder that they share, with --home."
             )
-        if "://" in self.store and (trouble := _unreachable(self.store)):
+        if self.store and (trouble := _unwritable(self.store)):
+            return trouble
+        if "://" in self.store and (trouble := _unreachable(self.store, seconds)):
             return f"it does not reach the store: {trouble}"
-        if missing := [folder for folder in self.folders if not Path(folder).is_dir()]:
-            return f"it has no {some(missing)}: put what was asked for by its path there as well."
         return ""
 
     def unlike(self) -> str:
@@ -70,12 +83,27 @@ class Needs:
         return some([f"{n} {v}, not {there[n]}" for n, v in here.items() if v != there[n]])
 
 
-def _unreachable(url: str) -> str:
+def _unwritable(store: str) -> str:
+    """Why nothing can be written here, into a store or its working copy; empty where it can."""
+    from tasks.storage.copies import folder_of
+
+    folder = folder_of(store) if "://" in store else Path(store)
+    try:
+        with passing_folder(folder / "room") as place:
+            (place / "file").write_bytes(bytes(ROOM_BYTES))
+    except OSError as error:
+        what = "copy of the store, which SHOTBOARD_CACHE names" if "://" in store else "store"
+        why = error.strerror or type(error).__name__
+        return f"it cannot write to its {what}: {folder} ({why}). It needs room and rights there."
+    return ""
+
+
+def _unreachable(url: str, seconds: float) -> str:
     """Why a store at a URL cannot be read here; empty where it can."""
     from tasks.storage.remote import Remote
 
     try:
-        Remote.at(url, patience=REACH_SECONDS).head("store.json")
+        Remote.at(url, patience=seconds).head("store.json")
     except (OSError, ValueError) as error:
         return str(error)
     return ""
@@ -193,13 +221,14 @@ class HostWatch:
         return " ".join(f"{host}: {why}" for host, why in self.left_out.items())
 
     def leave_out(self, host: Host, reason: str) -> None:
-        """Gives a host no more workers.
+        """Gives a host no more workers until it is asked again.
 
         Args:
             host: Which.
             reason: A sentence.
         """
         self._can[host.node_id] = False
+        self._again[host.node_id] = self.clock() + AGAIN_SECONDS  # it may have passed
         if self.left_out.get(host.address) != reason:
             self.left_out[host.address] = reason
             self.say(f"host {host.address} is left out: {reason}")
@@ -231,7 +260,6 @@ class HostWatch:
             unmet, unlike = f"it does not run our code ({lines[-1].strip()}).", ""
         if unmet:
             self.leave_out(host, unmet)
-            self._again[host.node_id] = self.clock() + AGAIN_SECONDS  # it may have passed
             return
         self._can[host.node_id] = True
         self.left_out.pop(host.address, None)

@@ -10,17 +10,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from tasks.computing.deaths import HostLost, OutOfTime, WorkerDied, of_the_host
+from tasks.computing.deaths import HostLost, HostUnfit, OutOfTime, WorkerDied, of_the_host
 from tasks.computing.hosts import Host, check_room, is_here, on, share_out
 from tasks.computing.ray_processes import trouble_with_ray
 from tasks.computing.staff import POLL_SECONDS, Staff, Worker
 from tasks.computing.surveying import HostWatch, Needs
+from tasks.computing.troubles import Troubles
 from tasks.environment import MachineError
 from tasks.progress import Reporter
 from tasks.stopped import RunStopped
 
 TRIES = 3  # of a call whose worker died
-HOST_TRIES = 10  # of a call beside these, each of which was lost with its host
+HOST_TRIES = 10  # of a call beside these, each of which was lost with its host or left it out
 PREPARE_SECONDS = 1800.0  # what a worker may take to load what its calls share
 MOST_THREADS = 10_000  # of one map; more workers than these wait for calls
 
@@ -111,6 +112,7 @@ class WorkerPool:
         except ValueError as error:
             raise ValueError(" ".join(filter(None, (str(error), watch.reasons)))) from error
         self._staff = Staff(create, wanted, watch.leave_out, self._say)
+        self._troubles = Troubles(needs, self._staff)
         self._closed = False
 
     def __len__(self) -> int:
@@ -154,12 +156,13 @@ class WorkerPool:
                 of this key is taken before others, or one on the same host.
 
         Raises:
-            HostLost: The worker's host went at so many tries in a row.
+            HostLost: The worker's host went, or was left out, at so many tries in a row.
             WorkerDied: The worker died at every try; another has taken its place.
             OutOfTime: The call took too long; another worker has taken the place of its own.
             MachineError: No worker starts, or Ray has ended.
             PoolClosed: The pool was closed meanwhile.
-            Exception: What the method raised, as it raised it.
+            Exception: What the method raised, as it raised it; an `OSError` on another host of a
+                cluster only where no host is left, or this machine has the same trouble.
         """
         near = near or (first.key if first else "")
         died = lost = 0
@@ -303,6 +306,8 @@ class WorkerPool:
                 raise PoolClosed from error
             if isinstance(error, OutOfTime):
                 staff.replace(worker)
+            elif reason := self._left_out(worker, error):
+                raise HostUnfit(method, worker.host.address, reason) from error
             elif not isinstance(error, _Death):
                 worker.has(near)
                 staff.give(worker)
@@ -321,6 +326,12 @@ class WorkerPool:
         worker.has(near)
         staff.give(worker)
         return answer
+
+    def _left_out(self, worker: Worker, error: Exception) -> str:
+        """Why the host of a worker was left out, if that or its reason ended a call; else empty."""
+        if isinstance(error, _Death):
+            return self._staff.left_out(worker.host)
+        return self._troubles.of_host(worker.host, error)
 
     def _prepare(self, worker: Worker, first: First) -> None:
         """Has a worker do what comes before the first call of a kind.

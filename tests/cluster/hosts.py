@@ -284,6 +284,7 @@ class Rig:
         self.env = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": HOME,
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),  # our code, where it is not installed
             "LANG": "C.UTF-8",
             "OMP_NUM_THREADS": "1",
             "HF_HUB_OFFLINE": "1",

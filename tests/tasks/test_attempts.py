@@ -9,7 +9,7 @@ import pytest
 from operators.spec import Target
 from tasks.computing.attempts import BASE_SECONDS, HOSTS_FORGIVEN, time_limit
 from tasks.computing.compute import compute
-from tasks.computing.deaths import HostLost, OutOfTime, WorkerDied
+from tasks.computing.deaths import HostLost, HostUnfit, OutOfTime, WorkerDied
 from tasks.computing.failures import (
     described,
     forgive,
@@ -271,20 +271,30 @@ def test_a_failure_keeps_no_secret(store, spec):
     assert "https://anna:***@host/a.zip?sig=*** did not answer" in file.read_text()
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (HostLost("compute", "10.0.0.3"), "its host 10.0.0.3 is gone, or cannot be reached."),
+        (
+            HostUnfit("compute", "10.0.0.3", "its disk is full."),
+            "its host 10.0.0.3 was left out: its disk is full.",
+        ),
+    ],
+)
 @pytest.mark.parametrize(("lost", "failed"), [(HOSTS_FORGIVEN, False), (10**6, True)])
 def test_a_host_that_goes_is_no_fault_of_its_trials_unless_one_host_after_another_does(
-    store, ran, lost, failed
+    store, ran, lost, failed, error, said
 ):
     class Hosts(Pool):
         def compute(self, call, seconds):
             if self.deaths and any(spec.seed in self.deadly for spec in call):
                 self.deaths -= 1
-                raise HostLost("compute", "10.0.0.3")
+                raise error
             return super().compute(call, seconds)
 
     pool = Hosts(store, deadly={3}, deaths=lost)
     errors = ran(pool)
     assert [seed for seed, error in errors.items() if error] == [3] * failed
     if failed:
-        assert "its host 10.0.0.3 is gone, or cannot be reached." in errors[3]
+        assert said in errors[3]
         assert sum(3 in call for call in pool.calls) == HOSTS_FORGIVEN + TRIES

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tasks.computing import staff
+from tasks.computing import staff, troubles
 from tasks.computing.deaths import HostLost
 from tasks.computing.ray_cluster import ray_cluster
 from tasks.computing.surveying import needed_of
@@ -46,13 +46,18 @@ def make_worker():
                 time.sleep(0.02)
             return self.host()
 
+        def write(self, disks, place):
+            """Writes to the disk of its host; leaves a file that says where."""
+            from pathlib import Path
+
+            (Path(place) / self.host()).touch()
+            Path(disks.get(self.host(), "/dev/null")).write_text("a trial")
+            return self.host()
+
         def code(self):
             import operators.spec
 
             return operators.spec.__file__, operators.spec.__doc__
-
-        def load(self, key):
-            return None
 
         @staticmethod
         def needs(*_, **__):
@@ -158,6 +163,34 @@ def test_a_call_that_is_lost_with_its_host_is_told_so_and_not_as_its_fault(hosts
     (tmp_path / "never").touch()
     mapping.join(SECONDS)
     assert [outcome.error for outcome in ended[1:]] == [None, None]
+
+
+def test_a_host_that_has_no_room_is_left_out_and_its_call_made_elsewhere(
+    hosts, pool, tmp_path, monkeypatch
+):
+    class Said(list):
+        say = list.append
+
+    said = Said()
+    pool.tell(said)
+    new = hosts.add_node(num_cpus=1)
+    # All are raylets of one machine: of those that it has, one is to be another's.
+    monkeypatch.setattr(troubles, "is_here", lambda host: host.node_id != new.node_id)
+    until(lambda: sum(each.pid is not None for each in pool.workers) == 3, "a third worker")
+    calls, ended = [{new.node_id: "/dev/full"}] * 12, []
+    until(
+        lambda: (
+            ended.extend(pool.map_unordered("write", calls, str(tmp_path)))
+            or (tmp_path / new.node_id).exists()
+        ),
+        "a call on the new host",
+    )
+    assert {outcome.error for outcome in ended} == {None}
+    assert new.node_id not in {outcome.result for outcome in ended}
+    until(lambda: len(pool) == 2, "its worker gone")
+    (told,) = [text for text in said if "is left out" in text]
+    assert "it cannot go on: OSError: [Errno 28] No space left on device." in told
+    hosts.remove_node(new)
 
 
 def test_workers_have_the_code_of_the_driver_and_no_other(hosts, pool):

@@ -1,6 +1,7 @@
 """Which hosts of a cluster get how many workers, and which are left out."""
 
 import os
+import resource
 import threading
 from dataclasses import replace
 from importlib import metadata
@@ -96,6 +97,24 @@ def test_a_bucket_that_a_host_does_not_reach_is_told(monkeypatch):
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     with needed_of("s3://bucket/store") as needs:
         assert survey(needs)[0].startswith("it does not reach the store: ")
+
+
+def test_a_host_that_cannot_write_is_told_where(tmp_path, monkeypatch):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    monkeypatch.setenv("SHOTBOARD_CACHE", str(tmp_path / "cache"))
+    with needed_of(str(tmp_path)) as folder, needed_of(f"file://{tmp_path}") as url:
+        assert survey(folder) == survey(url) == ("", "")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))  # as where the disk is full
+        try:
+            (mine, _), (copy, _) = survey(folder), survey(url)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert mine.startswith(f"it cannot write to its store: {tmp_path} (File too large). It needs")
+    assert copy.startswith(
+        f"it cannot write to its copy of the store, which SHOTBOARD_CACHE names: {tmp_path}/cache/"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    assert survey(Needs("/proc"))[0].startswith("it cannot write to its store: /proc (")
 
 
 def test_packages_that_a_host_lacks_are_named_and_others_versions_told():

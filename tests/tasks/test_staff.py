@@ -36,6 +36,9 @@ class Ray:
         for name in ("START_LOOK_SECONDS", "POLL_SECONDS", "HOSTS_SECONDS"):
             monkeypatch.setattr(staffing, name, 0.01)
 
+    def wanted(self):
+        return {host: n for host, n in self.there.items() if host not in self.left_out}
+
     def create(self, host, count):
         self.made.append(host)
         actor = f"{host.node_id}-{len(self.made)}"
@@ -63,7 +66,7 @@ def hire(ray):
     staffs = []
 
     def begin():
-        staff = Staff(ray.create, lambda: ray.there, ray.left_out.__setitem__, ray.said.append)
+        staff = Staff(ray.create, ray.wanted, ray.left_out.__setitem__, ray.said.append)
         staffs.append(staff)
         return staff
 
@@ -217,3 +220,33 @@ def test_who_was_given_up_gets_another_try_once_a_mate_has_ended(ray, hire):
     ray.broken = {}
     staff.replace(runs)
     assert staff.take("").host == one
+
+
+def test_a_host_that_is_dismissed_ends_its_workers_busy_or_not_and_others_get_theirs(ray, hire):
+    one, two = host(1), host(2)
+    ray.there = {one: 2, two: 0}  # as where fewer were asked for than there is room
+    staff = hire()
+    busy = staff.take("")
+    ray.there = {one: 2, two: 1}
+    assert staff.dismiss(one, "its disk is full.")
+    assert (staff.left_out(one), staff.left_out(two)) == ("its disk is full.", "")
+    assert busy.actor in ray.killed
+    staff.give(busy)
+    assert staff.take("").host == two
+    assert addresses(staff) == [two.address]
+    assert ray.left_out == {one: "its disk is full."}
+    assert "host 10.0.0.1 is gone" not in " ".join(ray.said)
+    assert not staff.dismiss(two, "its disk is full.")
+
+
+def test_a_host_that_was_left_out_gets_workers_again_though_none_had_started(ray, hire):
+    one, two = host(1), host(2)
+    ray.there, ray.broken = {one: 1, two: 1}, {two.node_id: ValueError("no libtorch")}
+    staff = hire()
+    until(lambda: ray.left_out)
+    until(lambda: addresses(staff) == [one.address])
+    ray.broken = {}
+    ray.left_out.clear()  # it was asked again, and has what it needs
+    until(lambda: "host 10.0.0.2 joins, with 1 worker." in ray.said)
+    assert {staff.take("").host for _ in range(2)} == {one, two}
+    assert staff.left_out(two) == ""
