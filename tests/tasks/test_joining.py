@@ -13,6 +13,7 @@ import pytest
 
 from tasks.services.children import descendants, free_port, process_name
 
+pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 200
 OTHER = "cd" * 32
@@ -29,7 +30,8 @@ except ConnectionError as error:
 
 
 RUN = """
-import sys, time
+import faulthandler, sys, time
+faulthandler.dump_traceback_later(150, exit=True)  # where it hangs, if it does
 from tasks.computing.ray_cluster import ray_cluster
 
 class Worker:
