@@ -64,7 +64,7 @@ def fitted(name, backbone, classes, shots_of, seed, *, taught=None, **changes):
     return built.eval(), report, work
 
 
-STEPS = {"epochs": 3, "batch_size": 6, "total_steps": 0}
+STEPS = {"epochs": 3, "batch_size": 6, "total_steps": 0, "selection": "last"}
 
 
 @pytest.mark.parametrize(
