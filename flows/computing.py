@@ -12,11 +12,11 @@ from data_catalog import Dataset
 from operators.spec import TrialSpec
 from tasks.computing.attempts import time_limit as limit_of
 from tasks.computing.compute import Computed, ProgressArtifact, compute
+from tasks.computing.context import Done
 from tasks.computing.deaths import OutOfTime, WorkerDied
 from tasks.computing.encode import ViewsNotEncoded, contexts_of, encode, encoders_of
 from tasks.computing.failures import described, note_failure
 from tasks.computing.sharing import Sharing
-from tasks.computing.worker import Done
 from tasks.computing.worker_pool import WorkerPool
 from tasks.environment import MachineError
 from tasks.planning.choices import Request

@@ -17,6 +17,7 @@ from data_catalog import Dataset
 from operators.board import explain, inspect
 from operators.board.agreement import DIFFERENT, Agreement, agreement
 from operators.spec import TrialSpec
+from tasks.computing.context import Context
 from tasks.computing.encode import contexts_of, encode, encoders_of
 from tasks.computing.found import (
     backbones_of,
@@ -25,7 +26,7 @@ from tasks.computing.found import (
     refuse_other_version,
     spec_of,
 )
-from tasks.computing.worker import Context, TrialWorker
+from tasks.computing.worker import TrialWorker
 from tasks.computing.worker_pool import CallResult
 from tasks.planning.choices import Backbones
 from tasks.planning.data import data_of

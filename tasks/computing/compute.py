@@ -16,10 +16,10 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from operators.spec import TrialSpec
 from tasks.computing.attempts import Attempts, seconds_of
+from tasks.computing.context import Context, Done
 from tasks.computing.deaths import OutOfTime, WorkerDied
 from tasks.computing.failures import in_quarantine, left_alone, note_failure
 from tasks.computing.sharing import Sharing, Turn
-from tasks.computing.worker import Context, Done
 from tasks.computing.worker_pool import First, WorkerPool
 from tasks.planning.planned import Bundle, expected_cost
 from tasks.progress import Stage

@@ -18,8 +18,8 @@ from operators.episodes.views import View
 from operators.methods import method_for
 from operators.spec import TrialSpec
 from operators.tracks import track_of
+from tasks.computing.context import Context, Encoder, TargetFolders
 from tasks.computing.shared_features import fetch_features, send_features
-from tasks.computing.worker import Context, Encoder, TargetFolders
 from tasks.computing.worker_pool import WorkerPool
 from tasks.environment import MachineError
 from tasks.planning import own_backbones

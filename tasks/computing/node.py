@@ -22,7 +22,7 @@ class Node:
         """What trials share, with the folders of this node; what is not in them is fetched.
 
         Args:
-            context: As the driver has it, see `tasks.computing.worker.Context`.
+            context: As the driver has it, see `tasks.computing.context.Context`.
             features: Whether frozen features are to be there as well.
 
         Raises:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tasks.computing.worker import Done
+from tasks.computing.context import Done
 from tasks.storage.leases import Leases
 from tasks.storage.store import Store
 

@@ -71,8 +71,9 @@ def filled(tmp_path_factory, shotboard, pictures, clip_folder):
     """A store with the pictures, three trials of two methods and a failed one, and their board."""
     from flows.leaderboard import rebuild_leaderboard
     from operators.episodes.features import FeatureStore, view_folder
+    from tasks.computing.context import Context
     from tasks.computing.encode import features_folder
-    from tasks.computing.worker import Context, TrialWorker
+    from tasks.computing.worker import TrialWorker
     from tasks.planning.choices import check
     from tasks.planning.encodings import needed_rows
     from tasks.planning.plan import make_plan

@@ -9,6 +9,7 @@ import pytest
 from operators.spec import Target
 from tasks.computing.attempts import BASE_SECONDS, HOSTS_FORGIVEN, time_limit
 from tasks.computing.compute import compute
+from tasks.computing.context import Context, Done
 from tasks.computing.deaths import HostLost, HostUnfit, OutOfTime, WorkerDied
 from tasks.computing.failures import (
     described,
@@ -19,7 +20,6 @@ from tasks.computing.failures import (
     of_the_store,
 )
 from tasks.computing.sharing import Sharing
-from tasks.computing.worker import Context, Done
 from tasks.computing.worker_pool import TRIES, CallResult
 from tasks.planning.planned import Bundle
 from tasks.storage.leases import leases_of

@@ -8,8 +8,9 @@ import pytest
 from data_catalog.descriptions import Descriptions, kept_file
 from operators.episodes.features import FeatureStore, view_folder
 from operators.methods import METHODS
+from tasks.computing.context import Context
 from tasks.computing.encode import features_folder
-from tasks.computing.worker import Context, TrialWorker
+from tasks.computing.worker import TrialWorker
 from tasks.ingestion.describe import ask, classes_of, client, keep
 from tasks.pages.cards import dataset_rows
 from tasks.pages.known import method_rows

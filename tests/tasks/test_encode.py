@@ -12,8 +12,9 @@ import pytest
 from operators.episodes.features import FeatureStore, view_folder
 from operators.episodes.views import View
 from operators.tracks.rows import episode_of
+from tasks.computing.context import Context, Done
 from tasks.computing.encode import ViewsNotEncoded, encode, encoders_of, features_folder
-from tasks.computing.worker import Context, Done, TrialWorker
+from tasks.computing.worker import TrialWorker
 from tasks.computing.worker_pool import CallResult
 from tasks.planning.choices import check
 from tasks.planning.data import TrialData

@@ -9,9 +9,9 @@ import pytest
 
 from flows.computing import elsewhere
 from tasks.computing.compute import Calls, compute
+from tasks.computing.context import Context, Done
 from tasks.computing.failures import note_failure
 from tasks.computing.sharing import Sharing
-from tasks.computing.worker import Context, Done
 from tasks.computing.worker_pool import CallResult
 from tasks.planning.planned import Bundle, Plan
 from tasks.planning.suite import make_suite

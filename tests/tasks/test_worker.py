@@ -17,8 +17,9 @@ from operators.metrics.predictions import CLASSIFICATION
 from operators.trials.machine import machine
 from operators.trials.results import TrialResult
 from tasks.comparing.verify import verify
+from tasks.computing.context import Context, Done
 from tasks.computing.encode import contexts_of, features_folder
-from tasks.computing.worker import Context, Done, TrialWorker
+from tasks.computing.worker import TrialWorker
 from tasks.planning.choices import check
 from tasks.planning.encodings import needed_rows
 from tasks.planning.plan import make_plan
