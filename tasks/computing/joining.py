@@ -60,6 +60,8 @@ def join(address: str, variables: Mapping[str, str], **own: Any) -> None:
                         f"the Ray cluster at {address} is of another version: {text} Its hosts and "
                         "this machine need the same Ray and the same Python."
                     ) from error
+                if client and _SILENT in text and attempt < JOINS and _have_token():
+                    continue
                 if client and _SILENT in text:
                     raise ConnectionError(
                         f"{address} does not answer as a Ray cluster answers clients. Where it "
@@ -80,10 +82,10 @@ def check_address(address: str) -> None:
     """Raises ConnectionError unless a Ray answers, for `ray.init` may wait for ever."""
     trouble = nobody_listens(address)
     joins = address != "auto" and not address.startswith("ray://")
-    if not trouble:
-        _have_token()
     if not trouble and joins:
         trouble = _health(address)
+        if trouble and _TOKEN in trouble and _have_token():
+            trouble = _health(address)
     if trouble and _TOKEN in trouble:
         raise ConnectionError(
             f"the Ray cluster at {address} asks for a token, and this process has none or another: "
@@ -100,15 +102,18 @@ def check_address(address: str) -> None:
         )
 
 
-def _have_token() -> None:
-    """Has the token of this machine sent, where there is one and nobody has said whether to.
+def _have_token() -> bool:
+    """Has the token of this machine sent from now on; says whether there is one to try.
 
-    So does `ray.init`, and here a cluster is asked before.
+    Not where somebody has said whether to. A cluster that asks for none is never sent one: calls of
+    its workers to this process would be refused.
     """
+    if "RAY_AUTH_MODE" in os.environ:
+        return False
     from ray._private.authentication import authentication_token_setup as setup
 
     setup.logger.setLevel(logging.ERROR)  # that it does so needs no reader
-    setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    return setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def _hosts_of(address: str) -> set[str]:
