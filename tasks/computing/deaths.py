@@ -19,7 +19,7 @@ NOISE = re.compile(r"^\[[\d\- :,]+ [A-Z] .*|^\[\S+ (?:I|W) .*|^\s*$")  # Ray's o
 _NODE = re.compile(  # whoever ends a host tells all its processes, as systemd and Slurm do
     r"(?i)\bnode\b[^.]*\b(died|dead|terminated|failed|drained|preempted)|\bSIGTERM\b"
 )
-_OF_RAY = re.compile(r"^:(job_id|actor_name|task_name):")
+OF_RAY = re.compile(r"^:(job_id|actor_name|task_name):")  # what Ray writes before what is printed
 _KILLS = ("/sys/fs/cgroup/memory.events", "/proc/vmstat")  # where Linux counts whom it ends
 
 
@@ -134,7 +134,7 @@ def last_words(pid: int | None) -> list[str]:
             lines += log.read_text(errors="replace")[-20_000:].splitlines()
     marks = [place for place, line in enumerate(lines) if line.startswith(MARK)]
     of_it = lines[marks[-1] + 1 :] if marks else lines  # what is before is of other trials
-    return [line for line in of_it if not _OF_RAY.match(line)]
+    return [line for line in of_it if not OF_RAY.match(line)]
 
 
 def _kills() -> int:

@@ -60,9 +60,9 @@ def join(address: str, variables: Mapping[str, str], **own: Any) -> None:
                         f"the Ray cluster at {address} is of another version: {text} Its hosts and "
                         "this machine need the same Ray and the same Python."
                     ) from error
-                if client and _SILENT in text and attempt < JOINS and _have_token():
-                    continue
                 if client and _SILENT in text:
+                    if attempt < JOINS and _have_token():
+                        continue
                     raise ConnectionError(
                         f"{address} does not answer as a Ray cluster answers clients. Where it "
                         f"asks for a token, {_GIVE_TOKEN} Else give the port that its head has for "

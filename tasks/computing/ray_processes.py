@@ -107,14 +107,6 @@ def noted(name: str, start: Callable[..., Any]) -> Callable[..., Any]:
     return noted
 
 
-def is_there(pid: int) -> bool:
-    """Whether a process runs, by what Linux tells; one that nobody has asked after yet does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def leave() -> None:
     """Ends the Ray that started here, or leaves the one that was joined."""
     import ray

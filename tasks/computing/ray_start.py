@@ -67,10 +67,12 @@ def _init(address: str | None, cpus: int | None, shared_bytes: int) -> None:
     """See `connect`."""
     variables = for_workers()
     if address:
-        # A client (`ray://`) has a job of its own making: its process is started at the head.
-        own = {} if address.startswith("ray://") else {"job_config": _job()}
+        # A client has a job of its own making: a process at the head is started and registered.
+        if address.startswith("ray://"):
+            join(address, variables)
+            return
         with witnessed(dict):
-            join(address, variables, **own)
+            join(address, variables, job_config=_job())
         return
     # It tells every local Ray that it has a password, which is so and needs no reader.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)

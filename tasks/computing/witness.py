@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
-from tasks.computing.ray_processes import ended, is_there, kill, looking_on
+from tasks.computing.ray_processes import ended, kill, looking_on
 from tasks.environment import own_code
-from tasks.services.children import descendants
+from tasks.services.children import descendants, is_there
 
 LOOK_SECONDS = 0.1
 GRACE_SECONDS = 2.0  # what Ray gets to notice by itself, which is an error that can be handled

@@ -5,7 +5,6 @@ with a worker that crashes, and a worker that writes much is held back here, not
 written on other hosts of a cluster Ray's own log monitors send here.
 """
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.computing.deaths import NOISE
+from tasks.computing.deaths import NOISE, OF_RAY
 from tasks.computing.ray_processes import this_node
 from tasks.computing.traces import MARK
 from tasks.plain_text import plain
@@ -25,7 +24,6 @@ BURST_SECONDS = 10.0
 LINE = 500  # most letters of one
 PIECE = 1 << 16  # bytes of a file that are read at once
 _JOB = ":job_id:"  # Ray writes it before all that a worker does; a worker is of one job
-_OF_RAY = re.compile(r"^:(actor_name|task_name):")
 
 
 @dataclass
@@ -117,7 +115,7 @@ class WorkerLogs:
             file.ours = not self.job or line.removeprefix(_JOB) == self.job
         elif line.startswith(MARK):
             file.trial = line.removeprefix(MARK)
-        elif not file.ours or NOISE.match(line) or _OF_RAY.match(line):
+        elif not file.ours or NOISE.match(line) or OF_RAY.match(line):
             return
         elif self._room():
             self._tell_held()

@@ -236,6 +236,14 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def is_there(pid: int) -> bool:
+    """Whether a process runs, by what Linux tells; one that nobody has asked after yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def process_name(pid: int) -> str:
     """The name of a process, as Linux tells; empty where it has ended."""
     with suppress(OSError):

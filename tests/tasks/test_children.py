@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.services.children import Child, ChildError, check_port, free_port, listener
+from tasks.services.children import Child, ChildError, check_port, free_port, is_there, listener
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60
@@ -48,10 +48,7 @@ def gone(pid):
     """Whether a process has ended; one that nobody has asked for its code yet has, too."""
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except OSError:
+        if not is_there(pid):
             return True
         time.sleep(0.05)
     return False

@@ -10,10 +10,10 @@ import pytest
 
 from tasks.computing import deaths, ray_processes, ray_start
 from tasks.computing.deaths import Deaths
-from tasks.computing.ray_processes import end_left_over, is_there, trouble_with_ray
+from tasks.computing.ray_processes import end_left_over, trouble_with_ray
 from tasks.computing.ray_start import FOLDER_BYTES, _sockets_folder, _start_local
 from tasks.environment import MachineError
-from tasks.services.children import descendants, free_port
+from tasks.services.children import descendants, free_port, is_there
 
 SECONDS = 60
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.computing.ray_processes import is_there
+from tasks.services.children import is_there
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 120
