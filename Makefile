@@ -3,6 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
+# Each command and test starts processes that import Prefect, Ray, MLflow and torch: where nothing
+# keeps what Python compiles, as in many images, each import takes three times as long.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test test-served test-portable test-fuzz soak lint install clean
 
 run: $(INSTALLED)
