@@ -15,6 +15,10 @@ ARGUMENTS = [
 ]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SCREENS = {"phone": (400, 860), "tablet": (800, 1000), "wide": (1600, 1000)}
+PATIENCE = 240_000  # ms, of what takes a few seconds where nothing else runs
+# Prefect draws a run with WebGL as often as a screen shows it: without a GPU that takes a core from
+# the run itself. Five times a second do.
+UNHURRIED = "window.requestAnimationFrame = f => setTimeout(() => f(performance.now()), 200);"
 
 
 def pytest_collection_modifyitems(items) -> None:
@@ -42,6 +46,22 @@ def chromium():
         browser.close()
 
 
+@pytest.fixture
+def new_page(chromium):
+    """Opens an empty page for whoever does not ask what it sends: `new_page(viewport=..)`."""
+    contexts = []
+
+    def open_page(**how):
+        contexts.append(chromium.new_context(**how))
+        contexts[-1].set_default_timeout(PATIENCE)
+        contexts[-1].add_init_script(UNHURRIED)
+        return contexts[-1].new_page()
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
 @pytest.fixture(scope="session")
 def board_page(drawn_board, tmp_path_factory) -> Path:
     """The page of `drawn_board` as a file."""
@@ -66,8 +86,8 @@ def opened(chromium, board_page):
             accept_downloads=True,
         )
         contexts.append(context)
+        context.set_default_timeout(PATIENCE)
         page = context.new_page()
-        page.set_default_timeout(60_000)  # machines may be busy
         page.on("console", lambda said: faults.append(f"console: {said.text}"))
         page.on("pageerror", lambda error: faults.append(f"error: {error}"))
         page.on(

@@ -338,15 +338,13 @@ def test_everything_has_a_name_and_headings_follow_each_other(opened):
         assert all(after - before <= 1 for before, after in pairwise(levels)), route
 
 
-def test_a_sandboxed_frame_shows_it_too(opened, board_page, tmp_path):
+def test_a_sandboxed_frame_shows_it_too(new_page, board_page, tmp_path):
     """As MLflow shows artifacts: no storage, no origin, no downloads."""
     outer = tmp_path / "outer.html"
     outer.write_text(
         "<!doctype html><iframe sandbox='allow-scripts' style='width:1200px;height:900px'></iframe>"
     )
-    page = opened(file=outer, scripts=False)
-    assert page.url.endswith("outer.html")
-    page = page.context.browser.new_page()
+    page = new_page()
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
@@ -355,7 +353,7 @@ def test_a_sandboxed_frame_shows_it_too(opened, board_page, tmp_path):
         "(text) => { document.querySelector('iframe').srcdoc = text }", board_page.read_text()
     )
     frame = page.frame_locator("iframe")
-    frame.locator("html[data-ready]").wait_for(state="attached", timeout=60_000)
+    frame.locator("html[data-ready]").wait_for(state="attached")
     frame.locator("#choose-shots").select_option("1")
     frame.locator("#protocols a", has_text="Base to new").click()
     frame.locator("h1", has_text="Base to new").wait_for()
@@ -363,7 +361,6 @@ def test_a_sandboxed_frame_shows_it_too(opened, board_page, tmp_path):
     assert r"\toprule" in frame.locator("dialog textarea").input_value()
     frame.get_by_role("button", name="Close").click()
     frame.get_by_role("button", name="Switch to the").click()
-    page.close()
     assert errors == []
 
 

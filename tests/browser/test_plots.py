@@ -158,13 +158,13 @@ def test_every_plot_of_the_board_is_on_the_page_but_what_has_no_numbers(opened):
     assert {*names, "loss"} == set(PLOTS)
 
 
-def test_plots_are_drawn_in_a_sandboxed_frame_and_leave_it_as_text(chromium, board_page, tmp_path):
+def test_plots_are_drawn_in_a_sandboxed_frame_and_leave_it_as_text(new_page, board_page, tmp_path):
     """As MLflow shows artifacts: no storage, no origin, no downloads; Vega may make functions."""
     outer = tmp_path / "outer.html"
     outer.write_text(
         "<!doctype html><iframe sandbox='allow-scripts' style='width:1200px;height:900px'></iframe>"
     )
-    page = chromium.new_page()
+    page = new_page()
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda said: errors.append(said.text))
@@ -173,7 +173,7 @@ def test_plots_are_drawn_in_a_sandboxed_frame_and_leave_it_as_text(chromium, boa
         "(text) => { document.querySelector('iframe').srcdoc = text }", board_page.read_text()
     )
     frame = page.frame_locator("iframe")
-    frame.locator("html[data-ready]").wait_for(state="attached", timeout=60_000)
+    frame.locator("html[data-ready]").wait_for(state="attached")
     for ending, start in (("SVG", "<svg"), ("CSV", "label,")):
         section = seen(frame, "curves")
         section.get_by_role("button", name=ending).click()
@@ -181,5 +181,4 @@ def test_plots_are_drawn_in_a_sandboxed_frame_and_leave_it_as_text(chromium, boa
         text.wait_for()
         assert text.input_value().startswith(start)
         frame.get_by_role("button", name="Close").click()
-    page.close()
     assert errors == []
