@@ -15,6 +15,7 @@ from tasks.computing.shipping import code_to_ship
 from tasks.environment import own_code
 
 JOIN_SECONDS = 30.0
+HEALTH_SECONDS = 120.0  # of a process that imports Ray first, half a minute on a busy machine
 JOINS = 3  # tries to join as a client, for whom the head starts a process; Ray gives that 30 s
 _SLOW = "Starting Ray client server failed"
 _SILENT = "ray client connection timeout"
@@ -165,11 +166,11 @@ def _health(address: str) -> str | None:
             command,
             capture_output=True,
             text=True,
-            timeout=JOIN_SECONDS,
+            timeout=HEALTH_SECONDS,
             env={**os.environ, **own_code()},
         )
     except subprocess.TimeoutExpired:
-        return f"no answer within {JOIN_SECONDS:.0f} s"
+        return f"no answer within {HEALTH_SECONDS:.0f} s"
     if answer.returncode == 0:
         return None
     lines = (answer.stderr or answer.stdout).strip().splitlines()

@@ -32,7 +32,15 @@ from tasks.environment import MachineError, for_workers, set_defaults, set_local
 
 START_SECONDS = 240.0  # some 5 where nothing else runs; Ray's own 30 are few on a busy machine
 STARTS = 2  # tries to start a Ray on this machine
-REGISTER_SECONDS = "300"  # what a worker may take to import what it needs; Ray's own are 60
+# For a Ray that starts on a busy machine.
+PATIENCE = {
+    "RAY_gcs_server_port_wait_time_s": f"{START_SECONDS:.0f}",
+    # The raylet gives up on its own agents, Python processes that start slowly, after 30 s.
+    "RAY_raylet_start_wait_time_s": f"{START_SECONDS:.0f}",
+    "RAY_agent_register_timeout_ms": f"{1000 * START_SECONDS:.0f}",
+    # What a worker may take to import what it needs; Ray's own are 60.
+    "RAY_worker_register_timeout_seconds": "300",
+}
 # Sockets lie in `ray/session_<time>_<process>/sockets/plasma_store` there, 107 bytes in all.
 FOLDER_BYTES = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 
@@ -76,13 +84,7 @@ def _init(address: str | None, cpus: int | None, shared_bytes: int) -> None:
         return
     # It tells every local Ray that it has a password, which is so and needs no reader.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
-    variables |= {
-        "RAY_gcs_server_port_wait_time_s": f"{START_SECONDS:.0f}",
-        # The raylet gives up on its own agents, Python processes that start slowly, after 30 s.
-        "RAY_raylet_start_wait_time_s": f"{START_SECONDS:.0f}",
-        "RAY_agent_register_timeout_ms": f"{1000 * START_SECONDS:.0f}",
-        "RAY_worker_register_timeout_seconds": REGISTER_SECONDS,
-    }
+    variables |= PATIENCE
     # Where the head ends, this process tells of it, and puts away what it has before Ray ends it.
     variables.setdefault(WITHOUT_HEAD, f"{START_SECONDS:.0f}")
     with _set(variables):  # a local Ray hands its environment on, which is faster than asking it to

@@ -33,13 +33,15 @@ from typing import Any
 
 import psutil
 
+from tasks.computing.ray_start import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("shotboard", "flows", "tasks", "operators", "data_catalog")
 PROGRAMS = ("ip", "unshare", "nsenter", "setpriv", "mount")
 APART = ("--net", "--mount", "--ipc", "--uts", "--pid", "--fork", "--mount-proc")
 HOME = "/tmp/home"  # of each host, where its commands run
 RAY_PORT = 6379
-STARTS = 3  # of Ray, which gives up after 30 s where the machine is busy
+STARTS = 3  # of Ray, which may give up where the machine is busy
 SECONDS = 600.0  # of what takes a moment where nothing else runs
 TMP_BYTES = 2 * 2**30  # of a host; taken from memory as it is filled
 SHARED_BYTES = 128 * 2**20  # of Ray's object store, through which names and paths travel
@@ -289,6 +291,7 @@ class Rig:
             "OMP_NUM_THREADS": "1",
             "HF_HUB_OFFLINE": "1",
             "RAY_USAGE_STATS_ENABLED": "0",
+            **PATIENCE,
             # Of one secret, as docs/cluster.md tells: whoever asks a port of Ray without it is
             # refused.
             "RAY_AUTH_MODE": "token",

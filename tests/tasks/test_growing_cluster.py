@@ -8,6 +8,7 @@ import pytest
 from tasks.computing import staff, troubles
 from tasks.computing.deaths import HostLost
 from tasks.computing.ray_cluster import ray_cluster
+from tasks.computing.ray_start import PATIENCE
 from tasks.computing.surveying import needed_of
 
 SECONDS = 240  # of what takes a moment where nothing else runs
@@ -72,6 +73,8 @@ def hosts(monkeypatch_module):
 
     monkeypatch_module.setenv("RAY_health_check_initial_delay_ms", "1000")
     monkeypatch_module.setenv("RAY_health_check_period_ms", "500")
+    for name, value in PATIENCE.items():
+        monkeypatch_module.setenv(name, value)
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )
