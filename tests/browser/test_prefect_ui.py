@@ -74,7 +74,7 @@ def served(chromium):
         yield f"http://127.0.0.1:{port}/v2", Store(home / "store")
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(120)
+        process.wait(300)
         shutil.rmtree(home, ignore_errors=True)
 
 

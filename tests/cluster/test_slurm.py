@@ -103,7 +103,7 @@ def test_a_job_that_is_told_to_end_leaves_nothing_and_the_next_does_the_rest_tho
             first.send_signal(signal.SIGTERM)  # as Slurm does before the time is up
     assert first.wait(600) != 0, said
     assert "3 of 3 nodes are there\n" in said
-    hosts_module.wait_for(lambda: not left_of(submit.hosts), seconds=60)
+    hosts_module.wait_for(lambda: not left_of(submit.hosts), seconds=200)
 
     second = submit()
     out = ""
@@ -122,4 +122,4 @@ def test_a_job_that_is_told_to_end_leaves_nothing_and_the_next_does_the_rest_tho
         "shotboard", *counted, submit.url, env={"SHOTBOARD_CACHE": "/tmp/other"}
     )
     assert store.stdout.split() == ["n", str(TRIALS)]
-    hosts_module.wait_for(lambda: not left_of(submit.hosts), seconds=60)
+    hosts_module.wait_for(lambda: not left_of(submit.hosts), seconds=200)

@@ -267,7 +267,7 @@ def nights():
             live(nights, suite, process, home / "output")
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(180)
+            process.wait(300)
         files = [home / "output", *nights.store.up.glob("*.log")]
         nights.logs = "\n".join(file.read_text(errors="replace") for file in files)
         yield nights

@@ -79,7 +79,7 @@ class Place:
         return found
 
     def gone(self):
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.1)
         return not left

@@ -100,7 +100,7 @@ def read(url):
     """A page, whatever its status."""
     try:
         with urllib.request.urlopen(
-            urllib.request.Request(url, headers=KNOWN), timeout=30
+            urllib.request.Request(url, headers=KNOWN), timeout=90
         ) as answer:
             return answer.read().decode()
     except urllib.error.HTTPError as error:
@@ -111,7 +111,7 @@ def read(url):
 def strange(url):
     """The status that somebody without the token gets."""
     try:
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=90) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         with error:
@@ -223,9 +223,9 @@ def live(day, process, output):
     wait(lambda: day.store.done() > before, 400, "a trial of the second run", logs)
     day.processes = descendants(process.pid)
     process.send_signal(signal.SIGINT)
-    day.code = process.wait(120)
+    day.code = process.wait(300)
     day.trials = (before, day.store.done())
-    deadline = time.monotonic() + 20  # what Ray started takes a moment
+    deadline = time.monotonic() + 200  # what Ray started takes a moment
     while (left := {p for p in day.processes if runs(p)}) and time.monotonic() < deadline:
         time.sleep(0.2)
     day.left = left
@@ -263,7 +263,7 @@ def day():
         finally:
             if process.poll() is None:
                 process.terminate()
-                process.wait(120)
+                process.wait(300)
         yield day
     finally:
         shutil.rmtree(home, ignore_errors=True)

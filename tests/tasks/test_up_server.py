@@ -153,7 +153,7 @@ def row(**changes):
 
 def wait(read):
     """What `read` gives once it gives something."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (found := read()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return found

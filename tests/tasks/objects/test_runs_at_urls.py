@@ -52,7 +52,7 @@ def run(tmp_path, s3):
     for process in started:
         if process.poll() is None:
             process.terminate()
-            process.wait(120)
+            process.wait(300)
 
 
 def finished(process):
