@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from filelock import FileLock
-
 from operators.files import write_atomic
 from tasks.environment import NOTIFY, QUIET, TOKEN, MachineError, own_code
 from tasks.progress import reporter
@@ -32,9 +30,12 @@ from tasks.services.draining import drain
 from tasks.services.guard import HOST, Guard, reached_at
 from tasks.services.kept import Kept
 from tasks.sqlite_files import database_url, fault_of, is_full, remedy
+from tasks.storage.locks import alone
 from tasks.storage.store import Store
 
-START_SECONDS = 180.0  # a new database takes some 15 s of migrations on an idle core
+# A new database takes some 15 s of migrations on an idle core. A server that ends is told at once;
+# this is for one that hangs, and on a busy machine several start.
+START_SECONDS = 600.0
 
 # What serves deployments, automations and the feed of events. Runs, task runs, logs and
 # artifacts are recorded without them, and SQLite has a fraction of the writes.
@@ -164,7 +165,7 @@ def _tell_crashed(store: Store) -> None:
         tell_crashed(store)
 
 
-def reachable(url: str, *, seconds: float = 5.0) -> str | None:
+def reachable(url: str, *, seconds: float = 15.0) -> str | None:
     """Returns None where a Prefect API or an MLflow server answers at `url`, else what is wrong.
 
     A name and a password in it are sent as the clients of both send them, as a login.
@@ -273,10 +274,8 @@ def _start_at(
     if not services:
         way_out = "Run `shotboard doctor`, or set PREFECT_API_URL to a server of yours."
     url = PrefectUrl(f"http://{reached_at(host)}:{place.getsockname()[1]}/api")
-    environment = _environment(home, shown or url.ui, guard or Guard(), services=services)
-    # Commands share the database of a store, and a migration is no single step: a second server
-    # that started in its middle would find tables half made.
-    with FileLock(home / "start.lock", timeout=START_SECONDS):
+    with _alone_unless_set_up(home):
+        environment = _environment(home, shown or url.ui, guard or Guard(), services=services)
         server = Child(
             *(name, "tasks.services.guarded", str(place.fileno())),
             log=log,
@@ -295,6 +294,20 @@ def _start_at(
                 raise _unusable(home, fault) from error
             raise
         return server, url
+
+
+@contextmanager
+def _alone_unless_set_up(home: Path) -> Iterator[None]:
+    """Keeps other servers of a store from starting while its database is set up.
+
+    That is no single step: a server that started in its middle would find tables half made. Those
+    of a database that is there start beside each other.
+    """
+    with ExitStack() as stack:
+        if not schema_is_current(home):
+            waiting = f"another command sets up {home / 'prefect.db'}: waiting for it."
+            stack.enter_context(alone(home / "start.lock", waiting))
+        yield
 
 
 def _fault_in(log: Path, database: Path) -> str:

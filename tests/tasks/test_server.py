@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tasks.environment import MachineError
 from tasks.progress import reporting_to
@@ -184,7 +185,8 @@ def test_a_private_server_that_is_killed_is_started_again_and_the_flow_ends_as_i
     scope: dict = {}
     before = rows(recorded, "SELECT count(*) FROM task_run")[0][0]
     said = Said()
-    with reporting_to(said), prefect_api(recorded):
+    another = FileLock(recorded.prefect / "start.lock")  # as of one that sets up a database
+    with reporting_to(said), another, prefect_api(recorded):
         exec(FLOWS, scope)
         scope["thirty"]()
         os.kill(of_the_server(), signal.SIGKILL)
@@ -192,6 +194,29 @@ def test_a_private_server_that_is_killed_is_started_again_and_the_flow_ends_as_i
     assert ["started again" in text for text in said.texts] == [True]
     assert rows(recorded, "SELECT DISTINCT state_name FROM flow_run") == [("Completed",)]
     assert rows(recorded, "SELECT count(*) FROM task_run")[0][0] == before + 60
+
+
+def test_servers_of_a_database_that_is_not_set_up_start_one_after_the_other(monkeypatch, tmp_path):
+    """Each looks at the database when it is its turn."""
+    said, turns = Said(), []
+    monkeypatch.setattr(server, "schema_is_current", lambda _: len(turns))
+
+    def start():
+        with reporting_to(said), server._alone_unless_set_up(tmp_path):
+            turns.append(server.schema_is_current(tmp_path))
+
+    with FileLock(tmp_path / "start.lock"):
+        thread = threading.Thread(target=start)
+        thread.start()
+        while not said.texts:
+            time.sleep(0.01)
+        assert turns == []
+    thread.join()
+    assert said.texts == [f"another command sets up {tmp_path / 'prefect.db'}: waiting for it."]
+    assert turns == [0]
+    with FileLock(tmp_path / "start.lock"):
+        start()  # there is one by now: nobody is waited for
+    assert turns == [0, 1]
 
 
 def test_a_server_that_went_away_while_it_was_used_is_a_sentence(monkeypatch, tmp_path):
