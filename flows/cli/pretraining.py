@@ -38,7 +38,7 @@ def pretrain(
     workers: Annotated[
         int | None, typer.Option(help="Processes that make pairs; 0 makes them in training.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     ray_address: Annotated[
         str | None, typer.Option(help="Ray cluster to join.  [default: start one here]")
     ] = None,
@@ -94,7 +94,7 @@ def pretrain(
 
 def verify_backbone(
     name: Annotated[str, typer.Argument(help="A name, a folder or a hub id.")],
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:

@@ -2,7 +2,7 @@
 
 A step of a small model is one to two thousand operations, and a GPU does most of them faster than
 Python names them. Where a step does the same with every batch of a shape, its operations are
-recorded the second time that the shape comes and played back from then on: one launch a step. What
+recorded the third time that the shape comes and played back from then on: one launch a step. What
 comes of it is what the operations give that were recorded, over the values that are in the same
 memory then; so the values of a batch are copied there, and gradients are found where they were put.
 

@@ -17,9 +17,9 @@ def device_for(choice: str) -> str:
     try:
         kind = torch.device(choice).type
     except RuntimeError as error:
-        raise RequestError(f"device {choice!r} is none: give auto, cpu or cuda.") from error
+        raise RequestError(f"device {choice!r} is none: give auto, cpu, cuda or cuda:N.") from error
     if kind not in ("cpu", "cuda"):
-        raise RequestError(f"device {choice!r} is none of auto, cpu and cuda.")
+        raise RequestError(f"device {choice!r} is none of auto, cpu, cuda and cuda:N.")
     if kind == "cuda" and not torch.cuda.is_available():
         raise RequestError(
             f"device {choice!r}: this machine has no GPU that torch can use. Leave --device out "

@@ -141,8 +141,8 @@ def test_a_worker_computes_on_what_it_was_given_and_takes_no_more_memory(
     ("asked", "said"),
     [
         ("cuda:2", "torch sees 2 GPUs here, numbered from 0: give cuda:1 or less"),
-        ("cuda:0,cuda:1", "is none: give auto, cpu or cuda"),
-        ("mps", "is none of auto, cpu and cuda"),
+        ("cuda:0,cuda:1", "is none: give auto, cpu, cuda or cuda:N"),
+        ("mps", "is none of auto, cpu, cuda and cuda:N"),
     ],
 )
 def test_a_gpu_is_chosen_by_its_number_or_refused(monkeypatch, asked, said):
