@@ -4,6 +4,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from data_catalog.json_text import load_json
 from data_catalog.kinds import IMAGE, KINDS, Kind
-from data_catalog.splits import SPLITS
+from data_catalog.splits import SPLITS, TEST, VAL
 from data_catalog.wording import plural, some
 
 PAIR = ("attribute", "object")  # columns of what a class is composed of
@@ -108,6 +109,18 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"Dataset({self.name!r}, {self.fingerprint}, {self.rows} rows)"
+
+    @cached_property
+    def val_is_test(self) -> bool:
+        """Whether all rows of val are rows of test too, as ImageNet's are in CoOp's protocol."""
+        if not self.card.get("duplicates", {}).get(f"leaked_{self._kind().noun}s"):
+            return False
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self.folder / DATA, memory_map=True) as file:
+            digests = np.array(file.read(columns=["sha256"])["sha256"].to_pylist())
+        val, test = (digests[self.rows_of(split)] for split in (VAL, TEST))
+        return bool(len(val)) and bool(np.isin(val, test).all())
 
     def rows_of(self, split: str) -> np.ndarray:
         """Row ids of one split, int64 and ascending: the order that a few-shot draw needs.

@@ -17,8 +17,9 @@ def published_search(
 ) -> dict[str, Any]:
     """Hyperparameters of a dataset that authors have settings for.
 
-    The codes write the scale 100 out. On ImageNet they search on test images, which nobody here
-    does, so there it is on the few of the episode.
+    The codes write the scale 100 out. On ImageNet, whose validation images are test images in
+    CoOp's protocol, they search on all of them; here it is on the few of the episode, and a plan
+    says so.
 
     Args:
         dataset: Its name.
@@ -33,6 +34,11 @@ def published_search(
         "scale": 100.0,
         **({"templates": "imagenet"} if dataset == "imagenet" else {"search_on": "split"}),
     }
+
+
+def searches(hyperparameters: Mapping[str, Any]) -> bool:
+    """For `Method.chooses_on_validation`: whether anything is searched; it is where nobody asks."""
+    return hyperparameters.get("search_on", "shots") != "none"
 
 
 def searched_grid(search_on: str, largest: float, steps: int) -> list[float]:

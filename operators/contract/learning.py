@@ -132,13 +132,19 @@ def it_reads_training_rows_in_as_many_views_as_it_says_and_no_test_row(
 ) -> Iterator[str]:
     """Validation rows are read as the centre crop alone; training rows may be, beside their views.
 
-    Such crops are kept, so that nobody has to know how often.
+    Such crops are kept, so that nobody has to know how often. Where validation rows are test rows,
+    as ImageNet's, users are told who reads them.
     """
     source, shots = case.watched
+    settings = {**defaults(case.method), **case.settings()}
     train, val = (set(part.rows.tolist()) for part in (shots.train, shots.val))
+    chooses = case.method.chooses_on_validation(settings)
+    if chooses != any(rows & val for rows in source.read.values()):
+        does, says = ("none", "that it does") if chooses else ("some", "that it does not")
+        yield f"of the validation examples it reads {does}, and chooses_on_validation says {says}."
     seen = {view for view, rows in source.read.items() if rows & train}
     shown = {View(number) for number in range(3)}
-    if case.method.view_epochs({**defaults(case.method), **case.settings()}):
+    if case.method.view_epochs(settings):
         if seen - {None} != shown:
             yield f"view_epochs promises the 3 views of the suite, but it reads {_told(seen)}."
     elif not seen <= {None}:

@@ -321,6 +321,15 @@ class Method(nn.Module, ABC):
         return ()
 
     @classmethod
+    def chooses_on_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:
+        """Whether it reads validation images, where there are some, to choose anything by them.
+
+        Args:
+            hyperparameters: All of them, resolved.
+        """
+        return hyperparameters.get("selection") == "val"
+
+    @classmethod
     def whole_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:
         """Whether it chooses on the whole val split, where others have as few images as they learn.
 

@@ -30,7 +30,7 @@ from tasks.planning.resolve import RequestError
 from tasks.planning.search import Search
 from tasks.planning.settings import Settings
 from tasks.planning.suite import Suite
-from tasks.planning.suited import lacks_validation, material_of
+from tasks.planning.suited import UNLESS_MADE, lacks_validation, material_of
 from tasks.planning.transfer import Ground, alike
 from tasks.storage.store import Store
 
@@ -103,6 +103,9 @@ class Condition:
         return replace(self, protocol_name=name, protocol=PROTOCOLS[name])
 
 
+_VAL_IS_TEST = f"its validation rows are test rows too, on which nothing is chosen ({UNLESS_MADE})"
+
+
 def obstacle(condition: Condition, settings: Settings) -> str:
     """Why a method has no trials on a backbone and a dataset; empty if it has.
 
@@ -148,6 +151,11 @@ def lacks(draft: Draft, condition: Condition, settings: Settings, shots: int) ->
         shots: Labelled examples a class.
     """
     method, dataset = settings.method, condition.dataset
+    if _chooses_epoch(condition, settings) and dataset.val_is_test and not _may_keep_last(settings):
+        return (
+            f"{settings.choice.id} with selection='val' on {dataset.name}: {_VAL_IS_TEST}. Use "
+            "selection='last'."
+        )
     asks: Any = method.lacking
     if asks.__func__ is vars(Method)["lacking"].__func__ or not condition.fits(method):
         return ""  # as of most methods, so that no rows are drawn for them
@@ -169,16 +177,30 @@ def lacks(draft: Draft, condition: Condition, settings: Settings, shots: int) ->
     return f"{settings.choice.id} on {dataset.name}: {reason}" if reason else ""
 
 
+def _chooses_epoch(condition: Condition, settings: Settings) -> bool:
+    return condition.fits(settings.method) and settings.values.get("selection") == "val"
+
+
+def _may_keep_last(settings: Settings) -> bool:
+    """Whether the last step is as published without validation rows, and nobody asked otherwise."""
+    asked = "selection" in settings.choice.hyperparameters
+    return bool(settings.method.card.without_validation) and not asked
+
+
 def cell_of(draft: Draft, condition: Condition, settings: Settings, shots: int) -> dict[str, Any]:
     """What the trials of a cell share: thousands may differ by seed alone."""
     suite, dataset, protocol = condition.suite, condition.dataset, condition.protocol
     choice, method, values = settings.choice, settings.method, settings.values
     fits = condition.fits(method)
-    chooses = fits and values.get("selection") == "val"
-    if chooses and lacks_validation(dataset, protocol, condition.ground, shots):
-        of = f"it has no validation rows for {condition.protocol_name} of {shots_said(shots)}"
+    of = ""
+    if _chooses_epoch(condition, settings):
+        if dataset.val_is_test:
+            of = _VAL_IS_TEST
+        elif lacks_validation(dataset, protocol, condition.ground, shots):
+            of = f"it has no validation rows for {condition.protocol_name} of {shots_said(shots)}"
+    if of:
         why = method.card.without_validation
-        if not why or "selection" in choice.hyperparameters:
+        if not _may_keep_last(settings):
             raise RequestError(
                 f"{choice.id} with selection='val' on {dataset.name}: {of}. Use selection='last'."
             )
@@ -186,6 +208,11 @@ def cell_of(draft: Draft, condition: Condition, settings: Settings, shots: int) 
         draft.notices[
             f"{choice.id} on {dataset.name}: {of}, so the last step is kept (selection='last'): "
             f"{why}."
+        ] = None
+    if fits and dataset.val_is_test and method.chooses_on_validation(values):
+        draft.notices[
+            f"{choice.id} on {dataset.name}: it chooses settings on validation rows, and these are "
+            f"test rows too, so its numbers have seen labels of the test ({UNLESS_MADE})."
         ] = None
     looks = fits and method.view_epochs(values)
     views = policy_of(suite.views, method.card.views) if looks else "none"

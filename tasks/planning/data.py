@@ -62,9 +62,11 @@ class Preview:
         domain_names: In sorted order, where the card says them.
         classes: Names in label order.
         fingerprint: A word in its place; so no trial of it is ever found to be done.
+        val_is_test: Not before rows are there.
     """
 
     fingerprint = "not-ingested"
+    val_is_test = False
 
     def __init__(self, card: DatasetCard) -> None:
         self.name = card.name

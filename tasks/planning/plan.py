@@ -19,7 +19,13 @@ from tasks.planning.resolve import RequestError
 from tasks.planning.search import Candidate, Search, decided, said
 from tasks.planning.settings import Settings, source_protocol
 from tasks.planning.suite import Suite
-from tasks.planning.suited import lacks_validation, small_classes, unsuited, without_rows
+from tasks.planning.suited import (
+    UNLESS_MADE,
+    lacks_validation,
+    small_classes,
+    unsuited,
+    without_rows,
+)
 from tasks.planning.transfer import Ground, grounds_of
 from tasks.storage.store import Store
 
@@ -127,6 +133,12 @@ def _searches(
         RequestError: There are no rows to choose on.
     """
     dataset, found = condition.dataset, []
+    if dataset.val_is_test:
+        raise RequestError(
+            f"the search of {', '.join(sought.grid.values)} of {sought.grid.choice.id}: "
+            f"validation rows of {dataset.name} are test rows too, on which nothing is chosen "
+            f"({UNLESS_MADE}). Leave it out, or search nothing."
+        )
     for shots in sought.candidates[0][1]:
         if lacks_validation(dataset, condition.protocol, condition.ground, shots):
             raise RequestError(

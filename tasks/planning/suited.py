@@ -17,6 +17,9 @@ from operators.wording import either
 from tasks.planning.data import Preview, TrialData
 from tasks.planning.transfer import Ground
 
+# The way out where val rows are test rows.
+UNLESS_MADE = "ingested with --splits train=train,test=test, val is made of train rows"
+
 
 def unsuited(dataset: "Dataset | Preview", protocol: Protocol) -> str:
     """Why a dataset has no place in a protocol; empty if it has.

@@ -233,6 +233,7 @@ def test_an_original_layout_gives_the_classes_and_splits_of_its_card(
     root, (dataset, counts) = laid_out(name), small(name)
     built = ingest(known_card(dataset, root), tmp_path / "store")
     assert built.card["splits"] == counts
+    assert built.val_is_test == (name == "imagenet")
     assert built.classes == dataset.classes
     for split in SPLITS:  # every class has its share in each
         assert len(set(built.card["class_counts"][split])) == 1

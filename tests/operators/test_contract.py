@@ -176,6 +176,14 @@ class Restless(ClipAdapter):
         return super().fit(replace(shots, views=CENTRE), **how)
 
 
+class Chooses(ClipAdapter):
+    """Looks at validation images and says nothing of it."""
+
+    def fit(self, shots, **how):
+        assert shots.val.features.isfinite().all()
+        return super().fit(shots, **how)
+
+
 class Drops(CoOp):
     """Takes whole batches alone."""
 
@@ -302,6 +310,7 @@ BREAKS = [
         "those that are tested",
     ),
     (Restless, VIEWS, "the 3 views"),
+    (Chooses, VIEWS, "reads some, and chooses_on_validation says that it does not"),
     (Drops, "an incomplete batch is learned from as well", "took 2 steps, not 3"),
     (Keeps, "validation brings back all that its epoch left behind", "is not what it was at the"),
     (Four, "two classes and few examples will do", "2 examples of two classes give logits of shap"),

@@ -43,7 +43,8 @@ def dataset_of(store, monkeypatch):
     """Puts a dataset of grey squares, a brightness for each class, into catalog and store.
 
     `rows` says how many images each class has in each split; they are of the domains in turn. Of
-    `composed` classes the columns say the attribute and the object.
+    `composed` classes the columns say the attribute and the object. `val_is_test` has the images of
+    val in test too.
     """
     from data_catalog import CATALOG, DatasetCard, Example
     from data_catalog.png import stored_png
@@ -56,6 +57,7 @@ def dataset_of(store, monkeypatch):
         template="a photo of a {}.",
         domains=(),
         composed=False,
+        val_is_test=False,
         **rows,
     ):
         rows = rows or {"train": 3, "val": 1, "test": 4}
@@ -63,7 +65,8 @@ def dataset_of(store, monkeypatch):
         for split, count in rows.items():
             for label, word in enumerate(classes):
                 for number in range(count):
-                    generator = np.random.default_rng([label, number, len(split)])
+                    of = "test" if val_is_test and split == "val" else split
+                    generator = np.random.default_rng([label, number, len(of)])
                     pixels = generator.integers(0, 40, (8, 8), dtype=np.uint8) + np.uint8(
                         label * 60 % 200
                     )

@@ -490,6 +490,34 @@ def test_selection_on_validation_needs_validation_rows(plan, dataset_of):
         plan(without, methods=["cross-modal"])  # whose authors have validation rows always
 
 
+def test_nothing_of_ours_is_chosen_on_validation_rows_that_are_test_rows(plan, dataset_of):
+    """As of ImageNet in CoOp's protocol."""
+    twice = dataset_of("twice", val_is_test=True)
+    assert twice.val_is_test
+    assert not dataset_of("once").val_is_test
+    for method in ({"coop": {"selection": "val"}}, "cross-modal"):
+        with pytest.raises(RequestError, match=r"on twice: its validation rows are test rows too"):
+            plan(twice, methods=[method])
+    found = plan(twice, methods=["lp-plus-plus", "cross-modal"])
+    assert {(spec.method, spec.selection) for spec in found.specs} == {("lp-plus-plus", "last")}
+    assert [each.split(":")[0] for each in found.skipped] == [
+        "cross-modal with selection='val' on twice"
+    ]
+    assert "lp-plus-plus on twice: its validation rows are test rows too" in "".join(found.notices)
+
+
+def test_who_chooses_on_validation_rows_that_are_test_rows_is_noted_and_keeps_its_trials(
+    plan, dataset_of
+):
+    twice = dataset_of("twice", val_is_test=True)
+    searched = {"tip-adapter": {"search_on": "none"}}
+    found = plan(twice, methods=["linear-probe", "tip-adapter", searched, "coop"])
+    told = [notice.split(":")[0] for notice in found.notices if "labels of the test" in notice]
+    assert told == ["linear-probe on twice", "tip-adapter on twice"]
+    notices = plan(dataset_of("once"), methods=["linear-probe", "tip-adapter"]).notices
+    assert not any("labels of the test" in notice for notice in notices)
+
+
 def test_the_last_step_is_kept_without_validation_rows_where_the_paper_ends_with_it(
     plan, dataset_of
 ):

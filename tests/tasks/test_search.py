@@ -256,6 +256,13 @@ def test_a_dataset_without_validation_rows_refuses_the_search(plan, dataset_of):
         plan(without)
 
 
+def test_a_dataset_whose_validation_rows_are_test_rows_refuses_the_search(plan, dataset_of):
+    with pytest.raises(
+        RequestError, match=r"validation rows of pets are test rows too, .* --splits"
+    ):
+        plan(dataset_of(val_is_test=True))
+
+
 def test_what_is_set_or_left_out_is_not_searched():
     whole = suite(search={"coop.lr": [0.1], "coop.epochs": [2]})
     assert list(override(whole, {"hyperparameters": {"coop": {"lr": 0.3}}}).search) == [

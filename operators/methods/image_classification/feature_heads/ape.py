@@ -23,7 +23,14 @@ from operators.blocks.cache_head import (
 )
 from operators.blocks.channel_choice import telling_channels
 from operators.blocks.class_text import sentence_vectors, sentences_of, templates_of
-from operators.blocks.searched_cache import Scale, SearchOn, Templates, idle_search, searched_grid
+from operators.blocks.searched_cache import (
+    Scale,
+    SearchOn,
+    Templates,
+    idle_search,
+    searched_grid,
+    searches,
+)
 from operators.bounds import Bounds, Share
 from operators.episodes.episode import Batch, Classes, FewShot
 from operators.methods.base import MethodCard
@@ -145,6 +152,11 @@ class APE(ImageClassifier):
     def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:
         """See `Method.idle`."""
         return idle_search(hyperparameters, ("alpha", "beta", "gamma"))
+
+    @classmethod
+    def chooses_on_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:
+        """See `Method.chooses_on_validation`."""
+        return searches(hyperparameters) or super().chooses_on_validation(hyperparameters)
 
     @classmethod
     def whole_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:

@@ -58,8 +58,9 @@ PUBLISHED = {
 DEPARTURES = (
     "alpha, beta and gamma are searched on the episode's few validation images, but on datasets "
     "that were published with settings on the whole split",
-    "they keep their first values where a dataset has no validation images; on ImageNet the "
-    "authors search on test images",
+    "they keep their first values where a dataset has no validation images; on ImageNet, "
+    "where those are test images, the authors search on all of them, and ours on the few of the "
+    "episode unless search_on=none",
     "as large a share of the channels as theirs of RN50's 1,024",
     "whatever sentences the dataset comes with; the authors' are CuPL's, of GPT-3",
     "everything in float32, not float16",

@@ -7,7 +7,8 @@ is that of all other methods, and where a dataset has no validation images C is 
 suite asks for, it learns from the centre crops, as CoOp's does (`feat_extractor.py`).
 """
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -62,6 +63,11 @@ class LinearProbe(ImageClassifier):
             max_iterations=max_iterations,
             search_steps=search_steps,
         )
+
+    @classmethod
+    def chooses_on_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:
+        """See `Method.chooses_on_validation`; C is chosen so."""
+        return True
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator

@@ -38,6 +38,7 @@ from operators.blocks.searched_cache import (
     idle_search,
     published_search,
     searched_grid,
+    searches,
 )
 from operators.bounds import LATER, Bounds
 from operators.episodes.episode import Batch, Classes, FewShot
@@ -81,8 +82,9 @@ DEPARTURES = (
     "alpha and beta are searched on the episode's few validation images, but on datasets that were "
     "published with settings on the whole split; with 1 shot they often stay at the smallest pair, "
     "which is nearly zero-shot (`shotboard show` says what was chosen)",
-    "alpha and beta keep their first values where a dataset has no validation images; on ImageNet "
-    "the authors search on test images",
+    "alpha and beta keep their first values where a dataset has no validation images; on ImageNet, "
+    "where those are test images, the authors search on all of them, and ours on the few of the "
+    "episode unless search_on=none",
 )
 
 
@@ -179,6 +181,11 @@ class TipAdapter(ImageClassifier):
     def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:
         """See `Method.idle`."""
         return idle_search(hyperparameters, ("alpha", "beta"))
+
+    @classmethod
+    def chooses_on_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:
+        """See `Method.chooses_on_validation`."""
+        return searches(hyperparameters) or super().chooses_on_validation(hyperparameters)
 
     @classmethod
     def whole_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:
@@ -293,6 +300,11 @@ class TipAdapterF(ImageClassifier):
     def idle(cls, hyperparameters: Mapping[str, Any]) -> Mapping[str, str]:
         """See `Method.idle`."""
         return idle_grid(hyperparameters)
+
+    @classmethod
+    def chooses_on_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:
+        """See `Method.chooses_on_validation`."""
+        return searches(hyperparameters) or super().chooses_on_validation(hyperparameters)
 
     @classmethod
     def whole_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:

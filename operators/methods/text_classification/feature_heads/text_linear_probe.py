@@ -6,7 +6,8 @@ features), with the search for the regularisation of CoOp's linear probe of imag
 `blocks/logistic_regression.py`.
 """
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -60,6 +61,11 @@ class TextLinearProbe(TextClassifier):
             max_iterations=max_iterations,
             search_steps=search_steps,
         )
+
+    @classmethod
+    def chooses_on_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:
+        """See `Method.chooses_on_validation`; C is chosen so."""
+        return True
 
     def fit(
         self, shots: FewShot, *, tuning: Tuning | None, generator: torch.Generator
