@@ -34,6 +34,8 @@ from tasks.planning.suited import UNLESS_MADE, lacks_validation, material_of
 from tasks.planning.transfer import Ground, alike
 from tasks.storage.store import Store
 
+_VAL_IS_TEST = f"its validation rows are test rows too, on which nothing is chosen ({UNLESS_MADE})"
+
 
 @dataclass
 class Draft:
@@ -103,9 +105,6 @@ class Condition:
         return replace(self, protocol_name=name, protocol=PROTOCOLS[name])
 
 
-_VAL_IS_TEST = f"its validation rows are test rows too, on which nothing is chosen ({UNLESS_MADE})"
-
-
 def obstacle(condition: Condition, settings: Settings) -> str:
     """Why a method has no trials on a backbone and a dataset; empty if it has.
 
@@ -151,7 +150,7 @@ def lacks(draft: Draft, condition: Condition, settings: Settings, shots: int) ->
         shots: Labelled examples a class.
     """
     method, dataset = settings.method, condition.dataset
-    if _chooses_epoch(condition, settings) and dataset.val_is_test and not _may_keep_last(settings):
+    if _chooses_epoch(condition, settings) and not _may_keep_last(settings) and dataset.val_is_test:
         return (
             f"{settings.choice.id} with selection='val' on {dataset.name}: {_VAL_IS_TEST}. Use "
             "selection='last'."
@@ -209,7 +208,7 @@ def cell_of(draft: Draft, condition: Condition, settings: Settings, shots: int) 
             f"{choice.id} on {dataset.name}: {of}, so the last step is kept (selection='last'): "
             f"{why}."
         ] = None
-    if fits and dataset.val_is_test and method.chooses_on_validation(values):
+    if fits and method.chooses_on_validation(values) and dataset.val_is_test:
         draft.notices[
             f"{choice.id} on {dataset.name}: it chooses settings on validation rows, and these are "
             f"test rows too, so its numbers have seen labels of the test ({UNLESS_MADE})."

@@ -15,7 +15,14 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    closing,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -296,18 +303,16 @@ def _start_at(
         return server, url
 
 
-@contextmanager
-def _alone_unless_set_up(home: Path) -> Iterator[None]:
+def _alone_unless_set_up(home: Path) -> AbstractContextManager[None]:
     """Keeps other servers of a store from starting while its database is set up.
 
     That is no single step: a server that started in its middle would find tables half made. Those
     of a database that is there start beside each other.
     """
-    with ExitStack() as stack:
-        if not schema_is_current(home):
-            waiting = f"another command sets up {home / 'prefect.db'}: waiting for it."
-            stack.enter_context(alone(home / "start.lock", waiting))
-        yield
+    if schema_is_current(home):
+        return nullcontext()
+    waiting = f"another command sets up {home / 'prefect.db'}: waiting for it."
+    return alone(home / "start.lock", waiting)
 
 
 def _fault_in(log: Path, database: Path) -> str:

@@ -209,7 +209,8 @@ def live(nights, suite, process, output):
 
     wait(lambda: runs(*ENDED), "the first night", logs)
     nights.runs = ask(f"{api}/flow_runs/filter", {})
-    for run in wait(lambda: runs(*ENDED)[1:] and runs(*ENDED)[:2], "the second night", logs):
+    wait(lambda: runs(*ENDED)[1:], "the second night", logs)
+    for run in runs(*ENDED)[:2]:
         keep(run)
     nightly = ask(f"{api}/deployments/name/benchmark/nightly")
     deployment = f"{api}/deployments/{nightly['id']}"

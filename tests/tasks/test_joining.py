@@ -60,8 +60,8 @@ def started():
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     with tempfile.TemporaryDirectory(prefix="r-") as folder:  # Ray's sockets want a short path
-        env = {**kept, "HOME": folder, "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder}
-        env |= PATIENCE
+        env = {**kept, **PATIENCE, "HOME": folder, "RAY_TMPDIR": folder}
+        env["RAY_USAGE_STATS_ENABLED"] = "0"
         token = Path(folder, ".ray", "auth_token")
         token.parent.mkdir()
         token.write_text("ab" * 32)
@@ -77,8 +77,13 @@ def started():
             address = f"127.0.0.1:{port}"
             health = [*RAY, "health-check", "--address", address]
             asking = {**env, "RAY_AUTH_MODE": "token"}
+
+            def healthy():
+                answer = subprocess.run(health, env=asking, capture_output=True, timeout=SECONDS)
+                return answer.returncode == 0
+
             deadline = time.monotonic() + SECONDS
-            while nobody_listens(address) or subprocess.run(health, env=asking).returncode != 0:
+            while nobody_listens(address) or not healthy():
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.1)

@@ -156,7 +156,7 @@ class APE(ImageClassifier):
     @classmethod
     def chooses_on_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:
         """See `Method.chooses_on_validation`."""
-        return searches(hyperparameters) or super().chooses_on_validation(hyperparameters)
+        return searches(hyperparameters)
 
     @classmethod
     def whole_validation(cls, hyperparameters: Mapping[str, Any]) -> bool:
