@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from prefect.futures import PrefectFuture, wait
 from prefect.utilities.annotations import quote
@@ -29,18 +29,6 @@ LOOK_SECONDS = 1.0  # between two looks at trials that other runs have under way
 V = TypeVar("V")
 
 
-class Outcome(NamedTuple):
-    """What became of the trials of a run.
-
-    Attributes:
-        failed: Trial id and error of each that failed.
-        elsewhere: How many other runs have completed meanwhile.
-    """
-
-    failed: list[tuple[str, str]]
-    elsewhere: int
-
-
 def whole(value: V) -> V:
     """An argument of a task that Prefect does not search for futures, field by field."""
     return quote(value)  # pyright: ignore[reportReturnType]  # unwrapped before the task sees it
@@ -55,7 +43,7 @@ def compute_all(
     provenance: Mapping[str, Any],
     sharing: Sharing,
     called: str = "trials",
-) -> Outcome:
+) -> list[tuple[str, str]]:
     """Encodes what is needed, then computes every missing trial that no other run does.
 
     Args:
@@ -67,6 +55,9 @@ def compute_all(
         provenance: What only the driver knows.
         sharing: Says which trials other runs compute; they are waited for.
         called: What the trials are called where progress is shown.
+
+    Returns:
+        Trial id and error of each that failed, here or elsewhere.
     """
     contexts = contexts_of(store, request.backbones, plan.missing, datasets, provenance)
     encoded = {
@@ -116,8 +107,7 @@ def compute_all(
             futures.append((bundle, submit(bundle)))
         settle(list(futures))
     failures = [(done.trial_id, done.error) for done in outcomes if done.error]
-    by_others = sum(done.elsewhere and not done.error for done in outcomes)
-    return Outcome([*failed.items(), *failures], by_others)
+    return [*failed.items(), *failures]
 
 
 def elsewhere(

@@ -3,7 +3,7 @@
 Prefect is not imported here: a run with nothing to do needs no server.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from flows.summary import Summary
@@ -39,6 +39,7 @@ def begin(
         suite=plan.suite.name,
         trial_ids=[spec.trial_id for spec in plan.specs],
         flow_run_id=flow_run_id,
+        done=plan.done,
         partial=partial,
         searches=[search.record() for search in plan.searches],
     )
@@ -70,7 +71,8 @@ def go_on(
         reporter().say(text)
     trial_ids = [spec.trial_id for spec in plan.specs]
     publication.trial_ids = frozenset(trial_ids)
-    return runs.extend(store, run, trial_ids, [search.record() for search in plan.searches])
+    searches = [search.record() for search in plan.searches]
+    return runs.extend(store, run, trial_ids, searches, plan.done)
 
 
 def settle(
@@ -80,7 +82,7 @@ def settle(
     publication: Publication,
     failed: Sequence[tuple[str, str]],
     *,
-    elsewhere: int = 0,
+    taken: Collection[str] = (),
     trouble: Exception | None = None,
     publish: Callable[[Publication], PublishReport] = Publication.finish,
     rebuild: Callable[[], Rebuilt],
@@ -93,7 +95,7 @@ def settle(
         run: Its manifest.
         publication: What is left for MLflow.
         failed: Trial id and error of each that failed.
-        elsewhere: How many trials other runs have completed meanwhile.
+        taken: Trials that it took upon itself; other runs have completed what came beside them.
         trouble: What went wrong beside them.
         publish: Brings it to MLflow.
         rebuild: Rebuilds the board.
@@ -107,14 +109,13 @@ def settle(
         except Exception as error:  # whatever MLflow raises: the board does not wait for it
             unpublished = explained(error, store)
             publishing.summary = f"failed: {unpublished}"
-    runs.finish(store, run, failed=len(failed), elsewhere=elsewhere, error=trouble or unpublished)
+    error = trouble or unpublished
+    ended = runs.finish(store, run, taken=taken, failed=len(failed), error=error)
     with stage("board") as aggregating:
         rebuilt = rebuild()
         aggregating.summary = f"{rebuilt.trials} trials"
     moves = moves_of(store, run.run_id)
-    computed = len(plan.missing) - elsewhere
-    summary = Summary(run.run_id, plan, computed, tuple(failed), rebuilt.board, moves, elsewhere)
-    return summary, unpublished
+    return Summary(ended, plan, tuple(failed), rebuilt.board, moves), unpublished
 
 
 def bring_up_to_date(

@@ -76,9 +76,9 @@ def run_request(
             run, publication = begin(
                 store, plan, leases, partial=partial, flow_run_id=flow_run.get_id()
             )
-            lasting.enter_context(runs.broken_off(store, run))
+            sharing = Sharing(store, leases)
+            lasting.enter_context(runs.broken_off(store, run, sharing.taken))
             failed: list[tuple[str, str]] = []
-            elsewhere = 0
             trouble: Exception | None = None
             if plan.missing:
                 with stage("workers") as starting:
@@ -99,9 +99,9 @@ def run_request(
                 }
                 try:
                     with passed_on(get_run_logger().info):
-                        given = datasets, pool, provenance, Sharing(store, leases)
+                        given = datasets, pool, provenance, sharing
                         with publish.published_along(publication, plan.specs, plan.missing):
-                            failed, elsewhere = compute_all(store, request, plan, *given)
+                            failed = compute_all(store, request, plan, *given)
                         if plan.undecided:
                             lost = {trial_id for trial_id, _ in failed}
                             chosen = make_plan(store, request, datasets, failed=lost)
@@ -110,9 +110,7 @@ def run_request(
                             there = chosen.done.difference(spec.trial_id for spec in plan.specs)
                             plan = replace(chosen, done=plan.done | there)
                             with publish.published_along(publication, rest.specs, rest.missing):
-                                more = compute_all(store, request, rest, *given, "chosen trials")
-                            failed += more.failed
-                            elsewhere += more.elsewhere
+                                failed += compute_all(store, request, rest, *given, "chosen trials")
                 except Exception as error:  # what was committed before it goes on the board first
                     trouble = error
         used = backbone_rows(list(request.backbones.cards.values()))
@@ -122,7 +120,7 @@ def run_request(
             run,
             publication,
             failed,
-            elsewhere=elsewhere,
+            taken=sharing.taken(),
             trouble=trouble,
             publish=lambda publication: publish_trials(whole(publication)),
             rebuild=lambda: aggregate(store, backbones=used),

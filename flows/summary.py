@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # it takes torch, and a refusal comes before that
     from tasks.pages.regressions import Moves
     from tasks.planning.planned import Plan
+    from tasks.storage.runs import Run
 
 
 @dataclass(frozen=True)
@@ -14,31 +15,31 @@ class Summary:
     """What a run did.
 
     Attributes:
-        run_id: Of its manifest.
-        plan: What was asked for and what was there already.
-        computed: Trials that were computed.
-        failed: Of those, trial id and error of each that failed.
+        run: Its manifest, which counts what it computed and what was there.
+        plan: What was asked for.
+        failed: Trial id and error of each that failed.
         board: The published file.
         moves: What it made worse, and what moved by itself.
-        elsewhere: Trials that it missed, and that other runs completed meanwhile.
     """
 
-    run_id: str
+    run: "Run"
     plan: "Plan"
-    computed: int
     failed: tuple[tuple[str, str], ...]
     board: Path
     moves: "Moves"
-    elsewhere: int = 0
+
+    @property
+    def run_id(self) -> str:
+        """Of its manifest."""
+        return self.run.run_id
 
     @property
     def text(self) -> str:
         """One sentence."""
-        there = len(self.plan.done)
-        parts = [f"{len(self.plan.specs)} trials: {self.computed - len(self.failed)} computed"]
-        others = self.elsewhere
-        parts += [f"{others} computed by another run meanwhile"] if others else []
-        parts += [f"{there} there already"] if there else []
+        run = self.run
+        parts = [f"{len(run.trial_ids)} trials: {run.computed} computed"]
+        parts += [f"{run.elsewhere} computed by another run meanwhile"] if run.elsewhere else []
+        parts += [f"{run.reused} there already"] if run.reused else []
         parts += [f"{len(self.failed)} failed"] if self.failed else []
         return ", ".join(parts) + "."
 

@@ -78,9 +78,7 @@ class Done(NamedTuple):
     Attributes:
         trial_id: Which.
         error: Empty unless it failed.
-        elsewhere: Whether another run has computed it meanwhile.
     """
 
     trial_id: str
     error: str
-    elsewhere: bool = False

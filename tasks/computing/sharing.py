@@ -50,6 +50,10 @@ class Sharing:
         self._mine.add(trial_id)
         return True
 
+    def taken(self) -> frozenset[str]:
+        """The trials that this run has taken upon itself by now, whatever became of them."""
+        return frozenset(self._mine.copy())  # other threads take more meanwhile
+
     def end(self, trial_ids: Iterable[str]) -> None:
         """Gives the leases of trials back that are over."""
         for trial_id in trial_ids:
@@ -66,11 +70,11 @@ class Sharing:
     def _finished(self, trial_id: str) -> Done | None:
         """How a trial ended since this run has looked at the store; None if it did not."""
         if self.store.bring(self.store.trial(trial_id)).exists():
-            return Done(trial_id, "", elsewhere=True)
+            return Done(trial_id, "")
         with suppress(OSError):
             stamp = (self.store.failures / f"{trial_id}.json").stat().st_mtime_ns
             if stamp != self._failed.get(trial_id):
-                return Done(trial_id, self.store.failure(trial_id), elsewhere=True)
+                return Done(trial_id, self.store.failure(trial_id))
         return None
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -48,9 +48,9 @@ class Run:
         status: `running`, `completed`, `failed` (trials or the run itself), `cancelled`; where its
             process is gone, `read` says `crashed`.
         ended_at: When it ended, in whatever way.
-        reused: Trials that were there when it began.
+        reused: Trials that were there when it was planned.
         computed: Trials that it added; None until it ends.
-        elsewhere: Trials that it missed and other runs computed meanwhile; None until it ends.
+        elsewhere: Trials that it missed and other runs added meanwhile; None until it ends.
         failed: Trials that failed; None until it ends.
         error: What broke it off, or how many trials failed; None where all went well.
         host: Where it ran.
@@ -89,10 +89,22 @@ def begin(
     suite: str,
     trial_ids: Sequence[str],
     flow_run_id: str | None,
+    done: Collection[str] = (),
     partial: bool = False,
     searches: Iterable[Mapping[str, Any]] = (),
 ) -> Run:
-    """Writes the manifest of a run that begins; `partial` if it is not of the suite as shipped."""
+    """Writes the manifest of a run that begins.
+
+    Args:
+        store: Gets it.
+        suite: Its name.
+        trial_ids: What it asks for.
+        flow_run_id: Of Prefect.
+        done: Which of them were there when it was planned. The store may have more by now: those
+            the run misses, and other runs have added.
+        partial: Whether it is not of the suite as shipped.
+        searches: What was searched, and what was chosen.
+    """
     here = processes.this_one()
     run = Run(
         run_id=uuid.uuid4().hex[:16],
@@ -104,7 +116,7 @@ def begin(
         git_commit=git_commit(),
         git_dirty=git_dirty(),
         partial=partial,
-        reused=_there(store, trial_ids),
+        reused=len(set(done).intersection(trial_ids)),
         host=here.host,
         pid=here.pid,
         process_started_at=here.started_at,
@@ -117,7 +129,11 @@ def begin(
 
 
 def extend(
-    store: Store, run: Run, trial_ids: Sequence[str], searches: Iterable[Mapping[str, Any]]
+    store: Store,
+    run: Run,
+    trial_ids: Sequence[str],
+    searches: Iterable[Mapping[str, Any]],
+    done: Collection[str] = (),
 ) -> Run:
     """Notes trials that follow from what a run has chosen.
 
@@ -126,9 +142,10 @@ def extend(
         run: As it was noted before.
         trial_ids: All of its trials now.
         searches: What was chosen.
+        done: Which of its trials were there when those were planned.
     """
     more = set(trial_ids).difference(run.trial_ids)
-    reused = (run.reused or 0) + _there(store, more)
+    reused = (run.reused or 0) + len(more.intersection(done))
     run = replace(run, trial_ids=tuple(trial_ids), searches=tuple(searches), reused=reused)
     _write(store, run)
     return run
@@ -138,8 +155,8 @@ def finish(
     store: Store,
     run: Run,
     *,
+    taken: Collection[str] | None = None,
     failed: int = 0,
-    elsewhere: int = 0,
     error: BaseException | str | None = None,
     cancelled: bool = False,
 ) -> Run:
@@ -148,13 +165,16 @@ def finish(
     Args:
         store: Where its trials are.
         run: As `begin` gave it.
+        taken: Ids of the trials that it took upon itself; what came beside them is of other runs.
+            None where there were none.
         failed: Trials that failed.
-        elsewhere: Trials that others computed while it ran.
         error: What went wrong beside them.
         cancelled: Whether somebody stopped it.
     """
-    computed = _there(store, run.trial_ids) - (run.reused or 0)
-    whole = (run.reused or 0) + computed + failed >= len(run.trial_ids)
+    there = store.done().intersection(run.trial_ids)
+    came = max(0, len(there) - (run.reused or 0))
+    computed = came if taken is None else len(there.intersection(taken))
+    whole = len(there) + failed >= len(run.trial_ids)
     text = " ".join(without_secrets(str(error)).split()) if error else None
     if failed and not text:
         text = f"{failed} of {len(run.trial_ids)} trials failed"
@@ -166,8 +186,8 @@ def finish(
         finished_at=now if whole and not cancelled else None,
         ended_at=now,
         status=CANCELLED if cancelled else FAILED if text else COMPLETED,
-        computed=max(0, computed - elsewhere),
-        elsewhere=elsewhere,
+        computed=computed,
+        elsewhere=max(0, came - computed),
         failed=failed,
         error=text,
     )
@@ -177,12 +197,15 @@ def finish(
 
 
 @contextmanager
-def broken_off(store: Store, run: Run) -> Iterator[None]:
+def broken_off(
+    store: Store, run: Run, taken: Callable[[], Collection[str]] | None = None
+) -> Iterator[None]:
     """Notes of a run that is broken off in the block by what, or that somebody cancelled it.
 
     Args:
         store: Where its trials are.
         run: As `begin` gave it.
+        taken: Gives the trials that it has taken upon itself by then; see `finish`.
     """
     try:
         yield
@@ -190,7 +213,7 @@ def broken_off(store: Store, run: Run) -> Iterator[None]:
         run = _noted(_manifest(store, run)) or run  # trials may have come to it since
         stopped = not isinstance(error, Exception)  # Ctrl-C, or Prefect's way to cancel
         why = str(error) or ("stopped before its end" if stopped else type(error).__name__)
-        finish(store, run, error=why, cancelled=stopped)
+        finish(store, run, taken=taken and taken(), error=why, cancelled=stopped)
         raise
 
 
@@ -286,10 +309,6 @@ def _manifest(store: Store, run: Run) -> Path:
 
 def _write(store: Store, run: Run) -> None:
     store.keep(_manifest(store, run), json.dumps(asdict(run)).encode())
-
-
-def _there(store: Store, trial_ids: Iterable[str]) -> int:
-    return len(store.done().intersection(trial_ids))
 
 
 def _now() -> str:

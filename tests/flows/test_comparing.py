@@ -293,11 +293,12 @@ def test_runs_are_listed_with_what_was_new_and_what_failed(ours, shotboard, tmp_
     store = Store(shutil.copytree(ours.home, tmp_path / "runs"))
     shutil.rmtree(store.runs)
     there, lost = sorted(store.done()), spec(seed=77)
-    first = runs.begin(store, suite="mini", trial_ids=there, flow_run_id="f1")
+    first = runs.begin(store, suite="mini", trial_ids=there, flow_run_id="f1", done=there)
     runs.finish(store, first)
     store.record_failure(lost.trial_id, {"spec": lost.to_json(), "error": "no memory"})
     asked = [*there, lost.trial_id]
-    second = runs.begin(store, suite="other", trial_ids=asked, flow_run_id="f2", partial=True)
+    known = {"flow_run_id": "f2", "done": there, "partial": True}
+    second = runs.begin(store, suite="other", trial_ids=asked, **known)
     runs.finish(store, second, failed=1)
     going = runs.begin(store, suite="mini", trial_ids=there, flow_run_id="f3")
     rows = shotboard("runs", "--home", store.home, "--json").json

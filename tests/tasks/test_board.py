@@ -656,7 +656,8 @@ def test_classes_have_the_names_of_every_version_that_was_ingested(store):
 
 def test_the_board_says_how_runs_ended_and_that_a_killed_one_has_crashed(store):
     ids = [commit(store, seed=seed).name for seed in (1, 2)]
-    done = runs.finish(store, runs.begin(store, suite="mini", trial_ids=ids, flow_run_id=None))
+    begun = runs.begin(store, suite="mini", trial_ids=ids, flow_run_id=None, done=ids)
+    done = runs.finish(store, begun)
     going = runs.begin(store, suite="mini", trial_ids=ids, flow_run_id=None)
     gone = runs.begin(store, suite="mini", trial_ids=ids, flow_run_id=None)
     file = store.runs / f"{gone.run_id}.json"

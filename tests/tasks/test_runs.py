@@ -98,8 +98,8 @@ def committed(store):
     return commit
 
 
-def begin(store, trial_ids=("a", "b", "c")):
-    return runs.begin(store, suite="mini", trial_ids=trial_ids, flow_run_id=None)
+def begin(store, trial_ids=("a", "b", "c"), done=()):
+    return runs.begin(store, suite="mini", trial_ids=trial_ids, flow_run_id=None, done=done)
 
 
 def manifest(store, run):
@@ -112,7 +112,7 @@ def kept(store, run):
 
 def test_a_run_counts_what_was_there_and_what_it_added(store, committed):
     committed("a", "elsewhere")
-    run = begin(store)
+    run = begin(store, done={"a", "elsewhere"})
     assert (kept(store, run)["status"], kept(store, run)["reused"]) == ("running", 1)
     committed("b", "c")
     runs.finish(store, run)
@@ -122,6 +122,39 @@ def test_a_run_counts_what_was_there_and_what_it_added(store, committed):
     )
     assert said["finished_at"] == said["ended_at"]
     assert said["error"] is None
+
+
+COUNTS = ("reused", "computed", "elsewhere", "failed", "status")
+
+
+def test_what_other_runs_add_is_never_its_own_whenever_they_do(store, committed):
+    committed("a")
+    planned = store.done()
+    committed("b")  # between the plan and the manifest
+    run = begin(store, "abcde", planned)
+    committed("c", "d", "e")  # c by another run while this one starts its workers
+    ended = runs.finish(store, run, taken={"d", "e"})
+    assert [getattr(ended, name) for name in COUNTS] == [1, 2, 2, 0, "completed"]
+
+
+def test_one_that_is_broken_off_takes_no_credit_for_what_others_added(store, committed):
+    run = begin(store, "abcd")
+    with pytest.raises(KeyboardInterrupt), runs.broken_off(store, run, {"c", "d"}.copy):
+        committed("a", "b", "c")
+        raise KeyboardInterrupt
+    assert [kept(store, run)[name] for name in COUNTS] == [0, 1, 2, 0, "cancelled"]
+
+
+def test_trials_that_are_chosen_count_as_there_if_they_were_when_they_were_chosen(store, committed):
+    committed("a")
+    run = begin(store, "ab", store.done())
+    committed("b", "c")
+    planned = store.done()
+    committed("d")  # by another run
+    run = runs.extend(store, run, "abcde", (), planned)
+    committed("e")
+    ended = runs.finish(store, run, taken={"b", "e"})
+    assert [getattr(ended, name) for name in COUNTS] == [2, 2, 1, 0, "completed"]
 
 
 def test_a_run_of_which_trials_failed_came_to_its_end(store, committed):

@@ -144,7 +144,7 @@ def test_a_run_goes_on_with_what_it_has_chosen(store, trial, complete):
     complete(there)
     ids = [each.trial_id for each in (first, there, later)]
     with pytest.raises(ZeroDivisionError), runs.broken_off(store, run):
-        runs.extend(store, run, ids, [{"search_id": "s"}])
+        runs.extend(store, run, ids, [{"search_id": "s"}], store.done())
         1 / 0  # noqa: B018
     noted = runs.of_flow_run(store, "flow")
     assert noted is not None
