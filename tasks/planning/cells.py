@@ -26,15 +26,12 @@ from tasks.planning.data import (
     undescribed,
 )
 from tasks.planning.own_methods import aids_of
-from tasks.planning.resolve import RequestError
 from tasks.planning.search import Search
 from tasks.planning.settings import Settings
 from tasks.planning.suite import Suite
 from tasks.planning.suited import UNLESS_MADE, lacks_validation, material_of
 from tasks.planning.transfer import Ground, alike
 from tasks.storage.store import Store
-
-_VAL_IS_TEST = f"its validation rows are test rows too, on which nothing is chosen ({UNLESS_MADE})"
 
 
 @dataclass
@@ -99,6 +96,20 @@ class Condition:
         moves = self.fits(method) or (self.protocol.stream and method.card.stream)
         return self.suite.seeds if moves else (0,)
 
+    def nothing_to_choose_on(self, shots: int) -> str:
+        """Why nothing may be chosen on validation rows here; empty if it may.
+
+        Args:
+            shots: Labelled examples that are drawn of a class, at least 1.
+        """
+        if self.dataset.val_is_test:
+            return (
+                f"its validation rows are test rows too, on which nothing is chosen ({UNLESS_MADE})"
+            )
+        if lacks_validation(self.dataset, self.protocol, self.ground, shots):
+            return f"it has no validation rows for {self.protocol_name} of {shots_said(shots)}"
+        return ""
+
     def of_teachers(self) -> "Condition":
         """The condition of the trials that teach here: nothing of the test examples is seen."""
         name = self.protocol.inductive or self.protocol_name
@@ -150,9 +161,9 @@ def lacks(draft: Draft, condition: Condition, settings: Settings, shots: int) ->
         shots: Labelled examples a class.
     """
     method, dataset = settings.method, condition.dataset
-    if _chooses_epoch(condition, settings) and not _may_keep_last(settings) and dataset.val_is_test:
+    if not _may_keep_last(settings) and (why := _no_epoch_to_choose(condition, settings, shots)):
         return (
-            f"{settings.choice.id} with selection='val' on {dataset.name}: {_VAL_IS_TEST}. Use "
+            f"{settings.choice.id} with selection='val' on {dataset.name}: {why}. Use "
             "selection='last'."
         )
     asks: Any = method.lacking
@@ -176,8 +187,11 @@ def lacks(draft: Draft, condition: Condition, settings: Settings, shots: int) ->
     return f"{settings.choice.id} on {dataset.name}: {reason}" if reason else ""
 
 
-def _chooses_epoch(condition: Condition, settings: Settings) -> bool:
-    return condition.fits(settings.method) and settings.values.get("selection") == "val"
+def _no_epoch_to_choose(condition: Condition, settings: Settings, shots: int) -> str:
+    """Why a method cannot choose its epoch on validation rows; empty if it can, or chooses none."""
+    if not condition.fits(settings.method) or settings.values.get("selection") != "val":
+        return ""
+    return condition.nothing_to_choose_on(shots)
 
 
 def _may_keep_last(settings: Settings) -> bool:
@@ -191,22 +205,11 @@ def cell_of(draft: Draft, condition: Condition, settings: Settings, shots: int) 
     suite, dataset, protocol = condition.suite, condition.dataset, condition.protocol
     choice, method, values = settings.choice, settings.method, settings.values
     fits = condition.fits(method)
-    of = ""
-    if _chooses_epoch(condition, settings):
-        if dataset.val_is_test:
-            of = _VAL_IS_TEST
-        elif lacks_validation(dataset, protocol, condition.ground, shots):
-            of = f"it has no validation rows for {condition.protocol_name} of {shots_said(shots)}"
-    if of:
-        why = method.card.without_validation
-        if not _may_keep_last(settings):
-            raise RequestError(
-                f"{choice.id} with selection='val' on {dataset.name}: {of}. Use selection='last'."
-            )
+    if why := _no_epoch_to_choose(condition, settings, shots):  # else `lacks` has left it out
         values = {**values, "selection": "last"}
         draft.notices[
-            f"{choice.id} on {dataset.name}: {of}, so the last step is kept (selection='last'): "
-            f"{why}."
+            f"{choice.id} on {dataset.name}: {why}, so the last step is kept (selection='last'): "
+            f"{method.card.without_validation}."
         ] = None
     if fits and method.chooses_on_validation(values) and dataset.val_is_test:
         draft.notices[

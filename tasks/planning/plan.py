@@ -20,8 +20,6 @@ from tasks.planning.search import Candidate, Search, decided, said
 from tasks.planning.settings import Settings, source_protocol
 from tasks.planning.suite import Suite
 from tasks.planning.suited import (
-    UNLESS_MADE,
-    lacks_validation,
     small_classes,
     unsuited,
     without_rows,
@@ -132,19 +130,13 @@ def _searches(
     Raises:
         RequestError: There are no rows to choose on.
     """
-    dataset, found = condition.dataset, []
-    if dataset.val_is_test:
-        raise RequestError(
-            f"the search of {', '.join(sought.grid.values)} of {sought.grid.choice.id}: "
-            f"validation rows of {dataset.name} are test rows too, on which nothing is chosen "
-            f"({UNLESS_MADE}). Leave it out, or search nothing."
-        )
+    name = f"the search of {', '.join(sought.grid.values)} of {sought.grid.choice.id}"
+    found: list[Search] = []
     for shots in sought.candidates[0][1]:
-        if lacks_validation(dataset, condition.protocol, condition.ground, shots):
+        if why := condition.nothing_to_choose_on(shots):
             raise RequestError(
-                f"the search of {', '.join(sought.grid.values)} of {sought.grid.choice.id}: "
-                f"{dataset.name} has no validation rows for {condition.protocol_name} to choose "
-                "on. Give it some, leave it out, or search nothing."
+                f"{name} on {condition.dataset.name}: {why}. Leave the dataset out, or search "
+                "nothing."
             )
         candidates = tuple(
             Candidate(settings, specs)
@@ -153,9 +145,8 @@ def _searches(
         )
         if any(spec.teacher and not spec.teacher.shots for c in candidates for spec in c.specs):
             raise RequestError(
-                f"the search of {', '.join(sought.grid.values)} of {sought.grid.choice.id}: its "
-                "teacher learns from no labelled example, so it has nothing but test rows to be "
-                "scored on. Choose another with teacher=NAME, or search nothing."
+                f"{name}: its teacher learns from no labelled example, so it has nothing but test "
+                "rows to be scored on. Choose another with teacher=NAME, or search nothing."
             )
         if candidates:
             found.append(Search(sought.grid, candidates))

@@ -488,6 +488,11 @@ def test_selection_on_validation_needs_validation_rows(plan, dataset_of):
         plan(without, methods=[{"coop": {"selection": "val"}}])
     with pytest.raises(RequestError, match=r"no validation rows .* Use selection='last'"):
         plan(without, methods=["cross-modal"])  # whose authors have validation rows always
+    found = plan(without, methods=["cross-modal", "coop"])  # which costs the others nothing
+    assert {spec.method for spec in found.specs} == {"coop"}
+    assert {each.split(":")[0] for each in found.skipped} == {
+        "cross-modal with selection='val' on few"
+    }
 
 
 def test_nothing_of_ours_is_chosen_on_validation_rows_that_are_test_rows(plan, dataset_of):

@@ -252,13 +252,13 @@ def test_a_search_of_another_form_is_refused_in_a_sentence(search, said):
 
 def test_a_dataset_without_validation_rows_refuses_the_search(plan, dataset_of):
     without = dataset_of(train=1, val=0, test=2)
-    with pytest.raises(RequestError, match="pets has no validation rows for few_shot to choose on"):
+    with pytest.raises(RequestError, match="on pets: it has no validation rows for few_shot of"):
         plan(without)
 
 
 def test_a_dataset_whose_validation_rows_are_test_rows_refuses_the_search(plan, dataset_of):
     with pytest.raises(
-        RequestError, match=r"validation rows of pets are test rows too, .* --splits"
+        RequestError, match=r"on pets: its validation rows are test rows too, .* --splits"
     ):
         plan(dataset_of(val_is_test=True))
 
