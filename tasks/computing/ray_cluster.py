@@ -15,7 +15,7 @@ from typing import Any
 from tasks.computing.hosts import check_room, hosts_there
 from tasks.computing.joining import no_cluster, nobody_listens
 from tasks.computing.ray_processes import abandon, leave, trouble_with_start
-from tasks.computing.ray_start import connect, own_sigterm
+from tasks.computing.ray_start import connect, import_ray, own_sigterm
 from tasks.computing.starting import Starting
 from tasks.computing.surveying import Needs, needed_of
 from tasks.computing.worker_pool import WorkerPool
@@ -216,6 +216,7 @@ def started_ahead(
         kwargs: Of the constructor.
     """
     with ray_cluster(address, gpus_per_worker=gpus_per_worker, workers=workers) as cluster:
+        import_ray(address)
 
         def start() -> None:
             with suppress(Exception):  # whoever asks for the pool gets it

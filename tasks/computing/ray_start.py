@@ -11,7 +11,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,17 @@ PATIENCE = {
     # What a worker may take to import what it needs; Ray's own are 60.
     "RAY_worker_register_timeout_seconds": "300",
 }
+# What Ray asks for while it starts, beside modules of its own.
+_IMPORTED = (
+    "ray",
+    "ray._common.pydantic_compat",
+    "ray._common.usage.usage_lib",
+    "ray.dashboard.optional_deps",
+    "joblib",
+    "pyarrow.json",
+    "pydantic.v1",
+    "starlette.datastructures",
+)
 # Sockets lie in `ray/session_<time>_<process>/sockets/plasma_store` there, 107 bytes in all.
 FOLDER_BYTES = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 
@@ -57,9 +69,7 @@ def connect(address: str | None, cpus: int | None, shared_bytes: int) -> bool:
         ConnectionError: No Ray answers at `address`.
         MachineError: It did not start, however often it was tried.
     """
-    set_defaults()
-    if address is None:
-        set_local_ray()
+    import_ray(address)
     import ray
 
     if ray.is_initialized():  # by who calls us from Python; it is theirs to leave
@@ -69,6 +79,24 @@ def connect(address: str | None, cpus: int | None, shared_bytes: int) -> bool:
     _hush()
     _init(address, cpus, shared_bytes)
     return True
+
+
+def import_ray(address: str | None) -> None:
+    """Imports what a start of Ray needs, before other threads import something beside it.
+
+    Modules of pydantic.v1 and of opentelemetry import each other in circles. Where two threads come
+    to such a circle at once, Python gives one of them a module that is half made; so a thread in
+    which Ray starts has to find there what Prefect, which is imported meanwhile, asks for as well.
+
+    Args:
+        address: See `connect`; Ray reads some variables when it is imported.
+    """
+    set_defaults()
+    if address is None:
+        set_local_ray()
+    for name in _IMPORTED:
+        with suppress(ImportError):  # another version of Ray has it elsewhere, and asks for it
+            import_module(name)
 
 
 def _init(address: str | None, cpus: int | None, shared_bytes: int) -> None:

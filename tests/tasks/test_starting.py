@@ -47,6 +47,31 @@ except Exception as error:
     print(f"{type(error).__name__}: {error}")
 """
 
+BESIDE = """
+import sys, threading
+seen = []
+
+class Witness:
+    def find_spec(self, name, path=None, target=None):
+        seen.append((threading.current_thread() is threading.main_thread(), name))
+
+sys.meta_path.insert(0, Witness())
+from tasks.computing.ray_cluster import ray_cluster, started_ahead
+
+class Worker:
+    def hello(self):
+        return 1
+
+asked = {"gpus_per_worker": 0.0, "workers": 1}
+with started_ahead(Worker, address=None, **asked), ray_cluster(**asked) as cluster:
+    ahead = len(seen)
+    import flows.benchmark
+    cluster.pool(Worker).run("hello")
+for ours in (True, False):
+    found = {name.partition(".")[0] for main, name in seen[ahead:] if main == ours}
+    print(*sorted(found & sys.modules.keys() - sys.stdlib_module_names))
+"""
+
 
 @pytest.fixture
 def hurried(monkeypatch):
@@ -186,3 +211,19 @@ def _marked(mark: str) -> list[str]:
             if mark.encode() in (folder / "environ").read_bytes():
                 found.append((folder / "comm").read_text().strip())
     return found
+
+
+@pytest.mark.slow
+def test_no_package_is_imported_by_ray_while_prefect_is_imported_beside_it():
+    """Of a circle of modules that two threads import at once, one gets a part that is half made."""
+    done = subprocess.run(
+        [sys.executable, "-c", BESIDE],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=10 * SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    beside, by_ray = (line.split() for line in done.stdout.splitlines()[-2:])
+    assert {"prefect", "opentelemetry"} <= {*beside}
+    assert by_ray == ["ray"]
