@@ -5,6 +5,7 @@ Reading it takes torch; `tasks/pages/known.py` keeps what it says for commands t
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from operators.backbones import (
     FAMILIES,
     LANGUAGE_CAPABILITIES,
     BackboneCard,
+    BackboneReference,
     BackboneUnavailable,
     class_of,
     reference,
 )
+from operators.backbones.formats.clip_files import EMBEDDED
 from operators.backbones.own import own_family
 from operators.bounds import described
 from operators.episodes.protocols import PROTOCOLS, Protocol
@@ -75,7 +78,14 @@ def _tested(protocol: Protocol) -> str:
 
 def method_rows() -> list[dict[str, Any]]:
     """One row a method, of those that ship and of those of installed packages."""
-    return [method_row(name, method) for name, method in {**METHODS, **installed_methods()}.items()]
+    methods = {**METHODS, **installed_methods()}
+    return [json.loads(_as_text(name, method)) for name, method in methods.items()]
+
+
+@cache
+def _as_text(name: str, method: type[Method]) -> str:
+    """The row of a method, which is asked for with each board and model: a class stays as it is."""
+    return json.dumps(method_row(name, method))
 
 
 def method_row(name: str, method: type[Method]) -> dict[str, Any]:
@@ -225,12 +235,21 @@ def embedded_backbone_cards() -> list[BackboneCard]:
     """Cards of the backbones whose weights come with the installation."""
     cards = []
     for name, known in BACKBONES.items():
-        if not known.location or Path(known.location).is_dir():
+        ships = not known.location or Path(known.location).is_relative_to(EMBEDDED)
+        if ships or Path(known.location).is_dir():
             try:
-                cards.append(reference(name).describe())
+                cards.append(
+                    (_as_installed if ships else BackboneReference.describe)(reference(name))
+                )
             except BackboneUnavailable:
                 continue
     return cards
+
+
+@cache
+def _as_installed(known: BackboneReference) -> BackboneCard:
+    """The card of a backbone of a package, which stays as it is; all of its weights are read."""
+    return known.describe()
 
 
 def embedded_backbone_rows() -> list[dict[str, Any]]:
