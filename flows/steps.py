@@ -106,9 +106,7 @@ def run_request(
                             lost = {trial_id for trial_id, _ in failed}
                             chosen = make_plan(store, request, datasets, failed=lost)
                             run = go_on(store, plan, chosen, run, publication)
-                            rest = replace(chosen, done=chosen.done | lost)
-                            there = chosen.done.difference(spec.trial_id for spec in plan.specs)
-                            plan = replace(chosen, done=plan.done | there)
+                            plan, rest = chosen, replace(chosen, done=chosen.done | lost)
                             with publish.published_along(publication, rest.specs, rest.missing):
                                 failed += compute_all(store, request, rest, *given, "chosen trials")
                 except Exception as error:  # what was committed before it goes on the board first

@@ -205,7 +205,8 @@ def cell_of(draft: Draft, condition: Condition, settings: Settings, shots: int) 
     suite, dataset, protocol = condition.suite, condition.dataset, condition.protocol
     choice, method, values = settings.choice, settings.method, settings.values
     fits = condition.fits(method)
-    if why := _no_epoch_to_choose(condition, settings, shots):  # else `lacks` has left it out
+    # Of any other method `lacks` has asked, which draws an episode.
+    if _may_keep_last(settings) and (why := _no_epoch_to_choose(condition, settings, shots)):
         values = {**values, "selection": "last"}
         draft.notices[
             f"{choice.id} on {dataset.name}: {why}, so the last step is kept (selection='last'): "
